@@ -171,6 +171,19 @@ class Params:
                 f"= {needed}, or labels of one segment reach into the next"
             )
 
+    def check_universe(self, num_symbols: int) -> None:
+        """Refuse, before any training, an evaluation that the data cannot carry."""
+        if self.evaluate.quantiles > num_symbols:
+            raise StageError(
+                f"{PARAMS_FILE}: evaluate.quantiles: {self.evaluate.quantiles} must be at most the number of symbols, "
+                f"{num_symbols}"
+            )
+        if self.evaluate.min_symbols > num_symbols:
+            raise StageError(
+                f"{PARAMS_FILE}: evaluate.min_symbols: {self.evaluate.min_symbols} must be at most the number of "
+                f"symbols, {num_symbols}: no date would have an IC"
+            )
+
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
     """params.yaml as typed sections. Raises StageError naming file, key, value and rule for the first wrong things."""

@@ -1,12 +1,15 @@
 """What every stage shares: short errors instead of tracebacks, and outputs that appear whole or not at all."""
 
 import errno
+import json
+import math
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path("results")
 MIN_FREE_BYTES = 256 * 2**20
@@ -89,3 +92,20 @@ def replace_folder(new: Path, target: Path) -> None:
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write JSON that any reader takes: NaN becomes null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(finite(document), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def finite(document: Any) -> Any:
+    """A copy of plain data with None in the place of NaN and infinities."""
+    if isinstance(document, dict):
+        return {str(key): finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [finite(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return None
+    return document

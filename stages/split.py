@@ -35,7 +35,7 @@ def main() -> None:
     check_folds(panel, folds)
     with stage_output("split") as folder:
         panel.save(folder / "panel")
-        write_folds(folds, folder / "folds.json")
+        write_folds(folder / "folds.json", folds)
         write_json(folder / "quality.json", quality.to_dict())
         (folder / "quality.html").write_text(quality.to_html(), encoding="utf-8")
         write_json(folder / "dataset.json", dataset)

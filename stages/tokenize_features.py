@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from factor_data import (
     NEWS_COLUMNS,
-    Fold,
+    FeatureMatrix,
     FoldInputs,
     NewsScorer,
     Panel,
@@ -34,12 +34,42 @@ def main() -> None:
     news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
     horizons = params.tokenize.horizons
     labels = np.column_stack([forward_return(panel, horizon, params.tokenize.delay) for horizon in horizons])
-    train_rows = [np.isin(panel.dates, fold.train)[panel.date_code] for fold in folds]
-    check_labels(labels, horizons, train_rows)
+    in_universe = panel.columns["in_universe"] > 0
+    train_rows = [fold.rows(panel, "train") & in_universe for fold in folds]
+    check_labels(labels, horizons, {f"fold {fold.index} train": rows for fold, rows in zip(folds, train_rows, strict=True)})
     matrix = compute_features(panel, params.tokenize.features or None)
     with stage_output("tokenize", min_free_bytes=4 * matrix.values.nbytes) as folder:
         write_shared(folder, panel, matrix, labels, horizons, params.tokenize.delay)
         for fold, rows in zip(folds, train_rows, strict=True):
-            inputs = fit_fold(panel, matrix.values, matrix.names, labels[:, 0], rows, news, params.tokenize)
-            write_fold(folder, fold.index, inputs)
+            write_fold(folder, fold.index, fit_fold(panel, matrix, labels[:, 0], rows, news, params.tokenize))
     print(f"{matrix.values.shape[1]} features, horizons {list(horizons)}, {len(folds)} folds")
+
+
+def fit_fold(
+    panel: Panel,
+    matrix: FeatureMatrix,
+    label: NDArray[np.float64],
+    train_rows: NDArray[np.bool_],
+    news: pd.DataFrame | None,
+    config: TokenizeParams,
+) -> FoldInputs:
+    """Fit news tone, normaliser and token edges on the rows of the mask `train_rows` alone."""
+    values, names, scorer, scores = matrix.values, matrix.names, None, None
+    if news is not None:
+        scorer = NewsScorer.fit(panel, news, label, train_rows, config.news)
+        scores = scorer.transform(panel, news)
+        values, names = np.hstack([values, scores]), (*names, *NEWS_COLUMNS)
+    normaliser = fit_normaliser(values, train_rows, names, config.normaliser, config.clip)
+    inputs = normaliser.transform(values, panel.date_code)
+    tokenizer = QuantileTokenizer.fit(inputs, train_rows, config.num_tokens, names)
+    return FoldInputs(
+        normaliser=normaliser,
+        tokenizer=tokenizer,
+        tokens=tokenizer.transform(inputs),
+        news=scores,
+        news_scorer=scorer,
+    )
+
+
+if __name__ == "__main__":
+    run("tokenize", main)
