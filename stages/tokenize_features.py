@@ -54,19 +54,18 @@ def fit_fold(
     config: TokenizeParams,
 ) -> FoldInputs:
     """Fit news tone, normaliser and token edges on the rows of the mask `train_rows` alone."""
-    values, names, scorer, scores = matrix.values, matrix.names, None, None
+    values, names, scorer = matrix.values, matrix.names, None
     if news is not None:
         scorer = NewsScorer.fit(panel, news, label, train_rows, config.news)
-        scores = scorer.transform(panel, news)
-        values, names = np.hstack([values, scores]), (*names, *NEWS_COLUMNS)
+        values, names = np.hstack([values, scorer.transform(panel, news)]), (*names, *NEWS_COLUMNS)
     normaliser = fit_normaliser(values, train_rows, names, config.normaliser, config.clip)
     inputs = normaliser.transform(values, panel.date_code)
     tokenizer = QuantileTokenizer.fit(inputs, train_rows, config.num_tokens, names)
     return FoldInputs(
         normaliser=normaliser,
         tokenizer=tokenizer,
+        inputs=inputs,
         tokens=tokenizer.transform(inputs),
-        news=scores,
         news_scorer=scorer,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,22 +23,32 @@ def group_ranks(values: NDArray, group: NDArray[np.integer]) -> tuple[NDArray[np
     >>> group_ranks(np.array([3.0, 1.0, 1.0, np.nan]), np.zeros(4, dtype=int))[0]
     array([3. , 1.5, 1.5, nan])
     """
-    valid = np.flatnonzero(~np.isnan(values))
-    order = valid[np.lexsort((values[valid], group[valid]))]
-    sorted_values, sorted_group = values[order], group[order]
+    num_groups = int(group.max()) + 1 if len(group) else 0
+    members = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[members], np.arange(num_groups + 1))
+    return _ranks(np.ascontiguousarray(values), members, starts)
+
+
+@numba.njit(cache=True)
+def _ranks(
+    values: NDArray, members: NDArray[np.int64], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Group by group: sort the known values, then give runs of equal values their average position."""
     ranks = np.full(len(values), np.nan)
     counts = np.zeros(len(values), dtype=np.int64)
-    if len(order) == 0:
-        return ranks, counts
-    new_group = np.r_[True, sorted_group[1:] != sorted_group[:-1]]
-    new_tie = new_group | np.r_[True, sorted_values[1:] != sorted_values[:-1]]
-    first_of_group = np.flatnonzero(new_group)
-    group_size = np.diff(np.r_[first_of_group, len(order)])
-    first_of_tie = np.flatnonzero(new_tie)
-    tie_size = np.diff(np.r_[first_of_tie, len(order)])
-    position = first_of_tie - np.repeat(first_of_group, group_size)[first_of_tie]
-    ranks[order] = np.repeat(position + (tie_size + 1) / 2, tie_size)
-    counts[order] = np.repeat(group_size, group_size)
+    for g in range(len(starts) - 1):
+        rows = members[starts[g] : starts[g + 1]]
+        rows = rows[~np.isnan(values[rows])]
+        ordered = rows[np.argsort(values[rows], kind="mergesort")]
+        first = 0
+        while first < len(ordered):
+            last = first
+            while last + 1 < len(ordered) and values[ordered[last + 1]] == values[ordered[first]]:
+                last += 1
+            for i in range(first, last + 1):
+                ranks[ordered[i]] = (first + last) / 2 + 1
+            first = last + 1
+        counts[rows] = len(rows)
     return ranks, counts
 
 
