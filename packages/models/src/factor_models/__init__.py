@@ -1,11 +1,13 @@
 """Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
 
-Names of `factor_models.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models do without it.
+Names of `factor_models.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
+do without it.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from factor_models.checkpoints import load_model, save_model
+from factor_models.engine_config import EngineConfig, ZeroConfig
 from factor_models.inputs import Batch, input_tensor
 from factor_models.loop import EpochRecord, FitResult, FitState, fit, gather_predictions, predict
 from factor_models.losses import LOSSES, get_loss
@@ -16,14 +18,7 @@ from factor_models.tabular import TabularModel, last_bar
 from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config
 
 if TYPE_CHECKING:
-    from factor_models.engine import (
-        Engine,
-        EngineConfig,
-        Ranks,
-        ZeroConfig,
-        finish_distributed,
-        start_distributed,
-    )
+    from factor_models.engine import Engine, Ranks, finish_distributed, start_distributed
 
 __all__ = [
     "LOSSES",
@@ -60,7 +55,7 @@ __all__ = [
     "start_distributed",
 ]
 
-_FROM_ENGINE = {"Engine", "EngineConfig", "Ranks", "ZeroConfig", "finish_distributed", "start_distributed"}
+_FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
 
 
 def __getattr__(name: str) -> Any:

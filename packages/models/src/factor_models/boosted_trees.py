@@ -1,7 +1,8 @@
-"""Gradient-boosted trees (LightGBM) on the features of the last bar, one booster per horizon, stopped early on the valid rows.
+"""Gradient-boosted trees (LightGBM) on the features of the last bar, one booster per horizon, stopped early
+on the valid rows.
 
-Missing features go to the side of a split that LightGBM learns for them. The same rows and seed give the same trees, whatever the
-number of threads.
+Missing features go to the side of a split that LightGBM learns for them. The same rows and seed give the same
+trees, whatever the number of threads.
 """
 
 from dataclasses import dataclass
@@ -127,11 +128,12 @@ class BoostedTrees:
 
         train = lightgbm.Dataset(x, y, params={"verbosity": -1, "num_threads": self.config.num_threads})
         sets = [] if valid is None else [lightgbm.Dataset(*valid, reference=train)]
-        callbacks = [] if valid is None else [lightgbm.early_stopping(self.config.patience, verbose=False)]
+        stop: Any = lightgbm.early_stopping(self.config.patience, verbose=False)
+        callbacks = [] if valid is None else [stop]
         booster = lightgbm.train(
             self._parameters(), train, self.config.rounds, valid_sets=sets, callbacks=callbacks
         )
-        # Reloading the text drops the trees after the best one, and makes a fitted and a loaded model the same object.
+        # The text without the trees after the best one: a fitted and a loaded model are the same object.
         return lightgbm.Booster(
             model_str=booster.model_to_string(num_iteration=booster.best_iteration or None)
         )

@@ -1,7 +1,9 @@
-"""A trained model as a folder: config.json, the weights in their native format, metadata.json. No pickle; the same model gives the same bytes.
+"""A trained model as a folder: config.json, the weights in their native format, metadata.json. No pickle; the
+same model gives the same bytes.
 
-`config.json` rebuilds the model (`{"name": "lstm", "num_features": 24, ...}`, the arguments of `build_model`). The metadata are the caller's
-(features, normaliser hash, best epoch ...), plus the hash of the weights, by which a torn or mixed folder is refused.
+`config.json` rebuilds the model (`{"name": "lstm", "num_features": 24, ...}`, the arguments of
+`build_model`). The metadata are the caller's (features, normaliser hash, best epoch ...), plus the hash of
+the weights, by which a torn or mixed folder is refused.
 """
 
 import hashlib

@@ -1,86 +1,38 @@
 """Training through DeepSpeed ZeRO: the only file that imports deepspeed.
 
-An `Engine` turns global batches into optimizer steps. A batch is a set of whole dates. Each process brings its share; a share is
-cut into `accumulation` micro batches of whole dates. Every piece is weighted by its number of dates, so neither the number of
-processes nor of micro batches changes the step beyond rounding. One process or many, CPU (gloo) or GPU (nccl), run the same code.
+An `Engine` turns global batches into optimizer steps. A batch is a set of whole dates. Each process brings
+its share; a share is cut into `accumulation` micro batches of whole dates. Every piece is weighted by its
+number of dates, so neither the number of processes nor of micro batches changes the step beyond rounding. One
+process or many, CPU (gloo) or GPU (nccl), run the same code.
 """
 
 import copy
 import logging
-import math
 import os
 import socket
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from factor_models.checks import check_at_least, check_one_of, check_share
+from factor_models.engine_config import EngineConfig, learning_rate
 from factor_models.inputs import Batch, input_tensor, target_tensor
 from factor_models.losses import Loss
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches, and warns that it found no GPU
-import deepspeed  # noqa: E402
-import deepspeed.ops  # noqa: E402
-from deepspeed.utils import safe_get_full_fp32_param  # noqa: E402
+import deepspeed
+import deepspeed.ops
+from deepspeed.utils import safe_get_full_fp32_param
 
 CHECKPOINT_TAG = "state"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZeroConfig:
-    """What ZeRO splits over the processes (Rajbhandari et al. 2020)."""
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    stage: Literal[0, 1, 2, 3] = 2
-    """0 nothing, 1 optimizer state, 2 also gradients, 3 also weights."""
-    offload_optimizer: bool = False
-    """Keep the optimizer state in host memory (stages 1 to 3)."""
-
-    def __post_init__(self) -> None:
-        check_one_of("ZeroConfig", self, "stage", (0, 1, 2, 3))
-        if self.offload_optimizer and self.stage == 0:
-            raise ValueError("ZeroConfig.offload_optimizer = True: needs stage >= 1, stage is 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """Optimizer (AdamW), schedule, precision and partitioning."""
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    lr: float = 1e-3
-    """Peak learning rate."""
-    weight_decay: float = 0.01
-    """Decoupled decay of matrices; vectors (biases, norms) are not decayed."""
-    clip_norm: float = 1.0
-    """Largest global gradient norm; 0 = no clipping."""
-    schedule: Literal["constant", "warmup_cosine"] = "warmup_cosine"
-    """Course of the learning rate: after the warm-up constant, or down a cosine to 0 at the last step."""
-    warmup_share: float = 0.05
-    """Share of all steps in which the rate rises linearly (both schedules)."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Type of weights and activations; the optimizer always keeps fp32. fp16 needs a GPU."""
-    accumulation: int = 1
-    """Micro batches a process cuts its share of a batch into: less memory, same step."""
-    zero: ZeroConfig = field(default_factory=ZeroConfig)
-    """Partitioning over processes."""
-
-    def __post_init__(self) -> None:
-        check_at_least("EngineConfig", self, {"weight_decay": 0, "clip_norm": 0, "accumulation": 1})
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"EngineConfig.lr = {self.lr!r}: must be a finite number > 0")
-        check_share("EngineConfig", self, "warmup_share")
-        check_one_of("EngineConfig", self, "schedule", ("constant", "warmup_cosine"))
-        check_one_of("EngineConfig", self, "precision", ("fp32", "bf16", "fp16"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +52,8 @@ def start_distributed() -> Ranks:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    warnings.filterwarnings(
-        "ignore", r"`torch\.distributed\..*is deprecated", FutureWarning
-    )  # DeepSpeed's calls
-    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. The table is private.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\..*is deprecated", FutureWarning)
+    # The shared-memory operator would be compiled at first use, for minutes. Private table.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     has_gpu = torch.cuda.is_available()
     if has_gpu:
@@ -151,7 +101,10 @@ class Engine:
         return learning_rate(self.step, self.total_steps, self.config)
 
     def train_step(self, batch: Batch, loss: Loss) -> float:
-        """One optimizer step on this process's share of a batch; returns the loss of the whole batch, before the step."""
+        """One optimizer step on this process's share of a batch.
+
+        Returns the loss of the whole batch, all processes together, as it was before the step.
+        """
         self._engine.train()
         for group in self._engine.optimizer.param_groups:
             group["lr"] = self.lr
@@ -184,7 +137,7 @@ class Engine:
         return float(value) / self.ranks.world_size
 
     def full_state_dict(self) -> dict[str, Tensor]:
-        """Plain fp32 CPU weights, the same on all processes, whatever the ZeRO stage. All processes must call it."""
+        """Plain fp32 CPU weights on every process, at any ZeRO stage. All processes must call it."""
         parameters = dict(self._engine.module.named_parameters())
         state = dict(self._engine.module.named_buffers())
         state |= {name: self._full_parameter(parameter) for name, parameter in parameters.items()}
@@ -198,14 +151,14 @@ class Engine:
     def current_model(self) -> nn.Module:
         """An ordinary fp32 module with the current weights, in evaluation mode on the engine's device.
 
-        It runs without the other processes, so each may predict any number of batches. All processes must call this method.
-        The same module is returned each time, with new weights.
+        It runs without the other processes, so each may predict any number of batches. All processes must
+        call this method. The same module is returned each time, with new weights.
         """
         self._plain.load_state_dict(self.full_state_dict())
         return self._plain.to(self.device).eval()
 
     def save(self, directory: Path) -> None:
-        """Write what the optimizer needs to go on (DeepSpeed's own files, one or more a process). All processes must call it."""
+        """Write what is needed to go on, in DeepSpeed's own files. All processes must call it."""
         client_state = {"factorcast_step": self.step, "factorcast_world_size": self.ranks.world_size}
         self._engine.save_checkpoint(str(directory), tag=CHECKPOINT_TAG, client_state=client_state)
 
@@ -226,28 +179,19 @@ class Engine:
         self._engine.destroy()
 
 
-def learning_rate(step: int, total_steps: int, config: EngineConfig) -> float:
-    """Rate of the given step (0-based): linear warm-up, then constant or half a cosine down to 0."""
-    num_warmup = round(config.warmup_share * total_steps)
-    if step < num_warmup:
-        return config.lr * (step + 1) / num_warmup
-    if config.schedule == "constant":
-        return config.lr
-    progress = min((step - num_warmup) / max(total_steps - num_warmup, 1), 1.0)
-    return config.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
 def micro_batches(batch: Batch, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Cut a batch into `count` pieces of whole dates: (windows, targets, groups renumbered from 0, number of dates).
+    """Cut a batch into `count` pieces of whole dates.
 
-    A piece without dates (an empty share, or fewer dates than pieces) is one window of zeros without target: every process
-    takes part in every exchange, and the piece adds nothing to the gradient.
+    Each is (windows, targets, groups renumbered from 0, number of dates).
+
+    A piece without dates (an empty share, or fewer dates than pieces) is one window of zeros without target:
+    every process takes part in every exchange, and the piece adds nothing to the gradient.
     """
     if batch.targets is None:
         raise ValueError("batch.targets is None: training needs targets")
     dates, date_of_row = np.unique(np.asarray(batch.groups), return_inverse=True)
     bounds = np.linspace(0, len(dates), count + 1).round().astype(np.int64)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         if first == last:
             windows = np.zeros((1, *batch.windows.shape[1:]), batch.windows.dtype)
             targets = np.full((1, batch.targets.shape[1]), np.nan, np.float32)
@@ -295,7 +239,7 @@ def _deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
     if config.zero.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
-        "train_micro_batch_size_per_gpu": 1,  # DeepSpeed wants a number; batches are cut into whole dates here
+        "train_micro_batch_size_per_gpu": 1,  # required, unused: batches are cut into dates
         "gradient_accumulation_steps": config.accumulation,
         "gradient_clipping": config.clip_norm,
         "optimizer": {"type": "AdamW", "params": {"lr": config.lr, "torch_adam": True}},
@@ -318,13 +262,4 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-__all__ = [
-    "Engine",
-    "EngineConfig",
-    "Ranks",
-    "ZeroConfig",
-    "finish_distributed",
-    "learning_rate",
-    "micro_batches",
-    "start_distributed",
-]
+__all__ = ["Engine", "Ranks", "finish_distributed", "micro_batches", "start_distributed"]

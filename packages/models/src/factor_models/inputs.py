@@ -1,7 +1,8 @@
 """From numpy batches to tensors: the one place where missing inputs become numbers.
 
-Normalised features are centred per fold on the training range, so 0 is "the usual value": a missing feature (NaN) enters a
-network as 0. Integer tokens keep their own row for missing (token 0) and pass unchanged. Targets keep NaN: the losses mask it.
+Normalised features are centred per fold on the training range, so 0 is "the usual value": a missing feature
+(NaN) enters a network as 0. Integer tokens keep their own row for missing (token 0) and pass unchanged.
+Targets keep NaN: the losses mask it.
 """
 
 from typing import Protocol
@@ -25,7 +26,7 @@ class Batch(Protocol):
 
 
 def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Windows as a tensor: floats as float32 with NaN replaced by 0, integers as they are. Infinite values are refused."""
+    """Windows as a tensor: floats as float32 with NaN replaced by 0 (not infinity), integers as they are."""
     if not np.issubdtype(windows.dtype, np.floating):
         return torch.from_numpy(np.ascontiguousarray(windows)).to(device)
     x_BLF = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)).to(device)

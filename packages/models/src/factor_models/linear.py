@@ -1,7 +1,7 @@
 """Ridge regression on the features of the last bar, closed form, one solution per horizon.
 
-Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on the training rows, w = (X'X + alpha I)^-1 X'(y - mean y);
-the intercept is not penalised. Sums in float64.
+Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on the training rows, w = (X'X +
+alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The training loop: batches and functions in, best weights and history out. It knows no file, no params and no logger."""
+"""The training loop: batches and functions in, best weights and history out.
+
+It knows no file, no params and no logger.
+"""
 
 import copy
 import math
@@ -85,8 +88,8 @@ def fit(
     ----------
     engine : `factor_models.engine.Engine` or anything with its methods
     train_batches : epoch -> this process's batches; the same number on each process
-    score : module with the current weights in evaluation mode -> score, higher is better, the same on each process. NaN (a constant
-        prediction) is worse than any number
+    score : module with the current weights in evaluation mode -> score, higher is better, the same on each
+        process. NaN (a constant prediction) is worse than any number
     loss : see `factor_models.losses`
     epochs, patience : most epochs; epochs without a better score before stopping
     on_step : functions of (step, loss), called after each step
@@ -95,7 +98,8 @@ def fit(
 
     Raises
     ------
-    ValueError : a loss is not finite (epoch and step are named), no epoch had a defined score, or an epoch has no batch
+    ValueError : a loss is not finite (epoch and step are named), no epoch had a defined score, or an epoch
+        has no batch
     """
     for name, value in (("epochs", epochs), ("patience", patience)):
         if value < 1:
@@ -112,7 +116,8 @@ def fit(
             callback(record, state)
     if state.best_epoch < 0:
         raise ValueError(
-            f"the score was NaN after each of {len(state.history)} epochs: predictions are constant or not finite"
+            f"the score was NaN after each of {len(state.history)} epochs: "
+            "predictions are constant or not finite"
         )
     return FitResult(
         best_epoch=state.best_epoch,

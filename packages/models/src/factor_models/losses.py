@@ -1,9 +1,9 @@
 """Losses over the cross-section: computed per date and horizon, then averaged with equal weight per date.
 
-Every loss has the signature `loss(prediction (B, H), target (B, H), groups (B,), num_groups) -> scalar`. NaN in the target masks
-that entry. A date with fewer than two known targets at a horizon adds 0. The sum is divided by num_groups * H, whatever is masked:
-so the mean over equal shares of a batch is the loss of the whole batch, and splitting dates over processes or micro batches
-does not change the gradient.
+Every loss has the signature `loss(prediction (B, H), target (B, H), groups (B,), num_groups) -> scalar`. NaN
+in the target masks that entry. A date with fewer than two known targets at a horizon adds 0. The sum is
+divided by num_groups * H, whatever is masked: so the mean over equal shares of a batch is the loss of the
+whole batch, and splitting dates over processes or micro batches does not change the gradient.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 """Continue a killed run: a folder per run, named by a hash of everything that decides its outcome.
 
-A changed parameter, data file or source gives another key, so a stale state is never picked up. The folder holds the state after the last
-whole epoch: a state is written beside the old one and renamed into place. It belongs outside the outputs of a run, and is deleted on
-success. Its files are DeepSpeed's own and only meant for the machine that wrote them.
+A changed parameter, data file or source gives another key, so a stale state is never picked up. The folder
+holds the state after the last whole epoch: a state is written beside the old one and renamed into place. It
+belongs outside the outputs of a run, and is deleted on success. Its files are DeepSpeed's own and only meant
+for the machine that wrote them.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ class Resumable(Protocol):
 
 
 def run_key(**identity: Any) -> str:
-    """Hash of everything that decides a run: parameters, hashes of data and code, number of processes ... (JSON values)."""
+    """Hash of what decides a run: parameters, hashes of data and code, number of processes (JSON values)."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:32]
 
 
@@ -56,7 +57,7 @@ class RunFolder:
         self.directory = Path(root) / key
 
     def save(self, engine: Resumable, state: FitState) -> None:
-        """Write engine, generators and loop state of all processes; the previous state is replaced at the end."""
+        """Write engine, generators and loop state of all processes, then replace the previous state."""
         new, current, old = (self.directory / name for name in ("new", "current", "old"))
         if _rank() == 0:
             shutil.rmtree(new, ignore_errors=True)
@@ -72,7 +73,7 @@ class RunFolder:
         _barrier()
 
     def restore(self, engine: Resumable) -> FitState | None:
-        """Bring the engine back to the last saved epoch; None if there is none. All processes must call it."""
+        """Bring the engine back to the last saved epoch; None without one. All processes must call it."""
         current, old = self.directory / "current", self.directory / "old"
         if _rank() == 0 and old.exists() and not current.exists():
             old.rename(current)  # killed between the two renames of a save
@@ -116,11 +117,7 @@ def _write_state(directory: Path, state: FitState) -> None:
 
 def _read_state(directory: Path) -> FitState:
     content = json.loads((directory / "state.json").read_text())
-    nan = float("nan")
-    history = [
-        EpochRecord(**{key: nan if value is None else value for key, value in record.items()})
-        for record in content["history"]
-    ]
+    history = [EpochRecord(**_with_nan(record)) for record in content["history"]]
     best_weights: dict[str, torch.Tensor] = load((directory / "best.safetensors").read_bytes())
     return FitState(
         next_epoch=content["next_epoch"],
@@ -133,6 +130,10 @@ def _read_state(directory: Path) -> FitState:
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
     return {key: None if value != value else value for key, value in record.items()}
+
+
+def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: float("nan") if value is None else value for key, value in record.items()}
 
 
 def _rank() -> int:

@@ -1,9 +1,9 @@
 """Out-of-fold stacking, nested in time: the weights of a fold see earlier folds only.
 
-Per date every model's predictions become average ranks with mean 0 and variance 1, and so does nothing else: the label is standardised
-(mean 0, variance 1) on its own scale. A ridge regression of label on predictions, each date with the same weight, gives the weights:
-minimise mean over dates of mean over symbols (y - w'z)^2 + alpha |w|^2. The idea is Wolpert (1992), "Stacked Generalization"; the
-penalty is Breiman (1996), "Stacked Regressions".
+Per date every model's predictions become average ranks with mean 0 and variance 1; the label is standardised
+(mean 0, variance 1) on its own scale. A ridge regression of label on predictions, each date with the same
+weight, gives the weights: minimise mean over dates of mean over symbols (y - w'z)^2 + alpha |w|^2. The idea
+is Wolpert (1992), "Stacked Generalization"; the penalty is Breiman (1996), "Stacked Regressions".
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ def stack_oof(
 
     Parameters
     ----------
-    predictions : (num_models, num_rows), NaN = missing. A row is stacked only where every model has a prediction that is not
-        constant over the date's row set
+    predictions : (num_models, num_rows), NaN = missing. A row is stacked only where every model has a
+        prediction that is not constant over the date's row set
     label : (num_rows,) realised label, NaN = unknown (such rows are predicted, not learnt from)
     date_code : (num_rows,) integer position in the calendar
     fold : (num_rows,) fold id of each out-of-fold row, ascending in time; -1 = not out of fold, never used
     alpha : ridge penalty per date, > 0
-    purge : a row teaches fold k only if its date_code + purge lies before fold k's first date. Give delay + horizon, so that every label
-        used was known before the fold began
+    purge : a row teaches fold k only if its date_code + purge lies before fold k's first date. Give delay +
+        horizon, so that every label used was known before the fold began
     positive : weights >= 0
 
     Returns
@@ -85,11 +85,17 @@ def rank_standardise(values: np.ndarray, date_code: np.ndarray, fold: np.ndarray
 
     Returns
     -------
-    (num_models, num_rows) float64; NaN for a whole date whose values are all equal: a constant carries no order
+    (num_models, num_rows) float64; NaN for a whole date whose values are all equal: a constant carries no
+    order
     """
-    fold = np.zeros_like(date_code) if fold is None else fold
-    group = np.unique(np.stack([fold, date_code]), axis=1, return_inverse=True)[1].ravel()
+    date = date_code.astype(np.int64) - date_code.min(initial=0)
+    group = _number(date if fold is None else fold * (date.max(initial=0) + 1) + date)
     return np.stack([_standardise(_average_ranks(row, group), group) for row in values])
+
+
+def _number(labels: np.ndarray) -> np.ndarray:
+    """Replace labels by 0, 1, 2 ... in ascending order."""
+    return np.unique(labels, return_inverse=True)[1].ravel()
 
 
 def _average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -110,11 +116,11 @@ def _average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _standardise(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Mean 0 and variance 1 per group; NaN where a group is constant."""
     known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
     count = np.maximum(np.bincount(group, known), 1)
-    centred = np.where(known, values - (np.bincount(group, filled) / count)[group], 0.0)
+    mean = (np.bincount(group, np.where(known, values, 0.0)) / count)[group]
+    centred = np.where(known, values - mean, 0.0)
     deviation = np.sqrt(np.bincount(group, centred**2) / count)[group]
-    usable = known & (deviation > 0)
+    usable = known & (deviation > 1e-12 * np.abs(mean))
     return np.where(usable, centred / np.where(usable, deviation, 1.0), np.nan)
 
 
@@ -122,17 +128,14 @@ def _ridge(
     ranks: np.ndarray, label: np.ndarray, date_code: np.ndarray, alpha: float, positive: bool
 ) -> np.ndarray:
     """(num_models,) weights; each date weighs the same. Dates with a constant label are left out."""
-    group = np.unique(date_code, return_inverse=True)[1].ravel()
-    target = _standardise(label.astype(np.float64), group)
+    target = _standardise(label.astype(np.float64), _number(date_code))
     usable = np.isfinite(target)
     if not usable.any():
         return np.full(len(ranks), np.nan)
-    group, target, ranks = group[usable], target[usable], ranks[:, usable]
+    group = _number(date_code[usable])
     count = np.bincount(group)
-    root_weight = (
-        1.0 / np.sqrt(count * np.count_nonzero(count) * 1.0, where=count > 0, out=np.ones(len(count)))
-    )[group]
-    x, y = ranks * root_weight, target * root_weight
+    root_weight = 1.0 / np.sqrt(count[group] * float(len(count)))
+    x, y = ranks[:, usable] * root_weight, target[usable] * root_weight
     gram = np.array([[np.sum(a * b) for b in x] for a in x]) + alpha * np.eye(len(x))
     moment = np.array([np.sum(a * y) for a in x])
     if not positive:

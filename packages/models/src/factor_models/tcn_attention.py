@@ -1,8 +1,8 @@
 """Temporal convolutions, then attention of the last bar over the window.
 
-Causal convolutions with dilation 1, 2, 4, ... see ever longer stretches (Bai, Kolter & Koltun 2018, "An Empirical Evaluation
-of Generic Convolutional and Recurrent Networks"); each block is residual, pre-normalised and gated (GLU). The last bar then
-attends over all bars with one learnt bias per head and distance in bars.
+Causal convolutions with dilation 1, 2, 4, ... see ever longer stretches (Bai, Kolter & Koltun 2018, "An
+Empirical Evaluation of Generic Convolutional and Recurrent Networks"); each block is residual, pre-normalised
+and gated (GLU). The last bar then attends over all bars with one learnt bias per head and distance in bars.
 
 Shapes: B windows, L bars of lookback, F features, C channels, N attention heads, H horizons.
 """
@@ -58,8 +58,8 @@ def shift_later(x_BLC: Tensor, num_bars: int) -> Tensor:
 class CausalBlock(nn.Module):
     """x + GLU(causal dilated convolution(LayerNorm(x))).
 
-    The convolution is written as one matrix product over shifted copies: at these sizes several times faster on a CPU
-    than a one-dimensional convolution.
+    The convolution is written as one matrix product over shifted copies: at these sizes several times faster
+    on a CPU than a one-dimensional convolution.
     """
 
     def __init__(self, channels: int, kernel: int, dilation: int, dropout: float) -> None:

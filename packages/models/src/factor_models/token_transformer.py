@@ -1,9 +1,10 @@
 """Transformer over quantile tokens: one embedding table per feature, token 0 = missing.
 
-The embeddings of a bar's tokens are summed and given a learnt position; causal pre-normalised blocks follow. Only the last
-bar is read, so the last block computes that bar alone.
+The embeddings of a bar's tokens are summed and given a learnt position; causal pre-normalised blocks follow.
+Only the last bar is read, so the last block computes that bar alone.
 
-Shapes: B windows, L bars of lookback, F features, V = num_tokens + 1 rows of a table, D width, N heads, E = D / N, H horizons.
+Shapes: B windows, L bars of lookback, F features, V = num_tokens + 1 rows of a table, D width, N heads, E = D
+/ N, H horizons.
 """
 
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class TokenTransformerConfig:
 class FeatureEmbedding(nn.Module):
     """Sum over features of table_f[token_f]; the F tables lie one after another in one matrix (F * V, D)."""
 
+    offset_F: Tensor
+
     def __init__(self, num_features: int, num_tokens: int, dim: int) -> None:
         super().__init__()
         self.num_tokens = num_tokens
@@ -82,9 +85,8 @@ class Block(nn.Module):
         if last_only:
             x_BLD, normed_BLD = x_BLD[:, -1:], normed_BLD[:, -1:]
         query_BLD = self.query(normed_BLD)
-        mixed_BNLE = functional.scaled_dot_product_attention(
-            *(self._split(tensor) for tensor in (query_BLD, key_BLD, value_BLD)), is_causal=not last_only
-        )
+        query, key, value = (self._split(tensor) for tensor in (query_BLD, key_BLD, value_BLD))
+        mixed_BNLE = functional.scaled_dot_product_attention(query, key, value, is_causal=not last_only)
         x_BLD = x_BLD + self.dropout(self.out(mixed_BNLE.transpose(1, 2).flatten(2)))
         return x_BLD + self.dropout(self.mlp(x_BLD))
 

@@ -54,8 +54,8 @@ def input_kind(name: str) -> InputKind:
 def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
     """A fresh model: a torch module, or a `TabularModel` for "linear" and "lightgbm".
 
-    Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons and, for a model that
-    reads tokens, num_tokens.
+    Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
+    and, for a model that reads tokens, num_tokens.
 
     >>> model = build_model("lstm", num_features=24, num_horizons=3, hidden=16)
     >>> model.input_kind
@@ -79,7 +79,8 @@ def _check_keys(name: str, config: dict[str, Any], sizes: list[str], fields: lis
     unknown = [key for key in config if key not in sizes + fields]
     if unknown:
         raise ValueError(
-            f"model {name!r} has no setting {', '.join(map(repr, unknown))}: it knows {', '.join(sizes + fields)}"
+            f"model {name!r} has no setting {', '.join(map(repr, unknown))}: "
+            f"it knows {', '.join(sizes + fields)}"
         )
     for key in sizes:
         if key not in config:
