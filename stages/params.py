@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_type_hints
 import yaml
 from factor_data import CleanRules, MarketConfig, NewsConfig, available_features
 from factor_metrics import GateConfig
-from factor_models import MODEL_CONFIGS, EngineConfig
+from factor_models import MODELS, EngineConfig
 from pydantic import TypeAdapter, ValidationError
 
 from stages.run import StageError, run
@@ -40,6 +40,16 @@ class SplitParams:
     embargo: int
     # Training grows from the first date instead of rolling.
     expanding: bool
+
+    def __post_init__(self) -> None:
+        for name in ("train", "valid", "test", "step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be >= 1")
+        for name in ("purge", "embargo"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must be >= 0")
+        if self.step < self.test:
+            raise ValueError(f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,9 +215,9 @@ def section_names() -> list[str]:
 
 def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     """One configuration object per section of `zoo`."""
-    if unknown := sorted(set(zoo) - set(MODEL_CONFIGS)):
-        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODEL_CONFIGS)}")
-    return {name: validate(MODEL_CONFIGS[name], section, where=f"{where}{name}.") for name, section in zoo.items()}
+    if unknown := sorted(set(zoo) - set(MODELS)):
+        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODELS)}")
+    return {name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()}
 
 
 def validate(schema: type, document: Any, where: str) -> Any:

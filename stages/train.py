@@ -8,15 +8,12 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from dvclive import Live
 from factor_data import FeatureStore, read_folds
-from factor_models import finish_distributed, input_kind, save_model, set_seed, start_distributed
+from factor_models import finish_distributed, input_kind, save_model, start_distributed
 
 from stages.fold import FoldRun
 from stages.params import Params, read_params
@@ -66,12 +63,11 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     first = rank == 0
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
-        runs = [FoldRun(name, params, store, fold, rank, world_size) for fold in folds]
+        targets = store.targets(params.train.target)
+        runs = [FoldRun(name, params, store, targets, fold, rank, world_size) for fold in folds]
         frames = []
         with TrainingProgress(name, len(folds), max(run.num_steps for run in runs), shown=first) as progress:
             for fold_run in runs:
-                set_seed(params.train.seed)
-                progress.start_fold(fold_run.fold.index)
                 model = fold_run.fit(progress, live)
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
                 if folder:
@@ -80,8 +76,8 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
         if live and folder:
             live.end()
             pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
-    for fold_run in runs:
-        fold_run.forget()
+    for fold_run in runs if input_kind(name) != "last_bar" else []:
+        fold_run.checkpoint().delete()
 
 
 if __name__ == "__main__":
