@@ -6,14 +6,13 @@ The module is not called tokenize because a script of that name would shadow the
 import numpy as np
 import pandas as pd
 from factor_data import (
-    NEWS_COLUMNS,
     FeatureMatrix,
     FoldInputs,
-    NewsScorer,
     Panel,
     QuantileTokenizer,
     check_labels,
     compute_features,
+    fit_news_scorer,
     fit_normaliser,
     forward_return,
     read_folds,
@@ -56,8 +55,9 @@ def fit_fold(
     """Fit news tone, normaliser and token edges on the rows of the mask `train_rows` alone."""
     values, names, scorer = matrix.values, matrix.names, None
     if news is not None:
-        scorer = NewsScorer.fit(panel, news, label, train_rows, config.news)
-        values, names = np.hstack([values, scorer.transform(panel, news)]), (*names, *NEWS_COLUMNS)
+        scorer = fit_news_scorer(news, panel, label, train_rows, config.news)
+        scores = scorer.transform(news, panel)
+        values, names = np.hstack([values, scores.values]), (*names, *scores.names)
     normaliser = fit_normaliser(values, train_rows, names, config.normaliser, config.clip)
     inputs = normaliser.transform(values, panel.date_code)
     tokenizer = QuantileTokenizer.fit(inputs, train_rows, config.num_tokens, names)
