@@ -13,15 +13,24 @@ from factor_data.folds import (
 )
 from factor_data.labels import check_labels, cross_sectional_target, forward_return
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
+from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import Panel
 from factor_data.quality import QualityReport, RuleResult
 from factor_data.read import read_bars, read_news
+from factor_data.simulate import (
+    MarketConfig,
+    SimulatedMarket,
+    simulate_market,
+    stylised_facts,
+    write_market,
+)
 from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
     "FEATURES",
+    "NEWS_FEATURES",
     "SEGMENTS",
     "UNIVERSE",
     "Batch",
@@ -29,11 +38,15 @@ __all__ = [
     "FeatureMatrix",
     "Fold",
     "LookAheadError",
+    "MarketConfig",
+    "NewsConfig",
+    "NewsScorer",
     "Normaliser",
     "Panel",
     "QualityReport",
     "QuantileTokenizer",
     "RuleResult",
+    "SimulatedMarket",
     "WindowDataset",
     "assert_no_lookahead",
     "available_features",
@@ -43,11 +56,15 @@ __all__ = [
     "clean_bars",
     "compute_features",
     "cross_sectional_target",
+    "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
     "read_bars",
     "read_folds",
     "read_news",
+    "simulate_market",
+    "stylised_facts",
     "walk_forward",
     "write_folds",
+    "write_market",
 ]

@@ -46,7 +46,7 @@ class CleanRules:
                 raise ValueError(f"{name} must lie in [0, 0.2), got {getattr(self, name)}")
 
 
-def clean_bars(panel: Panel, rules: CleanRules = CleanRules()) -> tuple[Panel, QualityReport]:  # noqa: B008 frozen
+def clean_bars(panel: Panel, rules: CleanRules = CleanRules()) -> tuple[Panel, QualityReport]:
     """Apply the rules and say what they did.
 
     Dropped are only bars without a positive close. Other impossible values become NaN, suspicious ones are flagged

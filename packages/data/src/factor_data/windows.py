@@ -166,6 +166,6 @@ def _sample_rows(symbol_code: NDArray[np.integer], lookback: int, rows: NDArray 
             raise ValueError(f"rows as a mask must have shape ({num_rows},), got {rows.shape}")
         return np.flatnonzero(enough & rows)
     rows = np.unique(rows.astype(np.int64))
-    if len(rows) and not (0 <= rows[0] and rows[-1] < num_rows):
+    if len(rows) and not (rows[0] >= 0 and rows[-1] < num_rows):
         raise ValueError(f"rows must lie in [0, {num_rows}), got {rows[0]} .. {rows[-1]}")
     return rows[enough[rows]]
