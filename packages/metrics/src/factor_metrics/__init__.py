@@ -1,0 +1,62 @@
+"""Honest metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
+
+from factor_metrics.diversity import (
+    constant_share,
+    num_distinct_models,
+    prediction_correlation,
+    redundant_pairs,
+)
+from factor_metrics.floors import best_floor, compare_with_floors, random_ranking
+from factor_metrics.frames import to_matrix
+from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
+from factor_metrics.ic import ic, rank_ic
+from factor_metrics.json_safe import to_json_safe
+from factor_metrics.overfit import OverfitGap, overfit_gap
+from factor_metrics.quantiles import quantile_of, quantile_returns, spread
+from factor_metrics.ranks import rank_rows
+from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
+from factor_metrics.summary import ICSummary, paired_difference, summarize
+from factor_metrics.trials import (
+    deflated_sharpe_ratio,
+    expected_maximum_sharpe,
+    overfitting_logits,
+    probabilistic_sharpe_ratio,
+    probability_of_backtest_overfitting,
+)
+from factor_metrics.turnover import turnover
+
+__all__ = [
+    "Gate",
+    "GateConfig",
+    "ICSummary",
+    "NeweyWest",
+    "OverfitGap",
+    "best_floor",
+    "bootstrap_interval",
+    "compare_with_floors",
+    "constant_share",
+    "deflated_sharpe_ratio",
+    "evaluate_gates",
+    "expected_maximum_sharpe",
+    "ic",
+    "newey_west_t",
+    "num_distinct_models",
+    "overfit_gap",
+    "overfitting_logits",
+    "paired_difference",
+    "prediction_correlation",
+    "probabilistic_sharpe_ratio",
+    "probability_of_backtest_overfitting",
+    "promoted",
+    "quantile_of",
+    "quantile_returns",
+    "random_ranking",
+    "rank_ic",
+    "rank_rows",
+    "redundant_pairs",
+    "spread",
+    "summarize",
+    "to_json_safe",
+    "to_matrix",
+    "turnover",
+]

@@ -1,0 +1,171 @@
+"""Gates: the conditions under which a stack may be promoted. One that cannot be measured is not passed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import check_at_least, check_share
+from factor_metrics.diversity import num_distinct_models
+from factor_metrics.floors import best_floor
+from factor_metrics.summary import paired_difference, summarize
+
+_NUM_BOOTSTRAP = 20_000  # far tails: a Bonferroni level leaves few draws outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """Thresholds for promotion."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    min_oof_rows: int = 10_000
+    """Out-of-fold predictions behind the stack, at least."""
+    confidence: float = 0.95
+    """Familywise level of the intervals, in (0, 1)."""
+    min_t_stat: float = 3.0
+    """Newey-West t-statistic of the stack's rank IC, at least (3: Harvey, Liu and Zhu, 2016)."""
+    max_overfit_gap: float = 0.05
+    """Mean valid minus mean test rank IC of any model, at most."""
+    max_constant_share: float = 0.0
+    """Share of dates on which a model predicts one value for all symbols, at most; in [0, 1]."""
+    max_correlation: float = 0.9
+    """Models correlated above this count as one; in (0, 1)."""
+
+    def __post_init__(self) -> None:
+        check_at_least("min_oof_rows", self.min_oof_rows, 0)
+        check_share("confidence", self.confidence)
+        check_share("max_correlation", self.max_correlation)
+        for name in ("min_t_stat", "max_overfit_gap"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} must be finite and at least 0, got {value!r}")
+        if not 0.0 <= self.max_constant_share <= 1.0:
+            raise ValueError(f"max_constant_share must be from 0 to 1, got {self.max_constant_share!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One condition and what was measured."""
+
+    name: str
+    """Short name, stable."""
+    passed: bool
+    """Whether the condition holds; False where `value` is NaN."""
+    value: float
+    """What was measured."""
+    threshold: float
+    """What it is held against."""
+    rule: str
+    """The condition in words."""
+
+
+def evaluate_gates(
+    config: GateConfig,
+    *,
+    num_oof_rows: int,
+    stack_ic: ArrayLike,
+    floor_ics: Mapping[str, ArrayLike],
+    overfit_gaps: Mapping[str, float],
+    constant_shares: Mapping[str, float],
+    correlation: ArrayLike,
+    model_names: Sequence[str],
+    horizon: int,
+    num_looks: int,
+) -> tuple[Gate, ...]:
+    """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
+
+    Parameters
+    ----------
+    config
+        Thresholds.
+    num_oof_rows
+        Number of rows with an out-of-fold prediction of the stack at the primary horizon.
+    stack_ic
+        (num_dates,) rank IC of the stack at the primary horizon, NaN where undefined.
+    floor_ics
+        Per floor (num_dates,) rank IC over the same dates.
+    overfit_gaps
+        Per model, mean valid minus mean test rank IC at the primary horizon (`overfit_gap`).
+    constant_shares
+        Per model and stack, from `constant_share`.
+    correlation, model_names
+        (num_models, num_models) from `prediction_correlation` and its names.
+    horizon
+        The primary horizon in bars.
+    num_looks
+        Models x horizons that were looked at: the level of the interval is Bonferroni's,
+        1 - (1 - confidence) / num_looks.
+    """
+    check_at_least("num_looks", num_looks, 1)
+    familywise = 1.0 - (1.0 - config.confidence) / num_looks
+    stack = summarize(stack_ic, horizon, familywise, _NUM_BOOTSTRAP)
+    return (
+        _at_least("oof_rows", num_oof_rows, config.min_oof_rows, "out-of-fold rows of the stack"),
+        _above(
+            "stack_interval",
+            stack.ci_low,
+            0.0,
+            f"lower end of the stack's {familywise:.2%} rank-IC interval at horizon {horizon}"
+            f" ({config.confidence:.0%} over {num_looks} looks)",
+        ),
+        _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "Newey-West t of the stack's rank IC"),
+        _floor_gate(config, stack_ic, floor_ics, horizon),
+        _worst_gate(
+            "overfit_gap", overfit_gaps, config.max_overfit_gap, "valid minus test rank IC of every model"
+        ),
+        _worst_gate(
+            "constant_output",
+            constant_shares,
+            config.max_constant_share,
+            "share of dates with a constant output",
+        ),
+        _diversity_gate(config, correlation, model_names),
+    )
+
+
+def promoted(gates: Sequence[Gate]) -> bool:
+    """Return whether every gate passed (and there is one)."""
+    return len(gates) > 0 and all(gate.passed for gate in gates)
+
+
+def _at_least(name: str, value: float, threshold: float, what: str) -> Gate:
+    rule = f"{what} must be at least {threshold:,g}"
+    return Gate(
+        name=name, passed=bool(value >= threshold), value=float(value), threshold=float(threshold), rule=rule
+    )
+
+
+def _above(name: str, value: float, threshold: float, what: str) -> Gate:
+    rule = f"{what} must be above {threshold:g}"
+    return Gate(name=name, passed=bool(value > threshold), value=float(value), threshold=threshold, rule=rule)
+
+
+def _floor_gate(
+    config: GateConfig, stack_ic: ArrayLike, floor_ics: Mapping[str, ArrayLike], horizon: int
+) -> Gate:
+    if not floor_ics:
+        return _above("beats_floor", math.nan, 0.0, "difference to the best floor (none was given)")
+    name = best_floor(floor_ics)
+    difference = paired_difference(stack_ic, floor_ics[name], horizon, config.confidence, _NUM_BOOTSTRAP)
+    what = f"lower end of the {config.confidence:.0%} interval of stack minus best floor ({name})"
+    return _above("beats_floor", difference.ci_low, 0.0, what)
+
+
+def _worst_gate(name: str, values: Mapping[str, float], threshold: float, what: str) -> Gate:
+    """Hold the worst of the named values against a maximum; an unmeasured (NaN) one is the worst of all."""
+    worst = max(values, key=lambda key: math.inf if math.isnan(values[key]) else values[key], default=None)
+    value = math.nan if worst is None else float(values[worst])
+    rule = f"{what} must be at most {threshold:g} (worst: {worst or 'none measured'})"
+    return Gate(name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule)
+
+
+def _diversity_gate(config: GateConfig, correlation: ArrayLike, model_names: Sequence[str]) -> Gate:
+    num_distinct = num_distinct_models(correlation, model_names, config.max_correlation)
+    wanted = min(2, max(len(model_names), 1))
+    what = f"models that differ (correlation up to {config.max_correlation:g})"
+    return _at_least("diversity", num_distinct, wanted, what)
