@@ -5,6 +5,7 @@ from factor_data.features import FEATURES, FeatureMatrix, available_features, co
 from factor_data.folds import (
     SEGMENTS,
     Fold,
+    Segment,
     check_folds,
     check_purge,
     read_folds,
@@ -25,6 +26,7 @@ from factor_data.simulate import (
     stylised_facts,
     write_market,
 )
+from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
 from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
@@ -36,7 +38,9 @@ __all__ = [
     "Batch",
     "CleanRules",
     "FeatureMatrix",
+    "FeatureStore",
     "Fold",
+    "FoldInputs",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -46,6 +50,7 @@ __all__ = [
     "QualityReport",
     "QuantileTokenizer",
     "RuleResult",
+    "Segment",
     "SimulatedMarket",
     "WindowDataset",
     "assert_no_lookahead",
@@ -65,6 +70,8 @@ __all__ = [
     "simulate_market",
     "stylised_facts",
     "walk_forward",
+    "write_fold",
     "write_folds",
     "write_market",
+    "write_shared",
 ]
