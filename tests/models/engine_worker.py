@@ -45,7 +45,9 @@ def make_batches(ranks, dates_per_batch=DATES_PER_BATCH):
     return batches
 
 
-def train(ranks, stage, *, accumulation=1, dates_per_batch=DATES_PER_BATCH, folder=None, stop_after=None, **engine):
+def train(
+    ranks, stage, *, accumulation=1, dates_per_batch=DATES_PER_BATCH, folder=None, stop_after=None, **engine
+):
     """Weights of the best epoch and of the last; `stop_after` kills the process after that epoch."""
     set_seed(11)
     batches = make_batches(ranks, dates_per_batch)
@@ -116,7 +118,9 @@ def run_every_way(ranks, out):
     for stage in (0, 2, 3):
         ways[f"resumed{stage}"] = interrupted(ranks, stage, out / "runs")
     others = [None] * ranks.world_size
-    torch.distributed.all_gather_object(others, {name: float(w["head.weight"].double().sum()) for name, w in ways.items()})
+    torch.distributed.all_gather_object(
+        others, {name: float(w["head.weight"].double().sum()) for name, w in ways.items()}
+    )
     assert all(other == others[0] for other in others), "the processes ended with different weights"
     if ranks.rank == 0:
         for name, weights in ways.items():
