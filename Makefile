@@ -50,7 +50,7 @@ test: install ## Run the tests
 repro: install ## Run the whole DAG (only what changed) and show where the report is
 	@python -m stages.params
 	@dvc repro
-	@python -m stages.stack --show
+	@python -m stages.show
 
 bench: install ## Run the benchmarks and print each ratio to its peer
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done

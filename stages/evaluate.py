@@ -1,26 +1,17 @@
 """evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model."""
 
 import sys
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from factor_data import FeatureStore
-from factor_metrics import Evaluation, evaluate_predictions, random_ranking, rank_ic
+from factor_metrics import Evaluation, rank_ic
 from numpy.typing import NDArray
 
+from stages.judge import judge, judge_floors, summary
 from stages.oof import OutOfFold
-from stages.params import EvaluateParams, read_params
+from stages.params import read_params
 from stages.run import RESULTS, StageError, run, stage_output, write_json
-
-# Floors need no model: a feature and its sign.
-FLOORS = {
-    "reversal_1": ("return_1", -1.0),
-    "reversal_to_mean_5": ("close_to_mean_5", -1.0),
-    "momentum_60_5": ("momentum_60_5", 1.0),
-    "far_from_high_60": ("distance_to_high_60", -1.0),
-}
-
 
 def main() -> None:
     params = read_params()
@@ -37,11 +28,12 @@ def main() -> None:
             prediction = oof.matrix(horizon, "test")
             label = store.matrix(store.labels[:, head], dates)
             judged = judge(prediction, label, horizon, params.evaluate)
-            floors[f"h{horizon}"] = judge_floors(store, dates, prediction, label, horizon, params.evaluate)
+            judged_floors = judge_floors(store, dates, prediction, label, horizon, params.evaluate)
+            floors[f"h{horizon}"] = {floor: summary(result) for floor, result in judged_floors.items()}
             metrics[f"h{horizon}"] = {
                 **summary(judged),
                 "valid_rank_ic": valid_rank_ic(store, oof, head, params.evaluate.min_symbols),
-                "best_floor_rank_ic": max(floor["rank_ic"] for floor in floors[f"h{horizon}"].values()),
+                "best_floor_rank_ic": max(floor.rank_ic_summary.mean for floor in judged_floors.values()),
             }
             series.append(per_date(dates, horizon, judged))
             mean_return = np.nanmean(judged.quantile_returns, axis=0)
@@ -60,55 +52,6 @@ def main() -> None:
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "
             f"t {values['t_stat']:.1f}, best floor {values['best_floor_rank_ic']:+.4f}"
         )
-
-
-def judge(prediction: NDArray, label: NDArray, horizon: int, config: EvaluateParams) -> Evaluation:
-    return evaluate_predictions(
-        prediction,
-        label,
-        horizon=horizon,
-        num_quantiles=config.quantiles,
-        min_symbols=config.min_symbols,
-        confidence=config.confidence,
-        num_bootstrap=config.bootstrap,
-        seed=config.seed,
-    )
-
-
-def summary(judged: Evaluation) -> dict[str, Any]:
-    """The numbers a person compares between experiments; `ci_low` and `ci_high` bound the mean rank IC."""
-    rank = judged.rank_ic_summary
-    return {
-        "ic": judged.ic_summary.mean,
-        "rank_ic": rank.mean,
-        "ci_low": rank.ci_low,
-        "ci_high": rank.ci_high,
-        "icir": rank.icir,
-        "t_stat": rank.t_stat,
-        "hit_rate": rank.hit_rate,
-        "spread": float(np.nanmean(judged.spread)),
-        "turnover": float(np.nanmean(judged.turnover)),
-        "num_dates": rank.num_dates,
-    }
-
-
-def judge_floors(
-    store: FeatureStore,
-    dates: NDArray[np.datetime64],
-    prediction: NDArray,
-    label: NDArray,
-    horizon: int,
-    config: EvaluateParams,
-) -> dict[str, dict[str, Any]]:
-    """Each floor on exactly the dates and symbols that the model predicted."""
-    signals = {
-        floor: sign * store.matrix(store.feature(feature), dates)
-        for floor, (feature, sign) in FLOORS.items()
-        if feature in store.feature_names
-    }
-    signals["random"] = random_ranking(prediction.shape, config.seed)
-    covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
-    return {floor: summary(judge(signal, label, horizon, config)) for floor, signal in covered.items()}
 
 
 def valid_rank_ic(store: FeatureStore, oof: OutOfFold, head: int, min_symbols: int) -> float:

@@ -1,0 +1,67 @@
+"""Predictions and floors judged the same way, for the stages that report them."""
+
+from typing import Any
+
+import numpy as np
+from factor_data import FeatureStore
+from factor_metrics import Evaluation, evaluate_predictions, random_ranking
+from numpy.typing import NDArray
+
+from stages.params import EvaluateParams
+
+# Floors need no model: a feature and its sign.
+FLOORS = {
+    "reversal_1": ("return_1", -1.0),
+    "reversal_to_mean_5": ("close_to_mean_5", -1.0),
+    "momentum_60_5": ("momentum_60_5", 1.0),
+    "far_from_high_60": ("distance_to_high_60", -1.0),
+}
+
+
+def judge(prediction: NDArray, label: NDArray, horizon: int, config: EvaluateParams) -> Evaluation:
+    return evaluate_predictions(
+        prediction,
+        label,
+        horizon=horizon,
+        num_quantiles=config.quantiles,
+        min_symbols=config.min_symbols,
+        confidence=config.confidence,
+        num_bootstrap=config.bootstrap,
+        seed=config.seed,
+    )
+
+
+def summary(judged: Evaluation) -> dict[str, Any]:
+    """The numbers a person compares between experiments; `ci_low` and `ci_high` bound the mean rank IC."""
+    rank = judged.rank_ic_summary
+    return {
+        "ic": judged.ic_summary.mean,
+        "rank_ic": rank.mean,
+        "ci_low": rank.ci_low,
+        "ci_high": rank.ci_high,
+        "icir": rank.icir,
+        "t_stat": rank.t_stat,
+        "hit_rate": rank.hit_rate,
+        "spread": float(np.nanmean(judged.spread)),
+        "turnover": float(np.nanmean(judged.turnover)),
+        "num_dates": rank.num_dates,
+    }
+
+
+def judge_floors(
+    store: FeatureStore,
+    dates: NDArray[np.datetime64],
+    prediction: NDArray,
+    label: NDArray,
+    horizon: int,
+    config: EvaluateParams,
+) -> dict[str, Evaluation]:
+    """Each floor on exactly the dates and symbols that the model predicted."""
+    signals = {
+        floor: sign * store.matrix(store.feature(feature), dates)
+        for floor, (feature, sign) in FLOORS.items()
+        if feature in store.feature_names
+    }
+    signals["random"] = random_ranking(prediction.shape, config.seed)
+    covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
+    return {floor: judge(signal, label, horizon, config) for floor, signal in covered.items()}

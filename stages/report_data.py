@@ -1,0 +1,167 @@
+"""The stack's results in the form that the report shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
+from factor_metrics.report import (
+    Attained,
+    DateSeries,
+    Diversity,
+    Overfit,
+    QualityRule,
+    ReportData,
+    ResultRow,
+    WeightTable,
+)
+
+from stages.params import Params
+from stages.run import read_json
+
+if TYPE_CHECKING:
+    from stages.stack import HorizonResult
+
+
+def report_data(
+    results: "Sequence[HorizonResult]", valid: dict[str, Any], gates: Sequence[Gate], params: Params, split: Path
+) -> ReportData:
+    """Gather everything the report shows; `split` is the folder with dataset.json and quality.json."""
+    dataset, quality = read_json(split / "dataset.json"), read_json(split / "quality.json")
+    return ReportData(
+        title="Factorcast: out-of-fold results",
+        subtitle=f"{dataset['name']} · {len(params.models)} models and their stack",
+        promoted=promoted(gates),
+        facts=facts(results, dataset, params),
+        gates=gates,
+        rows=[row for result in results for row in result_rows(result)],
+        attained=[line for result in results for line in attained(result)],
+        ic_series={result.horizon: ic_series(result) for result in results},
+        spread_series={result.horizon: spread_series(result) for result in results},
+        weights={
+            result.horizon: WeightTable(
+                folds=[f"fold {fold}" for fold in result.weights.folds],
+                models=params.models,
+                matrix=result.weights.weights,
+            )
+            for result in results
+        },
+        diversity={
+            result.horizon: Diversity(
+                names=params.models,
+                correlation=result.correlation,
+                redundant=[
+                    (first, second)
+                    for first, second, _ in redundant_pairs(
+                        result.correlation, params.models, params.stack.gates.max_correlation
+                    )
+                ],
+            )
+            for result in results
+        },
+        overfit=[line for result in results for line in overfit(result.horizon, valid, params)],
+        quality=[
+            QualityRule(
+                rule=rule["name"],
+                description=rule["description"],
+                action=rule["action"],
+                count=rule["count"],
+                share=rule["share"],
+            )
+            for rule in quality["rules"]
+        ],
+    )
+
+
+def facts(results: "Sequence[HorizonResult]", dataset: dict[str, Any], params: Params) -> dict[str, str]:
+    first = results[0]
+    return {
+        "Universe": str(dataset["universe"]),
+        "Dates that are scored": f"{len(first.dates)}, {first.dates[0]!s:.10} to {first.dates[-1]!s:.10}",
+        "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
+        "Prediction": f"made at the close of t, entered {params.tokenize.delay} bar(s) later",
+        "Purge and embargo": f"{params.split.purge} and {params.split.embargo} dates",
+        "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
+        "Intervals": f"{params.evaluate.confidence:.0%}, block bootstrap with {params.evaluate.bootstrap} resamples",
+        "Costs": "none are taken off; a spread is before costs",
+    }
+
+
+def result_rows(result: "HorizonResult") -> list[ResultRow]:
+    best_floor = max(floor.rank_ic_summary.mean for floor in result.floors.values())
+    rows = [result_row("stack", "stack", result.horizon, result.stack, best_floor)]
+    rows += [result_row(name, "model", result.horizon, judged, best_floor) for name, judged in result.models.items()]
+    return rows + [result_row(name, "floor", result.horizon, judged, None) for name, judged in result.floors.items()]
+
+
+def result_row(
+    name: str,
+    kind: Literal["model", "stack", "floor"],
+    horizon: int,
+    judged: Evaluation,
+    best_floor: float | None,
+) -> ResultRow:
+    rank = judged.rank_ic_summary
+    return ResultRow(
+        name=name,
+        kind=kind,
+        horizon=horizon,
+        rank_ic=rank.mean,
+        ci_low=rank.ci_low,
+        ci_high=rank.ci_high,
+        t_stat=rank.t_stat,
+        icir=rank.icir,
+        ic=judged.ic_summary.mean,
+        hit_rate=rank.hit_rate,
+        spread=float(np.nanmean(judged.spread)),
+        turnover=float(np.nanmean(judged.turnover)),
+        num_dates=rank.num_dates,
+        below_floor=best_floor is not None and not rank.mean > best_floor,
+    )
+
+
+def attained(result: "HorizonResult") -> list[Attained]:
+    if result.attainable is None:
+        return []
+    attainable = float(np.nanmean(result.attainable))
+    judged = {"stack": result.stack, **result.models}
+    return [
+        Attained(
+            name=name,
+            horizon=result.horizon,
+            rank_ic=one.rank_ic_summary.mean,
+            attainable_rank_ic=attainable,
+            ratio=one.rank_ic_summary.mean / attainable,
+        )
+        for name, one in judged.items()
+    ]
+
+
+def ic_series(result: "HorizonResult") -> DateSeries:
+    values = {"stack": result.stack.rank_ic, **{name: judged.rank_ic for name, judged in result.models.items()}}
+    if result.attainable is not None:
+        values["attainable"] = result.attainable
+    return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
+
+
+def spread_series(result: "HorizonResult") -> DateSeries:
+    values = {"stack": result.stack.spread, **{name: judged.spread for name, judged in result.models.items()}}
+    return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
+
+
+def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit]:
+    lines = []
+    for name, metrics in valid.items():
+        valid_ic, test_ic = metrics[f"h{horizon}"]["valid_rank_ic"], metrics[f"h{horizon}"]["rank_ic"]
+        lines.append(
+            Overfit(
+                name=name,
+                horizon=horizon,
+                valid_rank_ic=valid_ic,
+                test_rank_ic=test_ic,
+                gap=valid_ic - test_ic,
+                threshold=params.stack.gates.max_overfit_gap,
+            )
+        )
+    return lines
