@@ -1,4 +1,4 @@
-"""Honest metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
+"""Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
 from factor_metrics.diversity import (
     constant_share,

@@ -1,7 +1,8 @@
 """Is a mean IC different from zero? Newey-West t-statistic and circular block bootstrap.
 
-Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the plain t-statistic is too large.
-Both methods here allow for it. Missing dates are dropped first; the dates that remain are treated as consecutive.
+Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the plain t-statistic is too
+large. Both methods here allow for it. Missing dates are dropped first; the dates that remain are treated as
+consecutive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class NeweyWest(NamedTuple):
 def newey_west_lag(num_dates: int, horizon: int = 1) -> int:
     """Return the number of autocovariances used: max(horizon - 1, floor(4 (T / 100)^(2/9))), at most T - 1.
 
-    The second term is the rule of Newey and West (1994), "Automatic lag selection in covariance matrix estimation".
+    The second term is the rule of Newey and West (1994), "Automatic lag selection in covariance matrix
+    estimation".
     """
     check_at_least("horizon", horizon, 1)
     automatic = math.floor(4.0 * (num_dates / 100.0) ** (2.0 / 9.0))
@@ -40,9 +42,10 @@ def newey_west_lag(num_dates: int, horizon: int = 1) -> int:
 def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) -> NeweyWest:
     """Return mean, standard error, t-statistic and two-sided normal p-value of a series against zero.
 
-    Long-run variance = gamma_0 + 2 sum_{l=1..lag} (1 - l / (lag + 1)) gamma_l, the Bartlett kernel of Newey and West
-    (1987), "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix";
-    gamma_l = (1 / T) sum of products of deviations, without small-sample correction (as statsmodels' HAC default).
+    Long-run variance = gamma_0 + 2 sum_{l=1..lag} (1 - l / (lag + 1)) gamma_l, the Bartlett kernel of Newey
+    and West (1987), "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
+    covariance matrix"; gamma_l = (1 / T) sum of products of deviations, without small-sample correction (as
+    statsmodels' HAC default).
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) ->
 
 
 def bootstrap_block_length(num_dates: int, horizon: int = 1) -> int:
-    """Return the block length: max(horizon, ceil(T^(1/3))) for horizon 1, twice the horizon where labels overlap.
+    """Return the block length: ceil(T^(1/3)), at least twice the horizon where labels overlap.
 
     Never above half of the dates, but never below the horizon.
     """
@@ -99,10 +102,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the (low, high) percentile interval of the mean from a circular block bootstrap.
 
-    Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement until T
-    dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for stationary data"). Block
-    means vary about the sample's own mean, which understates the variance by the factor 1 - block / T; the interval
-    is widened about the mean by the square root of its inverse.
+    Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement
+    until T dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for
+    stationary data"). Block means vary about the sample's own mean, which understates the variance by the
+    factor 1 - block / T; the interval is widened about the mean by the square root of its inverse.
 
     Parameters
     ----------
@@ -118,8 +121,8 @@ def bootstrap_interval(
     Returns
     -------
     tuple of float
-        (NaN, NaN) with fewer than two dates, or with fewer than two blocks of `horizon` dates: that is too little to
-        say anything about the spread.
+        (NaN, NaN) with fewer than two dates, or with fewer than two blocks of `horizon` dates: that is too
+        little to say anything about the spread.
     """
     check_share("confidence", confidence)
     check_at_least("num_bootstrap", num_bootstrap, 1)
