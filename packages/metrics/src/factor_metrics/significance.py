@@ -83,12 +83,12 @@ def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) ->
 
 
 def bootstrap_block_length(num_dates: int, horizon: int = 1) -> int:
-    """Return the block length: ceil(T^(1/3)), at least twice the horizon where labels overlap.
+    """Return the block length: ceil(T^(1/3)), at least three horizons where labels overlap.
 
     Never above half of the dates, but never below the horizon.
     """
     check_at_least("horizon", horizon, 1)
-    overlap = 1 if horizon == 1 else 2 * horizon
+    overlap = 1 if horizon == 1 else 3 * horizon
     length = max(overlap, math.ceil(round(num_dates ** (1.0 / 3.0), 9)))
     return max(horizon, min(length, num_dates // 2), 1)
 
@@ -104,8 +104,12 @@ def bootstrap_interval(
 
     Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement
     until T dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for
-    stationary data"). Block means vary about the sample's own mean, which understates the variance by the
-    factor 1 - block / T; the interval is widened about the mean by the square root of its inverse.
+    stationary data").
+
+    Few long blocks say little about their own spread, and a plain percentile interval is then too short. It is
+    therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own mean, and
+    by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom, those of a
+    Bartlett estimate of the variance. Both factors tend to 1 with many blocks.
 
     Parameters
     ----------
@@ -137,8 +141,9 @@ def bootstrap_interval(
     deviations = _bootstrap_sums(values - mean, length, num_bootstrap, seed) / num_dates
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
-    widening = math.sqrt(num_dates / (num_dates - length))
-    return mean + widening * float(low), mean + widening * float(high)
+    stretch = math.sqrt(num_dates / (num_dates - length))
+    stretch *= stats.t.isf(tail, 1.5 * num_dates / length) / stats.norm.isf(tail)
+    return mean + float(stretch * low), mean + float(stretch * high)
 
 
 def _bootstrap_sums(values: Series, length: int, num_bootstrap: int, seed: int) -> Series:
