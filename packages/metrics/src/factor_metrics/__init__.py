@@ -6,6 +6,7 @@ from factor_metrics.diversity import (
     prediction_correlation,
     redundant_pairs,
 )
+from factor_metrics.evaluation import Evaluation, evaluate_predictions
 from factor_metrics.floors import best_floor, compare_with_floors, random_ranking
 from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
@@ -26,6 +27,7 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "Evaluation",
     "Gate",
     "GateConfig",
     "ICSummary",
@@ -37,6 +39,7 @@ __all__ = [
     "constant_share",
     "deflated_sharpe_ratio",
     "evaluate_gates",
+    "evaluate_predictions",
     "expected_maximum_sharpe",
     "ic",
     "newey_west_t",

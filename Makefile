@@ -1,0 +1,66 @@
+# Every habit of the project has one name here; pre-commit and .ci/run call the same targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install lock format lint types test repro bench use-data sample-data clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv with the locked dependencies and the packages, and set up DVC
+
+$(INSTALLED): requirements.lock $(wildcard packages/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	  || { echo "error: Python 3.11 or 3.12 is needed (found: $$($(PYTHON) --version)); say which with make PYTHON=..."; exit 1; }
+	@echo "Installing the locked dependencies into $(VENV) (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
+	@touch $@
+
+lock: install ## Resolve requirements.in into requirements.lock anew
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o .venv/requirements.full
+	@{ echo "# Made by 'make lock' from requirements.in; do not edit. torch's own CUDA pins are left to its wheel, so CPU and GPU machines share this file."; \
+	  grep -vE '^(nvidia-(c|n)[a-z]|cuda-|triton)' .venv/requirements.full; } > requirements.lock
+
+format: install ## Format and sort imports
+	@ruff check --fix --quiet . || true
+	@ruff format --quiet .
+
+lint: install ## Lint, check the format, the import contracts and the repository's hygiene
+	@ruff check .
+	@ruff format --check .
+	@PYTHONPATH=. lint-imports --no-cache
+	@python -m pytest tests/test_repository.py
+
+types: install ## Check types
+	@mypy packages/data/src packages/metrics/src packages/models/src
+	@mypy stages
+
+test: install ## Run the tests
+	@python -m pytest
+
+repro: install ## Run the whole DAG (only what changed) and show where the report is
+	@python -m stages.params
+	@dvc repro
+	@python -m stages.stack --show
+
+bench: install ## Run the benchmarks and print each ratio to its peer
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
+
+use-data: install ## Replace the simulated market by your own: make use-data SRC=folder
+	@python -m stages.use_data "$(SRC)"
+
+sample-data: install ## Go back to the simulated market
+	@python -m stages.use_data --sample
+
+clean: ## Delete what can be made again: caches, checkpoints, bytecode (not the data, results and DVC cache)
+	@rm -rf .checkpoints .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

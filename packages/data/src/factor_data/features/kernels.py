@@ -1,0 +1,137 @@
+"""Rolling kernels over the bars of each symbol.
+
+Every kernel takes ``values`` (num_rows,) float64 and ``age`` (num_rows,), the number of earlier bars of the row's
+symbol, and returns (num_rows,) float64. A value is computed from its own window alone, in two passes and in a fixed
+order: no running sum is carried along. So it does not depend, to the last bit, on what comes later, on how much
+history lies before the window, or on an outlier that has left it. The rule for missing data is the same for all:
+NaN unless the symbol has ``window`` bars and all of them are known.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def bar_age(symbol_code: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return for each row how many earlier bars its symbol has; rows sorted by (symbol, time)."""
+    rows = np.arange(len(symbol_code))
+    first = np.r_[True, symbol_code[1:] != symbol_code[:-1]] if len(rows) else np.zeros(0, dtype=bool)
+    return rows - np.maximum.accumulate(np.where(first, rows, 0))
+
+
+def lagged(values: Floats, age: NDArray[np.int64], lag: int) -> Floats:
+    """Return the value ``lag`` bars of the symbol earlier, NaN where there is none."""
+    result = np.full(len(values), np.nan)
+    if lag < len(values):
+        result[lag:] = np.where(age[lag:] >= lag, values[: len(values) - lag], np.nan)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def rolling_mean(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Mean of the last ``window`` bars."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        if age[row] >= window - 1:
+            total = 0.0
+            for i in range(row - window + 1, row + 1):
+                total += values[i]
+            result[row] = total / window
+    return result
+
+
+@njit(cache=True, nogil=True)
+def rolling_max(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Largest of the last ``window`` bars."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        if age[row] >= window - 1:
+            largest = values[row]
+            for i in range(row - window + 1, row):
+                if values[i] > largest or math.isnan(values[i]):
+                    largest = values[i]
+                if math.isnan(largest):
+                    break
+            result[row] = largest
+    return result
+
+
+@njit(cache=True, nogil=True)
+def rolling_std(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Sample standard deviation (divisor ``window - 1``); exactly 0 for a constant window."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        if age[row] >= window - 1:
+            first = row - window + 1
+            total = 0.0
+            constant = True
+            for i in range(first, row + 1):
+                total += values[i]
+                constant = constant and values[i] == values[first]
+            mean = total / window
+            squares = 0.0
+            for i in range(first, row + 1):
+                squares += (values[i] - mean) ** 2
+            result[row] = 0.0 if constant else math.sqrt(squares / (window - 1))
+    return result
+
+
+@njit(cache=True, nogil=True)
+def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Skewness m3 / m2^1.5 of population moments; NaN for a constant window."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        if age[row] >= window - 1:
+            first = row - window + 1
+            total = 0.0
+            constant = True
+            for i in range(first, row + 1):
+                total += values[i]
+                constant = constant and values[i] == values[first]
+            mean = total / window
+            second = 0.0
+            third = 0.0
+            for i in range(first, row + 1):
+                deviation = values[i] - mean
+                second += deviation * deviation
+                third += deviation * deviation * deviation
+            if not constant and second > 0.0:
+                result[row] = (third / window) / (second / window) ** 1.5
+    return result
+
+
+@njit(cache=True, nogil=True)
+def rolling_correlation(left: Floats, right: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Pearson correlation of two columns; NaN where either is constant in the window."""
+    result = np.full(len(left), np.nan)
+    for row in range(len(left)):
+        if age[row] >= window - 1:
+            first = row - window + 1
+            total_left = 0.0
+            total_right = 0.0
+            constant_left = True
+            constant_right = True
+            for i in range(first, row + 1):
+                total_left += left[i]
+                total_right += right[i]
+                constant_left = constant_left and left[i] == left[first]
+                constant_right = constant_right and right[i] == right[first]
+            mean_left = total_left / window
+            mean_right = total_right / window
+            cross = 0.0
+            squares_left = 0.0
+            squares_right = 0.0
+            for i in range(first, row + 1):
+                cross += (left[i] - mean_left) * (right[i] - mean_right)
+                squares_left += (left[i] - mean_left) ** 2
+                squares_right += (right[i] - mean_right) ** 2
+            scale = math.sqrt(squares_left) * math.sqrt(squares_right)
+            if not constant_left and not constant_right and scale > 0.0:
+                result[row] = cross / scale
+    return result

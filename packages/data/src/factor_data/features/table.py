@@ -1,0 +1,158 @@
+"""The feature table: one name, one function of the panel, one line of meaning.
+
+All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never price
+levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and volume; r is the
+one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and known.
+To add a feature: write the function, add its line to ``FEATURES``; the tests then hold it to the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from factor_data.features.kernels import (
+    Floats,
+    bar_age,
+    lagged,
+    rolling_correlation,
+    rolling_max,
+    rolling_mean,
+    rolling_skewness,
+    rolling_std,
+)
+from factor_data.panel import Panel
+
+Feature = Callable[[Panel], Floats]
+
+
+def past_return(panel: Panel, bars: int, skip: int = 0) -> Floats:
+    """c[t - skip] / c[t - bars] - 1."""
+    close, age = panel.adjusted("close"), bar_age(panel.symbol_code)
+    recent = lagged(close, age, skip) if skip else close
+    return recent / lagged(close, age, bars) - 1.0
+
+
+def volatility(panel: Panel, bars: int) -> Floats:
+    """Standard deviation of r over the last ``bars`` bars."""
+    return rolling_std(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+
+
+def skewness(panel: Panel, bars: int) -> Floats:
+    """Skewness of r over the last ``bars`` bars."""
+    return rolling_skewness(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+
+
+def close_to_mean(panel: Panel, bars: int) -> Floats:
+    """C over its mean of the last ``bars`` bars, minus 1."""
+    close = panel.adjusted("close")
+    return close / rolling_mean(close, bar_age(panel.symbol_code), bars) - 1.0
+
+
+def distance_to_high(panel: Panel, bars: int) -> Floats:
+    """C over the highest close of the last ``bars`` bars, minus 1: 0 at a new high."""
+    close = panel.adjusted("close")
+    return close / rolling_max(close, bar_age(panel.symbol_code), bars) - 1.0
+
+
+def mean_range(panel: Panel, bars: int) -> Floats:
+    """Mean of (h - l) / c over the last ``bars`` bars."""
+    columns = panel.columns
+    return rolling_mean(
+        (columns["high"] - columns["low"]) / columns["close"], bar_age(panel.symbol_code), bars
+    )
+
+
+def close_location(panel: Panel) -> Floats:
+    """(2c - h - l) / (h - l): -1 at the low, +1 at the high; NaN for a bar without range."""
+    high, low, close = (panel.columns[name] for name in ("high", "low", "close"))
+    spread = np.where(high > low, high - low, np.nan)
+    return (2.0 * close - high - low) / spread
+
+
+def overnight_gap(panel: Panel) -> Floats:
+    """o[t] / c[t - 1] - 1."""
+    return panel.adjusted("open") / lagged(panel.adjusted("close"), bar_age(panel.symbol_code), 1) - 1.0
+
+
+def intraday_return(panel: Panel) -> Floats:
+    """C / o - 1 of the bar."""
+    return panel.columns["close"] / panel.columns["open"] - 1.0
+
+
+def volume_surprise(panel: Panel, bars: int) -> Floats:
+    """log(1 + v) minus its mean over the ``bars`` bars before t."""
+    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
+    return log_volume - lagged(rolling_mean(log_volume, age, bars), age, 1)
+
+
+def volume_trend(panel: Panel, short: int, long: int) -> Floats:
+    """Mean of log(1 + v) over ``short`` bars minus over ``long`` bars."""
+    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
+    return rolling_mean(log_volume, age, short) - rolling_mean(log_volume, age, long)
+
+
+def price_volume_correlation(panel: Panel, bars: int) -> Floats:
+    """Correlation of r with the change of log(1 + v) over the last ``bars`` bars."""
+    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
+    change = log_volume - lagged(log_volume, age, 1)
+    return rolling_correlation(past_return(panel, 1), change, age, bars)
+
+
+def _return_times_volume(panel: Panel) -> Floats:
+    returns, age = past_return(panel, 1), bar_age(panel.symbol_code)
+    before = lagged(rolling_std(returns, age, 20), age, 1)
+    standardised = np.clip(returns / np.where(before > 0.0, before, np.nan), -4.0, 4.0)
+    return standardised * np.clip(volume_surprise(panel, 20), -2.0, 2.0)
+
+
+def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
+    """Mean over ``bars`` bars of r in units of its earlier 20-bar volatility (within 4) times volume surprise (within 2).
+
+    Positive: a move up on high, or down on low volume.
+    """
+    product = _return_times_volume(panel)
+    return product if bars == 1 else rolling_mean(product, bar_age(panel.symbol_code), bars)
+
+
+def illiquidity(panel: Panel, bars: int) -> Floats:
+    """Log of the mean of abs(r) / (close * volume) over the last ``bars`` bars: Amihud (2002), J. Financial Markets 5."""
+    traded = panel.columns["close"] * panel.columns["volume"]
+    impact = np.abs(past_return(panel, 1)) / np.where(traded > 0.0, traded, np.nan)
+    mean = rolling_mean(impact, bar_age(panel.symbol_code), bars)
+    return np.log(np.where(mean > 0.0, mean, np.nan))
+
+
+def max_return(panel: Panel, bars: int) -> Floats:
+    """Largest r of the last ``bars`` bars: Bali, Cakici & Whitelaw (2011), J. Financial Economics 99."""
+    return rolling_max(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+
+
+FEATURES: dict[str, Feature] = {
+    "return_1": lambda panel: past_return(panel, 1),
+    "return_5": lambda panel: past_return(panel, 5),
+    "return_10": lambda panel: past_return(panel, 10),
+    "return_20": lambda panel: past_return(panel, 20),
+    "return_60": lambda panel: past_return(panel, 60),
+    "momentum_60_5": lambda panel: past_return(panel, 60, skip=5),
+    "volatility_5": lambda panel: volatility(panel, 5),
+    "volatility_20": lambda panel: volatility(panel, 20),
+    "volatility_60": lambda panel: volatility(panel, 60),
+    "skewness_20": lambda panel: skewness(panel, 20),
+    "close_to_mean_5": lambda panel: close_to_mean(panel, 5),
+    "close_to_mean_20": lambda panel: close_to_mean(panel, 20),
+    "close_to_mean_60": lambda panel: close_to_mean(panel, 60),
+    "distance_to_high_60": lambda panel: distance_to_high(panel, 60),
+    "range_20": lambda panel: mean_range(panel, 20),
+    "close_location": close_location,
+    "overnight_gap": overnight_gap,
+    "intraday_return": intraday_return,
+    "volume_surprise_20": lambda panel: volume_surprise(panel, 20),
+    "volume_trend_5_60": lambda panel: volume_trend(panel, 5, 60),
+    "price_volume_corr_20": lambda panel: price_volume_correlation(panel, 20),
+    "return_times_volume": return_times_volume,
+    "return_times_volume_5": lambda panel: return_times_volume(panel, 5),
+    "amihud_20": lambda panel: illiquidity(panel, 20),
+    "max_return_20": lambda panel: max_return(panel, 20),
+}

@@ -1,0 +1,188 @@
+"""News as features: a word's tone learnt from training dates, a symbol's tone as decayed sum over its news.
+
+Screening and shrinking words by how the label ranks of their documents came out follows the first steps of Ke, Kelly &
+Xiu (2019), "Predicting Returns with Text Data"; the score of a text is the mean tone of its words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from factor_data.atomic import canonical_json
+from factor_data.cross_section import group_ranks
+from factor_data.features.matrix import FeatureMatrix
+from factor_data.panel import Panel
+
+NEWS_FEATURES = ("news_tone", "news_count")
+WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewsConfig:
+    """How news becomes features."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    min_count: int = 20
+    # training documents a word must occur in to get a tone
+    shrinkage: float = 20.0
+    # number of neutral documents each word is averaged with
+    half_life: float = 5.0
+    # calendar positions after which a document counts half
+    cutoff_minutes: int = 0
+    # minutes after a bar's timestamp until which news still belong to it: 960 for days stamped 00:00 that close 16:00
+
+    def __post_init__(self) -> None:
+        if self.min_count < 1:
+            raise ValueError(f"min_count must be at least 1, got {self.min_count}")
+        if not self.shrinkage >= 0:
+            raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
+        if not self.half_life > 0:
+            raise ValueError(f"half_life must be positive, got {self.half_life}")
+        if not 0 <= self.cutoff_minutes < 24 * 60:
+            raise ValueError(f"cutoff_minutes must lie in [0, 1440), got {self.cutoff_minutes}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewsScorer:
+    """A fitted scorer; made by ``fit_news_scorer``. ``tones`` is word -> tone in about [-1, 1], sorted by word."""
+
+    config: NewsConfig
+    tones: Mapping[str, float]
+
+    def score(self, text: str) -> float:
+        """Return the mean tone of the different known words of a text, 0 if it has none."""
+        known = [self.tones[word] for word in words_of(text) if word in self.tones]
+        return sum(known) / len(known) if known else 0.0
+
+    def transform(self, news: pd.DataFrame, panel: Panel) -> FeatureMatrix:
+        """Return news_tone and news_count for every row of the panel.
+
+        A document belongs to the first row of its symbol whose timestamp plus the cut-off is not before its stamp;
+        from the calendar position it could first be known at it loses half its weight every ``half_life`` positions.
+        news_tone is the sum of weight times score, news_count the sum of weights. Both are 0, not missing, where
+        there was no news: that is known. Documents of other symbols, or after a symbol's last bar, are not used.
+        """
+        row, weight, kept = document_rows(news, panel, self.config)
+        scores = np.array(
+            [self.score(text) for text in news["text"].to_numpy(dtype=object)[kept]], dtype=np.float64
+        )
+        arriving = np.zeros((panel.num_rows, 2))
+        np.add.at(arriving, row, np.column_stack([weight * scores, weight]))
+        values = _decay(arriving, panel.symbol_code, panel.date_code, 0.5 ** (1.0 / self.config.half_life))
+        return FeatureMatrix(values=values.astype(np.float32), names=NEWS_FEATURES, panel=panel)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"config": asdict(self.config), "tones": dict(self.tones)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> NewsScorer:
+        """Rebuild what ``to_dict`` gave, exactly."""
+        return cls(config=NewsConfig(**content["config"]), tones=dict(content["tones"]))
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON: equal for equal scorers, in any process."""
+        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+
+
+def fit_news_scorer(
+    news: pd.DataFrame,
+    panel: Panel,
+    label: NDArray,
+    train_rows: NDArray[np.bool_],
+    config: NewsConfig = NewsConfig(),
+) -> NewsScorer:
+    """Learn the tone of words from the documents that belong to training rows.
+
+    Parameters
+    ----------
+    news : DataFrame(timestamp, symbol, text), as from ``read_news``
+    panel : bars
+    label : (num_rows,) forward return, NaN = unknown; its rank within the date, centred and scaled to [-1, 1], is learnt
+    train_rows : (num_rows,) mask; no other row's label and no other document is looked at
+    config : NewsConfig
+
+    Returns
+    -------
+    NewsScorer with, for each word in at least ``min_count`` documents, the sum of the label ranks of its documents over
+    (their number + ``shrinkage``). No word may be frequent enough: all tones are then 0.
+    """
+    if label.shape != (panel.num_rows,) or train_rows.shape != (panel.num_rows,):
+        raise ValueError(
+            f"label {label.shape} and train_rows {train_rows.shape} must have shape ({panel.num_rows},)"
+        )
+    rank, count = group_ranks(np.where(train_rows, label, np.nan), panel.date_code)
+    outcome = np.where(count > 1, (2.0 * rank - count - 1.0) / np.maximum(count - 1, 1), np.nan)
+    row, _, kept = document_rows(news, panel, config)
+    learn = ~np.isnan(outcome[row])
+    documents: dict[str, int] = {}
+    total: dict[str, float] = {}
+    for text, result in zip(
+        news["text"].to_numpy(dtype=object)[kept][learn], outcome[row][learn], strict=True
+    ):
+        for word in words_of(text):
+            documents[word] = documents.get(word, 0) + 1
+            total[word] = total.get(word, 0.0) + float(result)
+    tones = {
+        word: total[word] / (documents[word] + config.shrinkage)
+        for word in sorted(documents)
+        if documents[word] >= config.min_count
+    }
+    return NewsScorer(config=config, tones=tones)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the different words of a text in alphabetical order: runs of two or more letters, in lower case."""
+    return sorted(set(WORD.findall(text.lower())))
+
+
+def document_rows(
+    news: pd.DataFrame, panel: Panel, config: NewsConfig
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Find the panel row each document belongs to.
+
+    Returns
+    -------
+    row : (num_kept,) panel row; weight : (num_kept,) 1, or less where the symbol had no bar at first;
+    kept : (num_kept,) positions in ``news`` of the documents that belong to a row
+    """
+    available = news["timestamp"].to_numpy().astype("datetime64[ns]") - np.timedelta64(
+        config.cutoff_minutes, "m"
+    )
+    date = np.searchsorted(panel.dates, available, side="left")
+    names = news["symbol"].to_numpy(dtype=object).astype(np.str_)
+    symbol = np.searchsorted(panel.symbols, names)
+    known = (date < panel.num_dates) & (symbol < panel.num_symbols)
+    known[known] = panel.symbols[symbol[known]] == names[known]
+    key = panel.symbol_code.astype(np.int64) * panel.num_dates + panel.date_code
+    row = np.searchsorted(key, symbol * panel.num_dates + date)
+    known &= row < panel.num_rows
+    known[known] = panel.symbol_code[row[known]] == symbol[known]
+    kept = np.flatnonzero(known)
+    waited = panel.date_code[row[kept]] - date[kept]
+    return row[kept].astype(np.int64), 0.5 ** (waited / config.half_life), kept
+
+
+@njit(cache=True, nogil=True)
+def _decay(
+    arriving: NDArray[np.float64], symbol_code: NDArray[np.int32], date_code: NDArray[np.int32], decay: float
+) -> NDArray[np.float64]:
+    """Sum what arrives per symbol, decaying by ``decay`` per calendar position."""
+    result = arriving.copy()
+    for row in range(1, len(arriving)):
+        if symbol_code[row] == symbol_code[row - 1]:
+            factor = decay ** (date_code[row] - date_code[row - 1])
+            for column in range(arriving.shape[1]):
+                result[row, column] += factor * result[row - 1, column]
+    return result

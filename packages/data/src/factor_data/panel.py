@@ -1,0 +1,219 @@
+"""The panel: one row per (symbol, timestamp), sorted so that the bars of a symbol lie side by side.
+
+Two small tables (``symbols``, ``dates``) and two code columns say which row is which; every other column is
+a plain float64 array. Windows, features and labels are arrays over the rows of a panel.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data.atomic import write_atomically, write_json
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
+HEADER = "panel.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel:
+    """Bars of many symbols on one calendar; rows sorted by (symbol, timestamp), no pair twice.
+
+    Attributes
+    ----------
+    symbols : (num_symbols,) str, sorted and unique
+    dates : (num_dates,) datetime64[ns], sorted and unique: the calendar. Days or intraday stamps alike
+    symbol_code : (num_rows,) int32, index into ``symbols``
+    date_code : (num_rows,) int32, index into ``dates``
+    columns : name -> (num_rows,) float64, NaN = missing; open, high, low, close, volume are always there
+    """
+
+    symbols: NDArray[np.str_]
+    dates: NDArray[np.datetime64]
+    symbol_code: NDArray[np.int32]
+    date_code: NDArray[np.int32]
+    columns: dict[str, NDArray[np.float64]]
+
+    def __post_init__(self) -> None:
+        missing = [name for name in REQUIRED_COLUMNS if name not in self.columns]
+        if missing:
+            raise ValueError(f"columns lacks {missing}; a panel needs {list(REQUIRED_COLUMNS)}")
+        wrong = [
+            f"{name} {v.shape} {v.dtype}" for name, v in self.columns.items() if v.shape != (self.num_rows,)
+        ]
+        wrong += [f"{name} {v.dtype}" for name, v in self.columns.items() if v.dtype != np.float64]
+        if wrong or self.date_code.shape != self.symbol_code.shape:
+            raise ValueError(f"every column must be float64 of shape ({self.num_rows},), got {wrong[:3]}")
+        if len(self.dates) > 1 and not np.all(self.dates[1:] > self.dates[:-1]):
+            raise ValueError("dates must be sorted and unique")
+        if self.num_rows and not np.all(np.diff(self._key) > 0):
+            raise ValueError("rows must be sorted by (symbol_code, date_code) and unique")
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, dates: NDArray[np.datetime64] | None = None) -> Panel:
+        """Build a panel from a long frame with ``timestamp``, ``symbol`` and numeric columns, in any row order.
+
+        ``dates`` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair.
+        """
+        timestamp = frame["timestamp"].to_numpy().astype("datetime64[ns]")
+        raw_code, raw_symbols = pd.factorize(frame["symbol"].to_numpy(dtype=object))
+        symbols = np.array([str(s) for s in raw_symbols], dtype=np.str_)
+        order_of_symbols = np.argsort(symbols)
+        rank_of_symbol = np.empty(len(symbols), dtype=np.int32)
+        rank_of_symbol[order_of_symbols] = np.arange(len(symbols), dtype=np.int32)
+        symbol_code = rank_of_symbol[raw_code]
+        calendar = np.unique(timestamp) if dates is None else np.asarray(dates, dtype="datetime64[ns]")
+        date_code = np.searchsorted(calendar, timestamp).astype(np.int32)
+        inside = date_code < len(calendar)
+        inside[inside] = calendar[date_code[inside]] == timestamp[inside]
+        if not inside.all():
+            raise ValueError(f"{(~inside).sum()} rows lie outside dates, first {timestamp[~inside][:3]}")
+        order = np.lexsort((date_code, symbol_code))
+        names = [str(name) for name in frame.columns if name not in ("timestamp", "symbol")]
+        return cls(
+            symbols=symbols[order_of_symbols],
+            dates=calendar,
+            symbol_code=symbol_code[order],
+            date_code=date_code[order],
+            columns={name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order] for name in names},
+        )
+
+    @property
+    def _key(self) -> NDArray[np.int64]:
+        return self.symbol_code.astype(np.int64) * max(len(self.dates), 1) + self.date_code
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.symbol_code)
+
+    @property
+    def num_dates(self) -> int:
+        return len(self.dates)
+
+    @property
+    def num_symbols(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def timestamp(self) -> NDArray[np.datetime64]:
+        """(num_rows,) datetime64[ns] of each row."""
+        return self.dates[self.date_code]
+
+    @property
+    def symbol(self) -> NDArray[np.str_]:
+        """(num_rows,) symbol name of each row."""
+        return self.symbols[self.symbol_code]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(num_symbols + 1,) row offsets: the bars of symbol ``s`` are rows ``starts[s]:starts[s + 1]``."""
+        return np.searchsorted(self.symbol_code, np.arange(self.num_symbols + 1)).astype(np.int64)
+
+    def rows_at(self, shift: int) -> NDArray[np.int64]:
+        """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if absent."""
+        target = self.date_code.astype(np.int64) + shift
+        key = self._key
+        found = np.searchsorted(key, key + shift)
+        found[(target < 0) | (target >= self.num_dates) | (found >= self.num_rows)] = 0
+        hit = (
+            (target >= 0) & (target < self.num_dates) & (key[found] == key + shift)
+            if self.num_rows
+            else found > 0
+        )
+        return np.where(hit, found, -1)
+
+    def select(self, mask: NDArray[np.bool_]) -> Panel:
+        """Keep the rows of ``mask``. Symbols, calendar and hence all codes stay as they are."""
+        return replace(
+            self,
+            symbol_code=self.symbol_code[mask],
+            date_code=self.date_code[mask],
+            columns={name: values[mask] for name, values in self.columns.items()},
+        )
+
+    def compact(self) -> Panel:
+        """Drop symbols and calendar dates that have no row left (codes change)."""
+        symbols, symbol_code = np.unique(self.symbol_code, return_inverse=True)
+        dates, date_code = np.unique(self.date_code, return_inverse=True)
+        return replace(
+            self,
+            symbols=self.symbols[symbols],
+            dates=self.dates[dates],
+            symbol_code=symbol_code.astype(np.int32),
+            date_code=date_code.astype(np.int32),
+        )
+
+    def with_columns(self, **columns: NDArray[np.float64]) -> Panel:
+        """Return the panel with columns added or replaced."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def adjusted(self, name: str) -> NDArray[np.float64]:
+        """Return a column in split- and dividend-adjusted units, as it is where there is no ``adj_close``.
+
+        Prices are multiplied by ``adj_close / close``, volume is divided by it, so that neither jumps at a split.
+        """
+        values = self.columns[name]
+        if "adj_close" not in self.columns:
+            return values
+        factor = self.columns["adj_close"] / self.columns["close"]
+        return values / factor if name == "volume" else values * factor
+
+    def to_matrix(self, values: NDArray) -> NDArray:
+        """Spread (num_rows,) values over (num_dates, num_symbols), NaN where there is no bar."""
+        dtype = np.result_type(values.dtype, np.float32)
+        matrix = np.full((self.num_dates, self.num_symbols), np.nan, dtype=dtype)
+        matrix[self.date_code, self.symbol_code] = values
+        return matrix
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the long frame: timestamp, symbol, then the columns."""
+        return pd.DataFrame({"timestamp": self.timestamp, "symbol": self.symbol, **self.columns})
+
+    def save(self, directory: str | Path) -> None:
+        """Write one ``.npy`` per array and then the header ``panel.json``; the folder is made if needed."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        arrays = {name: getattr(self, name) for name in ("symbols", "dates", "symbol_code", "date_code")}
+        files = {
+            name: f"column_{re.sub('[^A-Za-z0-9]+', '_', name)}_{i}.npy"
+            for i, name in enumerate(self.columns)
+        }
+        for name, values in self.columns.items():
+            arrays[files[name][: -len(".npy")]] = values
+        for stem, values in arrays.items():
+            contiguous = np.ascontiguousarray(values)
+            write_atomically(
+                directory / f"{stem}.npy", lambda file, v=contiguous: np.save(file, v, allow_pickle=False)
+            )
+        header = {"format": FORMAT, "num_rows": self.num_rows, "num_dates": self.num_dates}
+        write_json(directory / HEADER, {**header, "num_symbols": self.num_symbols, "columns": files})
+
+    @classmethod
+    def load(cls, directory: str | Path, mmap: bool = True) -> Panel:
+        """Read a saved panel; with ``mmap`` the columns stay on disk until they are touched."""
+        directory = Path(directory)
+        header_path = directory / HEADER
+        if not header_path.is_file():
+            raise ValueError(f"{directory} holds no saved panel: {HEADER} is missing")
+        header = json.loads(header_path.read_text())
+        if header.get("format") != FORMAT:
+            raise ValueError(f"{header_path}: format {header.get('format')!r}, this version reads {FORMAT}")
+
+        def read(file: str) -> NDArray:
+            return np.load(directory / file, mmap_mode="r" if mmap else None, allow_pickle=False)
+
+        return cls(
+            symbols=np.asarray(read("symbols.npy")),
+            dates=np.asarray(read("dates.npy")),
+            symbol_code=read("symbol_code.npy"),
+            date_code=read("date_code.npy"),
+            columns={name: read(file) for name, file in header["columns"].items()},
+        )

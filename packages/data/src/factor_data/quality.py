@@ -1,0 +1,102 @@
+"""The quality report: what each cleaning rule found, as data and as a page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+STYLE = """
+:root{--ink:#1c2430;--soft:#5d6b7e;--line:#dde3ea;--paper:#fff;--tint:#f5f7fa;--warm:#b45309}
+@media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa7b8;--line:#313b48;--paper:#151a21;--tint:#1d242d;--warm:#f0a64b}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1000px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0 0 .2rem}p{color:var(--soft);margin:.2rem 0 1.2rem}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:.7rem;margin:0 0 1.6rem}
+dl div{background:var(--tint);border-radius:8px;padding:.6rem .8rem}dt{font-size:.78rem;color:var(--soft)}dd{margin:0;font-weight:600}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+th{font-size:.78rem;color:var(--soft);font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.hit{color:var(--warm);font-weight:600}small{color:var(--soft)}code{font-size:.85em}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offender:
+    """One value a rule found; ``value`` is None where it is missing or not finite."""
+
+    timestamp: str
+    symbol: str
+    column: str
+    value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleResult:
+    """One rule: what it looks for, what it does, how often (``share`` of the bars read) and where first."""
+
+    name: str
+    description: str
+    action: str
+    count: int
+    share: float
+    offenders: tuple[Offender, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityReport:
+    """What cleaning found and did."""
+
+    rules: tuple[RuleResult, ...]
+    summary: dict[str, int | str]
+    settings: dict[str, int | float]
+
+    def count(self, name: str) -> int:
+        """Return how often a rule fired."""
+        counts = {rule.name: rule.count for rule in self.rules}
+        if name not in counts:
+            raise ValueError(f"no rule {name!r}; there are {list(counts)}")
+        return counts[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, without NaN."""
+        return {
+            "summary": dict(self.summary),
+            "settings": dict(self.settings),
+            "rules": [
+                asdict(rule) | {"offenders": [asdict(o) for o in rule.offenders]} for rule in self.rules
+            ],
+        }
+
+    def to_html(self, title: str = "Data quality") -> str:
+        """Return one self-contained page; all text from the data is escaped."""
+        facts = "".join(
+            f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{_number(value)}</dd></div>"
+            for name, value in self.summary.items()
+        )
+        rows = "".join(_rule_row(rule) for rule in self.rules)
+        settings = ", ".join(f"{escape(name)} = {value:g}" for name, value in self.settings.items())
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+            f"<h1>{escape(title)}</h1><p>Rules are applied from top to bottom. Nothing is filled or invented.</p>"
+            f"<dl>{facts}</dl><table><thead><tr><th>rule</th><th>action</th>"
+            f'<th class="number">count</th><th class="number">share</th><th>first</th></tr></thead>'
+            f"<tbody>{rows}</tbody></table><p>Settings: {settings}</p></body></html>\n"
+        )
+
+
+def _rule_row(rule: RuleResult) -> str:
+    first = "<br>".join(
+        f"<small>{escape(o.timestamp.removesuffix('T00:00:00'))} {escape(o.symbol)} {escape(o.column)} "
+        f"{'missing' if o.value is None else f'{o.value:g}'}</small>"
+        for o in rule.offenders[:3]
+    )
+    return (
+        f"<tr><td><code>{escape(rule.name)}</code><br><small>{escape(rule.description)}</small></td>"
+        f"<td>{escape(rule.action)}</td>"
+        f'<td class="number{" hit" if rule.count else ""}">{rule.count:,}</td>'
+        f'<td class="number">{rule.share:.3%}</td><td>{first or "–"}</td></tr>'
+    )
+
+
+def _number(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else escape(value.removesuffix("T00:00:00"))

@@ -1,0 +1,143 @@
+"""The feature store: what tokenize writes and training reads.
+
+Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
+num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
+Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`, with news
+`news_scorer.json`) and what models read: `inputs.npy` float32, `tokens.npy` uint8, both (num_rows, num_inputs), the
+news columns last. Rows are those of the panel, sorted by (symbol, time), in every array; all can be memory-mapped,
+so that several training processes share one copy.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data.atomic import write_json
+from factor_data.features import FeatureMatrix
+from factor_data.folds import Fold, Segment
+from factor_data.labels import TargetKind, cross_sectional_target
+from factor_data.news import NewsScorer
+from factor_data.normalise import Normaliser
+from factor_data.panel import Panel
+from factor_data.tokens import QuantileTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldInputs:
+    """What was fitted on one fold's training dates, and the tokens made with it."""
+
+    normaliser: Normaliser
+    tokenizer: QuantileTokenizer
+    inputs: NDArray[np.float32]
+    tokens: NDArray[np.uint8]
+    news_scorer: NewsScorer | None = None
+
+
+def fold_folder(directory: Path, fold: int) -> Path:
+    return directory / f"fold_{fold:02d}"
+
+
+def write_shared(
+    directory: Path, panel: Panel, matrix: FeatureMatrix, labels: NDArray[np.float64], horizons: Sequence[int], delay: int
+) -> None:
+    """The part of the store that no fold changes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    np.save(directory / "features.npy", matrix.values)
+    np.save(directory / "labels.npy", labels)
+    index = pd.DataFrame(
+        {
+            "timestamp": panel.timestamp,
+            "symbol": pd.Categorical.from_codes(panel.symbol_code, panel.symbols),
+            "in_universe": np.asarray(panel.columns["in_universe"]) > 0,
+        }
+    )
+    index.to_parquet(directory / "index.parquet", index=False)
+    header = {"features": list(matrix.names), "horizons": list(horizons), "delay": delay}
+    write_json(directory / "store.json", header)
+
+
+def write_fold(directory: Path, fold: int, inputs: FoldInputs) -> None:
+    """The part of the store that was fitted on the training dates of `fold`."""
+    folder = fold_folder(directory, fold)
+    folder.mkdir(parents=True)
+    write_json(folder / "normaliser.json", inputs.normaliser.to_dict())
+    write_json(folder / "tokenizer.json", inputs.tokenizer.to_dict())
+    if inputs.news_scorer is not None:
+        write_json(folder / "news_scorer.json", inputs.news_scorer.to_dict())
+    np.save(folder / "inputs.npy", inputs.inputs)
+    np.save(folder / "tokens.npy", inputs.tokens)
+
+
+class FeatureStore:
+    """A store opened for reading; arrays are memory-mapped.
+
+    Attributes: `horizons`, `delay`; `dates` (num_dates,) sorted; `symbols` (num_symbols,) sorted; `date_code`,
+    `symbol_code` (num_rows,) positions in them; `in_universe` (num_rows,) bool; `labels` (num_rows,
+    num_horizons) float64, NaN where unknown.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        header = json.loads((directory / "store.json").read_text(encoding="utf-8"))
+        self.horizons: tuple[int, ...] = tuple(header["horizons"])
+        self.delay: int = header["delay"]
+        self.feature_names: tuple[str, ...] = tuple(header["features"])
+        index = pd.read_parquet(directory / "index.parquet")
+        timestamp = index["timestamp"].to_numpy().astype("datetime64[ns]")
+        self.dates, date_code = np.unique(timestamp, return_inverse=True)
+        self.date_code = date_code.astype(np.int32)
+        symbol = index["symbol"].astype("category").cat
+        self.symbols: NDArray[np.str_] = np.asarray(symbol.categories, dtype=str)
+        self.symbol_code = symbol.codes.to_numpy().astype(np.int32)
+        self.in_universe = index["in_universe"].to_numpy()
+        self.labels = np.load(directory / "labels.npy", mmap_mode="r")
+        self.features = np.load(directory / "features.npy", mmap_mode="r")
+
+    def feature(self, name: str) -> NDArray[np.float32]:
+        """One feature as computed, (num_rows,); ValueError lists the names."""
+        if name not in self.feature_names:
+            raise ValueError(f"feature {name!r} is not in the store: it has {', '.join(self.feature_names)}")
+        return self.features[:, self.feature_names.index(name)]
+
+    def matrix(self, values: NDArray, dates: NDArray[np.datetime64]) -> NDArray:
+        """Values (num_rows,) spread over (len(dates), num_symbols); NaN where there is no bar of the universe."""
+        position = np.full(len(self.dates), -1)
+        position[np.searchsorted(self.dates, dates)] = np.arange(len(dates))
+        row = position[self.date_code]
+        kept = (row >= 0) & self.in_universe
+        result = np.full((len(dates), len(self.symbols)), np.nan, dtype=values.dtype)
+        result[row[kept], self.symbol_code[kept]] = values[kept]
+        return result
+
+    def normaliser(self, fold: int) -> Normaliser:
+        return Normaliser.from_dict(self._document(fold, "normaliser"))
+
+    def tokenizer(self, fold: int) -> QuantileTokenizer:
+        return QuantileTokenizer.from_dict(self._document(fold, "tokenizer"))
+
+    def inputs(self, fold: int) -> NDArray[np.float32]:
+        """Normalised inputs (num_rows, num_inputs) float32; NaN = missing."""
+        return np.load(fold_folder(self.directory, fold) / "inputs.npy", mmap_mode="r")
+
+    def tokens(self, fold: int) -> NDArray[np.uint8]:
+        """Quantile tokens (num_rows, num_features) uint8; 0 = missing."""
+        return np.load(fold_folder(self.directory, fold) / "tokens.npy", mmap_mode="r")
+
+    def targets(self, kind: TargetKind) -> NDArray[np.float32]:
+        """Labels as training sees them (num_rows, num_horizons): transformed per date over the universe."""
+        labels = np.where(self.in_universe[:, None], self.labels, np.nan)
+        columns = [cross_sectional_target(labels[:, h], self.date_code, kind) for h in range(labels.shape[1])]
+        return np.column_stack(columns).astype(np.float32)
+
+    def rows(self, fold: Fold, segment: Segment) -> NDArray[np.bool_]:
+        """Mask (num_rows,) of the universe's rows on the dates of a fold's segment."""
+        return np.isin(self.dates, fold.dates(segment))[self.date_code] & self.in_universe
+
+    def _document(self, fold: int, name: str) -> dict:
+        path = fold_folder(self.directory, fold) / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8"))

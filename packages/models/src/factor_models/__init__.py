@@ -1,0 +1,66 @@
+"""Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
+
+Names of `factor_models.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
+do without it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from factor_models.checkpoints import load_model, save_model
+from factor_models.engine_config import EngineConfig, ZeroConfig
+from factor_models.inputs import Batch, input_tensor
+from factor_models.loop import EpochRecord, FitResult, FitState, fit, gather_predictions, predict
+from factor_models.losses import LOSSES, get_loss
+from factor_models.resume import RunFolder, check_can_write, run_key
+from factor_models.seed import set_seed
+from factor_models.stacking import StackResult, rank_standardise, stack_oof
+from factor_models.tabular import TabularModel, last_bar
+from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config
+
+if TYPE_CHECKING:
+    from factor_models.engine import Engine, Ranks, finish_distributed, start_distributed
+
+__all__ = [
+    "LOSSES",
+    "MODELS",
+    "Batch",
+    "Engine",
+    "EngineConfig",
+    "EpochRecord",
+    "FitResult",
+    "FitState",
+    "Ranks",
+    "RunFolder",
+    "StackResult",
+    "TabularModel",
+    "ZeroConfig",
+    "available_models",
+    "build_model",
+    "check_can_write",
+    "finish_distributed",
+    "fit",
+    "gather_predictions",
+    "get_loss",
+    "input_kind",
+    "input_tensor",
+    "last_bar",
+    "load_model",
+    "model_config",
+    "predict",
+    "rank_standardise",
+    "run_key",
+    "save_model",
+    "set_seed",
+    "stack_oof",
+    "start_distributed",
+]
+
+_FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM_ENGINE:
+        from factor_models import engine
+
+        return getattr(engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

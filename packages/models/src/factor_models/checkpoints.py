@@ -1,0 +1,108 @@
+"""A trained model as a folder: config.json, the weights in their native format, metadata.json. No pickle; the
+same model gives the same bytes.
+
+`config.json` rebuilds the model (`{"name": "lstm", "num_features": 24, ...}`, the arguments of
+`build_model`). The metadata are the caller's (features, normaliser hash, best epoch ...), plus the hash of
+the weights, by which a torn or mixed folder is refused.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import nn
+
+from factor_models.tabular import TabularModel
+from factor_models.writing import write_bytes, write_json
+from factor_models.zoo import build_model
+
+CONFIG_FILE = "config.json"
+METADATA_FILE = "metadata.json"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_HASH = "weights_sha256"
+CONFIG_HASH = "config_sha256"
+
+
+def save_model(
+    directory: Path, model: nn.Module | TabularModel, config: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    """Write a model folder. `config` holds "name" and the arguments `build_model` was called with."""
+    for reserved in (WEIGHTS_HASH, CONFIG_HASH):
+        if reserved in metadata:
+            raise ValueError(f"metadata[{reserved!r}] is written by save_model: leave it out")
+    if "name" not in config:
+        raise ValueError(
+            "config has no 'name': it must hold the model's name and the arguments of build_model"
+        )
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = directory / _weights_file(model)
+    write_json(directory / CONFIG_FILE, config)
+    if isinstance(model, nn.Module):
+        tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        write_bytes(weights, save(tensors))
+    else:
+        model.save_weights(weights)
+    hashes = {WEIGHTS_HASH: _sha256(weights), CONFIG_HASH: _sha256(directory / CONFIG_FILE)}
+    write_json(directory / METADATA_FILE, metadata | hashes)
+
+
+def load_model(
+    directory: Path, expected: dict[str, Any] | None = None
+) -> tuple[nn.Module | TabularModel, dict[str, Any]]:
+    """Model and metadata of a folder written by `save_model`.
+
+    Parameters
+    ----------
+    directory : the folder
+    expected : entries the metadata must hold, for example {"features": [...], "normaliser": "sha256 ..."}
+
+    Raises
+    ------
+    ValueError : a file is missing, a hash does not match, or the metadata differ from `expected`
+    """
+    directory = Path(directory)
+    config, metadata = _read_json(directory / CONFIG_FILE), _read_json(directory / METADATA_FILE)
+    for key, value in (expected or {}).items():
+        if metadata.get(key) != value:
+            raise ValueError(f"{directory}: metadata[{key!r}] is {metadata.get(key)!r}, expected {value!r}")
+    model = build_model(**config)
+    weights = directory / _weights_file(model)
+    for path, key in ((weights, WEIGHTS_HASH), (directory / CONFIG_FILE, CONFIG_HASH)):
+        _check_hash(path, metadata.get(key))
+    if isinstance(model, nn.Module):
+        model.load_state_dict(load(weights.read_bytes()))
+        model.eval()
+    else:
+        model.load_weights(weights)
+    return model, metadata
+
+
+def _weights_file(model: nn.Module | TabularModel) -> str:
+    return WEIGHTS_FILE if isinstance(model, nn.Module) else model.weights_file
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights"
+        )
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from error
+
+
+def _check_hash(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if _sha256(path) != expected:
+        raise ValueError(
+            f"{path}: does not match the hash in {METADATA_FILE}: the folder was changed or mixed"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

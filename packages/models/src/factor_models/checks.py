@@ -1,0 +1,36 @@
+"""Checks shared by the models: each raises ValueError naming the argument, its value and the rule."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def check_at_least(owner: str, config: object, minimums: Mapping[str, float]) -> None:
+    """Each named field is at least its minimum."""
+    for field, minimum in minimums.items():
+        value = getattr(config, field)
+        if not value >= minimum:
+            raise ValueError(f"{owner}.{field} = {value!r}: must be >= {minimum}")
+
+
+def check_share(owner: str, config: object, field: str) -> None:
+    """The named field lies in [0, 1)."""
+    value = getattr(config, field)
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{owner}.{field} = {value!r}: must be in [0, 1)")
+
+
+def check_one_of(owner: str, config: object, field: str, allowed: tuple) -> None:
+    """The named field is one of the allowed values."""
+    value = getattr(config, field)
+    if value not in allowed:
+        raise ValueError(f"{owner}.{field} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def check_windows(x_BLF: Tensor, lookback: int, num_features: int) -> None:
+    """Windows have the shape the model was built for."""
+    if x_BLF.ndim != 3 or tuple(x_BLF.shape[1:]) != (lookback, num_features):
+        raise ValueError(
+            f"windows have shape {tuple(x_BLF.shape)}: the model was built for "
+            f"(batch, lookback={lookback}, num_features={num_features})"
+        )

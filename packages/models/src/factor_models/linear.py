@@ -1,0 +1,136 @@
+"""Ridge regression on the features of the last bar, closed form, one solution per horizon.
+
+Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on the training rows, w = (X'X +
+alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import scipy.linalg
+from safetensors.numpy import load_file, save
+
+from factor_models.checks import check_at_least
+from factor_models.tabular import check_table, check_targets
+from factor_models.writing import write_bytes
+
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """Strength of the penalty."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    alpha: float = 100.0
+    """Penalty on squared weights, in units of rows of standardised features."""
+
+    def __post_init__(self) -> None:
+        check_at_least("LinearConfig", self, {"alpha": 0.0})
+
+
+class RidgeRegressor:
+    """Linear forecast; a missing feature counts as the training mean (0 after standardisation).
+
+    Attributes
+    ----------
+    num_missing : missing entries of the features seen by `fit`
+    """
+
+    input_kind: ClassVar[str] = "last_bar"
+    weights_file: ClassVar[str] = "model.safetensors"
+
+    def __init__(self, config: LinearConfig, num_features: int, num_horizons: int) -> None:
+        self.config, self.num_features, self.num_horizons = config, num_features, num_horizons
+        self.center = np.zeros(num_features)
+        self.scale = np.ones(num_features)
+        self.weights: np.ndarray | None = None
+        self.intercept = np.zeros(num_horizons)
+        self.num_missing = 0
+
+    def fit(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        x_valid: np.ndarray | None = None,
+        y_valid: np.ndarray | None = None,
+    ) -> "RidgeRegressor":
+        """Fit on features (N, F) and targets (N, H); the valid rows are not used."""
+        check_table(x, self.num_features)
+        check_targets(y, len(x), self.num_horizons)
+        self._fit_scale(x)
+        self.weights = np.empty((self.num_features, self.num_horizons))
+        for horizon in range(self.num_horizons):
+            known = np.isfinite(y[:, horizon])
+            self._fit_horizon(horizon, x[known], y[known, horizon].astype(np.float64))
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Forecasts (N, H) float32."""
+        if self.weights is None:
+            raise ValueError("the model is not fitted: call fit or load_weights first")
+        check_table(x, self.num_features)
+        prediction = np.empty((len(x), self.num_horizons), np.float32)
+        for rows in _chunks(len(x)):
+            prediction[rows] = self._standardise(x[rows]) @ self.weights + self.intercept
+        return prediction
+
+    def save_weights(self, path: Path) -> None:
+        """Write scale, weights and intercept as safetensors (float64)."""
+        if self.weights is None:
+            raise ValueError("the model is not fitted: nothing to save")
+        arrays = {
+            "center": self.center,
+            "scale": self.scale,
+            "weights": self.weights,
+            "intercept": self.intercept,
+        }
+        write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+    def load_weights(self, path: Path) -> None:
+        """Read what `save_weights` wrote."""
+        arrays = load_file(path)
+        expected = (self.num_features, self.num_horizons)
+        if arrays["weights"].shape != expected:
+            raise ValueError(
+                f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}"
+            )
+        self.center, self.scale = arrays["center"], arrays["scale"]
+        self.weights, self.intercept = arrays["weights"], arrays["intercept"]
+
+    def _fit_scale(self, x: np.ndarray) -> None:
+        known = np.isfinite(x)
+        self.num_missing = int(x.size - known.sum())
+        count = np.maximum(known.sum(axis=0), 1)
+        self.center = np.where(known, x, 0.0).sum(axis=0, dtype=np.float64) / count
+        variance = np.where(known, x - self.center, 0.0)
+        scale = np.sqrt(np.square(variance).sum(axis=0, dtype=np.float64) / count)
+        self.scale = np.where(scale > 0, scale, 1.0)
+
+    def _fit_horizon(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
+        assert self.weights is not None
+        gram = np.zeros((self.num_features, self.num_features))
+        moment, total = np.zeros(self.num_features), np.zeros(self.num_features)
+        for rows in _chunks(len(x)):
+            z = self._standardise(x[rows])
+            gram += z.T @ z
+            moment += z.T @ y[rows]
+            total += z.sum(axis=0)
+        mean_z, mean_y = total / len(x), y.mean()
+        gram -= len(x) * np.outer(mean_z, mean_z)
+        gram[np.diag_indices_from(gram)] += self.config.alpha
+        centred_moment = moment - len(x) * mean_z * mean_y
+        # With alpha = 0 and dependent features the matrix is singular: the solution of least norm is taken.
+        solution = scipy.linalg.lstsq(gram, centred_moment, lapack_driver="gelsd")[0]
+        self.weights[:, horizon] = solution
+        self.intercept[horizon] = mean_y - mean_z @ solution
+
+    def _standardise(self, x: np.ndarray) -> np.ndarray:
+        return np.nan_to_num((x.astype(np.float64) - self.center) / self.scale, nan=0.0)
+
+
+def _chunks(num_rows: int) -> list[slice]:
+    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, num_rows, ROWS_AT_ONCE)]

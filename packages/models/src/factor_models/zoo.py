@@ -1,0 +1,89 @@
+"""The models by name. A new model is one file and one line in the table."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from torch import nn
+
+from factor_models.boosted_trees import BoostedTrees, LightGBMConfig
+from factor_models.linear import LinearConfig, RidgeRegressor
+from factor_models.lstm import LSTMConfig, LSTMForecaster
+from factor_models.tabular import TabularModel
+from factor_models.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
+from factor_models.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
+
+InputKind = Literal["last_bar", "features", "tokens"]
+
+
+class ModelEntry(NamedTuple):
+    """What the table knows of a model."""
+
+    config: type
+    """Its configuration dataclass."""
+    build: Callable[..., Any]
+    """build(config, num_features, num_horizons[, num_tokens])."""
+    input_kind: InputKind
+    """What it reads: features of the last bar (N, F), windows of features, or windows of tokens (B, L, F)."""
+
+
+MODELS: dict[str, ModelEntry] = {
+    "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
+    "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
+    "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
+    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features"),
+    "token_transformer": ModelEntry(TokenTransformerConfig, TokenTransformerForecaster, "tokens"),
+}
+
+
+def available_models() -> tuple[str, ...]:
+    """Names `build_model` knows."""
+    return tuple(MODELS)
+
+
+def model_config(name: str) -> type:
+    """The configuration dataclass of a model."""
+    return _entry(name).config
+
+
+def input_kind(name: str) -> InputKind:
+    """What the model reads: "last_bar" (tabular: fit and predict), "features" or "tokens" (torch modules)."""
+    return _entry(name).input_kind
+
+
+def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
+    """A fresh model: a torch module, or a `TabularModel` for "linear" and "lightgbm".
+
+    Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
+    and, for a model that reads tokens, num_tokens.
+
+    >>> model = build_model("lstm", num_features=24, num_horizons=3, hidden=16)
+    >>> model.input_kind
+    'features'
+    """
+    entry = _entry(name)
+    sizes = ["num_features", "num_horizons"] + (["num_tokens"] if entry.input_kind == "tokens" else [])
+    fields = [field.name for field in dataclasses.fields(entry.config)]
+    _check_keys(name, config, sizes, fields)
+    settings = entry.config(**{key: value for key, value in config.items() if key in fields})
+    return entry.build(settings, **{key: config[key] for key in sizes})
+
+
+def _entry(name: str) -> ModelEntry:
+    if name not in MODELS:
+        raise ValueError(f"model {name!r} is unknown: must be one of {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def _check_keys(name: str, config: dict[str, Any], sizes: list[str], fields: list[str]) -> None:
+    unknown = [key for key in config if key not in sizes + fields]
+    if unknown:
+        raise ValueError(
+            f"model {name!r} has no setting {', '.join(map(repr, unknown))}: "
+            f"it knows {', '.join(sizes + fields)}"
+        )
+    for key in sizes:
+        if key not in config:
+            raise ValueError(f"model {name!r} needs {key}: it was not given")
+        if not isinstance(config[key], int) or config[key] < 1:
+            raise ValueError(f"model {name!r}: {key} = {config[key]!r} must be an integer >= 1")

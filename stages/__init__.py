@@ -1,0 +1,13 @@
+"""The stages of the DAG: each reads its parameters, calls the packages, chooses paths and logs.
+
+Importing this package puts the packages of *this* copy of the repository first on the import path. Queued
+and temporary experiments run in another directory: without this they would import the editable installs of
+the main checkout, and the code that ran would not be the code that was recorded.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+sys.path[:0] = [str(path) for path in sorted(ROOT.glob("packages/*/src"))]

@@ -1,0 +1,235 @@
+"""One model on one fold: its data, its fit, its out-of-fold predictions. The part of train that knows the packages."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dvclive import Live
+from factor_data import SEGMENTS, Batch, FeatureStore, Fold, Segment, WindowDataset
+from factor_metrics import rank_ic
+from factor_models import (
+    Engine,
+    EpochRecord,
+    FitState,
+    RunFolder,
+    TabularModel,
+    build_model,
+    fit,
+    gather_predictions,
+    get_loss,
+    input_kind,
+    predict,
+    run_key,
+    set_seed,
+)
+from numpy.typing import NDArray
+from torch import nn
+
+from stages import ROOT
+from stages.params import Params
+from stages.progress import TrainingProgress
+
+CHECKPOINTS = Path(".checkpoints")
+DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
+
+
+class FoldRun:
+    """A model, a fold, and this process's share of the work.
+
+    After `fit`: `scores` holds the valid rank IC per horizon, `num_missing` the missing training inputs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        params: Params,
+        store: FeatureStore,
+        targets: NDArray[np.float32],
+        fold: Fold,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
+        self.settings = params.train
+        self.rank, self.world_size = rank, world_size
+        self.kind = input_kind(name)
+        self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
+        self.targets = targets
+        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
+        if self.kind == "tokens":
+            sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
+        self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
+        self.train_windows = self.windows("train")
+        self.scores: dict[int, float] = {}
+        self.best_epoch: int | None = None
+
+    def windows(self, segment: Segment) -> WindowDataset:
+        """The samples of a segment."""
+        dataset = WindowDataset(
+            self.inputs,
+            self.targets,
+            getattr(self.config, "lookback", 1),
+            symbol_code=self.store.symbol_code,
+            date_code=self.store.date_code,
+            rows=self.store.rows(self.fold, segment),
+        )
+        if len(dataset) == 0:
+            raise ValueError(f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history")
+        return dataset
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole fit; a tabular model takes one."""
+        return 1 if self.kind == "last_bar" else self.settings.epochs * self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return self.train_windows.num_batches(self.settings.batch_dates)
+
+    def fit(self, progress: TrainingProgress, live: Live | None) -> nn.Module | TabularModel:
+        """Train, keep the epoch with the best valid rank IC, and return the model that predicts."""
+        set_seed(self.settings.seed)
+        progress.start_fold(self.fold.index)
+        model = self._fit_tabular() if self.kind == "last_bar" else self._fit_network(progress, live)
+        self.scores = self._valid_rank_ic(model)
+        if np.isnan(list(self.scores.values())).any():
+            raise ValueError(f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date")
+        if self.kind == "last_bar":
+            progress.step()
+        if live:
+            live.log_metric(f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values()))))
+        return model
+
+    def _fit_tabular(self) -> TabularModel:
+        model = build_model(**self.model_config)
+        assert isinstance(model, TabularModel)
+        x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
+        return model.fit(x[0], y[0], x[1], y[1])
+
+    def _table(self, segment: Segment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = self.windows(segment).rows
+        return self.inputs[rows], self.targets[rows]
+
+    def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
+        model = build_model(**self.model_config)
+        assert isinstance(model, nn.Module)
+        engine = Engine(model, self.settings, total_steps=self.num_steps)
+        checkpoint = self.checkpoint()
+
+        def log_epoch(record: EpochRecord, state: FitState) -> None:
+            progress.epoch(record.epoch, record.loss, record.score, record.lr)
+            checkpoint.save(engine, state)
+            if live:
+                live.step = record.epoch
+                for metric in ("loss", "score", "lr"):
+                    live.log_metric(f"fold_{self.fold.index}/{metric}", getattr(record, metric))
+                live.next_step()
+
+        result = fit(
+            engine,
+            self._train_batches,
+            lambda network: float(np.mean(list(self._valid_rank_ic(network).values()))),
+            get_loss(self.settings.loss),
+            epochs=self.settings.epochs,
+            patience=self.settings.patience,
+            on_step=[lambda step, loss: progress.step()],
+            on_epoch=[log_epoch],
+            state=checkpoint.restore(engine),
+        )
+        engine.close()
+        self.best_epoch = result.best_epoch
+        model.load_state_dict(result.state_dict)
+        return model.to(engine.device).eval()
+
+    def _train_batches(self, epoch: int) -> Iterable[Batch]:
+        return self.train_windows.batches(
+            self.settings.batch_dates,
+            seed=self.settings.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+
+    def _predict_rows(self, model: nn.Module | TabularModel, segment: Segment) -> tuple[NDArray, NDArray]:
+        """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
+        dataset = self.windows(segment)
+        if isinstance(model, TabularModel):
+            return dataset.rows, model.predict(self.inputs[dataset.rows])
+        batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
+        return gather_predictions(*predict(model, batches))
+
+    def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
+        """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
+        rows, values = self._predict_rows(model, "valid")
+        scores = {}
+        for head, horizon in enumerate(self.store.horizons):
+            spread = np.full(len(self.store.date_code), np.nan)
+            spread[rows] = values[:, head]
+            prediction = self.store.matrix(spread, self.fold.valid)
+            label = self.store.matrix(self.store.labels[:, head], self.fold.valid)
+            per_date = rank_ic(prediction, label)
+            scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
+        return scores
+
+    def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
+        """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
+        rows, values = self._predict_rows(model, segment)
+        store, heads = self.store, len(self.store.horizons)
+        codes = np.tile(store.symbol_code[rows], heads)
+        return pd.DataFrame(
+            {
+                "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
+                "symbol": pd.Categorical.from_codes(codes, store.symbols),
+                "fold": np.int16(self.fold.index),
+                "segment": pd.Categorical.from_codes(np.full(len(codes), SEGMENTS.index(segment)), SEGMENTS),
+                "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
+                "prediction": values.T.reshape(-1),
+            }
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
+        index, store = self.fold.index, self.store
+        normaliser = store.normaliser(index)
+        return {
+            "features": list(normaliser.names),
+            "normaliser_sha256": normaliser.hash,
+            "tokenizer_sha256": store.tokenizer(index).hash,
+            "horizons": list(store.horizons),
+            "delay": store.delay,
+            "target": self.settings.target,
+            "seed": self.settings.seed,
+            "fold": self.fold.describe(),
+            "train_samples": len(self.train_windows),
+            "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum()) if self.kind != "tokens" else 0,
+            "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
+            "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
+            "best_epoch": self.best_epoch,
+        }
+
+    def checkpoint(self) -> RunFolder:
+        """Where a killed run goes on; the key holds all that decides the weights."""
+        identity = {
+            "model": self.model_config,
+            "train": asdict(self.settings),
+            "metadata": self.fold.describe(),
+            "inputs": digest(self.inputs),
+            "targets": digest(self.targets),
+            "code": code_digest(),
+            "world_size": self.world_size,
+        }
+        return RunFolder(CHECKPOINTS, run_key(**identity))
+
+
+def digest(values: NDArray) -> str:
+    return hashlib.sha256(memoryview(np.ascontiguousarray(values)).cast("B")).hexdigest()
+
+
+def code_digest() -> str:
+    """One hash of the code that training runs."""
+    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()

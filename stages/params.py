@@ -1,0 +1,279 @@
+"""params.yaml, read once and checked whole: every stage refuses any wrong key or value before any work.
+
+`python -m stages.params` checks the file alone. The configuration classes of the packages are the schema;
+they only refuse, so a stage does not depend (in dvc.yaml) on the packages of sections that it does not use.
+"""
+
+import difflib
+import json
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_type_hints
+
+import yaml
+from factor_data import CleanRules, MarketConfig, NewsConfig, available_features
+from factor_metrics import GateConfig
+from factor_models import MODELS, EngineConfig
+from pydantic import TypeAdapter, ValidationError
+
+from stages.run import StageError, run
+
+PARAMS_FILE = Path("params.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitParams:
+    """Section `split`: cleaning and walk-forward folds. Lengths are numbers of dates (bars of the calendar)."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    clean: CleanRules
+    # Dates a fold trains on, validates on (early stopping), and is tested on (out of fold).
+    train: int
+    valid: int
+    test: int
+    # Dates from one fold's start to the next one's.
+    step: int
+    # Dates dropped before valid and before test: at least delay + the longest horizon.
+    purge: int
+    # Dates after an earlier test range that later training leaves out.
+    embargo: int
+    # Training grows from the first date instead of rolling.
+    expanding: bool
+
+    def __post_init__(self) -> None:
+        for name in ("train", "valid", "test", "step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be >= 1")
+        for name in ("purge", "embargo"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must be >= 0")
+        if self.step < self.test:
+            raise ValueError(f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeParams:
+    """Section `tokenize`: what the models see and what they are asked."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Names out of factor_data.available_features(); an empty list means all of them.
+    features: tuple[str, ...]
+    # Bars from entry to exit, one label and one model head each.
+    horizons: tuple[int, ...]
+    # Bars from the close of t to entry.
+    delay: int
+    normaliser: Literal["robust_zscore", "rank"]
+    # Normalised values are clipped to [-clip, clip] (robust_zscore).
+    clip: float
+    # Quantile tokens per feature, besides 0 = missing.
+    num_tokens: int
+    news: NewsConfig
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.features) - set(available_features())):
+            raise ValueError(f"features: unknown {unknown}; known are {', '.join(available_features())}")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError(f"features: {list(self.features)} names a feature twice")
+        if not self.horizons or min(self.horizons) < 1:
+            raise ValueError(f"horizons: {list(self.horizons)} must be one or more whole numbers >= 1")
+        if sorted(set(self.horizons)) != list(self.horizons):
+            raise ValueError(f"horizons: {list(self.horizons)} must increase, each once")
+        if self.delay < 0:
+            raise ValueError(f"delay: {self.delay} must be >= 0")
+        if not 2 <= self.num_tokens <= 255:
+            raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
+        if not self.clip > 0:
+            raise ValueError(f"clip: {self.clip} must be > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams(EngineConfig):
+    """Section `train`: how every model is trained; the engine's fields and the loop's."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    seed: int
+    # Dates in one optimiser step, over all processes; every batch holds whole cross-sections.
+    batch_dates: int
+    epochs: int
+    # Epochs without a better validation rank IC before training stops.
+    patience: int
+    loss: Literal["mse", "ic", "mse_ic"]
+    # Per-date transform of the label that models are fitted to.
+    target: Literal["rank", "zscore", "raw"]
+    # CPU threads of one process: part of the experiment, because it decides rounding.
+    threads: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("batch_dates", "epochs", "patience", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be >= 1")
+        if self.seed < 0:
+            raise ValueError(f"seed: {self.seed} must be >= 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParams:
+    """Section `evaluate`: how predictions are judged."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Groups of symbols by prediction, lowest to highest.
+    quantiles: int
+    # Dates with fewer symbols have no IC.
+    min_symbols: int
+    # Level of every interval.
+    confidence: float
+    # Block-bootstrap resamples.
+    bootstrap: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.quantiles < 2:
+            raise ValueError(f"quantiles: {self.quantiles} must be >= 2")
+        if self.min_symbols < 3:
+            raise ValueError(f"min_symbols: {self.min_symbols} must be >= 3")
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")
+        if self.bootstrap < 100:
+            raise ValueError(f"bootstrap: {self.bootstrap} must be >= 100")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackParams:
+    """Section `stack`: the ensemble and the conditions for promotion."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Ridge penalty of the weights (scikit-learn's alpha).
+    alpha: float
+    # No negative weights.
+    positive: bool
+    gates: GateConfig
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise ValueError(f"alpha: {self.alpha} must be > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The whole of params.yaml."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    models: tuple[str, ...]
+    sample: MarketConfig
+    split: SplitParams
+    tokenize: TokenizeParams
+    train: TrainParams
+    zoo: dict[str, Any]
+    evaluate: EvaluateParams
+    stack: StackParams
+
+    def __post_init__(self) -> None:
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models: {list(self.models)} must name at least one model, each once")
+        if missing := [name for name in self.models if name not in self.zoo]:
+            raise ValueError(f"models: {missing} have no section in zoo (zoo has {', '.join(self.zoo)})")
+        needed = self.tokenize.delay + max(self.tokenize.horizons)
+        if self.split.purge < needed:
+            raise ValueError(
+                f"split.purge: {self.split.purge} must be >= tokenize.delay + the longest of tokenize.horizons "
+                f"= {needed}, or labels of one segment reach into the next"
+            )
+
+    def check_universe(self, num_symbols: int) -> None:
+        """Refuse, before any training, an evaluation that the data cannot carry."""
+        if self.evaluate.quantiles > num_symbols:
+            raise StageError(
+                f"{PARAMS_FILE}: evaluate.quantiles: {self.evaluate.quantiles} must be at most the number of symbols, "
+                f"{num_symbols}"
+            )
+        if self.evaluate.min_symbols > num_symbols:
+            raise StageError(
+                f"{PARAMS_FILE}: evaluate.min_symbols: {self.evaluate.min_symbols} must be at most the number of "
+                f"symbols, {num_symbols}: no date would have an IC"
+            )
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """params.yaml as typed sections. Raises StageError naming file, key, value and rule for the first wrong things."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise StageError(f"{path} does not exist: run from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise StageError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise StageError(f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}")
+    params: Params = validate(Params, document, where=f"{path}: ")
+    return replace(params, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+
+
+def section_names() -> list[str]:
+    return [field.name for field in fields(Params)]
+
+
+def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
+    """One configuration object per section of `zoo`."""
+    if unknown := sorted(set(zoo) - set(MODELS)):
+        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODELS)}")
+    return {name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()}
+
+
+def validate(schema: type, document: Any, where: str) -> Any:
+    """`document` as `schema`: no unknown key, no coerced type. JSON in between, since YAML lists stand for tuples."""
+    try:
+        return TypeAdapter(schema).validate_json(json.dumps(document, default=str), strict=True)
+    except ValidationError as failure:
+        lines = [explain(error, schema, document, where) for error in failure.errors()[:5]]
+        raise StageError("\n  ".join(lines)) from None
+
+
+def explain(error: Any, schema: type, document: Any, where: str) -> str:
+    """One validation error as `file: key: value breaks rule`."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "unexpected_keyword_argument":
+        known = known_keys(schema, error["loc"][:-1])
+        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+        return f"{where}{key}: unknown key; {hint}"
+    if error["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{where}{key}: missing"
+    if error["type"] == "value_error":
+        prefix = f"{key}." if key else ""
+        return f"{where}{prefix}{error['ctx']['error']}"
+    return f"{where}{key}: {walk(document, error['loc'])!r} is refused: {error['msg'].lower()}"
+
+
+def known_keys(schema: type, location: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed at `location` of `schema`."""
+    for part in location:
+        schema = get_type_hints(schema)[str(part)]
+    return [field.name for field in fields(schema)]
+
+
+def walk(document: Any, location: tuple[int | str, ...]) -> Any:
+    """The value of `document` at `location`."""
+    for part in location:
+        document = document[part]
+    return document
+
+
+class Yaml12Loader(yaml.SafeLoader):
+    """Safe YAML in which `1e-3` is a number, as it is for DVC (YAML 1.2), not a string (YAML 1.1)."""
+
+
+Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def main() -> None:
+    params = read_params()
+    print(f"{PARAMS_FILE} is valid: {len(params.models)} models, horizons {list(params.tokenize.horizons)}")
+
+
+if __name__ == "__main__":
+    run("params", main)

@@ -1,0 +1,111 @@
+"""What every stage shares: short errors instead of tracebacks, and outputs that appear whole or not at all."""
+
+import errno
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path("results")
+MIN_FREE_BYTES = 256 * 2**20
+
+
+class StageError(ValueError):
+    """A reason to stop that the user can act on."""
+
+
+def run(stage: str, main: Callable[[], None]) -> None:
+    """Run a stage; what the user can mend ends as one short message and exit status 2.
+
+    Programming errors keep their traceback. FACTORCAST_DEBUG=1 shows it for every error.
+    """
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if os.environ.get("FACTORCAST_DEBUG"):
+            raise
+        print(f"error in stage '{stage}': {describe(error)}", file=sys.stderr)
+        print("Earlier results are untouched. (FACTORCAST_DEBUG=1 shows the traceback.)", file=sys.stderr)
+        sys.exit(2)
+
+
+def describe(error: Exception) -> str:
+    """The message of an error, with the common system errors said in words."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
+    if isinstance(error, PermissionError):
+        return f"no permission for {error.filename}: make it readable and its folder writable, then run again"
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"{error.filename} does not exist: run 'dvc repro' so that the stage before writes it"
+    return str(error)
+
+
+@contextmanager
+def stage_output(name: str, min_free_bytes: int = MIN_FREE_BYTES) -> Iterator[Path]:
+    """A fresh folder that becomes `results/<name>` when the block ends without an error.
+
+    Writability and free space are checked on entry, before any work. Files are fsynced before the folder
+    takes its place by renaming; on an error the folder of the last good run stays as it was.
+    """
+    target = RESULTS / name
+    partial = target.with_name(f".{target.name}.partial")
+    check_writable(target.parent, min_free_bytes)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in sorted(partial.rglob("*")):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        replace_folder(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+    """Refuse before the work what would fail after it: a folder that cannot be written, a full disk."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StageError(f"{folder} cannot be written to ({error.strerror}): a stage writes its results there") from None
+    free = shutil.disk_usage(folder).free
+    if free < min_free_bytes:
+        raise StageError(
+            f"the disk of {folder} has {free / 2**20:.0f} MiB free, the stage needs {min_free_bytes / 2**20:.0f} MiB"
+        )
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put `new` in the place of `target` by renaming; the old folder is deleted last."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write JSON that any reader takes: NaN becomes null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(finite(document), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def finite(document: Any) -> Any:
+    """A copy of plain data with None in the place of NaN and infinities."""
+    if isinstance(document, dict):
+        return {str(key): finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [finite(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return None
+    return document

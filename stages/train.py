@@ -1,0 +1,84 @@
+"""train: one model, one fold after another; every prediction is out of fold. Networks go through DeepSpeed ZeRO.
+
+`python -m stages.train lstm`. How many processes share the work is hardware and comes from the environment:
+FACTORCAST_PROCESSES, by default one per GPU, else one.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+
+import pandas as pd
+import torch
+from dvclive import Live
+from factor_data import FeatureStore, read_folds
+from factor_models import finish_distributed, input_kind, save_model, start_distributed
+
+from stages.fold import FoldRun
+from stages.params import Params, read_params
+from stages.progress import TrainingProgress
+from stages.run import RESULTS, StageError, run, stage_output
+
+
+def main() -> None:
+    params = read_params()
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in params.zoo:
+        raise StageError(f"say which model: python -m stages.train <one of {', '.join(params.zoo)}>")
+    if input_kind(name) == "last_bar":
+        train(name, params, rank=0, world_size=1)
+    elif "RANK" not in os.environ and num_processes() > 1:
+        launch(name, num_processes())
+    else:
+        ranks = start_distributed()
+        train(name, params, ranks.rank, ranks.world_size)
+        finish_distributed()
+
+
+def num_processes() -> int:
+    """Processes to share the work: FACTORCAST_PROCESSES, by default one per GPU, else one."""
+    text = os.environ.get("FACTORCAST_PROCESSES", str(max(1, torch.cuda.device_count())))
+    if not text.isdigit() or int(text) < 1:
+        raise StageError(f"FACTORCAST_PROCESSES is {text!r}: must be a whole number >= 1")
+    return int(text)
+
+
+def launch(name: str, processes: int) -> None:
+    """Run this stage once per process; torchrun finds a free port and stops all when one fails."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run([*launcher, "-m", "stages.train", name], check=False)
+    if done.returncode:
+        raise StageError(f"{processes} processes: one ended with status {done.returncode}, see its message above")
+
+
+def train(name: str, params: Params, rank: int, world_size: int) -> None:
+    """Fit and predict fold by fold; the first process logs and writes."""
+    torch.set_num_threads(params.train.threads)
+    torch.use_deterministic_algorithms(True)
+    if params.train.batch_dates % world_size:
+        raise StageError(f"params.yaml: train.batch_dates: {params.train.batch_dates} must divide by {world_size} processes")
+    store = FeatureStore(RESULTS / "tokenize")
+    folds = read_folds(RESULTS / "split" / "folds.json")
+    first = rank == 0
+    with stage_output(f"train/{name}") if first else nullcontext() as folder:
+        live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
+        targets = store.targets(params.train.target)
+        runs = [FoldRun(name, params, store, targets, fold, rank, world_size) for fold in folds]
+        frames = []
+        with TrainingProgress(name, len(folds), max(run.num_steps for run in runs), shown=first) as progress:
+            for fold_run in runs:
+                model = fold_run.fit(progress, live)
+                frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
+                if folder:
+                    target = folder / "folds" / f"fold_{fold_run.fold.index:02d}"
+                    save_model(target, model, fold_run.model_config, fold_run.metadata())
+        if live and folder:
+            live.end()
+            pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+    for fold_run in runs if input_kind(name) != "last_bar" else []:
+        fold_run.checkpoint().delete()
+
+
+if __name__ == "__main__":
+    run("train", main)

@@ -1,0 +1,132 @@
+"""The DAG as users run it: dvc repro, small changes, queued experiments. On the smoke preset, in copies."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import Checkout, make_checkout
+
+pytestmark = pytest.mark.end_to_end
+
+
+def stages_that_ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
+    results = finished_run.path / "results"
+    assert (results / "stack" / "report.html").stat().st_size > 10_000
+    assert (results / "split" / "quality.html").exists()
+    assert json.loads((results / "stack" / "gates.json").read_text())["gates"]
+    predictions = pd.read_parquet(results / "train" / "lstm" / "predictions.parquet")
+    assert list(predictions.columns) == ["timestamp", "symbol", "fold", "segment", "horizon", "prediction"]
+    assert set(predictions["segment"].unique()) == {"valid", "test"}
+    assert predictions["prediction"].notna().all()
+    for fold in sorted((results / "train" / "lstm" / "folds").iterdir()):
+        assert {path.name for path in fold.iterdir()} >= {"config.json", "model.safetensors", "metadata.json"}
+
+
+def test_the_report_opens_offline(finished_run: Checkout) -> None:
+    report = (finished_run.path / "results" / "stack" / "report.html").read_text()
+    assert not re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?(?:https?:)?//""", report)
+
+
+def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout) -> None:
+    again = finished_run.run("dvc", "repro")
+    assert not stages_that_ran(again.stdout)
+    assert finished_run.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_two_copies_give_the_same_lock(finished_run: Checkout, tmp_path: Path) -> None:
+    other = make_checkout(tmp_path / "elsewhere")
+    other.run("dvc", "repro")
+    assert (other.path / "dvc.lock").read_bytes() == (finished_run.path / "dvc.lock").read_bytes()
+
+
+def test_a_change_of_one_model_reruns_that_model_its_evaluation_and_the_stack(copy_of_run: Checkout) -> None:
+    copy_of_run.change_params(lambda params: params["zoo"]["linear"].update(alpha=3.0))
+    output = copy_of_run.run("dvc", "repro").stdout
+    assert stages_that_ran(output) == {"train@linear", "evaluate@linear", "stack"}
+
+
+def test_a_refused_run_keeps_the_earlier_results(copy_of_run: Checkout) -> None:
+    before = (copy_of_run.path / "results" / "train" / "linear" / "predictions.parquet").read_bytes()
+    copy_of_run.change_params(lambda params: params["train"].update(learning_rate=0.1))
+    refused = copy_of_run.run("dvc", "repro", check=False)
+    assert refused.returncode != 0
+    assert "train.learning_rate: unknown key" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (copy_of_run.path / "results" / "train" / "linear" / "predictions.parquet").read_bytes() == before
+
+
+def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_applied(copy_of_run: Checkout) -> None:
+    # The models are left to the two that train fast; the sweep is that of the README.
+    copy_of_run.change_params(lambda params: params.update(models=["linear", "lstm"]))
+    copy_of_run.run("dvc", "repro")
+    copy_of_run.commit("two models")
+    copy_of_run.run("dvc", "exp", "run", "-S", "train.lr=1e-3,3e-4", "-S", "train.zero.stage=1,3", "--queue")
+    copy_of_run.run("dvc", "queue", "start", "-j", "2")
+    wait_for_queue(copy_of_run, tasks=4)
+    shown = json.loads(copy_of_run.run("dvc", "exp", "show", "--json").stdout)
+    assert copy_of_run.run("dvc", "exp", "list", "--name-only").stdout.split().__len__() == 4
+    assert shown
+    names = copy_of_run.run("dvc", "exp", "list", "--name-only").stdout.split()
+    difference = copy_of_run.run("dvc", "exp", "diff", names[0], names[1], "--json").stdout
+    assert "train" in difference
+    copy_of_run.run("dvc", "exp", "apply", names[0])
+    assert copy_of_run.run("git", "status", "--porcelain").stdout
+
+
+def wait_for_queue(checkout: Checkout, tasks: int, seconds: float = 400) -> None:
+    """`dvc queue start` returns at once: wait until every task has ended, and demand that none failed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = checkout.run("dvc", "queue", "status").stdout
+        if "Failed" in status:
+            logs = "\n".join(path.read_text()[-3000:] for path in Path(checkout.path, ".dvc/tmp/exps/run").rglob("*.out"))
+            raise AssertionError(f"a queued experiment failed:\n{status}\n{logs}")
+        if status.count("Success") == tasks:
+            return
+        time.sleep(2)
+    raise AssertionError(f"the queue did not finish in {seconds} s:\n{status}")
+
+
+def test_a_stage_imports_the_packages_of_its_own_copy(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path / "factorcast")
+    script = (
+        "import stages, factor_data, factor_metrics, factor_models; "
+        "print(*(m.__file__ for m in (factor_data, factor_metrics, factor_models)), sep='\\n')"
+    )
+    files = checkout.run("python", "-c", script).stdout.split()
+    assert len(files) == 3
+    assert all(Path(file).is_relative_to(checkout.path) for file in files)
+
+
+def test_a_temporary_experiment_runs_the_code_of_its_workspace(copy_of_run: Checkout) -> None:
+    marker = copy_of_run.path / "packages" / "metrics" / "src" / "factor_metrics" / "__init__.py"
+    marker.write_text(marker.read_text() + '\nimport sys as _sys\nprint("imported from", __file__, file=_sys.stderr)\n')
+    run = copy_of_run.run("dvc", "exp", "run", "--temp", "evaluate@linear")
+    places = re.findall(r"imported from (\S+)", run.stderr + run.stdout)
+    assert places
+    assert all("exps" in place for place in places), "the experiment imported the packages of another copy"
+
+
+def test_real_data_replace_the_simulated_ones_in_one_command(copy_of_run: Checkout, tmp_path: Path) -> None:
+    bars = pd.concat(pd.read_parquet(path) for path in sorted((copy_of_run.path / "data" / "bars").iterdir()))
+    source = tmp_path / "mine"
+    source.mkdir()
+    bars.drop(columns="adj_close").to_parquet(source / "bars.parquet")
+    (source / "readme.csv").write_text("a,b\n1,2\n")
+    done = copy_of_run.run("python", "-m", "stages.use_data", str(source))
+    assert "left out readme.csv" in done.stdout
+    assert "survivorship" in (copy_of_run.path / "data" / "dataset.yaml").read_text()
+    assert "deps" not in (copy_of_run.path / "data.dvc").read_text()
+    copy_of_run.run("dvc", "repro", "split")
+    copy_of_run.run("python", "-m", "stages.use_data", "--sample")
+    shutil.rmtree(source)
+    assert not stages_that_ran(copy_of_run.run("dvc", "repro").stdout)
