@@ -85,10 +85,11 @@ class RunFolder:
         return _read_state(current)
 
     def delete(self) -> None:
-        """Remove the folder: the run has succeeded."""
+        """Remove the folder: the run has succeeded. All processes must call it."""
         _barrier()
         if _rank() == 0:
             shutil.rmtree(self.directory, ignore_errors=True)
+        _barrier()
 
 
 def _replace_folder(new: Path, current: Path, old: Path) -> None:

@@ -1,0 +1,142 @@
+"""DeepSpeed engine: the same training whatever the number of processes and the ZeRO stage, and after a kill."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from factor_models.engine_config import EngineConfig, ZeroConfig, learning_rate
+
+WORKER = Path(__file__).with_name("engine_worker.py")
+SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
+# Weights are of order 0.1 to 1 and take 12 steps of size 1e-2: what differs is the order of float32 sums.
+TOLERANCE = 2e-5
+
+
+def launch(out: Path, mode: str, processes: int = 1) -> subprocess.CompletedProcess:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), str(out), mode]
+    environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    environment |= {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> dict[tuple[int, str], Path]:
+    """Files of final weights by (number of processes, way of training)."""
+    files = {}
+    for processes in (1, 2):
+        out = tmp_path_factory.mktemp(f"processes{processes}")
+        done = launch(out, "all", processes)
+        assert done.returncode == 0, done.stderr[-3000:]
+        (out / "stdout.txt").write_text(done.stdout)
+        (out / "stderr.txt").write_text(done.stderr)
+        files |= {(processes, path.stem): path for path in out.glob("*.safetensors")}
+    return files
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    a, b = load_file(first), load_file(second)
+    assert a.keys() == b.keys()
+    assert {value.dtype for value in a.values()} == {torch.float32}
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_zero_stage_and_number_of_processes_gives_the_same_weights(weights, processes, stage):
+    assert largest_difference(weights[1, "stage0"], weights[processes, f"stage{stage}"]) < TOLERANCE
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_same_configuration_twice_gives_identical_bytes(weights, processes):
+    assert weights[processes, "stage2"].read_bytes() == weights[processes, "again"].read_bytes()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_accumulation_does_not_change_the_steps(weights, processes):
+    """3 micro batches of 4 or 2 dates: pieces of unequal size, some empty."""
+    assert largest_difference(weights[1, "stage2"], weights[processes, "accumulated"]) < TOLERANCE
+
+
+def test_unequal_shares_weigh_every_date_the_same(weights):
+    """Batches of 5, 5 and 2 dates: two processes take 3 + 2, 3 + 2 and 1 + 1."""
+    assert largest_difference(weights[1, "uneven"], weights[2, "uneven"]) < TOLERANCE
+    assert largest_difference(weights[1, "uneven"], weights[2, "uneven_stage3"]) < TOLERANCE
+    assert largest_difference(weights[1, "uneven"], weights[1, "stage2"]) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(weights, processes, stage):
+    resumed, whole = weights[processes, f"resumed{stage}"], weights[processes, f"stage{stage}"]
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_bf16_trains_near_fp32_and_keeps_fp32_weights(weights):
+    difference = largest_difference(weights[1, "bf16"], weights[1, "stage2"])
+    assert TOLERANCE < difference < 0.05
+
+
+def test_a_killed_process_is_continued_by_running_it_again(tmp_path, weights):
+    killed = launch(tmp_path, "killed")
+    assert killed.returncode == 9
+    assert not (tmp_path / "run.safetensors").exists()
+    again = launch(tmp_path, "run")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (tmp_path / "run.safetensors").read_bytes() == weights[1, "stage2"].read_bytes()
+
+
+def test_the_engine_is_quiet(weights):
+    folder = weights[1, "stage0"].parent
+    assert (folder / "stdout.txt").read_text() == ""
+    assert (folder / "stderr.txt").read_text() == ""
+
+
+def test_learning_rate_rises_then_follows_the_cosine_down():
+    config = EngineConfig(lr=1.0, schedule="warmup_cosine", warmup_share=0.2)
+    rates = [learning_rate(step, 10, config) for step in range(11)]
+    expected = [0.5, 1.0] + [0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(9)]
+    np.testing.assert_allclose(rates, expected, atol=1e-15)
+
+
+def test_constant_schedule_stays_after_the_warm_up():
+    config = EngineConfig(lr=0.5, schedule="constant", warmup_share=0.0)
+    assert [learning_rate(step, 10, config) for step in (0, 5, 10)] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.0}, "EngineConfig.lr = 0.0: must be a finite number > 0"),
+        ({"lr": float("nan")}, "EngineConfig.lr = nan"),
+        ({"accumulation": 0}, "EngineConfig.accumulation = 0: must be >= 1"),
+        ({"clip_norm": -1.0}, "EngineConfig.clip_norm = -1.0: must be >= 0"),
+        ({"warmup_share": 1.0}, r"EngineConfig.warmup_share = 1.0: must be in \[0, 1\)"),
+        ({"schedule": "step"}, "EngineConfig.schedule = 'step': must be one of 'constant', 'warmup_cosine'"),
+        ({"precision": "fp8"}, "EngineConfig.precision = 'fp8'"),
+    ],
+)
+def test_engine_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EngineConfig(**settings)
+
+
+def test_zero_settings_are_checked():
+    with pytest.raises(ValueError, match="ZeroConfig.stage = 4: must be one of 0, 1, 2, 3"):
+        ZeroConfig(stage=4)
+    with pytest.raises(ValueError, match="offload_optimizer = True: needs stage >= 1"):
+        ZeroConfig(stage=0, offload_optimizer=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is allowed on a GPU")
+def test_fp16_is_refused_on_a_cpu():
+    from factor_models.engine import Engine
+
+    with pytest.raises(ValueError, match="precision = 'fp16': needs a GPU"):
+        Engine(torch.nn.Linear(2, 1), EngineConfig(precision="fp16"), total_steps=1)
