@@ -4,11 +4,12 @@ import time
 
 import numpy as np
 import pytest
-from factor_metrics import ic, rank_ic, rank_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+
+from factor_metrics import ic, rank_ic, rank_rows
 
 
 def noisy_pair(seed, shape=(30, 40), missing=0.1, ties=False):
@@ -38,7 +39,9 @@ def test_perfect_order_is_plus_one_and_reversed_order_is_minus_one():
 
 def test_pearson_by_hand():
     # deviations (-1, 0, 1) and (-1, -1, 2): 3 / sqrt(2 * 6)
-    assert ic([[1.0, 2.0, 3.0]], [[0.0, 0.0, 3.0]], min_symbols=3)[0] == pytest.approx(3 / np.sqrt(12), abs=1e-15)
+    assert ic([[1.0, 2.0, 3.0]], [[0.0, 0.0, 3.0]], min_symbols=3)[0] == pytest.approx(
+        3 / np.sqrt(12), abs=1e-15
+    )
 
 
 def test_ties_share_their_average_rank():
@@ -53,7 +56,9 @@ def test_equals_scipy_date_by_date(ties, dtype):
     prediction, label = (matrix.astype(dtype) for matrix in noisy_pair(1, ties=ties))
     expected = per_date(stats.pearsonr, prediction.astype(float), label.astype(float))
     np.testing.assert_allclose(ic(prediction, label), expected, atol=1e-13)
-    np.testing.assert_allclose(rank_ic(prediction, label), per_date(stats.spearmanr, prediction, label), atol=1e-13)
+    np.testing.assert_allclose(
+        rank_ic(prediction, label), per_date(stats.spearmanr, prediction, label), atol=1e-13
+    )
 
 
 def test_ranks_equal_scipy_with_nan_left_out():
@@ -122,7 +127,9 @@ def test_inputs_are_left_untouched():
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.float64, (2, 12), elements=st.integers(-5, 5).map(float)), st.randoms(use_true_random=False))
+@given(
+    hnp.arrays(np.float64, (2, 12), elements=st.integers(-5, 5).map(float)), st.randoms(use_true_random=False)
+)
 def test_rank_ic_is_symmetric_bounded_odd_and_blind_to_symbol_order(pair, random):
     x, y = pair[:1], pair[1:]
     value = rank_ic(x, y)
@@ -143,12 +150,16 @@ def test_an_infinite_value_is_refused_with_its_place():
 
 
 def test_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"prediction and label must have the same shape, got \(2, 3\) and \(3, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"prediction and label must have the same shape, got \(2, 3\) and \(3, 2\)"
+    ):
         ic(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
 def test_a_vector_is_refused():
-    with pytest.raises(ValueError, match=r"prediction must have shape \(num_dates, num_symbols\), got \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"prediction must have shape \(num_dates, num_symbols\), got \(3,\)"
+    ):
         rank_ic(np.zeros(3), np.zeros(3))
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from factor_metrics import quantile_of, quantile_returns, rank_rows, spread, turnover
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from factor_metrics import quantile_of, quantile_returns, rank_rows, spread, turnover
 
 MATRICES = hnp.arrays(
     np.float64, (6, 9), elements=st.one_of(st.integers(-3, 3).map(float), st.just(float("nan")))
@@ -21,7 +22,7 @@ def loop_quantile_returns(prediction, label, num_quantiles):
         members = {}
         for symbol in both:
             below, equal = np.sum(x[both] < x[symbol]), np.sum(x[both] == x[symbol])
-            # rank = below + (equal + 1) / 2, so floor(q (rank - 1/2) / n) = floor(q (2 below + equal) / (2 n))
+            # floor(q (rank - 1/2) / n) with rank = below + (equal + 1) / 2
             members.setdefault(num_quantiles * (2 * below + equal) // (2 * len(both)), []).append(y[symbol])
         for index, values in members.items():
             result[date, index] = np.mean(values)

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from factor_metrics import bootstrap_interval, newey_west_t, paired_difference, summarize
-from factor_metrics.significance import bootstrap_block_length, newey_west_lag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from factor_metrics import bootstrap_interval, newey_west_t, paired_difference, summarize
+from factor_metrics.significance import bootstrap_block_length, newey_west_lag
 
 
 def overlapping(seed, num_dates, horizon):
@@ -38,7 +39,8 @@ def test_t_and_p_equal_statsmodels_hac(horizon, num_dates):
 
 
 @pytest.mark.parametrize(
-    ("num_dates", "horizon", "lag"), [(100, 1, 4), (1000, 1, 6), (100, 20, 19), (10, 20, 9), (1, 1, 0), (0, 5, 0)]
+    ("num_dates", "horizon", "lag"),
+    [(100, 1, 4), (1000, 1, 6), (100, 20, 19), (10, 20, 9), (1, 1, 0), (0, 5, 0)],
 )
 def test_lag_follows_the_rule_and_never_exceeds_the_sample(num_dates, horizon, lag):
     assert newey_west_lag(num_dates, horizon) == lag
@@ -60,7 +62,14 @@ def test_no_date_gives_nan_everywhere(series):
 def test_one_date_has_a_mean_and_nothing_else():
     summary = summarize([0.2])
     assert (summary.mean, summary.hit_rate, summary.num_dates) == (0.2, 1.0, 1)
-    for value in (summary.std, summary.icir, summary.t_stat, summary.p_value, summary.ci_low, summary.ci_high):
+    for value in (
+        summary.std,
+        summary.icir,
+        summary.t_stat,
+        summary.p_value,
+        summary.ci_low,
+        summary.ci_high,
+    ):
         assert math.isnan(value)
 
 
@@ -78,7 +87,9 @@ def test_same_seed_same_interval_other_seed_other_interval():
     assert bootstrap_interval(series, seed=3) != bootstrap_interval(series, seed=4)
 
 
-@pytest.mark.parametrize(("num_dates", "horizon", "length"), [(1000, 1, 10), (27, 1, 3), (500, 5, 15), (100, 20, 50)])
+@pytest.mark.parametrize(
+    ("num_dates", "horizon", "length"), [(1000, 1, 10), (27, 1, 3), (500, 5, 15), (100, 20, 50)]
+)
 def test_block_length_is_the_cube_root_or_three_horizons(num_dates, horizon, length):
     assert bootstrap_block_length(num_dates, horizon) == length
 
@@ -104,7 +115,9 @@ def test_resampled_means_have_the_exact_variance_of_circular_blocks(num_dates):
     length = 7
     num_whole, rest = divmod(num_dates, length)
     wrapped = np.concatenate([series, series])
-    block_sums = {size: np.array([wrapped[i : i + size].sum() for i in range(num_dates)]) for size in (length, rest)}
+    block_sums = {
+        size: np.array([wrapped[i : i + size].sum() for i in range(num_dates)]) for size in (length, rest)
+    }
     variance = num_whole * block_sums[length].var() + (block_sums[rest].var() if rest else 0.0)
     draws = _bootstrap_sums(series, length, 40_000, seed=0)
     assert draws.mean() == pytest.approx(0.0, abs=4 * math.sqrt(variance / 40_000))
@@ -122,7 +135,9 @@ def test_wide_and_narrow_levels_are_nested():
 def test_about_95_percent_of_intervals_cover_a_true_zero(horizon, num_dates):
     covered = 0
     for seed in range(200):
-        low, high = bootstrap_interval(overlapping(seed, num_dates, horizon), horizon, num_bootstrap=400, seed=seed)
+        low, high = bootstrap_interval(
+            overlapping(seed, num_dates, horizon), horizon, num_bootstrap=400, seed=seed
+        )
         covered += low <= 0.0 <= high
     assert 0.88 <= covered / 200 <= 0.99
 

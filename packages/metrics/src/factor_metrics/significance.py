@@ -106,10 +106,10 @@ def bootstrap_interval(
     until T dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for
     stationary data").
 
-    Few long blocks say little about their own spread, and a plain percentile interval is then too short. It is
-    therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own mean, and
-    by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom, those of a
-    Bartlett estimate of the variance. Both factors tend to 1 with many blocks.
+    Few long blocks say little about their own spread, and a plain percentile interval is then too short. It
+    is therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own
+    mean, and by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom,
+    those of a Bartlett estimate of the variance. Both factors tend to 1 with many blocks.
 
     Parameters
     ----------
