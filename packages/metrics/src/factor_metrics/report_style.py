@@ -78,7 +78,7 @@ thead th:first-child{position:sticky;left:0;z-index:2}
 td.wrap{white-space:normal;min-width:220px}
 td.bar{padding-top:0;padding-bottom:0}
 tr.stack>*{font-weight:650}tr.floor>*{color:var(--soft)}tr.floor b{font-weight:500}
-table.heat{width:auto;min-width:50%}
+table.heat{width:auto}.scroll:has(table.heat){width:fit-content;max-width:100%}
 table.heat td,table.heat thead .num{text-align:center;
 -webkit-print-color-adjust:exact;print-color-adjust:exact}
 .pill{display:inline-block;padding:0 8px;border-radius:999px;font-size:11.5px;font-weight:600;
@@ -112,10 +112,13 @@ nav{margin:0 -14px;padding:8px 14px}.verdict{font-size:17px;padding:14px}.summar
 .chart{height:310px}tbody th{white-space:normal}tbody th .pill{display:table}
 table.results tbody th{box-shadow:1px 0 var(--line)}
 .facts{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}}
+@page{margin:14mm}
 @media print{nav,.picker{display:none}body{max-width:none;font-size:11px;padding:0}section{padding-top:18px}
-.scroll{overflow:visible;border:0}table{font-size:9px}th,td{padding:3px 4px}.pill{font-size:8px}
+.scroll{overflow:visible;border:0}table{font-size:9px}thead th{font-size:8px}
+th,td{padding:3px 4px}.pill{font-size:8px}
 .summary{font-size:13px}tr,.chart,.verdict,.facts div{break-inside:avoid}h2,h3{break-after:avoid}
-td.wrap{min-width:0}.interval{width:90px}tbody th,thead th:first-child{position:static}}
+td.wrap{min-width:0}.chart{height:300px}.legend button{padding:0 4px;font-size:10px}.note{font-size:10.5px}
+.interval{width:90px}tbody th,thead th:first-child{position:static}}
 """
 
 SCRIPT = """
@@ -133,7 +136,8 @@ var traces=view.lines.map(function(l){return{type:"scatter",mode:"lines",x:view.
 visible:!now.hidden[l.name],connectgaps:false,line:{color:l.color,width:l.width,dash:l.dash}}});
 traces.reverse();
 var axis={gridcolor:c.grid,zerolinecolor:c.zero,linecolor:c.line,automargin:true,fixedrange:narrow};
-Plotly.react(box,traces,{paper_bgcolor:"rgba(0,0,0,0)",plot_bgcolor:"rgba(0,0,0,0)",showlegend:false,
+Plotly.react(box,traces,{autosize:!printing,width:printing?680:undefined,height:printing?300:undefined,
+paper_bgcolor:"rgba(0,0,0,0)",plot_bgcolor:"rgba(0,0,0,0)",showlegend:false,
 font:{family:"system-ui,-apple-system,Segoe UI,Roboto,sans-serif",size:narrow?11:12,color:c.text},
 margin:{l:narrow?44:58,r:8,t:12,b:34},hovermode:narrow?"closest":"x unified",
 hoverlabel:{bgcolor:c.hover,bordercolor:c.line,font:{color:c.text,size:12},namelength:24},

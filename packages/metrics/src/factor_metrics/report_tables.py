@@ -149,7 +149,7 @@ def results_html(rows: Sequence[ResultRow]) -> str:
     """Return one results table for each horizon, and what the columns mean."""
     if not rows:
         return ""
-    head = ["Forecast", "Rank IC", "Line at zero", "Interval", "t", "ICIR", "IC", "Hit rate"]
+    head = ["Forecast", "Rank IC", "Interval", "Bounds", "t", "ICIR", "IC", "Hit rate"]
     head += ["Spread", "Turnover", "Dates"]
     parts = []
     for horizon in sorted({row.horizon for row in rows}):
@@ -159,9 +159,9 @@ def results_html(rows: Sequence[ResultRow]) -> str:
         parts.append(table(head, [_result_tr(row, domain) for row in chosen], text=(0, 2), kind="results"))
     parts.append(
         '<p class="note">Rank IC is the mean over dates of the rank correlation between forecast and '
-        "outcome; t and the interval (also drawn, with a line at zero) belong to it. ICIR is the mean over "
-        "the standard deviation. The hit rate is the share of dates with a positive rank IC. The spread is the "
-        "mean outcome of the top less the bottom group. A floor is a trivial forecast to beat.</p>"
+        "outcome; t and the interval (drawn with a line at zero) belong to it. ICIR is the mean over "
+        "the standard deviation. The hit rate is the share of dates with a positive rank IC. The spread is "
+        "the mean outcome of the top less the bottom group. A floor is a trivial forecast to beat.</p>"
     )
     return "".join(parts)
 
