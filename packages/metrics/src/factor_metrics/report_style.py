@@ -116,7 +116,7 @@ table.results tbody th{box-shadow:1px 0 var(--line)}
 @media print{nav,.picker{display:none}body{max-width:none;font-size:11px;padding:0}section{padding-top:18px}
 .scroll{overflow:visible;border:0}table{font-size:9px}thead th{font-size:8px}
 th,td{padding:3px 4px}.pill{font-size:8px}
-.summary{font-size:13px}tr,.chart,.verdict,.facts div{break-inside:avoid}h2,h3{break-after:avoid}
+.summary{font-size:13px}tr,.chart,.verdict,.facts div{break-inside:avoid}h2,h3,.note{break-after:avoid}
 td.wrap{min-width:0}.chart{height:300px}.legend button{padding:0 4px;font-size:10px}.note{font-size:10.5px}
 .interval{width:90px}tbody th,thead th:first-child{position:static}}
 """
