@@ -11,10 +11,10 @@ import numpy as np
 from factor_metrics.report_style import DASH, esc, number, percent, plain
 
 if TYPE_CHECKING:
+    from factor_metrics.gates import Gate
     from factor_metrics.report import (
         Attained,
         Diversity,
-        Gate,
         Overfit,
         QualityRule,
         ResultRow,
