@@ -1,4 +1,4 @@
-"""Honest metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
+"""Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
 from factor_metrics.diversity import (
     constant_share,
@@ -15,6 +15,7 @@ from factor_metrics.json_safe import to_json_safe
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
+from factor_metrics.report import ReportData, build_report
 from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.trials import (
@@ -33,8 +34,10 @@ __all__ = [
     "ICSummary",
     "NeweyWest",
     "OverfitGap",
+    "ReportData",
     "best_floor",
     "bootstrap_interval",
+    "build_report",
     "compare_with_floors",
     "constant_share",
     "deflated_sharpe_ratio",

@@ -1,7 +1,7 @@
 """Validation at the edge: the one place where arguments become float64 matrices.
 
-Matrices are ``(num_dates, num_symbols)``, NaN means missing. Infinity is never a measurement: it is refused with
-its position, because a single one silently turns a whole date into NaN (or into a perfect rank).
+Matrices are ``(num_dates, num_symbols)``, NaN means missing. Infinity is never a measurement: it is refused
+with its position, because a single one silently turns a whole date into NaN (or into a perfect rank).
 """
 
 from __future__ import annotations

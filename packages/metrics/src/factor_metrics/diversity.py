@@ -18,15 +18,16 @@ def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Mat
     Parameters
     ----------
     predictions
-        (num_models, num_dates, num_symbols), NaN = missing; a pair is compared on the symbols that both predict.
+        (num_models, num_dates, num_symbols), NaN = missing; a pair is compared on the symbols that both
+        predict.
     min_symbols
         Dates with fewer such symbols are left out.
 
     Returns
     -------
     numpy.ndarray
-        (num_models, num_models) symmetric. NaN where two models share no usable date; the diagonal is 1, or NaN for a
-        model that is constant or missing on every date.
+        (num_models, num_models) symmetric. NaN where two models share no usable date; the diagonal is 1, or
+        NaN for a model that is constant or missing on every date.
     """
     predictions_MDS = as_array("predictions", predictions, 3)
     num_models = len(predictions_MDS)
@@ -45,7 +46,7 @@ def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Mat
 def redundant_pairs(
     correlation: ArrayLike, names: Sequence[str], threshold: float = 0.9
 ) -> list[tuple[str, str, float]]:
-    """Return (name, name, correlation) of every two models whose correlation exceeds `threshold`, highest first."""
+    """Return (name, name, correlation) of all pairs of models above `threshold`, highest first."""
     matrix = _named_matrix(correlation, names)
     pairs = [
         (names[first], names[second], float(matrix[first, second]))

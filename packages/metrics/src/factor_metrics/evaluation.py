@@ -1,4 +1,4 @@
-"""Predictions of one horizon judged in full: the one function that models, stack and floors all go through."""
+"""Predictions of one horizon judged in full: what models, stack and floors all go through."""
 
 from dataclasses import dataclass
 
@@ -45,16 +45,15 @@ def evaluate_predictions(
 ) -> Evaluation:
     """Judge predictions (num_dates, num_symbols) of one horizon against its label; NaN = missing.
 
-    Intervals and t-statistics allow for labels that overlap over `horizon` dates. ValueError where shapes differ
-    or num_quantiles exceeds num_symbols.
+    Intervals and t-statistics allow for labels that overlap over `horizon` dates. ValueError where shapes
+    differ or num_quantiles exceeds num_symbols.
     """
     per_date, per_date_rank = ic(prediction, label, min_symbols), rank_ic(prediction, label, min_symbols)
-    options = {"horizon": horizon, "confidence": confidence, "num_bootstrap": num_bootstrap, "seed": seed}
     return Evaluation(
         ic=per_date,
         rank_ic=per_date_rank,
         quantile_returns=quantile_returns(prediction, label, num_quantiles),
         turnover=turnover(prediction, num_quantiles, horizon),
-        ic_summary=summarize(per_date, **options),
-        rank_ic_summary=summarize(per_date_rank, **options),
+        ic_summary=summarize(per_date, horizon, confidence, num_bootstrap, seed),
+        rank_ic_summary=summarize(per_date_rank, horizon, confidence, num_bootstrap, seed),
     )

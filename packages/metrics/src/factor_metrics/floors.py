@@ -1,7 +1,7 @@
 """Floors: signals without a model that every model has to beat.
 
-A floor is a plain matrix (num_dates, num_symbols), such as the reversed return of the last five bars. Which floors
-are used is a table of the caller; here are the one that knows nothing, and the comparison.
+A floor is a plain matrix (num_dates, num_symbols), such as the reversed return of the last five bars. Which
+floors are used is a table of the caller; here are the one that knows nothing, and the comparison.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from factor_metrics.summary import ICSummary, paired_difference
 
 
 def random_ranking(shape: tuple[int, int], seed: int = 0) -> Matrix:
-    """Return uniform noise (num_dates, num_symbols): the floor that knows nothing. Its IC is 0 in expectation."""
+    """Return uniform noise (num_dates, num_symbols): the floor that knows nothing."""
     if len(shape) != 2 or min(shape) < 0:
         raise ValueError(f"shape must be (num_dates, num_symbols), got {shape}")
     return np.random.default_rng(seed).random(shape)

@@ -1,7 +1,7 @@
 """Information coefficient: how well a prediction orders the symbols of one date.
 
-Computed per date over symbols, never pooled over dates. A prediction that does not differ between symbols says
-nothing, so its IC is NaN, not 0.
+Computed per date over symbols, never pooled over dates. A prediction that does not differ between symbols
+says nothing, so its IC is NaN, not 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
     Parameters
     ----------
     prediction, label
-        (num_dates, num_symbols) float32 or float64, NaN = missing. A symbol counts on a date where both are present.
+        (num_dates, num_symbols) float32 or float64, NaN = missing. A symbol counts on a date where both are
+        present.
     min_symbols
         Dates with fewer such symbols are NaN. At least 2.
 
@@ -40,8 +41,8 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
 def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
     """Return the Spearman correlation of prediction and label, per date: Pearson on average ranks.
 
-    Ties share their average rank and ranks are taken among the symbols where both values are present, exactly on the
-    values given (nothing is rounded). Arguments, NaN rule and shape are those of `ic`.
+    Ties share their average rank and ranks are taken among the symbols where both values are present, exactly
+    on the values given (nothing is rounded). Arguments, NaN rule and shape are those of `ic`.
 
     Examples
     --------
@@ -80,8 +81,8 @@ def _unit_deviation(
 ) -> tuple[Matrix, np.ndarray]:
     """Deviation from the row mean scaled to length one (0 where missing), and which rows are not constant.
 
-    "Constant" is decided on the values themselves: the deviations of a constant row are rounding noise, not exact 0.
-    Dividing by the largest deviation first keeps the squares of very small or large values in range.
+    "Constant" is decided on the values themselves: the deviations of a constant row are rounding noise, not
+    exact 0. Dividing by the largest deviation first keeps the squares of very small or large values in range.
     """
     filled = np.where(present, values, 0.0)
     highest = np.max(filled, axis=1, where=present, initial=-np.inf)

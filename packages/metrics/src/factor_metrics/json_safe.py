@@ -12,8 +12,8 @@ import numpy as np
 def to_json_safe(value: Any) -> Any:
     """Return `value` as nested dict, list, str, int, float, bool and None, without NaN or infinity.
 
-    Accepts dataclasses, mappings, sequences, numpy arrays and scalars, datetimes (as ISO text). Anything else raises
-    ValueError naming its type.
+    Accepts dataclasses, mappings, sequences, numpy arrays and scalars, datetimes (as ISO text). Anything else
+    raises ValueError naming its type.
 
     Examples
     --------

@@ -25,7 +25,8 @@ class OverfitGap:
 def overfit_gap(valid_ic: ArrayLike, test_ic: ArrayLike) -> OverfitGap:
     """Return the mean IC of both segments and their gap; NaN dates are dropped, NaN where a segment has none.
 
-    `valid_ic` (num_valid_dates,) and `test_ic` (num_test_dates,) usually join all folds of one model and horizon.
+    `valid_ic` (num_valid_dates,) and `test_ic` (num_test_dates,) usually join all folds of one model and
+    horizon.
     """
     valid, test = _mean("valid_ic", valid_ic), _mean("test_ic", test_ic)
     return OverfitGap(valid=valid, test=test, gap=valid - test)

@@ -10,11 +10,12 @@ from factor_metrics.ranks import rank_rows
 
 
 def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
-    """Return the quantile of every symbol per date: 0 = lowest prediction, num_quantiles - 1 = highest, -1 = none.
+    """Return the quantile of every symbol per date, 0 = lowest prediction, -1 = in no quantile.
 
-    quantile = floor(num_quantiles (rank - 1/2) / n) in exact integer arithmetic, with the average rank on ties: tied
-    symbols always share a quantile, whatever their column order, so a quantile may stay empty. A date has no
-    quantiles (all -1) where fewer than `num_quantiles` symbols are present or the prediction is constant.
+    quantile = floor(num_quantiles (rank - 1/2) / n) in exact integer arithmetic, with the average rank on
+    ties: tied symbols always share a quantile, whatever their column order, so a quantile may stay empty. A
+    date has no quantiles (all -1) where fewer than `num_quantiles` symbols are present or the prediction is
+    constant.
 
     Parameters
     ----------
@@ -47,15 +48,16 @@ def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int
     Parameters
     ----------
     prediction, label
-        (num_dates, num_symbols), NaN = missing. Quantiles are formed among the symbols where both are present.
+        (num_dates, num_symbols), NaN = missing. Quantiles are formed among the symbols where both are
+        present.
     num_quantiles
         From 2 to num_symbols. Ties: see `quantile_of`.
 
     Returns
     -------
     numpy.ndarray
-        (num_dates, num_quantiles) float64. NaN for a whole date with fewer than `num_quantiles` symbols or a constant
-        prediction, and for a quantile that ties left empty.
+        (num_dates, num_quantiles) float64. NaN for a whole date with fewer than `num_quantiles` symbols or a
+        constant prediction, and for a quantile that ties left empty.
 
     Examples
     --------

@@ -1,12 +1,15 @@
 """Average ranks along rows, the base of rank IC, quantiles and diversity.
 
-Equal to ``scipy.stats.rankdata(row, method="average", nan_policy="omit")`` row by row, but for a whole matrix at once.
+Equal to ``scipy.stats.rankdata(row, method="average", nan_policy="omit")`` row by row, but for a whole matrix
+at once.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+_ROWS_AT_ONCE = 64  # keeps the temporaries of a block in cache; no influence on the result
 
 
 def rank_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -15,7 +18,8 @@ def rank_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     values
-        (num_dates, num_symbols) float64. NaN is not ranked and stays NaN; the others are ranked among themselves.
+        (num_dates, num_symbols) float64. NaN is not ranked and stays NaN; the others are ranked among
+        themselves.
 
     Returns
     -------
@@ -27,11 +31,22 @@ def rank_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> rank_rows(np.array([[0.3, 0.1, np.nan, 0.3]]))
     array([[2.5, 1. , nan, 2.5]])
     """
+    ranks = np.empty(values.shape)
+    for first in range(0, len(values), _ROWS_AT_ONCE):
+        block = slice(first, first + _ROWS_AT_ONCE)
+        ranks[block] = _rank_block(values[block])
+    return ranks
+
+
+def _rank_block(values: NDArray[np.float64]) -> NDArray[np.float64]:
     num_rows, num_columns = values.shape
     if num_columns == 0:
         return values.copy()
-    order = np.argsort(values, axis=1)  # NaN sorts last; how ties are ordered does not matter below
-    ordered = np.take_along_axis(values, order, axis=1)
+    missing = np.isnan(values)
+    # Sorting is several times faster without NaN; infinity sorts last as well and is no legal value.
+    filled = np.where(missing, np.inf, values)
+    order = np.argsort(filled, axis=1)  # how ties are ordered does not matter below
+    ordered = np.take_along_axis(filled, order, axis=1)
 
     starts_run = np.ones(ordered.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=starts_run[:, 1:])
@@ -43,5 +58,5 @@ def rank_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     ranks = np.empty_like(ordered_ranks)
     np.put_along_axis(ranks, order, ordered_ranks, axis=1)
-    ranks[np.isnan(values)] = np.nan
+    ranks[missing] = np.nan
     return ranks

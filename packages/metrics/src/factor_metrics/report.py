@@ -15,18 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics import report_charts, report_tables
+from factor_metrics.gates import Gate
 from factor_metrics.report_style import CSS, esc, number, percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """One promotion gate: the measured value, the threshold and the rule in words."""
-
-    name: str
-    passed: bool
-    value: float | None
-    threshold: float | None
-    rule: str
 
 
 @dataclass(frozen=True, kw_only=True)

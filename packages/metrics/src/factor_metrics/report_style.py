@@ -66,9 +66,9 @@ nav a{flex:none;padding:4px 10px;border-radius:999px;color:var(--soft);text-deco
 nav a:hover,nav a.here{background:var(--panel);color:var(--text)}
 section{padding-top:34px;scroll-margin-top:24px}
 .note{margin:10px 0;color:var(--soft);font-size:13.5px;max-width:90ch;overflow-wrap:anywhere}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:10px}
+.scroll{overflow-x:auto;background:var(--bg);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{padding:7px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line);
+th,td{padding:7px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line);
 background-clip:padding-box}
 tbody tr:last-child>*{border-bottom:0}
 thead th{background:var(--panel);color:var(--soft);font-weight:600;font-size:12px}
@@ -78,7 +78,7 @@ thead th:first-child{position:sticky;left:0;z-index:2}
 td.wrap{white-space:normal;min-width:220px}
 td.bar{padding-top:0;padding-bottom:0}
 tr.stack>*{font-weight:650}tr.floor>*{color:var(--soft)}tr.floor b{font-weight:500}
-table.heat{width:auto;min-width:50%}
+table.heat{width:auto}.scroll:has(table.heat){width:fit-content;max-width:100%}
 table.heat td,table.heat thead .num{text-align:center;
 -webkit-print-color-adjust:exact;print-color-adjust:exact}
 .pill{display:inline-block;padding:0 8px;border-radius:999px;font-size:11.5px;font-weight:600;
@@ -109,12 +109,16 @@ dt{color:var(--soft);font-size:12px}dd{margin:0;overflow-wrap:anywhere;font-vari
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 @media (max-width:640px){body{padding:0 14px 40px}header{padding-top:22px}h1{font-size:23px}
 nav{margin:0 -14px;padding:8px 14px}.verdict{font-size:17px;padding:14px}.summary{font-size:16px}
-.chart{height:310px}tbody th{max-width:46vw;white-space:normal;overflow-wrap:anywhere}
+.chart{height:310px}tbody th{white-space:normal}tbody th .pill{display:table}
+table.results tbody th{box-shadow:1px 0 var(--line)}
 .facts{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}}
+@page{margin:14mm}
 @media print{nav,.picker{display:none}body{max-width:none;font-size:11px;padding:0}section{padding-top:18px}
-.scroll{overflow:visible;border:0}table{font-size:9px}th,td{padding:3px 4px}.pill{font-size:8px}
-.summary{font-size:13px}tr,.chart,.verdict,.facts div{break-inside:avoid}h2,h3{break-after:avoid}
-td.wrap{min-width:0}.interval{width:90px}tbody th,thead th:first-child{position:static}}
+.scroll{overflow:visible;border:0}table{font-size:9px}thead th{font-size:8px}
+th,td{padding:3px 4px}.pill{font-size:8px}
+.summary{font-size:13px}tr,.chart,.verdict,.facts div{break-inside:avoid}h2,h3,.note{break-after:avoid}
+td.wrap{min-width:0}.chart{height:300px}.legend button{padding:0 4px;font-size:10px}.note{font-size:10.5px}
+.interval{width:90px}tbody th,thead th:first-child{position:static}}
 """
 
 SCRIPT = """
@@ -132,12 +136,13 @@ var traces=view.lines.map(function(l){return{type:"scatter",mode:"lines",x:view.
 visible:!now.hidden[l.name],connectgaps:false,line:{color:l.color,width:l.width,dash:l.dash}}});
 traces.reverse();
 var axis={gridcolor:c.grid,zerolinecolor:c.zero,linecolor:c.line,automargin:true,fixedrange:narrow};
-Plotly.react(box,traces,{paper_bgcolor:"rgba(0,0,0,0)",plot_bgcolor:"rgba(0,0,0,0)",showlegend:false,
+Plotly.react(box,traces,{autosize:!printing,width:printing?680:undefined,height:printing?300:undefined,
+paper_bgcolor:"rgba(0,0,0,0)",plot_bgcolor:"rgba(0,0,0,0)",showlegend:false,
 font:{family:"system-ui,-apple-system,Segoe UI,Roboto,sans-serif",size:narrow?11:12,color:c.text},
 margin:{l:narrow?44:58,r:8,t:12,b:34},hovermode:narrow?"closest":"x unified",
 hoverlabel:{bgcolor:c.hover,bordercolor:c.line,font:{color:c.text,size:12},namelength:24},
 xaxis:Object.assign({showgrid:false,nticks:narrow?4:9},axis),
-yaxis:Object.assign({title:narrow?undefined:{text:spec.title,font:{size:12}},tickformat:"+.2~f",
+yaxis:Object.assign({title:narrow?undefined:{text:spec.title,standoff:12},tickformat:"+.2~f",
 hoverformat:"+.4f",zeroline:true,zerolinewidth:1.5},axis)},
 {responsive:true,displaylogo:false,displayModeBar:false,plotlyServerURL:""});}
 function legend(spec){

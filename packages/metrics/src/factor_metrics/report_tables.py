@@ -11,10 +11,10 @@ import numpy as np
 from factor_metrics.report_style import DASH, esc, number, percent, plain
 
 if TYPE_CHECKING:
+    from factor_metrics.gates import Gate
     from factor_metrics.report import (
         Attained,
         Diversity,
-        Gate,
         Overfit,
         QualityRule,
         ResultRow,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 
 KIND_ORDER = {"stack": 0, "model": 1, "floor": 2}
-BAR_WIDTH = 150
+BAR_WIDTH = 116
 
 
 def table(head: Sequence[str], body: Sequence[str], *, text: Sequence[int] = (0,), kind: str = "") -> str:
@@ -125,14 +125,15 @@ def result_key(row: ResultRow) -> tuple[int, float, str]:
 def _result_tr(row: ResultRow, domain: tuple[float, float]) -> str:
     """Return one row of a results table."""
     name = esc(row.name)
-    if row.kind != "model":
+    if row.kind not in ("model", row.name):
         name += " " + pill(row.kind, row.kind)
     if row.below_floor and row.kind != "floor":
         name += " " + pill("below floor", "fail")
+    bounds = f"{number(row.ci_low, 3)}, {number(row.ci_high, 3)}"
     cells = [
         num(f"<b>{number(row.rank_ic)}</b>"),
         f'<td class="bar">{interval_svg(row, domain)}</td>',
-        num(f"[{number(row.ci_low, 3)}, {number(row.ci_high, 3)}]"),
+        num(DASH if bounds.count(DASH) == 2 else f"[{bounds}]"),
         num(number(row.t_stat, 2)),
         num(number(row.icir, 2)),
         num(number(row.ic)),
@@ -148,7 +149,7 @@ def results_html(rows: Sequence[ResultRow]) -> str:
     """Return one results table for each horizon, and what the columns mean."""
     if not rows:
         return ""
-    head = ["Forecast", "Rank IC", "Interval, line at 0", "95 % interval", "t", "ICIR", "IC", "Hit rate"]
+    head = ["Forecast", "Rank IC", "Interval", "Bounds", "t", "ICIR", "IC", "Hit rate"]
     head += ["Spread", "Turnover", "Dates"]
     parts = []
     for horizon in sorted({row.horizon for row in rows}):
@@ -158,9 +159,9 @@ def results_html(rows: Sequence[ResultRow]) -> str:
         parts.append(table(head, [_result_tr(row, domain) for row in chosen], text=(0, 2), kind="results"))
     parts.append(
         '<p class="note">Rank IC is the mean over dates of the rank correlation between forecast and '
-        "outcome; t and the interval belong to it. ICIR is the mean over the standard deviation. The hit rate is "
-        "the share of dates with a positive rank IC. The spread is the mean outcome of the top less the bottom "
-        "group. A floor is a trivial forecast that a model has to beat.</p>"
+        "outcome; t and the interval (drawn with a line at zero) belong to it. ICIR is the mean over "
+        "the standard deviation. The hit rate is the share of dates with a positive rank IC. The spread is "
+        "the mean outcome of the top less the bottom group. A floor is a trivial forecast to beat.</p>"
     )
     return "".join(parts)
 

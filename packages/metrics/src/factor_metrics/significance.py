@@ -1,7 +1,8 @@
 """Is a mean IC different from zero? Newey-West t-statistic and circular block bootstrap.
 
-Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the plain t-statistic is too large.
-Both methods here allow for it. Missing dates are dropped first; the dates that remain are treated as consecutive.
+Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the plain t-statistic is too
+large. Both methods here allow for it. Missing dates are dropped first; the dates that remain are treated as
+consecutive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class NeweyWest(NamedTuple):
 def newey_west_lag(num_dates: int, horizon: int = 1) -> int:
     """Return the number of autocovariances used: max(horizon - 1, floor(4 (T / 100)^(2/9))), at most T - 1.
 
-    The second term is the rule of Newey and West (1994), "Automatic lag selection in covariance matrix estimation".
+    The second term is the rule of Newey and West (1994), "Automatic lag selection in covariance matrix
+    estimation".
     """
     check_at_least("horizon", horizon, 1)
     automatic = math.floor(4.0 * (num_dates / 100.0) ** (2.0 / 9.0))
@@ -40,9 +42,10 @@ def newey_west_lag(num_dates: int, horizon: int = 1) -> int:
 def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) -> NeweyWest:
     """Return mean, standard error, t-statistic and two-sided normal p-value of a series against zero.
 
-    Long-run variance = gamma_0 + 2 sum_{l=1..lag} (1 - l / (lag + 1)) gamma_l, the Bartlett kernel of Newey and West
-    (1987), "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix";
-    gamma_l = (1 / T) sum of products of deviations, without small-sample correction (as statsmodels' HAC default).
+    Long-run variance = gamma_0 + 2 sum_{l=1..lag} (1 - l / (lag + 1)) gamma_l, the Bartlett kernel of Newey
+    and West (1987), "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
+    covariance matrix"; gamma_l = (1 / T) sum of products of deviations, without small-sample correction (as
+    statsmodels' HAC default).
 
     Parameters
     ----------
@@ -80,12 +83,12 @@ def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) ->
 
 
 def bootstrap_block_length(num_dates: int, horizon: int = 1) -> int:
-    """Return the block length: max(horizon, ceil(T^(1/3))) for horizon 1, twice the horizon where labels overlap.
+    """Return the block length: ceil(T^(1/3)), at least three horizons where labels overlap.
 
     Never above half of the dates, but never below the horizon.
     """
     check_at_least("horizon", horizon, 1)
-    overlap = 1 if horizon == 1 else 2 * horizon
+    overlap = 1 if horizon == 1 else 3 * horizon
     length = max(overlap, math.ceil(round(num_dates ** (1.0 / 3.0), 9)))
     return max(horizon, min(length, num_dates // 2), 1)
 
@@ -99,10 +102,14 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the (low, high) percentile interval of the mean from a circular block bootstrap.
 
-    Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement until T
-    dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for stationary data"). Block
-    means vary about the sample's own mean, which understates the variance by the factor 1 - block / T; the interval
-    is widened about the mean by the square root of its inverse.
+    Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement
+    until T dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for
+    stationary data").
+
+    Few long blocks say little about their own spread, and a plain percentile interval is then too short. It
+    is therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own
+    mean, and by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom,
+    those of a Bartlett estimate of the variance. Both factors tend to 1 with many blocks.
 
     Parameters
     ----------
@@ -118,8 +125,8 @@ def bootstrap_interval(
     Returns
     -------
     tuple of float
-        (NaN, NaN) with fewer than two dates, or with fewer than two blocks of `horizon` dates: that is too little to
-        say anything about the spread.
+        (NaN, NaN) with fewer than two dates, or with fewer than two blocks of `horizon` dates: that is too
+        little to say anything about the spread.
     """
     check_share("confidence", confidence)
     check_at_least("num_bootstrap", num_bootstrap, 1)
@@ -134,8 +141,9 @@ def bootstrap_interval(
     deviations = _bootstrap_sums(values - mean, length, num_bootstrap, seed) / num_dates
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
-    widening = math.sqrt(num_dates / (num_dates - length))
-    return mean + widening * float(low), mean + widening * float(high)
+    stretch = math.sqrt(num_dates / (num_dates - length))
+    stretch *= stats.t.isf(tail, 1.5 * num_dates / length) / stats.norm.isf(tail)
+    return mean + float(stretch * low), mean + float(stretch * high)
 
 
 def _bootstrap_sums(values: Series, length: int, num_bootstrap: int, seed: int) -> Series:

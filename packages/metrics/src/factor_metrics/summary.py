@@ -54,8 +54,8 @@ def summarize(
     ic_series
         (num_dates,) from `ic` or `rank_ic`, in time order. NaN dates are dropped.
     horizon
-        Bars from entry to exit of the label: labels of neighbouring dates overlap by horizon - 1 bars, which the
-        t-statistic (`newey_west_t`) and the interval (`bootstrap_interval`) allow for.
+        Bars from entry to exit of the label: labels of neighbouring dates overlap by horizon - 1 bars, which
+        the t-statistic (`newey_west_t`) and the interval (`bootstrap_interval`) allow for.
     confidence, num_bootstrap, seed
         Of the bootstrap interval.
 
@@ -102,8 +102,8 @@ def paired_difference(
 ) -> ICSummary:
     """Return the summary of ic_a - ic_b on the dates where both are defined: is a better than b?
 
-    Pairing removes what both share on a date (an easy or a hard market), so it is far sharper than comparing two
-    intervals. Both series are (num_dates,) over the same dates.
+    Pairing removes what both share on a date (an easy or a hard market), so it is far sharper than comparing
+    two intervals. Both series are (num_dates,) over the same dates.
     """
     series_a, series_b = as_series("ic_a", ic_a), as_series("ic_b", ic_b)
     check_same_shape("ic_a", series_a, "ic_b", series_b)

@@ -18,9 +18,9 @@ def probabilistic_sharpe_ratio(
 ) -> float:
     """Return the probability that the true Sharpe ratio exceeds `benchmark`.
 
-    Phi((SR - SR*) sqrt(T - 1) / sqrt(1 - g3 SR + (g4 - 1) / 4 SR^2)): Bailey and Lopez de Prado (2012), "The Sharpe
-    ratio efficient frontier". Sharpe ratios are per date, not annualised; `kurtosis` is not in excess (normal = 3).
-    NaN where the bracket is not positive.
+    Phi((SR - SR*) sqrt(T - 1) / sqrt(1 - g3 SR + (g4 - 1) / 4 SR^2)): Bailey and Lopez de Prado (2012), "The
+    Sharpe ratio efficient frontier". Sharpe ratios are per date, not annualised; `kurtosis` is not in excess
+    (normal = 3). NaN where the bracket is not positive.
     """
     check_at_least("num_dates", num_dates, 2)
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
@@ -32,8 +32,9 @@ def probabilistic_sharpe_ratio(
 def expected_maximum_sharpe(num_trials: int, trials_std: float) -> float:
     """Return the expected highest Sharpe ratio of `num_trials` independent trials without any skill.
 
-    std ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e))), g = Euler-Mascheroni: Bailey and Lopez de Prado (2014). For a
-    single trial it is 0. `trials_std` is the standard deviation of the Sharpe ratios over trials.
+    std ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e))), g = Euler-Mascheroni: Bailey and Lopez de Prado
+    (2014). For a single trial it is 0. `trials_std` is the standard deviation of the Sharpe ratios over
+    trials.
     """
     check_at_least("num_trials", num_trials, 1)
     if not trials_std >= 0.0:
@@ -55,8 +56,9 @@ def deflated_sharpe_ratio(
 ) -> float:
     """Return the probability that a Sharpe ratio chosen as the best of `num_trials` is truly positive.
 
-    The probabilistic Sharpe ratio against the expected maximum of as many trials without skill: Bailey and Lopez de
-    Prado (2014), "The deflated Sharpe ratio: correcting for selection bias, backtest overfitting and non-normality".
+    The probabilistic Sharpe ratio against the expected maximum of as many trials without skill: Bailey and
+    Lopez de Prado (2014), "The deflated Sharpe ratio: correcting for selection bias, backtest overfitting and
+    non-normality".
 
     Parameters
     ----------
@@ -80,7 +82,8 @@ def deflated_sharpe_ratio(
     --------
     The example of the paper: annual Sharpe ratio 2.5 over 1250 days, 100 trials with variance 1/2 a year.
 
-    >>> round(deflated_sharpe_ratio(2.5 / 250**0.5, 1250, 100, (0.5 / 250) ** 0.5, skewness=-3, kurtosis=10), 2)
+    >>> daily, trials_std = 2.5 / 250**0.5, (0.5 / 250) ** 0.5
+    >>> round(deflated_sharpe_ratio(daily, 1250, 100, trials_std, skewness=-3, kurtosis=10), 2)
     0.9
     """
     benchmark = expected_maximum_sharpe(num_trials, trials_std)
@@ -88,18 +91,19 @@ def deflated_sharpe_ratio(
 
 
 def probability_of_backtest_overfitting(returns: ArrayLike, num_blocks: int = 16) -> float:
-    """Return how often the trial that is best in one half of the dates falls below the median in the other half.
+    """Return how often the best trial of one half of the dates is at or below the median of the other.
 
-    Combinatorially symmetric cross-validation: Bailey, Borwein, Lopez de Prado and Zhu (2017), "The probability of
-    backtest overfitting". About 1/2 = choosing among these trials is worth nothing, near 0 = the choice holds.
+    Combinatorially symmetric cross-validation: Bailey, Borwein, Lopez de Prado and Zhu (2017), "The
+    probability of backtest overfitting". About 1/2 = choosing among these trials is worth nothing, near 0 =
+    the choice holds.
 
     Parameters
     ----------
     returns
         (num_dates, num_trials): the return (or IC) of every trial on every date, no NaN.
     num_blocks
-        Even number of blocks of consecutive dates; all halves of them are tried. Dates that do not fill a block are
-        dropped at the end.
+        Even number of blocks of consecutive dates; all halves of them are tried. Dates that do not fill a
+        block are dropped at the end.
 
     Returns
     -------
@@ -112,8 +116,8 @@ def probability_of_backtest_overfitting(returns: ArrayLike, num_blocks: int = 16
 def overfitting_logits(returns: ArrayLike, num_blocks: int = 16) -> Series:
     """Return, for each split, log(w / (1 - w)), w = out-of-sample rank / (N + 1) of the trial best in sample.
 
-    Performance is the Sharpe ratio (mean / standard deviation, population). Ties in sample: the first trial; out of
-    sample: average rank. Splits come in the order of `itertools.combinations`.
+    Performance is the Sharpe ratio (mean / standard deviation, population). Ties in sample: the first trial;
+    out of sample: average rank. Splits come in the order of `itertools.combinations`.
     """
     returns_DN = as_matrix("returns", returns)
     _check_trials(returns_DN, num_blocks)
@@ -136,7 +140,7 @@ def overfitting_logits(returns: ArrayLike, num_blocks: int = 16) -> Series:
 def _sharpe(
     total: np.ndarray, squares_about_centre: np.ndarray, centre: np.ndarray, num_dates: int
 ) -> np.ndarray:
-    """Mean / standard deviation from sums over dates; squares are about `centre` to keep digits; 0 for constants."""
+    """Mean / standard deviation from sums; squares are about `centre` to keep digits. 0 for constants."""
     mean = total / num_dates
     variance = squares_about_centre / num_dates - np.square(mean - centre)
     std = np.sqrt(np.maximum(variance, 0.0))

@@ -10,10 +10,10 @@ from factor_metrics.quantiles import quantile_of
 
 
 def turnover(prediction: ArrayLike, num_quantiles: int = 5, horizon: int = 1) -> Series:
-    """Return the share of today's book (top and bottom quantile) that was not on the same side `horizon` dates ago.
+    """Return the share of the book (top and bottom quantile) that is new against `horizon` dates ago.
 
-    0 = the same symbols on the same sides, 1 = everything was bought or sold anew. A symbol that moves from the top to
-    the bottom counts as changed.
+    0 = the same symbols on the same sides, 1 = everything was bought or sold anew. A symbol that moves from
+    the top to the bottom counts as changed.
 
     Parameters
     ----------

@@ -1,0 +1,73 @@
+"""How predictions differ between models and symbols; the overfit gap."""
+
+import numpy as np
+import pytest
+
+from factor_metrics import (
+    constant_share,
+    num_distinct_models,
+    overfit_gap,
+    prediction_correlation,
+    rank_ic,
+    redundant_pairs,
+)
+
+
+def test_correlation_of_a_model_with_itself_its_reverse_and_noise():
+    generator = np.random.default_rng(0)
+    model, noise = generator.normal(size=(2, 60, 50))
+    matrix = prediction_correlation(np.stack([model, 2.0 * model + 1.0, -model, noise]))
+    np.testing.assert_allclose(np.diag(matrix), 1.0)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert matrix[0, 1] == pytest.approx(1.0)
+    assert matrix[0, 2] == pytest.approx(-1.0)
+    assert matrix[0, 3] == pytest.approx(np.mean(rank_ic(model, noise)))
+
+
+def test_models_are_compared_where_both_predict():
+    generator = np.random.default_rng(1)
+    first, second = generator.normal(size=(2, 20, 30))
+    second[:10] = np.nan
+    matrix = prediction_correlation(np.stack([first, second]))
+    assert matrix[0, 1] == pytest.approx(np.mean(rank_ic(first[10:], second[10:])))
+
+
+def test_a_constant_model_has_no_correlation_even_with_itself():
+    matrix = prediction_correlation(
+        np.stack([np.ones((5, 20)), np.random.default_rng(0).normal(size=(5, 20))])
+    )
+    assert np.isnan(matrix[0]).all()
+    assert matrix[1, 1] == 1.0
+
+
+def test_redundant_pairs_come_highest_first_and_leave_out_the_threshold_itself():
+    matrix = np.array([[1.0, 0.95, 0.9], [0.95, 1.0, 0.99], [0.9, 0.99, 1.0]])
+    assert redundant_pairs(matrix, ["a", "b", "c"], 0.9) == [("b", "c", 0.99), ("a", "b", 0.95)]
+
+
+def test_redundancy_joins_groups_through_a_middle_model():
+    matrix = np.eye(4)
+    matrix[0, 1] = matrix[1, 0] = matrix[1, 2] = matrix[2, 1] = 0.95
+    assert num_distinct_models(matrix, ["a", "b", "c", "d"]) == 2
+    assert num_distinct_models(np.full((2, 2), np.nan), ["a", "b"]) == 2
+
+
+def test_names_must_fit_the_matrix_and_be_unique():
+    with pytest.raises(ValueError, match=r"square over 3 names, got shape \(2, 2\)"):
+        redundant_pairs(np.eye(2), ["a", "b", "c"])
+    with pytest.raises(ValueError, match="names must be unique"):
+        redundant_pairs(np.eye(2), ["a", "a"])
+
+
+def test_constant_share_counts_the_dates_with_one_value_for_all():
+    nan = np.nan
+    prediction = [[1.0, 1.0, nan], [1.0, 2.0, nan], [nan, nan, nan], [5.0, nan, nan], [0.1, 0.1, 0.1]]
+    assert constant_share(prediction) == pytest.approx(2 / 3)
+    assert np.isnan(constant_share(np.full((2, 3), nan)))
+
+
+def test_overfit_gap_is_valid_minus_test_without_missing_dates():
+    gap = overfit_gap([0.1, np.nan, 0.3], [0.05, 0.05])
+    assert (gap.valid, gap.test) == (pytest.approx(0.2), pytest.approx(0.05))
+    assert gap.gap == pytest.approx(0.15)
+    assert np.isnan(overfit_gap([], [0.1]).gap)

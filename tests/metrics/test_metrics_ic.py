@@ -1,0 +1,184 @@
+"""ic and rank_ic: by hand, against scipy, and the properties they must have."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from factor_metrics import ic, rank_ic, rank_rows
+
+
+def noisy_pair(seed, shape=(30, 40), missing=0.1, ties=False):
+    generator = np.random.default_rng(seed)
+    prediction = generator.normal(size=shape)
+    label = 0.3 * prediction + generator.normal(size=shape)
+    if ties:
+        prediction, label = prediction.round(0), label.round(0)
+    prediction[generator.random(shape) < missing] = np.nan
+    label[generator.random(shape) < missing] = np.nan
+    return prediction, label
+
+
+def per_date(correlation, prediction, label):
+    values = []
+    for x, y in zip(prediction, label, strict=True):
+        both = ~np.isnan(x) & ~np.isnan(y)
+        values.append(correlation(x[both], y[both]).statistic)
+    return np.array(values)
+
+
+def test_perfect_order_is_plus_one_and_reversed_order_is_minus_one():
+    prediction = np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    label = np.array([[0.1, 0.2, 0.3, 0.9], [9.0, 3.0, 2.0, 1.0]])
+    np.testing.assert_allclose(rank_ic(prediction, label, min_symbols=4), [1.0, -1.0], atol=1e-15)
+
+
+def test_pearson_by_hand():
+    # deviations (-1, 0, 1) and (-1, -1, 2): 3 / sqrt(2 * 6)
+    assert ic([[1.0, 2.0, 3.0]], [[0.0, 0.0, 3.0]], min_symbols=3)[0] == pytest.approx(
+        3 / np.sqrt(12), abs=1e-15
+    )
+
+
+def test_ties_share_their_average_rank():
+    # ranks (1.5, 1.5, 3) and (1, 2, 3): 1.5 / sqrt(1.5 * 2)
+    value = rank_ic([[7.0, 7.0, 8.0]], [[1.0, 2.0, 3.0]], min_symbols=3)[0]
+    assert value == pytest.approx(1.5 / np.sqrt(3.0), abs=1e-15)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_scipy_date_by_date(ties, dtype):
+    prediction, label = (matrix.astype(dtype) for matrix in noisy_pair(1, ties=ties))
+    expected = per_date(stats.pearsonr, prediction.astype(float), label.astype(float))
+    np.testing.assert_allclose(ic(prediction, label), expected, atol=1e-13)
+    np.testing.assert_allclose(
+        rank_ic(prediction, label), per_date(stats.spearmanr, prediction, label), atol=1e-13
+    )
+
+
+def test_ranks_equal_scipy_with_nan_left_out():
+    values = np.vstack([noisy_pair(2, ties=True)[0], np.full((1, 40), np.nan)])
+    expected = stats.rankdata(values, axis=1, nan_policy="omit")
+    np.testing.assert_array_equal(rank_rows(values), expected)
+
+
+def test_ranks_do_not_depend_on_the_other_rows():
+    values = noisy_pair(3, shape=(200, 17), ties=True)[0]
+    one_by_one = np.vstack([rank_rows(row[None]) for row in values])
+    np.testing.assert_array_equal(rank_rows(values), one_by_one)
+
+
+@pytest.mark.parametrize("metric", [ic, rank_ic])
+def test_a_constant_side_gives_nan_not_zero(metric):
+    generator = np.random.default_rng(0)
+    varied = generator.normal(size=(1, 30))
+    constant = np.full((1, 30), 0.1)  # 0.1 is not exact in binary: its mean is not 0.1 either
+    assert np.isnan(metric(constant, varied)).all()
+    assert np.isnan(metric(varied, constant)).all()
+
+
+@pytest.mark.parametrize("metric", [ic, rank_ic])
+def test_a_side_that_is_constant_where_both_are_present_gives_nan(metric):
+    prediction = np.array([[1.0, 1.0, 1.0, 5.0]])
+    label = np.array([[0.1, 0.2, 0.3, np.nan]])
+    assert np.isnan(metric(prediction, label, min_symbols=2)).all()
+
+
+@pytest.mark.parametrize("metric", [ic, rank_ic])
+def test_fewer_than_min_symbols_gives_nan(metric):
+    prediction, label = np.arange(10.0)[None], np.arange(10.0)[None]
+    assert not np.isnan(metric(prediction, label)).any()
+    assert np.isnan(metric(prediction, label, min_symbols=11)).all()
+    prediction[0, 0] = np.nan
+    assert np.isnan(metric(prediction, label)).all()
+
+
+@pytest.mark.parametrize("metric", [ic, rank_ic])
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
+def test_empty_matrices_give_empty_or_nan(metric, shape):
+    value = metric(np.empty(shape), np.empty(shape))
+    assert value.shape == (shape[0],)
+    assert np.isnan(value).all()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-9, 1e150])
+def test_extreme_scales_change_nothing(scale):
+    prediction, label = noisy_pair(4)
+    np.testing.assert_allclose(ic(prediction * scale, label), ic(prediction, label), atol=1e-12)
+
+
+def test_a_large_common_offset_keeps_its_digits():
+    prediction, label = noisy_pair(5)
+    np.testing.assert_allclose(ic(prediction + 1e6, label), ic(prediction, label), atol=1e-8)
+
+
+def test_inputs_are_left_untouched():
+    prediction, label = noisy_pair(6)
+    copies = prediction.copy(), label.copy()
+    ic(prediction, label)
+    rank_ic(prediction, label)
+    np.testing.assert_array_equal(prediction, copies[0])
+    np.testing.assert_array_equal(label, copies[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float64, (2, 12), elements=st.integers(-5, 5).map(float)), st.randoms(use_true_random=False)
+)
+def test_rank_ic_is_symmetric_bounded_odd_and_blind_to_symbol_order(pair, random):
+    x, y = pair[:1], pair[1:]
+    value = rank_ic(x, y)
+    order = list(range(12))
+    random.shuffle(order)
+    np.testing.assert_allclose(value, rank_ic(y, x), atol=1e-14)
+    np.testing.assert_allclose(value, -rank_ic(-x, y), atol=1e-14)
+    np.testing.assert_allclose(value, rank_ic(x[:, order], y[:, order]), atol=1e-14)
+    np.testing.assert_allclose(value, rank_ic(np.exp(x), y), atol=1e-14)
+    assert np.isnan(value).all() or np.all(np.abs(value) <= 1.0)
+
+
+def test_an_infinite_value_is_refused_with_its_place():
+    matrix = np.zeros((2, 12))
+    matrix[1, 3] = np.inf
+    with pytest.raises(ValueError, match=r"prediction holds 1 infinite value\(s\), first at \(1, 3\)"):
+        ic(matrix, np.zeros((2, 12)))
+
+
+def test_different_shapes_are_refused():
+    with pytest.raises(
+        ValueError, match=r"prediction and label must have the same shape, got \(2, 3\) and \(3, 2\)"
+    ):
+        ic(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_a_vector_is_refused():
+    with pytest.raises(
+        ValueError, match=r"prediction must have shape \(num_dates, num_symbols\), got \(3,\)"
+    ):
+        rank_ic(np.zeros(3), np.zeros(3))
+
+
+def test_text_is_refused():
+    with pytest.raises(ValueError, match="prediction must be numeric"):
+        ic(np.array([["a"]]), np.zeros((1, 1)))
+
+
+def test_min_symbols_below_two_is_refused():
+    with pytest.raises(ValueError, match="min_symbols must be at least 2, got 1"):
+        ic(np.zeros((1, 3)), np.zeros((1, 3)), min_symbols=1)
+
+
+def test_a_thousand_symbols_over_five_years_take_well_under_a_second():
+    generator = np.random.default_rng(0)
+    prediction, label = generator.normal(size=(2, 1250, 1000))
+    durations = []
+    for _ in range(3):
+        started = time.perf_counter()
+        rank_ic(prediction, label)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 1.0  # 0.1 s on a quiet core; the bound leaves room for a busy one
