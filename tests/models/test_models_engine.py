@@ -138,5 +138,5 @@ def test_zero_settings_are_checked():
 def test_fp16_is_refused_on_a_cpu():
     from factor_models.engine import Engine
 
-    with pytest.raises(ValueError, match="precision = 'fp16': needs a GPU"):
+    with pytest.raises(ValueError, match=r"precision = 'fp16': needs a GPU"):
         Engine(torch.nn.Linear(2, 1), EngineConfig(precision="fp16"), total_steps=1)

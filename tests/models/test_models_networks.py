@@ -107,6 +107,17 @@ def test_embeddings_are_the_sum_of_one_table_per_feature():
     torch.testing.assert_close(embedding(token_BLF)[0], expected)
 
 
+def test_the_gradient_of_the_tables_equals_that_of_embedding_bag():
+    embedding = FeatureEmbedding(num_features=3, num_tokens=4, dim=2)
+    token_BLF = torch.randint(0, 5, (6, 7, 3))
+    weight_BLD = torch.randn(6, 7, 2)
+    (embedding(token_BLF) * weight_BLD).sum().backward()
+    tables = embedding.tables.detach().clone().requires_grad_()
+    bags = (token_BLF + embedding.offset_F).flatten(0, 1)
+    (torch.nn.functional.embedding_bag(bags, tables, mode="sum") * weight_BLD.flatten(0, 1)).sum().backward()
+    torch.testing.assert_close(embedding.tables.grad, tables.grad)
+
+
 def test_shifting_brings_earlier_bars_and_zeros():
     x_BLC = torch.arange(4.0).view(1, 4, 1) + 1
     assert shift_later(x_BLC, 1).flatten().tolist() == [0, 1, 2, 3]
@@ -192,7 +203,7 @@ def test_windows_of_another_shape_are_refused():
         ValueError, match=r"\(64, 9, 6\): the model was built for \(batch, lookback=8, num_fe"
     ):
         build("lstm", lookback=8)(input_tensor(make_windows("lstm")))
-    with pytest.raises(ValueError, match="tokens have dtype torch.float32: must be integers"):
+    with pytest.raises(ValueError, match=r"tokens have dtype torch.float32: must be integers"):
         build("token_transformer")(torch.zeros(1, LOOKBACK, 6))
 
 

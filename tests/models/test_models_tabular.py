@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from factor_models import TabularModel, build_model, last_bar, load_model, save_model
 
 NUM_ROWS, NUM_FEATURES = 3000, 5
-TREES = {"rounds": 40, "min_rows_in_leaf": 20, "patience": 5}
+TREES = {"rounds": 40, "min_rows_in_leaf": 20, "patience": 5, "num_threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_trees_do_not_depend_on_the_run_or_on_the_number_of_threads(table, tmp_p
     x, y = table
     texts = []
     for place, threads in enumerate((1, 1, 2)):
-        model = build("lightgbm", num_threads=threads, **TREES).fit(x, y, x[:500], y[:500])
+        model = build("lightgbm", **(TREES | {"num_threads": threads})).fit(x, y, x[:500], y[:500])
         model.save_weights(tmp_path / f"{place}.txt")
         lines = (tmp_path / f"{place}.txt").read_text().splitlines()
         texts.append([line for line in lines if not line.startswith("[num_threads")])
