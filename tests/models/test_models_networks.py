@@ -129,7 +129,7 @@ def test_attention_of_the_last_bar_equals_torch_attention_with_a_bias():
     attention = LastBarAttention(channels=8, heads=2, lookback=5).double()
     torch.nn.init.normal_(attention.bias_NL)
     x_BLC = torch.randn(7, 5, 8, dtype=torch.float64)
-    key, value = attention.key_value(x_BLC).chunk(2, dim=-1)
+    key, value = attention.key(x_BLC), attention.value(x_BLC)
 
     def split(tensor):
         return tensor.unflatten(-1, (2, 4)).transpose(1, 2)
@@ -146,7 +146,7 @@ def test_a_transformer_block_equals_its_formula():
     block = Block(dim=4, heads=1, dropout=0.0).double()
     x_BLD = torch.randn(2, 3, 4, dtype=torch.float64)
     normed = block.attention_norm(x_BLD)
-    query, (key, value) = block.query(normed), block.key_value(normed).chunk(2, dim=-1)
+    query, key, value = block.query(normed), block.key(normed), block.value(normed)
     score = (query @ key.transpose(1, 2) / 2).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
     middle = x_BLD + block.out(score.softmax(-1) @ value)
     torch.testing.assert_close(block(x_BLD), middle + block.mlp(middle))

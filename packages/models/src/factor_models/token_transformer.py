@@ -96,7 +96,8 @@ class Block(nn.Module):
         self.heads = heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
+        self.key = nn.Linear(dim, dim, bias=False)  # a bias would cancel in the softmax
+        self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
@@ -106,7 +107,7 @@ class Block(nn.Module):
     def forward(self, x_BLD: Tensor, last_only: bool = False) -> Tensor:
         """States (B, L, D), or (B, 1, D) for the last bar alone."""
         normed_BLD = self.attention_norm(x_BLD)
-        key_BLD, value_BLD = self.key_value(normed_BLD).chunk(2, dim=-1)
+        key_BLD, value_BLD = self.key(normed_BLD), self.value(normed_BLD)
         if last_only:
             x_BLD, normed_BLD = x_BLD[:, -1:], normed_BLD[:, -1:]
         query_BLD = self.query(normed_BLD)
