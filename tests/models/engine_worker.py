@@ -1,6 +1,7 @@
-"""Run under the launcher by test_models_engine.py: trains tiny models in many ways, writes the weights, one file a way.
+"""Trains tiny models in many ways and writes the final weights, one file a way; run by test_models_engine.py.
 
-Usage: engine_worker.py OUT MODE, MODE = all (every way), or run / killed (one run with resume; killed ends it after epoch 1).
+Usage: engine_worker.py OUT MODE
+MODE = all (every way), run (one run that can be resumed) or killed (the same, ended after epoch 1).
 """
 
 import os
@@ -18,6 +19,7 @@ from factor_models.engine_config import EngineConfig, ZeroConfig
 from factor_models.resume import RunFolder
 
 NUM_DATES, NUM_SYMBOLS, LOOKBACK, NUM_FEATURES, NUM_HORIZONS = 12, 10, 6, 5, 2
+NUM_TOKENS = 4
 DATES_PER_BATCH = 4
 EPOCHS = 4
 
@@ -45,17 +47,28 @@ def make_batches(ranks, dates_per_batch=DATES_PER_BATCH):
     return batches
 
 
+def make_model(name):
+    sizes = {"num_features": NUM_FEATURES, "num_horizons": NUM_HORIZONS, "lookback": LOOKBACK}
+    settings = {
+        "lstm": {"hidden": 8},
+        "tcn_attention": {"channels": 8, "levels": 2, "heads": 2},
+        "token_transformer": {"dim": 8, "heads": 2, "num_tokens": NUM_TOKENS},
+    }
+    return build_model(name, **sizes, **settings[name])
+
+
 def train(
-    ranks, stage, *, accumulation=1, dates_per_batch=DATES_PER_BATCH, folder=None, stop_after=None, **engine
+    ranks, stage, *, name="lstm", dates_per_batch=DATES_PER_BATCH, folder=None, stop_after=None, **settings
 ):
-    """Weights of the best epoch and of the last; `stop_after` kills the process after that epoch."""
+    """Last weights and the result of `fit`; `stop_after` kills the process after that epoch."""
     set_seed(11)
     batches = make_batches(ranks, dates_per_batch)
-    model = build_model(
-        "lstm", num_features=NUM_FEATURES, num_horizons=NUM_HORIZONS, lookback=LOOKBACK, hidden=8, dropout=0.0
-    )
-    config = EngineConfig(lr=1e-2, accumulation=accumulation, zero=ZeroConfig(stage=stage), **engine)
-    trainer = Engine(model, config, total_steps=EPOCHS * len(batches))
+    if name == "token_transformer":
+        for batch in batches:
+            batch.windows = np.digitize(batch.windows, [-0.5, 0.0, 0.5]).astype(np.uint8)
+    offload = settings.pop("offload_optimizer", False)
+    config = EngineConfig(lr=1e-2, zero=ZeroConfig(stage=stage, offload_optimizer=offload), **settings)
+    trainer = Engine(make_model(name), config, total_steps=EPOCHS * len(batches))
 
     def score(module):
         _, predictions = gather_predictions(*predict(module, batches))
@@ -114,14 +127,18 @@ def run_every_way(ranks, out):
     ways["accumulated"] = train(ranks, 2, accumulation=3)[0]
     ways["uneven"] = train(ranks, 2, dates_per_batch=5)[0]
     ways["uneven_stage3"] = train(ranks, 3, dates_per_batch=5)[0]
+    ways["offloaded"] = train(ranks, 2, offload_optimizer=True)[0]
+    for name in ("tcn_attention", "token_transformer"):
+        for stage in (0, 3):
+            ways[f"{name}{stage}"] = train(ranks, stage, name=name)[0]
+    ways["token_transformer_bf16"] = train(ranks, 3, name="token_transformer", precision="bf16")[0]
     ways["bf16"] = train(ranks, 2, precision="bf16")[0]
     for stage in (0, 2, 3):
         ways[f"resumed{stage}"] = interrupted(ranks, stage, out / "runs")
+    sums = {name: float(weights["head.weight"].double().sum()) for name, weights in ways.items()}
     others = [None] * ranks.world_size
-    torch.distributed.all_gather_object(
-        others, {name: float(w["head.weight"].double().sum()) for name, w in ways.items()}
-    )
-    assert all(other == others[0] for other in others), "the processes ended with different weights"
+    torch.distributed.all_gather_object(others, sums)
+    assert all(other == sums for other in others), "the processes ended with different weights"
     if ranks.rank == 0:
         for name, weights in ways.items():
             save_file(weights, out / f"{name}.safetensors")

@@ -107,6 +107,17 @@ def test_embeddings_are_the_sum_of_one_table_per_feature():
     torch.testing.assert_close(embedding(token_BLF)[0], expected)
 
 
+def test_the_gradient_of_the_tables_equals_that_of_embedding_bag():
+    embedding = FeatureEmbedding(num_features=3, num_tokens=4, dim=2)
+    token_BLF = torch.randint(0, 5, (6, 7, 3))
+    weight_BLD = torch.randn(6, 7, 2)
+    (embedding(token_BLF) * weight_BLD).sum().backward()
+    tables = embedding.tables.detach().clone().requires_grad_()
+    bags = (token_BLF + embedding.offset_F).flatten(0, 1)
+    (torch.nn.functional.embedding_bag(bags, tables, mode="sum") * weight_BLD.flatten(0, 1)).sum().backward()
+    torch.testing.assert_close(embedding.tables.grad, tables.grad)
+
+
 def test_shifting_brings_earlier_bars_and_zeros():
     x_BLC = torch.arange(4.0).view(1, 4, 1) + 1
     assert shift_later(x_BLC, 1).flatten().tolist() == [0, 1, 2, 3]
@@ -118,7 +129,7 @@ def test_attention_of_the_last_bar_equals_torch_attention_with_a_bias():
     attention = LastBarAttention(channels=8, heads=2, lookback=5).double()
     torch.nn.init.normal_(attention.bias_NL)
     x_BLC = torch.randn(7, 5, 8, dtype=torch.float64)
-    key, value = attention.key_value(x_BLC).chunk(2, dim=-1)
+    key, value = attention.key(x_BLC), attention.value(x_BLC)
 
     def split(tensor):
         return tensor.unflatten(-1, (2, 4)).transpose(1, 2)
@@ -135,7 +146,7 @@ def test_a_transformer_block_equals_its_formula():
     block = Block(dim=4, heads=1, dropout=0.0).double()
     x_BLD = torch.randn(2, 3, 4, dtype=torch.float64)
     normed = block.attention_norm(x_BLD)
-    query, (key, value) = block.query(normed), block.key_value(normed).chunk(2, dim=-1)
+    query, key, value = block.query(normed), block.key(normed), block.value(normed)
     score = (query @ key.transpose(1, 2) / 2).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
     middle = x_BLD + block.out(score.softmax(-1) @ value)
     torch.testing.assert_close(block(x_BLD), middle + block.mlp(middle))
@@ -192,7 +203,7 @@ def test_windows_of_another_shape_are_refused():
         ValueError, match=r"\(64, 9, 6\): the model was built for \(batch, lookback=8, num_fe"
     ):
         build("lstm", lookback=8)(input_tensor(make_windows("lstm")))
-    with pytest.raises(ValueError, match="tokens have dtype torch.float32: must be integers"):
+    with pytest.raises(ValueError, match=r"tokens have dtype torch.float32: must be integers"):
         build("token_transformer")(torch.zeros(1, LOOKBACK, 6))
 
 

@@ -1,4 +1,4 @@
-"""Settings of the engine and the learning rate they describe; free of DeepSpeed, so cheap to read and check."""
+"""Settings of the engine and the learning rate they describe; free of DeepSpeed, so cheap to read."""
 
 import math
 from dataclasses import dataclass, field

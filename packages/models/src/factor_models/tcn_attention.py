@@ -82,15 +82,16 @@ class LastBarAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
+        self.key = nn.Linear(channels, channels, bias=False)  # a bias would cancel in the softmax
+        self.value = nn.Linear(channels, channels)
         self.bias_NL = nn.Parameter(torch.zeros(heads, lookback))
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         """Mixed values (B, C) for the last bar."""
         num_windows, num_bars, channels = x_BLC.shape
-        split = (num_windows, num_bars, 2, self.heads, channels // self.heads)
-        key_BLNE, value_BLNE = self.key_value(x_BLC).view(split).unbind(dim=2)
+        split = (num_windows, num_bars, self.heads, channels // self.heads)
+        key_BLNE, value_BLNE = self.key(x_BLC).view(split), self.value(x_BLC).view(split)
         query_BNE = self.query(x_BLC[:, -1]).view(num_windows, self.heads, -1)
         score_BLN = (key_BLNE * query_BNE.unsqueeze(1)).sum(-1) * (channels // self.heads) ** -0.5
         weight_BLN = (score_BLN + self.bias_NL.T).softmax(dim=1)
