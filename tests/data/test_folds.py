@@ -33,7 +33,13 @@ def test_embargo_takes_the_dates_right_after_earlier_tests_out_of_later_training
     folds = walk_forward(DAYS, train=10, valid=1, test=2, step=5, purge=0, embargo=3)
     assert places(folds[0].test) == [11, 12]
     assert places(folds[1].test) == [16, 17]
-    assert places(folds[2].train) == [10, 11, 12, 16, 17]  # after the tests 13, 14, 15 and 18, 19 are left out
+    assert places(folds[2].train) == [
+        10,
+        11,
+        12,
+        16,
+        17,
+    ]  # after the tests 13, 14, 15 and 18, 19 are left out
     assert places(folds[3].train) == [16, 17, 21, 22]
 
 

@@ -44,7 +44,9 @@ def test_rank_kind_looks_at_the_date_only(values: np.ndarray) -> None:
             x = values[date * 10 : date * 10 + 10, column]
             ranks = rankdata(x[~np.isnan(x)])
             expected = 2 * (ranks - 1) / (len(ranks) - 1) - 1
-            np.testing.assert_allclose(result[date * 10 : date * 10 + 10, column][~np.isnan(x)], expected, atol=1e-6)
+            np.testing.assert_allclose(
+                result[date * 10 : date * 10 + 10, column][~np.isnan(x)], expected, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("kind", ["robust_zscore", "rank"])
@@ -105,7 +107,9 @@ def test_tokens_are_monotone_in_range_and_fill_evenly(num_tokens: int, distinct:
     assert token.max() <= num_tokens
     assert (np.diff(token[np.argsort(values[:, 0], kind="stable")].astype(int)) >= 0).all()
     same = np.random.default_rng(seed).normal(size=(500, 1))
-    counts = np.bincount(QuantileTokenizer.fit(same, np.ones(500, dtype=bool), num_tokens).transform(same)[:, 0])
+    counts = np.bincount(
+        QuantileTokenizer.fit(same, np.ones(500, dtype=bool), num_tokens).transform(same)[:, 0]
+    )
     assert counts[1:].max() - counts[1:].min() <= 2
 
 

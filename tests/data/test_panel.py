@@ -81,7 +81,9 @@ def test_select_keeps_codes_and_compact_drops_what_is_empty(panel: Panel) -> Non
 @pytest.mark.parametrize("shift", [-3, -1, 0, 1, 2, 50])
 def test_rows_at_finds_the_bar_that_many_calendar_positions_away(panel: Panel, shift: int) -> None:
     place = {(s, d): row for row, (s, d) in enumerate(zip(panel.symbol_code, panel.date_code, strict=True))}
-    expected = [place.get((s, d + shift), -1) for s, d in zip(panel.symbol_code, panel.date_code, strict=True)]
+    expected = [
+        place.get((s, d + shift), -1) for s, d in zip(panel.symbol_code, panel.date_code, strict=True)
+    ]
     assert panel.rows_at(shift).tolist() == expected
 
 

@@ -51,7 +51,9 @@ def test_one_time_zone_keeps_its_wall_clock(tmp_path) -> None:
     frame["timestamp"] = frame["timestamp"].dt.tz_localize("America/New_York")
     aware = read_bars(write(frame, tmp_path / "aware.parquet"))
     assert (aware.dates == naive.dates).all()
-    text = good().assign(timestamp=["2020-01-01T09:30:00-05:00", "2020-01-02T09:30:00-05:00", "2020-01-01T09:30:00-05:00"])
+    text = good().assign(
+        timestamp=["2020-01-01T09:30:00-05:00", "2020-01-02T09:30:00-05:00", "2020-01-01T09:30:00-05:00"]
+    )
     stamps = read_bars(write(text, tmp_path / "text.csv")).dates
     assert stamps.astype("datetime64[m]").astype(str).tolist() == ["2020-01-01T09:30", "2020-01-02T09:30"]
 
@@ -99,7 +101,10 @@ def test_bad_csv_is_refused_by_file_row_column_and_rule(tmp_path, frame: pd.Data
         (good().assign(symbol=[1, 1, 2]), "it must be text"),
         (good().assign(timestamp=[1, 2, 1]), "timestamp has type int64"),
         (good().assign(close=[True, False, True]), "must be numeric"),
-        (good().assign(timestamp=pd.to_datetime(["2020-01-01", None, "2020-01-01"])), "timestamp is missing in 1 row"),
+        (
+            good().assign(timestamp=pd.to_datetime(["2020-01-01", None, "2020-01-01"])),
+            "timestamp is missing in 1 row",
+        ),
     ],
 )
 def test_bad_parquet_is_refused(tmp_path, frame: pd.DataFrame, message: str) -> None:
@@ -128,7 +133,9 @@ def test_trouble_across_files_names_both(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"A at 2020-01-01.*one.parquet row 1 and .*two.parquet row 1"):
         read_bars([first, again])
     aware = good().assign(timestamp=good()["timestamp"].dt.tz_localize("UTC"), symbol="B").iloc[:1]
-    with pytest.raises(ValueError, match=r"time zones differ between files: .*one.parquet has none, .*zoned.parquet has UTC"):
+    with pytest.raises(
+        ValueError, match=r"time zones differ between files: .*one.parquet has none, .*zoned.parquet has UTC"
+    ):
         read_bars([first, write(aware, tmp_path / "zoned.parquet")])
     with pytest.raises(ValueError, match=r"same columns: \['amount'\]"):
         read_bars([first, write(good().assign(amount=1.0, symbol="B").iloc[:1], tmp_path / "more.parquet")])

@@ -73,7 +73,12 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
     )
     common, clustering = _volatility_factors(bars, symbols, generator)
     shocks = _factor_returns(config, generator, common * day_shape * scale)
-    shocks += volatility * clustering * (common * day_shape)[:, None] * _student(generator, OWN_TAIL, (bars, symbols))
+    shocks += (
+        volatility
+        * clustering
+        * (common * day_shape)[:, None]
+        * _student(generator, OWN_TAIL, (bars, symbols))
+    )
     base_volume = _volume_noise(bars, symbols, generator) + volume_shape[:, None]
     usual = volatility * np.sqrt(1.0 + 0.4)
 
@@ -119,7 +124,8 @@ def _volatility_factors(bars: int, symbols: int, generator: np.random.Generator)
     """Common (bars,) and own (bars, symbols) volatility factors with mean square 1: log-normal AR(1)."""
     common = 0.42 * _autoregression(generator.standard_normal((bars, 1)), 0.985)[:, 0]
     own = 0.35 * _autoregression(generator.standard_normal((bars, symbols)), 0.96)
-    return np.exp(common - 0.42**2), np.exp(own - 0.35**2)
+    common = np.exp(common)
+    return common / np.sqrt(np.mean(common**2)), np.exp(own - 0.35**2)
 
 
 def _factor_returns(config: MarketConfig, generator: np.random.Generator, scale: NDArray) -> NDArray:
