@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from factor_data import MarketConfig, Panel, SimulatedMarket, simulate_market
 
 

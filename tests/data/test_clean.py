@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from factor_data import UNIVERSE, CleanRules, Panel, assert_no_lookahead, clean_bars
 
 RULES = CleanRules(min_history=3, stale_bars=4)

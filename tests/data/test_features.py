@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+
 from factor_data import FEATURES, Panel, available_features, compute_features
 
 Reference = Callable[[pd.DataFrame], pd.Series]

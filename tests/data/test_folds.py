@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factor_data import Panel, check_folds, check_purge, read_folds, walk_forward, write_folds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+from factor_data import Panel, check_folds, check_purge, read_folds, walk_forward, write_folds
 
 DAYS = np.arange("2020-01-01", "2020-02-10", dtype="datetime64[D]").astype("datetime64[ns]")  # 40 days
 

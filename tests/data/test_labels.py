@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from factor_data import Panel, check_labels, cross_sectional_target, forward_return
 from scipy.stats import rankdata
+
+from factor_data import Panel, check_labels, cross_sectional_target, forward_return
 
 
 def test_hand_case_counts_calendar_positions_not_bars() -> None:

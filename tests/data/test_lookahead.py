@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from factor_data import (
     FEATURES,
     LookAheadError,
@@ -63,7 +64,8 @@ def next_close(panel: Panel) -> np.ndarray:
 
 
 def number_of_bars(panel: Panel) -> np.ndarray:
-    """Leaks only through how many bars a symbol will have: perturbing values does not show it, dropping does."""
+    """Leaks only through how many bars a symbol will have: perturbing values does not show it, dropping
+    does."""
     return np.bincount(panel.symbol_code, minlength=panel.num_symbols)[panel.symbol_code].astype(float)
 
 

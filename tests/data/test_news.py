@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from factor_data import NewsConfig, NewsScorer, Panel, SimulatedMarket, fit_news_scorer, forward_return
 from factor_data.news import words_of
 

@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from factor_data import Normaliser, QuantileTokenizer, fit_normaliser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import median_abs_deviation, rankdata
+
+from factor_data import Normaliser, QuantileTokenizer, fit_normaliser
 
 NAMES = ("a", "b", "c")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from factor_data import read_bars, read_news
 
 
@@ -115,7 +116,7 @@ def test_bad_parquet_is_refused(tmp_path, frame: pd.DataFrame, message: str) -> 
 def test_truncated_parquet_missing_paths_and_empty_folders_are_refused(tmp_path) -> None:
     path = write(good(), tmp_path / "cut.parquet")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="cut.parquet: cannot be read as Parquet"):
+    with pytest.raises(ValueError, match=r"cut\.parquet: cannot be read as Parquet"):
         read_bars(path)
     with pytest.raises(ValueError, match="no such file or folder"):
         read_bars(tmp_path / "nowhere")

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import pearsonr, spearmanr
+
 from factor_data import (
     MarketConfig,
     NewsConfig,
@@ -25,7 +27,6 @@ from factor_data import (
 )
 from factor_data.simulate.alpha import KERNELS, amplitudes, expected_return
 from factor_data.simulate.texts import NEGATIVE, POSITIVE
-from scipy.stats import pearsonr, spearmanr
 
 SMALL = MarketConfig(symbols=60, bars=400, seed=3)
 
@@ -70,7 +71,7 @@ def test_the_readers_take_what_is_written(market: SimulatedMarket, tmp_path) -> 
 
 
 def test_it_has_the_defects_it_should_and_no_others(market: SimulatedMarket) -> None:
-    panel, report = clean_bars(Panel.from_frame(market.bars))
+    _, report = clean_bars(Panel.from_frame(market.bars))
     bars = len(market.bars)
     assert 0.0004 < report.count("open_unusable") / bars < 0.002
     assert 0.001 < report.count("calendar_gap") / bars < 0.006

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from factor_data import Panel, WindowDataset
 
 LOOKBACK = 7

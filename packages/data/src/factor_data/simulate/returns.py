@@ -1,10 +1,11 @@
 """Returns and volumes of the simulated market, bar by bar.
 
-return = common drift + leverage * (beta * market + sector loading * sector + own volatility * innovation) + news jump
-+ planted signal. Volatility has a common and an own clustering component, innovations are Student-t. ``leverage``
-(slow mean of the price over the price) makes volatility rise as prices fall, as it does in equities, and keeps the
-distribution of returns over many bars symmetric: without a planted signal neither the mean nor the median of a
-later return depends on volatility or beta, so there is nothing to find, neither by Pearson nor by rank.
+return = common drift + leverage * (beta * market + sector loading * sector + own volatility * innovation) +
+news jump + planted signal. Volatility has a common and an own clustering component, innovations are
+Student-t. ``leverage`` (slow mean of the price over the price) makes volatility rise as prices fall, as it
+does in equities, and keeps the distribution of returns over many bars symmetric: without a planted signal
+neither the mean nor the median of a later return depends on volatility or beta, so there is nothing to find,
+neither by Pearson nor by rank.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Paths:
 
 
 def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
-    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily bars."""
+    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily
+    bars."""
     per_day = BARS_PER_DAY[config.frequency]
     if per_day == 1:
         return np.ones(config.bars), np.zeros(config.bars)
@@ -51,7 +53,8 @@ def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
 
 
 def listing_table(config: MarketConfig, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """(num_bars, num_symbols) True while listed; ``changing_share`` of the symbols list late or delist early."""
+    """(num_bars, num_symbols) True while listed; ``changing_share`` of the symbols list late or delist
+    early."""
     first = np.zeros(config.symbols, dtype=int)
     last = np.full(config.symbols, config.bars)
     changing = generator.permutation(config.symbols)[: round(config.changing_share * config.symbols)]
@@ -129,7 +132,8 @@ def _volatility_factors(bars: int, symbols: int, generator: np.random.Generator)
 
 
 def _factor_returns(config: MarketConfig, generator: np.random.Generator, scale: NDArray) -> NDArray:
-    """(bars, symbols) return from the market and sector factors; ``scale`` (bars,) is the common volatility."""
+    """(bars, symbols) return from the market and sector factors; ``scale`` (bars,) is the common
+    volatility."""
     bars, symbols = config.bars, config.symbols
     market = MARKET_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, 1))
     sectors = SECTOR_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, NUM_SECTORS))
