@@ -28,8 +28,12 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> No
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON. NaN and infinities are refused, since JSON has neither."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    text = (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+    def write(file: IO[bytes]) -> None:
+        file.write(text)
+
+    write_atomically(path, write)
 
 
 def canonical_json(value: Any) -> str:

@@ -49,9 +49,9 @@ class CleanRules:
 def clean_bars(panel: Panel, rules: CleanRules = CleanRules()) -> tuple[Panel, QualityReport]:
     """Apply the rules and say what they did.
 
-    Dropped are only bars without a positive close. Other impossible values become NaN, suspicious ones are flagged
-    and kept. Symbols and dates without a bar left go. The column ``in_universe`` is 1.0 from the ``min_history``-th
-    bar of a symbol on and 0.0 before: known at t, since it counts past bars only.
+    Dropped are only bars without a positive close. Other impossible values become NaN, suspicious ones are
+    flagged and kept. Symbols and dates without a bar left go. The column ``in_universe`` is 1.0 from the
+    ``min_history``-th bar of a symbol on and 0.0 before: known at t, since it counts past bars only.
 
     Returns
     -------

@@ -58,10 +58,10 @@ def walk_forward(
 ) -> list[Fold]:
     """Cut a calendar into folds that move forward in time.
 
-    Fold k is laid out as ``train | purge | valid | purge | test`` and starts ``k * step`` dates after fold 0; with
-    ``expanding`` its train range starts at the first date instead. Dates in a purge belong to no segment. From the
-    train range the ``embargo`` dates right after each earlier fold's test range are taken out. Only folds whose
-    test range fits in full are made.
+    Fold k is laid out as ``train | purge | valid | purge | test`` and starts ``k * step`` dates after fold 0;
+    with ``expanding`` its train range starts at the first date instead. Dates in a purge belong to no
+    segment. From the train range the ``embargo`` dates right after each earlier fold's test range are taken
+    out. Only folds whose test range fits in full are made.
 
     Parameters
     ----------
@@ -129,7 +129,8 @@ def check_purge(purge: int, horizons: Sequence[int], delay: int) -> None:
     needed = max(horizons) + delay
     if purge < needed:
         raise ValueError(
-            f"purge must be at least delay + longest horizon = {delay} + {max(horizons)} = {needed}, got {purge}"
+            f"purge must be at least delay + longest horizon = {delay} + {max(horizons)} = {needed}, "
+            f"got {purge}"
         )
 
 

@@ -51,13 +51,14 @@ def cross_sectional_target(
     ----------
     label : (num_rows,) float, NaN = unknown
     date_code : (num_rows,) int, the date of each row
-    kind : "rank": average rank of the date, centred, scaled to unit standard deviation (of a date without ties);
-        "zscore": minus mean over population standard deviation of the date, then clipped to [-3, 3];
+    kind : "rank": average rank of the date, centred, scaled to unit standard deviation (of a date without
+        ties); "zscore": minus mean over population standard deviation of the date, then clipped to [-3, 3];
         "raw": the label itself
 
     Returns
     -------
-    (num_rows,) float32. NaN stays NaN; on a date whose labels are all equal (or single) rank and zscore are NaN.
+    (num_rows,) float32. NaN stays NaN; on a date whose labels are all equal (or single) rank and zscore are
+    NaN.
     """
     if kind not in get_args(TargetKind):
         raise ValueError(f"kind must be one of {get_args(TargetKind)}, got {kind!r}")
@@ -75,7 +76,8 @@ def cross_sectional_target(
 
 
 def _constant_dates(label: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(num_dates,) True where the date has no two different labels; exact, not up to rounding of a variance."""
+    """(num_dates,) True where the date has no two different labels; exact, not up to rounding of a
+    variance."""
     num_dates = int(date_code.max()) + 1 if len(date_code) else 0
     low, high = np.full(num_dates, np.inf), np.full(num_dates, -np.inf)
     valid = ~np.isnan(label)

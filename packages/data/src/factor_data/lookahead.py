@@ -29,7 +29,8 @@ def perturb_after(panel: Panel, cut: np.datetime64, seed: int = 0) -> Panel:
 def assert_no_lookahead(
     function: Callable[[Panel], Any], panel: Panel, cut: np.datetime64, seed: int = 0
 ) -> None:
-    """Raise unless ``function`` gives bit-identical values up to ``cut`` after the later bars are changed or dropped.
+    """Raise unless ``function`` gives bit-identical values up to ``cut`` after the later bars are changed or
+    dropped.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """News as features: a word's tone learnt from training dates, a symbol's tone as decayed sum over its news.
 
-Screening and shrinking words by how the label ranks of their documents came out follows the first steps of Ke, Kelly &
-Xiu (2019), "Predicting Returns with Text Data"; the score of a text is the mean tone of its words.
+Screening and shrinking words by how the label ranks of their documents came out follows the first steps of
+Ke, Kelly & Xiu (2019), "Predicting Returns with Text Data"; the score of a text is the mean tone of its
+words.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class NewsConfig:
     half_life: float = 5.0
     # calendar positions after which a document counts half
     cutoff_minutes: int = 0
-    # minutes after a bar's timestamp until which news still belong to it: 960 for days stamped 00:00 that close 16:00
+    # minutes after a bar's timestamp until which news still belong to it: 960 for days stamped 00:00 that
+    # close 16:00
 
     def __post_init__(self) -> None:
         if self.min_count < 1:
@@ -54,7 +56,8 @@ class NewsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NewsScorer:
-    """A fitted scorer; made by ``fit_news_scorer``. ``tones`` is word -> tone in about [-1, 1], sorted by word."""
+    """A fitted scorer; made by ``fit_news_scorer``. ``tones`` is word -> tone in about [-1, 1], sorted by
+    word."""
 
     config: NewsConfig
     tones: Mapping[str, float]
@@ -67,10 +70,11 @@ class NewsScorer:
     def transform(self, news: pd.DataFrame, panel: Panel) -> FeatureMatrix:
         """Return news_tone and news_count for every row of the panel.
 
-        A document belongs to the first row of its symbol whose timestamp plus the cut-off is not before its stamp;
-        from the calendar position it could first be known at it loses half its weight every ``half_life`` positions.
-        news_tone is the sum of weight times score, news_count the sum of weights. Both are 0, not missing, where
-        there was no news: that is known. Documents of other symbols, or after a symbol's last bar, are not used.
+        A document belongs to the first row of its symbol whose timestamp plus the cut-off is not before its
+        stamp; from the calendar position it could first be known at it loses half its weight every
+        ``half_life`` positions. news_tone is the sum of weight times score, news_count the sum of weights.
+        Both are 0, not missing, where there was no news: that is known. Documents of other symbols, or after
+        a symbol's last bar, are not used.
         """
         row, weight, kept = document_rows(news, panel, self.config)
         scores = np.array(
@@ -109,14 +113,15 @@ def fit_news_scorer(
     ----------
     news : DataFrame(timestamp, symbol, text), as from ``read_news``
     panel : bars
-    label : (num_rows,) forward return, NaN = unknown; its rank within the date, centred and scaled to [-1, 1], is learnt
+    label : (num_rows,) forward return, NaN = unknown; its rank within the date, centred and scaled to [-1,
+        1], is learnt
     train_rows : (num_rows,) mask; no other row's label and no other document is looked at
     config : NewsConfig
 
     Returns
     -------
-    NewsScorer with, for each word in at least ``min_count`` documents, the sum of the label ranks of its documents over
-    (their number + ``shrinkage``). No word may be frequent enough: all tones are then 0.
+    NewsScorer with, for each word in at least ``min_count`` documents, the sum of the label ranks of its
+    documents over (their number + ``shrinkage``). No word may be frequent enough: all tones are then 0.
     """
     if label.shape != (panel.num_rows,) or train_rows.shape != (panel.num_rows,):
         raise ValueError(
@@ -143,7 +148,8 @@ def fit_news_scorer(
 
 
 def words_of(text: str) -> list[str]:
-    """Return the different words of a text in alphabetical order: runs of two or more letters, in lower case."""
+    """Return the different words of a text in alphabetical order: runs of two or more letters, in lower
+    case."""
     return sorted(set(WORD.findall(text.lower())))
 
 

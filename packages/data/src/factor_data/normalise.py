@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import canonical_json
-from factor_data.cross_section import group_ranks
+from factor_data.cross_section import group_order, group_ranks
 
 NormaliserKind = Literal["robust_zscore", "rank"]
 MAD_TO_STD = 1.4826  # median absolute deviation of a normal distribution, in standard deviations
@@ -22,7 +22,8 @@ class Normaliser:
     """A fitted normaliser; made by ``fit_normaliser``.
 
     robust_zscore: ``clip((x - center) / scale, -clip, clip)`` with the train median and 1.4826 * MAD.
-    rank: average rank within the date, scaled so that the lowest is -1 and the highest +1; a single value is 0.
+    rank: average rank within the date, scaled so that the lowest is -1 and the highest +1; a single value is
+        0.
     """
 
     names: tuple[str, ...]
@@ -48,9 +49,10 @@ class Normaliser:
             different = [(a, b) for a, b in zip(self.names, names, strict=False) if a != b][:3]
             raise ValueError(f"names differ from the fitted ones, first (fitted, given): {different}")
         result = np.empty(values.shape, dtype=np.float32)
+        order = group_order(date_code) if self.kind == "rank" else None
         for column in range(values.shape[1]):
             if self.kind == "rank":
-                result[:, column] = _rank_scaled(values[:, column], date_code)
+                result[:, column] = _rank_scaled(values[:, column], date_code, order)
             else:
                 scaled = (values[:, column].astype(np.float64) - self.center[column]) / self.scale[column]
                 result[:, column] = np.clip(scaled, -self.clip, self.clip)
@@ -98,8 +100,8 @@ def fit_normaliser(
 
     Notes
     -----
-    Where the MAD is 0 the standard deviation is the scale; where that is 0 too, or nothing is known, the scale is 1
-    and the name is listed in ``constant``.
+    Where the MAD is 0 the standard deviation is the scale; where that is 0 too, or nothing is known, the
+    scale is 1 and the name is listed in ``constant``.
     """
     if kind not in get_args(NormaliserKind):
         raise ValueError(f"kind must be one of {get_args(NormaliserKind)}, got {kind!r}")
@@ -133,6 +135,8 @@ def _center_and_scale(column: NDArray) -> tuple[float, float]:
     return center, scale
 
 
-def _rank_scaled(column: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.float64]:
-    rank, count = group_ranks(column, date_code)
+def _rank_scaled(
+    column: NDArray, date_code: NDArray[np.integer], order: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    rank, count = group_ranks(column, date_code, order)
     return 2.0 * (rank - 1.0) / np.maximum(count - 1, 1) - np.where(count > 1, 1.0, 0.0)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -59,7 +61,8 @@ class Panel:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, dates: NDArray[np.datetime64] | None = None) -> Panel:
-        """Build a panel from a long frame with ``timestamp``, ``symbol`` and numeric columns, in any row order.
+        """Build a panel from a long frame with ``timestamp``, ``symbol`` and numeric columns, in any row
+        order.
 
         ``dates`` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair.
         """
@@ -118,7 +121,8 @@ class Panel:
         return np.searchsorted(self.symbol_code, np.arange(self.num_symbols + 1)).astype(np.int64)
 
     def rows_at(self, shift: int) -> NDArray[np.int64]:
-        """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if absent."""
+        """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if
+        absent."""
         target = self.date_code.astype(np.int64) + shift
         key = self._key
         found = np.searchsorted(key, key + shift)
@@ -158,7 +162,8 @@ class Panel:
     def adjusted(self, name: str) -> NDArray[np.float64]:
         """Return a column in split- and dividend-adjusted units, as it is where there is no ``adj_close``.
 
-        Prices are multiplied by ``adj_close / close``, volume is divided by it, so that neither jumps at a split.
+        Prices are multiplied by ``adj_close / close``, volume is divided by it, so that neither jumps at a
+        split.
         """
         values = self.columns[name]
         if "adj_close" not in self.columns:
@@ -189,10 +194,7 @@ class Panel:
         for name, values in self.columns.items():
             arrays[files[name][: -len(".npy")]] = values
         for stem, values in arrays.items():
-            contiguous = np.ascontiguousarray(values)
-            write_atomically(
-                directory / f"{stem}.npy", lambda file, v=contiguous: np.save(file, v, allow_pickle=False)
-            )
+            write_atomically(directory / f"{stem}.npy", partial(_write_array, values=values))
         header = {"format": FORMAT, "num_rows": self.num_rows, "num_dates": self.num_dates}
         write_json(directory / HEADER, {**header, "num_symbols": self.num_symbols, "columns": files})
 
@@ -217,3 +219,7 @@ class Panel:
             date_code=read("date_code.npy"),
             columns={name: read(file) for name, file in header["columns"].items()},
         )
+
+
+def _write_array(file: IO[bytes], values: NDArray) -> None:
+    np.save(file, np.ascontiguousarray(values), allow_pickle=False)

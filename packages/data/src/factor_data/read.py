@@ -1,7 +1,8 @@
-"""Read bars and news from Parquet or CSV, strictly: what is doubtful is refused with file, row, column and rule.
+"""Read bars and news from Parquet or CSV, strictly: what is doubtful is refused with file, row, column and
+rule.
 
-Data rows are counted from 1 (a CSV header is not counted). Timestamps are ISO 8601 text or a timestamp type; where all
-of them carry one and the same time zone the wall clock of that zone is kept and the zone dropped.
+Data rows are counted from 1 (a CSV header is not counted). Timestamps are ISO 8601 text or a timestamp type;
+where all of them carry one and the same time zone the wall clock of that zone is kept and the zone dropped.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ def read_bars(path_or_paths: Paths) -> Panel:
 
     Parameters
     ----------
-    path_or_paths : a ``.parquet`` or ``.csv`` file, a folder (its files of these kinds, not its sub-folders), or a
-        list of files and folders. Needed columns: timestamp, symbol, open, high, low, close, volume. Every other
-        column must be numeric and in every file. Empty numbers are missing values.
+    path_or_paths : a ``.parquet`` or ``.csv`` file, a folder (its files of these kinds, not its sub-folders),
+        or a list of files and folders. Needed columns: timestamp, symbol, open, high, low, close, volume.
+        Every other column must be numeric and in every file. Empty numbers are missing values.
 
     Raises
     ------
-    ValueError for a path that does not exist or cannot be read, a missing or non-numeric column, infinite numbers,
-    missing symbols or timestamps, mixed time zones, duplicate (symbol, timestamp) pairs, and for bars of one symbol
-    that are not in time order within a file
+    ValueError for a path that does not exist or cannot be read, a missing or non-numeric column, infinite
+    numbers, missing symbols or timestamps, mixed time zones, duplicate (symbol, timestamp) pairs, and for
+    bars of one symbol that are not in time order within a file
     """
     tables = [_read_bar_file(path) for path in _files(path_or_paths)]
     _check_one_zone(tables)
@@ -46,8 +47,8 @@ def read_bars(path_or_paths: Paths) -> Panel:
 def read_news(path: Paths, calendar: NDArray[np.datetime64] | None = None) -> pd.DataFrame:
     """Read news documents: columns timestamp, symbol, text; other columns are left out.
 
-    As strict as ``read_bars``, but documents may share a stamp and come in any order. With ``calendar`` (the dates of
-    a panel) it is an error if no document falls between its first and last date.
+    As strict as ``read_bars``, but documents may share a stamp and come in any order. With ``calendar`` (the
+    dates of a panel) it is an error if no document falls between its first and last date.
 
     Returns
     -------

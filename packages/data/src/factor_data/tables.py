@@ -1,4 +1,5 @@
-"""One Parquet or CSV file as a checked table: timestamps, symbols, then numbers and text in the types promised."""
+"""One Parquet or CSV file as a checked table: timestamps, symbols, then numbers and text in the types
+promised."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def offenders(mask: NDArray[np.bool_], values: Sequence | NDArray | None = None)
 
 
 def read_table(path: Path, required: Sequence[str], text_columns: Sequence[str] = ()) -> Table:
-    """Read one file and check timestamp, symbol and the type of every column (see ``read_bars`` for the rules).
+    """Read one file and check timestamp, symbol and the type of every column (see ``read_bars`` for the
+    rules).
 
     With ``text_columns`` only the required columns are kept; otherwise every other column must be numeric.
     """
@@ -41,7 +43,8 @@ def read_table(path: Path, required: Sequence[str], text_columns: Sequence[str] 
     missing = [name for name in required if name not in raw.columns]
     if missing:
         raise ValueError(
-            f"{path}: column {missing[0]!r} is missing; needed are {list(required)}, found {list(raw.columns)}"
+            f"{path}: column {missing[0]!r} is missing; needed are {list(required)}, "
+            f"found {list(raw.columns)}"
         )
     if raw.columns.has_duplicates:
         raise ValueError(f"{path}: columns repeat: {sorted(set(raw.columns[raw.columns.duplicated()]))}")
@@ -92,14 +95,15 @@ def _numbers(path: Path, column: pd.Series) -> NDArray[np.float64]:
         raise ValueError(f"{path}: column {column.name!r} has type {column.dtype}; it must be numeric")
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = column.to_numpy(dtype=object)
     number = pd.to_numeric(column.astype(object), errors="coerce")
     wrong = (number.isna() & column.notna()).to_numpy()
-    if wrong.any() or pd.api.types.is_string_dtype(column.dtype):
-        wrong = wrong if wrong.any() else column.notna().to_numpy()
-        if wrong.any():
-            raise ValueError(
-                f"{path}: column {column.name!r} must be numeric, is not in {offenders(wrong, column.to_numpy(dtype=object))}"
-            )
+    if not wrong.any() and pd.api.types.is_string_dtype(column.dtype):
+        wrong = column.notna().to_numpy()  # numbers stored as text
+    if wrong.any():
+        raise ValueError(
+            f"{path}: column {column.name!r} must be numeric, is not in {offenders(wrong, values)}"
+        )
     return number.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -19,7 +19,8 @@ MISSING_TOKEN = 0
 class QuantileTokenizer:
     """A fitted tokenizer. Token 0 is a missing value, tokens 1..num_tokens run from low to high values.
 
-    ``edges[f]`` are the sorted inner borders of feature f; a value equal to a border belongs to the upper token.
+    ``edges[f]`` are the sorted inner borders of feature f; a value equal to a border belongs to the upper
+    token.
     """
 
     names: tuple[str, ...]
@@ -34,10 +35,12 @@ class QuantileTokenizer:
         num_tokens: int,
         names: Sequence[str] | None = None,
     ) -> QuantileTokenizer:
-        """Take the borders from the quantiles of the rows in ``train_rows`` (num_rows,), each feature for itself.
+        """Take the borders from the quantiles of the rows in ``train_rows`` (num_rows,), each feature for
+        itself.
 
-        ``values`` is (num_rows, num_features). Equal borders are merged, so a feature with few distinct values
-        uses fewer than ``num_tokens`` tokens. ValueError for a feature without a single known training value.
+        ``values`` is (num_rows, num_features). Equal borders are merged, so a feature with few distinct
+        values uses fewer than ``num_tokens`` tokens. ValueError for a feature without a single known training
+        value.
         """
         if not 2 <= num_tokens <= 255:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Windows: for each sample the last ``lookback`` bars of its symbol, read straight from the feature matrix.
 
-The matrix is never expanded: a window is a contiguous block of rows, so gathering a batch copies that batch only.
+The matrix is never expanded: a window is a contiguous block of rows, so gathering a batch copies that batch
+only.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class WindowDataset:
 
     Attributes
     ----------
-    rows : (num_samples,) int64, row of each sample, ascending: rows with at least ``lookback`` bars of their symbol
+    rows : (num_samples,) int64, row of each sample, ascending: rows with at least ``lookback`` bars of their
+        symbol
     """
 
     def __init__(
@@ -119,9 +121,10 @@ class WindowDataset:
         """Yield batches of whole dates; over all ranks every date comes exactly once an epoch.
 
         The date order depends on (seed, epoch) alone; ``seed=None`` means time order. A global batch has
-        ``dates_per_batch`` dates, of which each rank gets an equal run; so the global batches are the same for any
-        world size. Without ``drop_last`` the dates left over at the end form a smaller batch, split as evenly as
-        they can be: some ranks may then get one date less, or an empty batch. For training on several ranks use
+        ``dates_per_batch`` dates, of which each rank gets an equal run; so the global batches are the same
+        for any world size. Without ``drop_last`` the dates left over at the end form a smaller batch, split
+        as evenly as they can be: some ranks may then get one date less, or an empty batch. For training on
+            several ranks use
         ``drop_last=True``.
         """
         if dates_per_batch < 1 or world_size < 1 or dates_per_batch % world_size:

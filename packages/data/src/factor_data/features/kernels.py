@@ -1,10 +1,10 @@
 """Rolling kernels over the bars of each symbol.
 
-Every kernel takes ``values`` (num_rows,) float64 and ``age`` (num_rows,), the number of earlier bars of the row's
-symbol, and returns (num_rows,) float64. A value is computed from its own window alone, in two passes and in a fixed
-order: no running sum is carried along. So it does not depend, to the last bit, on what comes later, on how much
-history lies before the window, or on an outlier that has left it. The rule for missing data is the same for all:
-NaN unless the symbol has ``window`` bars and all of them are known.
+Every kernel takes ``values`` (num_rows,) float64 and ``age`` (num_rows,), the number of earlier bars of the
+row's symbol, and returns (num_rows,) float64. A value is computed from its own window alone, in two passes
+and in a fixed order: no running sum is carried along. So it does not depend, to the last bit, on what comes
+later, on how much history lies before the window, or on an outlier that has left it. The rule for missing
+data is the same for all: NaN unless the symbol has ``window`` bars and all of them are known.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The feature table: one name, one function of the panel, one line of meaning.
 
-All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never price
-levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and volume; r is the
-one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and known.
-To add a feature: write the function, add its line to ``FEATURES``; the tests then hold it to the rules.
+All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never
+price levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and
+volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and
+known. To add a feature: write the function, add its line to ``FEATURES``; the tests then hold it to the
+rules.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def _return_times_volume(panel: Panel) -> Floats:
 
 
 def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
-    """Mean over ``bars`` bars of r in units of its earlier 20-bar volatility (within 4) times volume surprise (within 2).
+    """Mean over ``bars`` bars of r in units of its earlier 20-bar volatility (within 4) times volume surprise
+    (within 2).
 
     Positive: a move up on high, or down on low volume.
     """
@@ -117,7 +119,8 @@ def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
 
 
 def illiquidity(panel: Panel, bars: int) -> Floats:
-    """Log of the mean of abs(r) / (close * volume) over the last ``bars`` bars: Amihud (2002), J. Financial Markets 5."""
+    """Log of the mean of abs(r) / (close * volume) over the last ``bars`` bars: Amihud (2002), J. Financial
+    Markets 5."""
     traded = panel.columns["close"] * panel.columns["volume"]
     impact = np.abs(past_return(panel, 1)) / np.where(traded > 0.0, traded, np.nan)
     mean = rolling_mean(impact, bar_age(panel.symbol_code), bars)

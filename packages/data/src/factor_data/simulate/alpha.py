@@ -1,8 +1,8 @@
 """The planted signals: impulses known at the close of a bar and the way they are earned later.
 
 The expected return of bar s in excess of the market's, in units of the symbol's volatility, is
-``signal * sum over kinds, lags j of weight[j] * impulse[s - 2 - j]``: the newest impulse that moves bar s is two bars
-old. Who acts on it at the close of t enters at t + 1 (delay 1) and earns it in full.
+``signal * sum over kinds, lags j of weight[j] * impulse[s - 2 - j]``: the newest impulse that moves bar s is
+two bars old. Who acts on it at the close of t enters at t + 1 (delay 1) and earns it in full.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ KERNELS = {
 
 
 def amplitudes(config: MarketConfig) -> dict[str, float]:
-    """Return by kind the factor that gives its expected returns the spread asked for, were impulses independent."""
+    """Return by kind the factor that gives its expected returns the spread asked for, were impulses
+    independent."""
     spread_of_impulse = {
         "reversal": 1.0,
         "momentum": 1.0,
@@ -65,8 +66,9 @@ def impulses(
 ) -> dict[str, NDArray[np.float64]]:
     """Impulses of one bar, each (num_symbols,), 0 for symbols that are not listed.
 
-    ``standardised`` is the return over the symbol's own volatility. With z its cross-sectional z-score, within 3: reversal is -z, momentum is +z, volume is z times
-    the surprise in log volume, within 1.5 (continuation on high volume, reversal on low); news is the tone in -1, 0, 1.
+    ``standardised`` is the return over the symbol's own volatility. With z its cross-sectional z-score,
+    within 3: reversal is -z, momentum is +z, volume is z times the surprise in log volume, within 1.5
+        (continuation on high volume, reversal on low); news is the tone in -1, 0, 1.
     """
     z = np.zeros(len(standardised))
     if listed.sum() > 1:
@@ -90,7 +92,8 @@ class AlphaState:
         self.history: dict[str, list[NDArray]] = {kind: [] for kind in KERNELS}
 
     def expected(self) -> NDArray[np.float64]:
-        """(num_symbols,) expected return, in volatilities, of the bar REACTION bars after the last one added."""
+        """(num_symbols,) expected return, in volatilities, of the bar REACTION bars after the last one
+        added."""
         total = np.zeros(len(next(iter(self._sums.values()))))
         for kind, weighted in self._sums.items():
             total += self._amplitudes[kind] * weighted
@@ -108,12 +111,13 @@ class AlphaState:
 def expected_return(
     history: dict[str, NDArray], config: MarketConfig, horizon: int, longest_lag: int = 400
 ) -> NDArray[np.float64]:
-    """Expected return, in volatilities, over the ``horizon`` bars after entry at t + 1, from impulses up to t.
+    """Expected return, in volatilities, over the ``horizon`` bars after entry at t + 1, from impulses up to
+    t.
 
     history : kind -> (num_dates, num_symbols) impulses. Returns (num_dates, num_symbols).
 
-    Impulses after t are unknown at t and count as 0, their mean. An impulse at t - l moves the bars t + 2 + m,
-    m = 0..horizon - 1, by weight[l + m].
+    Impulses after t are unknown at t and count as 0, their mean. An impulse at t - l moves the bars t + 2 +
+    m, m = 0..horizon - 1, by weight[l + m].
     """
     factors = amplitudes(config)
     total = np.zeros_like(next(iter(history.values())))

@@ -14,7 +14,8 @@ LOW_PRICE, HIGH_PRICE = 2.0, 250.0  # a symbol that leaves this range splits
 
 
 def calendar(config: MarketConfig) -> NDArray[np.datetime64]:
-    """(num_bars,) datetime64[ns]: business days at midnight, or the end of each five-minute bar of a 4-hour session."""
+    """(num_bars,) datetime64[ns]: business days at midnight, or the end of each five-minute bar of a 4-hour
+    session."""
     per_day = BARS_PER_DAY[config.frequency]
     num_days = -(-config.bars // per_day)
     days = np.busday_offset(np.datetime64(FIRST_DAY), np.arange(num_days)).astype("datetime64[ns]")
@@ -58,8 +59,8 @@ def build_bars(config: MarketConfig, paths: Paths, generator: np.random.Generato
 def _split_factors(value: NDArray, listed: NDArray[np.bool_], generator: np.random.Generator) -> NDArray:
     """(num_bars, num_symbols) shares one first share has become by each bar.
 
-    A symbol splits 2:1 to 4:1 some bars after its price passed HIGH_PRICE and consolidates 1:5 below LOW_PRICE; and
-    about one in twelve splits 2:1 on an arbitrary bar. A split moves no value.
+    A symbol splits 2:1 to 4:1 some bars after its price passed HIGH_PRICE and consolidates 1:5 below
+    LOW_PRICE; and about one in twelve splits 2:1 on an arbitrary bar. A split moves no value.
     """
     num_bars, num_symbols = value.shape
     arbitrary = np.where(

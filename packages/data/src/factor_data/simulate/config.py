@@ -27,13 +27,13 @@ class MarketConfig:
     # of every random number
     horizons: tuple[int, ...] = (1, 5, 20)
     # horizons whose attainable IC is told
-    reversal: float = 0.075
+    reversal: float = 0.065
     # spread of expected returns from short-term reversal, in units of a symbol's own volatility
-    momentum: float = 0.035
+    momentum: float = 0.03
     # the same from momentum
-    volume: float = 0.075
+    volume: float = 0.065
     # the same from the interaction of return and volume
-    news: float = 0.07
+    news: float = 0.06
     # the same from the tone of news
     news_per_bar: float = 0.15
     # chance that a symbol is in the news at a bar

@@ -18,10 +18,11 @@ def stylised_facts(returns: pd.DataFrame) -> dict[str, float]:
 
     Returns
     -------
-    volatility, kurtosis (excess) and skewness of returns; autocorrelation of returns and of absolute returns at lags
-    1, 5 and 20; leverage (correlation of the return with the absolute return one bar later); cross_correlation (mean
-    over pairs of symbols of the return correlation); market_kurtosis and market_acf_abs_1 of the equally weighted mean.
-    Autocorrelations use returns clipped at 10 median absolute deviations, else single jumps rule them.
+    volatility, kurtosis (excess) and skewness of returns; autocorrelation of returns and of absolute returns
+    at lags 1, 5 and 20; leverage (correlation of the return with the absolute return one bar later);
+    cross_correlation (mean over pairs of symbols of the return correlation); market_kurtosis and
+    market_acf_abs_1 of the equally weighted mean. Autocorrelations use returns clipped at 10 median absolute
+    deviations, else single jumps rule them.
     """
     kept = returns.loc[:, returns.notna().sum() >= 100]
     if kept.shape[1] == 0:

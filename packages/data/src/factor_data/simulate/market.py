@@ -1,7 +1,8 @@
 """The simulated market: bars, news, and the truth about what could be known.
 
-A market and sector factor model with fat tails, volatility clustering and leverage; listings, delistings, splits and
-defects; and planted signals of four kinds whose expected returns are known exactly. See the modules beside this one.
+A market and sector factor model with fat tails, volatility clustering and leverage; listings, delistings,
+splits and defects; and planted signals of four kinds whose expected returns are known exactly. See the
+modules beside this one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class SimulatedMarket:
 
     Attributes
     ----------
-    bars : DataFrame(timestamp, symbol, open, high, low, close, adj_close, volume), sorted by (symbol, timestamp)
+    bars : DataFrame(timestamp, symbol, open, high, low, close, adj_close, volume), sorted by (symbol,
+        timestamp)
     news : DataFrame(timestamp, symbol, text), sorted by (timestamp, symbol)
     truth : DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols)
     expected : horizon -> (num_dates, num_symbols) expected label at delay 1, NaN where not listed
@@ -73,7 +75,8 @@ def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  
 
 
 def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, Any]:
-    """Write ``bars/<year>.parquet``, ``news/<year>.parquet`` and ``truth.parquet``; return facts for dataset.yaml."""
+    """Write ``bars/<year>.parquet``, ``news/<year>.parquet`` and ``truth.parquet``; return facts for
+    dataset.yaml."""
     directory = Path(directory)
     for name, frame in (("bars", market.bars), ("news", market.news)):
         (directory / name).mkdir(parents=True, exist_ok=True)

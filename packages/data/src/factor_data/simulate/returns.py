@@ -1,10 +1,11 @@
 """Returns and volumes of the simulated market, bar by bar.
 
-return = common drift + leverage * (beta * market + sector loading * sector + own volatility * innovation) + news jump
-+ planted signal. Volatility has a common and an own clustering component, innovations are Student-t. ``leverage``
-(slow mean of the price over the price) makes volatility rise as prices fall, as it does in equities, and keeps the
-distribution of returns over many bars symmetric: without a planted signal neither the mean nor the median of a
-later return depends on volatility or beta, so there is nothing to find, neither by Pearson nor by rank.
+return = common drift + leverage * (beta * market + sector loading * sector + own volatility * innovation) +
+news jump + planted signal. Volatility has a common and an own clustering component, innovations are
+Student-t. ``leverage`` (slow mean of the price over the price) makes volatility rise as prices fall, as it
+does in equities, and keeps the distribution of returns over many bars symmetric: without a planted signal
+neither the mean nor the median of a later return depends on volatility or beta, so there is nothing to find,
+neither by Pearson nor by rank.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from factor_data.simulate.config import BARS_PER_DAY, MarketConfig
 
 NUM_SECTORS = 10
 DRIFT = 0.0004  # a day, the same for every symbol
-MARKET_VOLATILITY, SECTOR_VOLATILITY = 0.0075, 0.005  # a day
-TAIL = 4.5  # degrees of freedom of the innovations
+MARKET_VOLATILITY, SECTOR_VOLATILITY = 0.0105, 0.005  # a day
+FACTOR_TAIL, OWN_TAIL = 8.0, 4.5  # degrees of freedom of the innovations
+LEVERAGE_BARS = 40.0  # memory of the slow price
 LARGEST_MOVE = 0.6
 NEWS_JUMP = 0.6  # move at the bar of the news, in own volatilities
 SURPRISE_BARS = 20
@@ -38,7 +40,8 @@ class Paths:
 
 
 def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
-    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily bars."""
+    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily
+    bars."""
     per_day = BARS_PER_DAY[config.frequency]
     if per_day == 1:
         return np.ones(config.bars), np.zeros(config.bars)
@@ -50,7 +53,8 @@ def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
 
 
 def listing_table(config: MarketConfig, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """(num_bars, num_symbols) True while listed; ``changing_share`` of the symbols list late or delist early."""
+    """(num_bars, num_symbols) True while listed; ``changing_share`` of the symbols list late or delist
+    early."""
     first = np.zeros(config.symbols, dtype=int)
     last = np.full(config.symbols, config.bars)
     changing = generator.permutation(config.symbols)[: round(config.changing_share * config.symbols)]
@@ -72,7 +76,12 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
     )
     common, clustering = _volatility_factors(bars, symbols, generator)
     shocks = _factor_returns(config, generator, common * day_shape * scale)
-    shocks += volatility * clustering * (common * day_shape)[:, None] * _student(generator, (bars, symbols))
+    shocks += (
+        volatility
+        * clustering
+        * (common * day_shape)[:, None]
+        * _student(generator, OWN_TAIL, (bars, symbols))
+    )
     base_volume = _volume_noise(bars, symbols, generator) + volume_shape[:, None]
     usual = volatility * np.sqrt(1.0 + 0.4)
 
@@ -86,7 +95,7 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
         move = DRIFT * scale**2 + leverage * shocks[t] + volatility * (NEWS_JUMP * tone[t] + pending.pop(0))
         returns[t] = np.where(on, np.clip(move, -LARGEST_MOVE, LARGEST_MOVE), 0.0)
         price *= 1.0 + returns[t]
-        slow_price += (price - slow_price) / 80.0
+        slow_price += (price - slow_price) / LEVERAGE_BARS
         size = np.abs(returns[t]) / (usual * day_shape[t])
         log_volume[t] = base_volume[t] + 0.35 * np.minimum(size, 6.0)
         before = log_volume[max(0, t - SURPRISE_BARS) : t]
@@ -99,9 +108,9 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
     )
 
 
-def _student(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+def _student(generator: np.random.Generator, tail: float, shape: tuple[int, ...]) -> NDArray:
     """Student-t innovations of variance 1."""
-    return generator.standard_t(TAIL, shape) / np.sqrt(TAIL / (TAIL - 2.0))
+    return generator.standard_t(tail, shape) / np.sqrt(tail / (tail - 2.0))
 
 
 def _autoregression(noise: NDArray, persistence: float) -> NDArray:
@@ -116,16 +125,18 @@ def _autoregression(noise: NDArray, persistence: float) -> NDArray:
 
 def _volatility_factors(bars: int, symbols: int, generator: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Common (bars,) and own (bars, symbols) volatility factors with mean square 1: log-normal AR(1)."""
-    common = 0.35 * _autoregression(generator.standard_normal((bars, 1)), 0.985)[:, 0]
+    common = 0.42 * _autoregression(generator.standard_normal((bars, 1)), 0.985)[:, 0]
     own = 0.35 * _autoregression(generator.standard_normal((bars, symbols)), 0.96)
-    return np.exp(common - 0.35**2), np.exp(own - 0.35**2)
+    common = np.exp(common)
+    return common / np.sqrt(np.mean(common**2)), np.exp(own - 0.35**2)
 
 
 def _factor_returns(config: MarketConfig, generator: np.random.Generator, scale: NDArray) -> NDArray:
-    """(bars, symbols) return from the market and sector factors; ``scale`` (bars,) is the common volatility."""
+    """(bars, symbols) return from the market and sector factors; ``scale`` (bars,) is the common
+    volatility."""
     bars, symbols = config.bars, config.symbols
-    market = MARKET_VOLATILITY * _student(generator, (bars, 1))
-    sectors = SECTOR_VOLATILITY * _student(generator, (bars, NUM_SECTORS))
+    market = MARKET_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, 1))
+    sectors = SECTOR_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, NUM_SECTORS))
     sector = generator.integers(0, NUM_SECTORS, symbols)
     beta = np.clip(1.0 + 0.25 * generator.standard_normal(symbols), 0.3, 2.0)
     loading = np.clip(1.0 + 0.3 * generator.standard_normal(symbols), 0.2, 2.0)

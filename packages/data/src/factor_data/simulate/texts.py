@@ -9,9 +9,26 @@ from numpy.typing import NDArray
 from factor_data.simulate.bars import calendar, symbol_names
 from factor_data.simulate.config import MarketConfig
 
-POSITIVE = ["beats", "upgrade", "record", "growth", "strong", "surges", "approval", "wins", "expands", "raises", "outperform", "profit", "breakthrough", "robust", "momentum", "demand", "accelerates", "partnership", "award", "buyback", "gains", "rebound", "upbeat", "milestone", "exceeds", "dividend", "optimistic", "improves", "secures", "leading"]
-NEGATIVE = ["misses", "downgrade", "lawsuit", "weak", "plunges", "recall", "loses", "cuts", "lowers", "underperform", "loss", "setback", "fragile", "delay", "shortfall", "slows", "breach", "penalty", "layoffs", "declines", "warning", "pessimistic", "default", "probe", "falls", "disappoints", "worsens", "terminates", "impairment", "lagging"]
-NEUTRAL = ["announces", "conference", "schedule", "appoints", "board", "presents", "annual", "meeting", "files", "statement", "office", "software", "segment", "update", "webcast", "regional", "plan", "comments", "supplier", "product", "customers", "review", "agreement", "facility", "technology", "report", "statement", "hosts", "officer", "quarter"]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+POSITIVE = _words(
+    "beats upgrade record growth strong surges approval wins expands raises outperform profit "
+    "breakthrough robust momentum demand accelerates partnership award buyback gains rebound upbeat "
+    "milestone exceeds dividend optimistic improves secures leading"
+)
+NEGATIVE = _words(
+    "misses downgrade lawsuit weak plunges recall loses cuts lowers underperform loss setback fragile "
+    "delay shortfall slows breach penalty layoffs declines warning pessimistic default probe falls "
+    "disappoints worsens terminates impairment lagging"
+)
+NEUTRAL = _words(
+    "announces conference schedule appoints board presents annual meeting files statement office software "
+    "segment update webcast regional plan comments supplier product customers review agreement facility "
+    "technology report hosts officer quarter"
+)
 TEMPLATES = (
     "{name} {a} {b} as {n} {c}",
     "{n} {n2}: {name} {a} {c}, {b} says",
@@ -27,7 +44,8 @@ CLEAR = 0.8  # chance that a word of a toned text is from its side; else it is n
 def draw_tones(
     config: MarketConfig, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return tone in -1, 0, 1 and whether there is a text, each (num_bars, num_symbols); no text has tone 0."""
+    """Return tone in -1, 0, 1 and whether there is a text, each (num_bars, num_symbols); no text has tone
+    0."""
     shape = (config.bars, config.symbols)
     has_text = generator.random(shape) < config.news_per_bar
     tone = generator.choice(TONES, size=shape, p=TONE_SHARES)

@@ -18,7 +18,8 @@ DELAY = 1
 
 
 def expected_returns(config: MarketConfig, paths: Paths) -> dict[int, NDArray[np.float64]]:
-    """horizon -> (num_dates, num_symbols) expected label at delay 1 given the impulses up to t, NaN if not listed."""
+    """horizon -> (num_dates, num_symbols) expected label at delay 1 given the impulses up to t, NaN if not
+    listed."""
     return {
         horizon: np.where(
             paths.listed, paths.volatility * expected_return(paths.history, config, horizon), np.nan
@@ -35,8 +36,8 @@ def attainable(
 ) -> pd.DataFrame:
     """IC and rank IC per date and horizon of the expected label against the label that came.
 
-    Returns DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols); the ICs are NaN on dates
-    with fewer than 10 known labels, and where nothing is expected (``signal`` 0).
+    Returns DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols); the ICs are NaN on
+    dates with fewer than 10 known labels, and where nothing is expected (``signal`` 0).
     """
     panel = Panel.from_frame(bars, dates)
     symbol_column = np.searchsorted(symbols, panel.symbols)[panel.symbol_code]

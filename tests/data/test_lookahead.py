@@ -1,0 +1,84 @@
+"""The look-ahead gate: everything this package derives passes it, leaking features do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from factor_data import (
+    FEATURES,
+    LookAheadError,
+    Panel,
+    QuantileTokenizer,
+    assert_no_lookahead,
+    clean_bars,
+    compute_features,
+    fit_normaliser,
+    forward_return,
+)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("place", [61, 100, 148])
+def test_features_do_not_look_ahead(name: str, place: int, panel: Panel) -> None:
+    assert_no_lookahead(lambda p: compute_features(p, [name]), panel, panel.dates[place])
+
+
+@pytest.mark.parametrize("kind", ["robust_zscore", "rank"])
+def test_normalised_values_do_not_look_ahead(kind: str, panel: Panel) -> None:
+    def normalised(bars: Panel) -> np.ndarray:
+        features = compute_features(bars)
+        train = bars.date_code <= 90
+        return fit_normaliser(features.values, train, features.names, kind).transform(
+            features.values, bars.date_code
+        )
+
+    assert_no_lookahead(normalised, panel, panel.dates[110])
+
+
+def test_tokens_do_not_look_ahead(panel: Panel) -> None:
+    def tokens(bars: Panel) -> np.ndarray:
+        values = compute_features(bars).values
+        return QuantileTokenizer.fit(values, bars.date_code <= 90, 16).transform(values)
+
+    assert_no_lookahead(tokens, panel, panel.dates[110])
+
+
+def test_cleaned_columns_do_not_look_ahead(panel: Panel) -> None:
+    for name in ("open", "high", "low", "close", "volume", "in_universe"):
+        assert_no_lookahead(lambda p, n=name: clean_bars(p)[0].columns[n], panel, panel.dates[110])
+
+
+def whole_sample_high(panel: Panel) -> np.ndarray:
+    close = panel.columns["close"]
+    highs = np.maximum.reduceat(close, panel.starts[:-1][np.diff(panel.starts) > 0])
+    return close / np.repeat(highs, np.diff(panel.starts)[np.diff(panel.starts) > 0])
+
+
+def whole_sample_mean(panel: Panel) -> np.ndarray:
+    return panel.columns["close"] - panel.columns["close"].mean()
+
+
+def next_close(panel: Panel) -> np.ndarray:
+    return np.r_[panel.columns["close"][1:], np.nan]
+
+
+def number_of_bars(panel: Panel) -> np.ndarray:
+    """Leaks only through how many bars a symbol will have: perturbing values does not show it, dropping
+    does."""
+    return np.bincount(panel.symbol_code, minlength=panel.num_symbols)[panel.symbol_code].astype(float)
+
+
+@pytest.mark.parametrize(
+    "leak", [whole_sample_high, whole_sample_mean, next_close, number_of_bars, lambda p: forward_return(p, 1)]
+)
+def test_a_leaking_feature_is_caught(leak, panel: Panel) -> None:
+    with pytest.raises(
+        LookAheadError, match=r"\d+ values changed when later bars were (changed|dropped): S\d at 2020"
+    ):
+        assert_no_lookahead(leak, panel, panel.dates[100])
+
+
+def test_a_cut_that_tests_nothing_is_refused(panel: Panel) -> None:
+    with pytest.raises(ValueError, match="must leave bars on both sides"):
+        assert_no_lookahead(whole_sample_high, panel, panel.dates[-1])

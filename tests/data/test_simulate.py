@@ -1,0 +1,200 @@
+"""The simulated market: deterministic, realistic, honest about what is planted in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+from factor_data import (
+    MarketConfig,
+    NewsConfig,
+    NewsScorer,
+    Panel,
+    SimulatedMarket,
+    clean_bars,
+    compute_features,
+    forward_return,
+    read_bars,
+    read_news,
+    simulate_market,
+    stylised_facts,
+    write_market,
+)
+from factor_data.simulate.alpha import KERNELS, amplitudes, expected_return
+from factor_data.simulate.texts import NEGATIVE, POSITIVE
+
+SMALL = MarketConfig(symbols=60, bars=400, seed=3)
+
+
+@pytest.fixture(scope="module")
+def barren() -> SimulatedMarket:
+    return simulate_market(MarketConfig(symbols=150, bars=700, seed=3, signal=0.0))
+
+
+def t_of_rank_ic(feature: np.ndarray, label: np.ndarray) -> float:
+    """t-statistic of the mean rank IC of two (num_dates, num_symbols) matrices."""
+    known = ~(np.isnan(feature) | np.isnan(label))
+    x, y = (pd.DataFrame(np.where(known, m, np.nan)).rank(axis=1) for m in (feature, label))
+    ic = x.corrwith(y, axis=1)[known.sum(axis=1) > 20].dropna()
+    return float(ic.mean() / ic.std() * np.sqrt(len(ic)))
+
+
+def test_the_same_config_gives_the_same_bytes(market: SimulatedMarket, tmp_path) -> None:
+    facts = [write_market(m, tmp_path / n) for m, n in ((market, "a"), (simulate_market(SMALL), "b"))]
+    assert facts[0] == facts[1]
+    files = sorted(f.relative_to(tmp_path / "a") for f in (tmp_path / "a").rglob("*.parquet"))
+    assert [str(f) for f in files] == ["bars/2015.parquet", "bars/2016.parquet", "news/2015.parquet",
+                                       "news/2016.parquet", "truth.parquet"]  # fmt: skip
+    for file in files:
+        digests = {hashlib.sha256((tmp_path / n / file).read_bytes()).hexdigest() for n in ("a", "b")}
+        assert len(digests) == 1, file
+
+
+def test_another_seed_gives_another_market(market: SimulatedMarket) -> None:
+    other = simulate_market(replace(SMALL, seed=4))
+    assert not other.bars["close"].head(1000).equals(market.bars["close"].head(1000))
+
+
+def test_the_readers_take_what_is_written(market: SimulatedMarket, tmp_path) -> None:
+    write_market(market, tmp_path)
+    panel = read_bars(tmp_path / "bars")
+    pd.testing.assert_frame_equal(
+        panel.to_pandas(), Panel.from_frame(market.bars).to_pandas(), check_dtype=False
+    )
+    news = read_news(tmp_path / "news", calendar=panel.dates)
+    assert news["text"].tolist() == market.news["text"].tolist()
+
+
+def test_it_has_the_defects_it_should_and_no_others(market: SimulatedMarket) -> None:
+    _, report = clean_bars(Panel.from_frame(market.bars))
+    bars = len(market.bars)
+    assert 0.0004 < report.count("open_unusable") / bars < 0.002
+    assert 0.001 < report.count("calendar_gap") / bars < 0.006
+    impossible = (
+        "close_unusable",
+        "high_unusable",
+        "range_crossed",
+        "close_outside_range",
+        "open_outside_range",
+    )
+    assert [report.count(name) for name in impossible] == [0] * 5
+    lives = market.bars.groupby("symbol")["timestamp"].agg(["min", "max"])
+    changed = (lives["min"] > market.dates[10]) | (lives["max"] < market.dates[-10])
+    assert changed.mean() == pytest.approx(0.2, abs=0.05)
+
+
+def test_splits_move_the_close_but_not_the_adjusted_close(market: SimulatedMarket) -> None:
+    by_symbol = market.bars.groupby("symbol")
+    close, adjusted = by_symbol["close"].pct_change(), by_symbol["adj_close"].pct_change()
+    split = (close - adjusted).abs() > 0.4
+    assert 2 <= split.sum() <= 60
+    assert (adjusted.abs() < 0.61).mean() > 0.98
+    assert adjusted[split].abs().median() < 0.1
+
+
+def test_returns_have_the_stylised_facts_of_stocks() -> None:
+    market = simulate_market(MarketConfig(symbols=80, bars=1200))
+    panel = Panel.from_frame(market.bars)
+    facts = stylised_facts(pd.DataFrame(panel.to_matrix(compute_features(panel, ["return_1"]).values[:, 0])))
+    assert facts["kurtosis"] > 3
+    assert abs(facts["acf_return_1"]) < 0.05
+    assert facts["acf_abs_return_1"] > 0.1
+    assert facts["acf_abs_return_20"] > 0.03
+    assert 0.1 < facts["cross_correlation"] < 0.4
+    assert facts["leverage"] < 0
+
+
+def test_news_is_stamped_before_the_close_of_its_day(market: SimulatedMarket) -> None:
+    minute = market.news["timestamp"].dt.hour * 60 + market.news["timestamp"].dt.minute
+    assert minute.between(360, 955).all()
+    per_month = len(market.news) / 60 / (400 / 21)
+    assert 2 < per_month < 5
+
+
+def test_truth_is_the_correlation_of_expectation_and_label(market: SimulatedMarket) -> None:
+    panel = Panel.from_frame(market.bars, market.dates)
+    for horizon in (1, 5, 20):
+        label = panel.to_matrix(forward_return(panel, horizon))
+        expected = np.where(np.isnan(label), np.nan, market.expected[horizon])
+        truth = market.truth[market.truth["horizon"] == horizon].set_index("timestamp")
+        for t in (30, 200, 350):
+            both = ~np.isnan(expected[t]) & ~np.isnan(label[t])
+            row = truth.loc[pd.Timestamp(market.dates[t])]
+            assert row["num_symbols"] == both.sum()
+            assert row["attainable_ic"] == pytest.approx(
+                pearsonr(expected[t][both], label[t][both])[0], abs=1e-5
+            )
+            assert row["attainable_rank_ic"] == pytest.approx(
+                spearmanr(expected[t][both], label[t][both])[0], abs=1e-5
+            )
+
+
+def test_expected_return_of_one_impulse_is_its_kernel() -> None:
+    config = MarketConfig(symbols=10, bars=100)
+    for kind, kernel in KERNELS.items():
+        history = {k: np.zeros((40, 1)) for k in KERNELS}
+        history[kind][3] = 1.0
+        weight = amplitudes(config)[kind] * kernel.weights(60)
+        for horizon in (1, 5):
+            expected = expected_return(history, config, horizon)[:, 0]
+            by_hand = [sum(weight[t - 3 + m] for m in range(horizon)) if t >= 3 else 0.0 for t in range(40)]
+            np.testing.assert_allclose(expected, by_hand, atol=1e-12)
+
+
+def test_every_kind_of_signal_pays_when_it_alone_is_planted() -> None:
+    off = dict.fromkeys(KERNELS, 0.0)
+    for kind in KERNELS:
+        market = simulate_market(MarketConfig(symbols=120, bars=500, seed=5, **{**off, kind: 0.1}))
+        truth = market.truth[market.truth["horizon"] == 1]["attainable_rank_ic"]
+        assert truth.mean() > 3 * truth.std() / np.sqrt(truth.notna().sum()), kind
+
+
+def test_default_signal_is_moderate() -> None:
+    truth = simulate_market().truth
+    assert 0.08 < truth[truth["horizon"] == 1]["attainable_rank_ic"].mean() < 0.13
+
+
+def test_without_signal_nothing_is_expected_and_nothing_known_predicts(barren: SimulatedMarket) -> None:
+    assert barren.truth["attainable_rank_ic"].isna().all()
+    assert all(np.nan_to_num(matrix).max() == 0.0 for matrix in barren.expected.values())
+    panel = Panel.from_frame(barren.bars)
+    features = compute_features(panel)
+    label = panel.to_matrix(forward_return(panel, 1))
+    matrices = {name: panel.to_matrix(features.column(name)) for name in features.names}
+    risk = np.tile(
+        np.nanmean(panel.to_matrix(features.column("volatility_60")), axis=0), (panel.num_dates, 1)
+    )
+    tone = NewsScorer(
+        config=NewsConfig(cutoff_minutes=960), tones=dict.fromkeys(POSITIVE, 1) | dict.fromkeys(NEGATIVE, -1)
+    )
+    matrices["whole_sample_volatility"] = risk
+    matrices["news_tone"] = panel.to_matrix(tone.transform(barren.news, panel).column("news_tone"))
+    t_statistics = {name: t_of_rank_ic(matrix, label) for name, matrix in matrices.items()}
+    assert max(abs(t) for t in t_statistics.values()) < 3.5, t_statistics
+
+
+def test_five_minute_bars_have_sessions_and_a_u_shape() -> None:
+    market = simulate_market(MarketConfig(symbols=40, bars=480, frequency="5min"))
+    stamps = pd.DatetimeIndex(market.dates)
+    assert len(stamps) == 480
+    assert (stamps.normalize().value_counts() == 48).all()
+    bars = market.bars.assign(
+        minute=market.bars["timestamp"].dt.hour * 60 + market.bars["timestamp"].dt.minute
+    )
+    volume = bars.groupby("minute")["volume"].median()
+    assert volume.iloc[0] > 1.4 * volume.iloc[24]
+    assert volume.iloc[-1] > 1.4 * volume.iloc[24]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("symbols", 5), ("bars", 10), ("signal", -1.0), ("frequency", "hour"), ("horizons", (0,))],
+)
+def test_impossible_settings_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        MarketConfig(**{field: value})
