@@ -3,10 +3,16 @@
 Importing this package puts the packages of *this* copy of the repository first on the import path. Queued
 and temporary experiments run in another directory: without this they would import the editable installs of
 the main checkout, and the code that ran would not be the code that was recorded.
+
+It also lets waiting OpenMP threads sleep, which must be said before torch and LightGBM are imported: when two
+experiments share the cores, threads that spin while they wait make both many times slower.
 """
 
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,14 +4,15 @@ import sys
 
 import numpy as np
 import pandas as pd
-from factor_data import FeatureStore
-from factor_metrics import Evaluation, rank_ic
 from numpy.typing import NDArray
 
+from factor_data import FeatureStore
+from factor_metrics import Evaluation, rank_ic
 from stages.judge import judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import read_params
 from stages.run import RESULTS, StageError, run, stage_output, write_json
+
 
 def main() -> None:
     params = read_params()

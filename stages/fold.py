@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from dvclive import Live
+from numpy.typing import NDArray
+from torch import nn
+
 from factor_data import SEGMENTS, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
@@ -26,9 +29,6 @@ from factor_models import (
     run_key,
     set_seed,
 )
-from numpy.typing import NDArray
-from torch import nn
-
 from stages import ROOT
 from stages.params import Params
 from stages.progress import TrainingProgress
@@ -78,7 +78,9 @@ class FoldRun:
             rows=self.store.rows(self.fold, segment),
         )
         if len(dataset) == 0:
-            raise ValueError(f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history")
+            raise ValueError(
+                f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history"
+            )
         return dataset
 
     @property
@@ -97,11 +99,15 @@ class FoldRun:
         model = self._fit_tabular() if self.kind == "last_bar" else self._fit_network(progress, live)
         self.scores = self._valid_rank_ic(model)
         if np.isnan(list(self.scores.values())).any():
-            raise ValueError(f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date")
+            raise ValueError(
+                f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
+            )
         if self.kind == "last_bar":
             progress.step()
         if live:
-            live.log_metric(f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values()))))
+            live.log_metric(
+                f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values())))
+            )
         return model
 
     def _fit_tabular(self) -> TabularModel:
@@ -205,7 +211,9 @@ class FoldRun:
             "seed": self.settings.seed,
             "fold": self.fold.describe(),
             "train_samples": len(self.train_windows),
-            "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum()) if self.kind != "tokens" else 0,
+            "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum())
+            if self.kind != "tokens"
+            else 0,
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from factor_data import FeatureStore
-from factor_metrics import Evaluation, evaluate_predictions, random_ranking
 from numpy.typing import NDArray
 
+from factor_data import FeatureStore
+from factor_metrics import Evaluation, evaluate_predictions, random_ranking
 from stages.params import EvaluateParams
 
 # Floors need no model: a feature and its sign.

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from factor_data import FeatureStore
 from numpy.typing import NDArray
+
+from factor_data import FeatureStore
 
 
 class OutOfFold:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+
 from factor_data import CleanRules, MarketConfig, NewsConfig, available_features
 from factor_metrics import GateConfig
 from factor_models import MODELS, EngineConfig
-from pydantic import TypeAdapter, ValidationError
-
 from stages.run import StageError, run
 
 PARAMS_FILE = Path("params.yaml")
@@ -49,7 +49,9 @@ class SplitParams:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be >= 0")
         if self.step < self.test:
-            raise ValueError(f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds")
+            raise ValueError(
+                f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,13 +200,15 @@ class Params:
 def read_params(path: Path = PARAMS_FILE) -> Params:
     """params.yaml as typed sections. Raises StageError naming file, key, value and rule for the first wrong things."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)  # noqa: S506 (a SafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)
     except FileNotFoundError:
         raise StageError(f"{path} does not exist: run from the root of the repository") from None
     except yaml.YAMLError as error:
         raise StageError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict):
-        raise StageError(f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}")
+        raise StageError(
+            f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}"
+        )
     params: Params = validate(Params, document, where=f"{path}: ")
     return replace(params, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
 
@@ -217,7 +221,9 @@ def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     """One configuration object per section of `zoo`."""
     if unknown := sorted(set(zoo) - set(MODELS)):
         raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODELS)}")
-    return {name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()}
+    return {
+        name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()
+    }
 
 
 def validate(schema: type, document: Any, where: str) -> Any:

@@ -51,8 +51,12 @@ class TrainingProgress:
             return
         elapsed = time.monotonic() - self.started
         left = elapsed / max(self.steps, 1) * (self.num_folds * self.steps_per_fold - self.steps)
-        line = f"{self._where()} epoch {epoch + 1}: loss {loss:.4f}, valid rank IC {score:+.4f}, lr {lr:.2e}, ETA {left:.0f} s"
-        self.bar.console.print(line, highlight=False) if not self.bar.disable else print(line, file=sys.stderr)
+        line = f"{self._where()} epoch {epoch + 1}: loss {loss:.4f}, valid rank IC {score:+.4f}, lr {lr:.2e}"
+        line += f", ETA {left:.0f} s"
+        if self.bar.disable:
+            print(line, file=sys.stderr)
+        else:
+            self.bar.console.print(line, highlight=False)
 
     def _where(self) -> str:
         return f"{self.model} fold {self.fold + 1}/{self.num_folds}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
 from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
 from factor_metrics.report import (
     Attained,
@@ -16,7 +17,6 @@ from factor_metrics.report import (
     ResultRow,
     WeightTable,
 )
-
 from stages.params import Params
 from stages.run import read_json
 
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def report_data(
-    results: "Sequence[HorizonResult]", valid: dict[str, Any], gates: Sequence[Gate], params: Params, split: Path
+    results: "Sequence[HorizonResult]",
+    valid: dict[str, Any],
+    gates: Sequence[Gate],
+    params: Params,
+    split: Path,
 ) -> ReportData:
     """Gather everything the report shows; `split` is the folder with dataset.json and quality.json."""
     dataset, quality = read_json(split / "dataset.json"), read_json(split / "quality.json")
@@ -91,8 +95,13 @@ def facts(results: "Sequence[HorizonResult]", dataset: dict[str, Any], params: P
 def result_rows(result: "HorizonResult") -> list[ResultRow]:
     best_floor = max(floor.rank_ic_summary.mean for floor in result.floors.values())
     rows = [result_row("stack", "stack", result.horizon, result.stack, best_floor)]
-    rows += [result_row(name, "model", result.horizon, judged, best_floor) for name, judged in result.models.items()]
-    return rows + [result_row(name, "floor", result.horizon, judged, None) for name, judged in result.floors.items()]
+    rows += [
+        result_row(name, "model", result.horizon, judged, best_floor)
+        for name, judged in result.models.items()
+    ]
+    return rows + [
+        result_row(name, "floor", result.horizon, judged, None) for name, judged in result.floors.items()
+    ]
 
 
 def result_row(
@@ -139,7 +148,10 @@ def attained(result: "HorizonResult") -> list[Attained]:
 
 
 def ic_series(result: "HorizonResult") -> DateSeries:
-    values = {"stack": result.stack.rank_ic, **{name: judged.rank_ic for name, judged in result.models.items()}}
+    values = {
+        "stack": result.stack.rank_ic,
+        **{name: judged.rank_ic for name, judged in result.models.items()},
+    }
     if result.attainable is not None:
         values["attainable"] = result.attainable
     return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)

@@ -37,7 +37,9 @@ def run(stage: str, main: Callable[[], None]) -> None:
 def describe(error: Exception) -> str:
     """The message of an error, with the common system errors said in words."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
+        return (
+            f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
+        )
     if isinstance(error, PermissionError):
         return f"no permission for {error.filename}: make it readable and its folder writable, then run again"
     if isinstance(error, FileNotFoundError) and error.filename is not None:
@@ -76,7 +78,9 @@ def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise StageError(f"{folder} cannot be written to ({error.strerror}): a stage writes its results there") from None
+        raise StageError(
+            f"{folder} cannot be written to ({error.strerror}): a stage writes its results there"
+        ) from None
     free = shutil.disk_usage(folder).free
     if free < min_free_bytes:
         raise StageError(

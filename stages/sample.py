@@ -4,8 +4,8 @@
 """
 
 import yaml
-from factor_data import simulate_market, write_market
 
+from factor_data import simulate_market, write_market
 from stages.params import read_params
 from stages.run import run, stage_output
 

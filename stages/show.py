@@ -19,10 +19,15 @@ def main() -> None:
     for name, metrics in results.items():
         cells = [cell(metrics[f"h{horizon}"]) for horizon in params.tokenize.horizons]
         table.add_row(name, *cells, style="bold" if name == "stack" else None)
-    floors = [f"{results['stack'][f'h{horizon}']['best_floor_rank_ic']:+.3f}" for horizon in params.tokenize.horizons]
+    floors = [
+        f"{results['stack'][f'h{horizon}']['best_floor_rank_ic']:+.3f}"
+        for horizon in params.tokenize.horizons
+    ]
     table.add_row("best floor (no model)", *floors, style="dim")
     if "attained" in results["stack"][f"h{params.tokenize.horizons[0]}"]:
-        shares = [f"{results['stack'][f'h{horizon}']['attained']:.0%}" for horizon in params.tokenize.horizons]
+        shares = [
+            f"{results['stack'][f'h{horizon}']['attained']:.0%}" for horizon in params.tokenize.horizons
+        ]
         table.add_row("attained / attainable", *shares, style="dim")
     console.print(table)
     verdict = read_json(RESULTS / "stack" / "gates.json")

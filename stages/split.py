@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from factor_data import Panel, check_folds, clean_bars, read_bars, read_news, walk_forward, write_folds
 
+from factor_data import Panel, check_folds, clean_bars, read_bars, read_news, walk_forward, write_folds
 from stages.params import read_params
 from stages.run import StageError, run, stage_output, write_json
 
@@ -40,17 +40,23 @@ def main() -> None:
         (folder / "quality.html").write_text(quality.to_html(), encoding="utf-8")
         write_json(folder / "dataset.json", dataset)
         carry_over(panel, folder)
-    print(f"{panel.num_rows:,} bars, {panel.num_symbols:,} symbols, {panel.num_dates:,} dates, {len(folds)} folds")
+    print(
+        f"{panel.num_rows:,} bars, {panel.num_symbols:,} symbols, {panel.num_dates:,} dates, {len(folds)} folds"
+    )
 
 
 def read_dataset(data: Path) -> dict[str, Any]:
     """What dataset.yaml says of the data: name, frequency, time zone, adjustment, how the universe was picked."""
     if not data.is_dir():
-        raise StageError(f"{data}/ does not exist: 'dvc repro' makes the simulated one, 'make use-data SRC=...' yours")
+        raise StageError(
+            f"{data}/ does not exist: 'dvc repro' makes the simulated one, 'make use-data SRC=...' yours"
+        )
     path = data / "dataset.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict) or "name" not in document or "universe" not in document:
-        raise StageError(f"{path}: needs at least the keys 'name' and 'universe' (how the symbols were picked)")
+        raise StageError(
+            f"{path}: needs at least the keys 'name' and 'universe' (how the symbols were picked)"
+        )
     return document
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
 from factor_data import FeatureStore
 from factor_metrics import (
     Evaluation,
@@ -22,8 +24,6 @@ from factor_metrics import (
     promoted,
 )
 from factor_models import StackResult, stack_oof
-from numpy.typing import NDArray
-
 from stages.judge import judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
@@ -50,14 +50,18 @@ class HorizonResult:
 def main() -> None:
     params = read_params()
     store = FeatureStore(RESULTS / "tokenize")
-    models = {name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in params.models}
+    models = {
+        name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in params.models
+    }
     valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in params.models}
     with stage_output("stack") as folder:
         results = [combine(head, store, models, params) for head in range(len(store.horizons))]
         gates = hold_against_gates(results[0], valid, params)
         write_predictions(results, store, models, folder)
         write_json(folder / "weights.json", {f"h{r.horizon}": weights_by_fold(r, params) for r in results})
-        write_json(folder / "gates.json", {"promoted": promoted(gates), "gates": [asdict(gate) for gate in gates]})
+        write_json(
+            folder / "gates.json", {"promoted": promoted(gates), "gates": [asdict(gate) for gate in gates]}
+        )
         write_json(folder / "metrics.json", {f"h{r.horizon}": stack_metrics(r) for r in results})
         write_bundle(results, params, gates, folder / "bundle")
         data = report_data(results, valid, gates, params, split=RESULTS / "split")
@@ -83,7 +87,9 @@ def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params
     stacked = weights.prediction.reshape(label.shape)
     scored = np.isfinite(stacked).any(axis=1)
     if not scored.any():
-        raise StageError(f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds")
+        raise StageError(
+            f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds"
+        )
     stacked, label, predictions, dates = stacked[scored], label[scored], predictions[:, scored], dates[scored]
     config = params.evaluate
     return HorizonResult(
@@ -185,7 +191,10 @@ def write_bundle(results: list[HorizonResult], params: Params, gates: tuple[Gate
         "promoted": promoted(gates),
         "horizons": [result.horizon for result in results],
         "delay": params.tokenize.delay,
-        "weights": {f"h{r.horizon}": dict(zip(params.models, map(float, r.weights.weights[-1]), strict=True)) for r in results},
+        "weights": {
+            f"h{r.horizon}": dict(zip(params.models, map(float, r.weights.weights[-1]), strict=True))
+            for r in results
+        },
     }
     write_json(folder / "manifest.json", manifest)
 

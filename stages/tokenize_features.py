@@ -5,6 +5,8 @@ The module is not called tokenize because a script of that name would shadow the
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
 from factor_data import (
     FeatureMatrix,
     FoldInputs,
@@ -19,8 +21,6 @@ from factor_data import (
     write_fold,
     write_shared,
 )
-from numpy.typing import NDArray
-
 from stages.params import TokenizeParams, read_params
 from stages.run import RESULTS, run, stage_output
 
@@ -35,7 +35,11 @@ def main() -> None:
     labels = np.column_stack([forward_return(panel, horizon, params.tokenize.delay) for horizon in horizons])
     in_universe = panel.columns["in_universe"] > 0
     train_rows = [fold.rows(panel, "train") & in_universe for fold in folds]
-    check_labels(labels, horizons, {f"fold {fold.index} train": rows for fold, rows in zip(folds, train_rows, strict=True)})
+    check_labels(
+        labels,
+        horizons,
+        {f"fold {fold.index} train": rows for fold, rows in zip(folds, train_rows, strict=True)},
+    )
     matrix = compute_features(panel, params.tokenize.features or None)
     with stage_output("tokenize", min_free_bytes=4 * matrix.values.nbytes) as folder:
         write_shared(folder, panel, matrix, labels, horizons, params.tokenize.delay)

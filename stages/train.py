@@ -12,9 +12,9 @@ from contextlib import nullcontext
 import pandas as pd
 import torch
 from dvclive import Live
+
 from factor_data import FeatureStore, read_folds
 from factor_models import finish_distributed, input_kind, save_model, start_distributed
-
 from stages.fold import FoldRun
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
@@ -46,10 +46,19 @@ def num_processes() -> int:
 
 def launch(name: str, processes: int) -> None:
     """Run this stage once per process; torchrun finds a free port and stops all when one fails."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
     done = subprocess.run([*launcher, "-m", "stages.train", name], check=False)
     if done.returncode:
-        raise StageError(f"{processes} processes: one ended with status {done.returncode}, see its message above")
+        raise StageError(
+            f"{processes} processes: one ended with status {done.returncode}, see its message above"
+        )
 
 
 def train(name: str, params: Params, rank: int, world_size: int) -> None:
@@ -57,7 +66,9 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     torch.set_num_threads(params.train.threads)
     torch.use_deterministic_algorithms(True)
     if params.train.batch_dates % world_size:
-        raise StageError(f"params.yaml: train.batch_dates: {params.train.batch_dates} must divide by {world_size} processes")
+        raise StageError(
+            f"params.yaml: train.batch_dates: {params.train.batch_dates} must divide by {world_size} processes"
+        )
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
     first = rank == 0

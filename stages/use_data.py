@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from factor_data import read_bars, read_news
 
+from factor_data import read_bars, read_news
 from stages.run import StageError, check_writable, replace_folder, run
 
 DATA = Path("data")
@@ -46,7 +46,10 @@ def main() -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     subprocess.run(["dvc", "add", "--quiet", str(DATA)], check=True)
-    print(f"data/ now holds {panel.num_rows:,} bars of {panel.num_symbols:,} symbols, {panel.dates[0]!s:.10}..{panel.dates[-1]!s:.10}.")
+    print(
+        f"data/ now holds {panel.num_rows:,} bars of {panel.num_symbols:,} symbols, "
+        f"{panel.dates[0]!s:.10} to {panel.dates[-1]!s:.10}."
+    )
     print("Check data/dataset.yaml (how were the symbols picked?), then: dvc repro. Back: make sample-data.")
 
 
@@ -59,7 +62,9 @@ def copy_tables(source: Path, target: Path) -> None:
         kind = "bars" if columns >= BAR_COLUMNS else "news" if columns >= NEWS_COLUMNS else None
         if kind is None:
             if path.suffix in (".parquet", ".csv"):
-                print(f"left out {path.name}: neither bars {sorted(BAR_COLUMNS)} nor news {sorted(NEWS_COLUMNS)}")
+                print(
+                    f"left out {path.name}: neither bars {sorted(BAR_COLUMNS)} nor news {sorted(NEWS_COLUMNS)}"
+                )
             continue
         (target / kind).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / kind / path.name)

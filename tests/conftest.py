@@ -34,7 +34,9 @@ class Checkout:
 
     path: Path
 
-    def run(self, *command: str, check: bool = True, timeout: float = 420, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 420, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command with this interpreter's environment first on the PATH; output is captured."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         result = subprocess.run(
@@ -47,7 +49,9 @@ class Checkout:
             check=False,
         )
         if check and result.returncode:
-            raise AssertionError(f"{' '.join(command)} failed ({result.returncode}):\n{result.stdout}\n{result.stderr}")
+            raise AssertionError(
+                f"{' '.join(command)} failed ({result.returncode}):\n{result.stdout}\n{result.stderr}"
+            )
         return result
 
     def stage(self, name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

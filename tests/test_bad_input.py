@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
 from conftest import Checkout, make_checkout
+
 from stages import ROOT
 from stages.params import read_params
 from stages.run import StageError, describe, run, stage_output
@@ -29,9 +29,18 @@ def params_with(folder: Path, change: Callable[[Document], object]) -> Path:
 
 
 REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
-    "a misspelt key": (lambda d: d["train"].update(lrr=0.1), ["train.lrr", "unknown key", "did you mean 'lr'"]),
-    "a misspelt nested key": (lambda d: d["train"]["zero"].update(stag=1), ["train.zero.stag", "did you mean 'stage'"]),
-    "a misspelt section": (lambda d: d.update(evaluat={}), ["evaluat", "unknown key", "did you mean 'evaluate'"]),
+    "a misspelt key": (
+        lambda d: d["train"].update(lrr=0.1),
+        ["train.lrr", "unknown key", "did you mean 'lr'"],
+    ),
+    "a misspelt nested key": (
+        lambda d: d["train"]["zero"].update(stag=1),
+        ["train.zero.stag", "did you mean 'stage'"],
+    ),
+    "a misspelt section": (
+        lambda d: d.update(evaluat={}),
+        ["evaluat", "unknown key", "did you mean 'evaluate'"],
+    ),
     "a missing key": (lambda d: d["split"].pop("purge"), ["split.purge", "missing"]),
     "a wrong type": (lambda d: d["train"].update(epochs="six"), ["train.epochs", "'six'", "integer"]),
     "a float for a count": (lambda d: d["split"].update(train=10.5), ["split.train", "10.5"]),
@@ -39,7 +48,10 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
     "horizon 0": (lambda d: d["tokenize"].update(horizons=[0, 5]), ["tokenize.horizons", "[0, 5]", ">= 1"]),
     "a horizon twice": (lambda d: d["tokenize"].update(horizons=[1, 1]), ["tokenize.horizons", "[1, 1]"]),
     "a purge that leaks": (lambda d: d["split"].update(purge=20), ["split.purge", "20", "21"]),
-    "an unknown feature": (lambda d: d["tokenize"].update(features=["returns"]), ["tokenize.features", "returns"]),
+    "an unknown feature": (
+        lambda d: d["tokenize"].update(features=["returns"]),
+        ["tokenize.features", "returns"],
+    ),
     "an unknown model": (lambda d: d["zoo"].update(gru={}), ["zoo.gru", "unknown model"]),
     "a model without a section": (lambda d: d["zoo"].pop("lstm"), ["models", "lstm", "no section"]),
     "an unknown key of a model": (lambda d: d["zoo"]["lstm"].update(hiden=3), ["zoo.lstm.hiden", "'hidden'"]),
@@ -115,7 +127,7 @@ def empty_folder(data: Path) -> None:
 
 
 def mix_zones(data: Path) -> None:
-    first, second = sorted((data / "bars").iterdir())[:2]
+    second = sorted((data / "bars").iterdir())[1]
     frame = pd.read_parquet(second)
     frame["timestamp"] = frame["timestamp"].dt.tz_localize("America/New_York")
     frame.to_parquet(second)
@@ -130,12 +142,17 @@ SPOILT_DATA: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "unsorted timestamps": (rewrite(lambda f: f.iloc[::-1]), [".parquet", "sorted"]),
     "mixed time zones": (mix_zones, [".parquet", "zone"]),
     "text in a number column": (rewrite(lambda f: f.assign(close="n/a")), [".parquet", "close"]),
-    "a null timestamp": (rewrite(lambda f: f.assign(timestamp=f["timestamp"].where(f.index != f.index[3]))), ["timestamp"]),
+    "a null timestamp": (
+        rewrite(lambda f: f.assign(timestamp=f["timestamp"].where(f.index != f.index[3]))),
+        ["timestamp"],
+    ),
 }
 
 
 @pytest.mark.parametrize("case", SPOILT_DATA)
-def test_spoilt_data_are_refused_and_the_last_split_stays(case: str, sampled: Checkout, tmp_path: Path) -> None:
+def test_spoilt_data_are_refused_and_the_last_split_stays(
+    case: str, sampled: Checkout, tmp_path: Path
+) -> None:
     shutil.copytree(sampled.path, tmp_path / "copy")
     checkout = Checkout(tmp_path / "copy")
     before = (checkout.path / "results" / "split" / "folds.json").read_bytes()
@@ -180,16 +197,23 @@ def test_a_constant_label_is_refused_before_training(sampled: Checkout, tmp_path
     assert "horizon 1 is constant" in refused.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").write_text("a file stands where the folder should be")
     with pytest.raises(StageError, match="results cannot be written"), stage_output("split"):
         pytest.fail("the work must not start")
 
 
-def test_a_disk_without_room_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StageError, match="MiB free, the stage needs"), stage_output("split", min_free_bytes=2**60):
+    with (
+        pytest.raises(StageError, match="MiB free, the stage needs"),
+        stage_output("split", min_free_bytes=2**60),
+    ):
         pytest.fail("the work must not start")
 
 

@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 
 import pytest
 import yaml
-from factor_models import MODELS
 
+from factor_models import MODELS
 from stages import ROOT
 from stages.params import Params, read_params
 
@@ -56,10 +56,11 @@ def used_params(module: str) -> set[str]:
     chains = set()
     for node in ast.walk(tree_of(module)):
         chain: list[str] = []
-        while isinstance(node, ast.Attribute):
-            chain.insert(0, node.attr)
-            node = node.value
-        if chain and isinstance(node, ast.Name) and node.id == "params":
+        root: ast.AST = node
+        while isinstance(root, ast.Attribute):
+            chain.insert(0, root.attr)
+            root = root.value
+        if chain and isinstance(root, ast.Name) and root.id == "params":
             chains.add(".".join(chain))
     return {c for c in chains if not any(other.startswith(c + ".") for other in chains)} - METHODS
 
@@ -97,7 +98,9 @@ def test_every_used_params_key_exists_and_is_tracked(stage: str) -> None:
     tracked = tracked_params(stage)
     for key in used_params(module_of(stage)):
         assert exists(Params, key), f"params.{key} is used but is not a key"
-        assert any(key == t or key.startswith(t + ".") for t in tracked), f"params.{key} is used but not tracked"
+        assert any(key == t or key.startswith(t + ".") for t in tracked), (
+            f"params.{key} is used but not tracked"
+        )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -120,7 +123,9 @@ def test_outs_lie_under_the_stage_s_own_folder_and_persist(stage: str) -> None:
         for out in DAG[stage].get(kind, []):
             ((path, options),) = out.items()
             assert path.startswith(f"results/{stage}")
-            assert options["persist"] is True, "without persist, DVC deletes the last good result before the run"
+            assert options["persist"] is True, (
+                "without persist, DVC deletes the last good result before the run"
+            )
 
 
 def test_every_model_of_the_zoo_has_a_section() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from conftest import Checkout, make_checkout
 
 pytestmark = pytest.mark.end_to_end
@@ -64,7 +63,9 @@ def test_a_refused_run_keeps_the_earlier_results(copy_of_run: Checkout) -> None:
     assert (copy_of_run.path / "results" / "train" / "linear" / "predictions.parquet").read_bytes() == before
 
 
-def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_applied(copy_of_run: Checkout) -> None:
+def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_applied(
+    copy_of_run: Checkout,
+) -> None:
     # The models are left to the two that train fast; the sweep is that of the README.
     copy_of_run.change_params(lambda params: params.update(models=["linear", "lstm"]))
     copy_of_run.run("dvc", "repro")
@@ -88,7 +89,9 @@ def wait_for_queue(checkout: Checkout, tasks: int, seconds: float = 400) -> None
     while time.monotonic() < deadline:
         status = checkout.run("dvc", "queue", "status").stdout
         if "Failed" in status:
-            logs = "\n".join(path.read_text()[-3000:] for path in Path(checkout.path, ".dvc/tmp/exps/run").rglob("*.out"))
+            logs = "\n".join(
+                path.read_text()[-3000:] for path in Path(checkout.path, ".dvc/tmp/exps/run").rglob("*.out")
+            )
             raise AssertionError(f"a queued experiment failed:\n{status}\n{logs}")
         if status.count("Success") == tasks:
             return
@@ -109,7 +112,9 @@ def test_a_stage_imports_the_packages_of_its_own_copy(tmp_path: Path) -> None:
 
 def test_a_temporary_experiment_runs_the_code_of_its_workspace(copy_of_run: Checkout) -> None:
     marker = copy_of_run.path / "packages" / "metrics" / "src" / "factor_metrics" / "__init__.py"
-    marker.write_text(marker.read_text() + '\nimport sys as _sys\nprint("imported from", __file__, file=_sys.stderr)\n')
+    marker.write_text(
+        marker.read_text() + '\nimport sys as _sys\nprint("imported from", __file__, file=_sys.stderr)\n'
+    )
     run = copy_of_run.run("dvc", "exp", "run", "--temp", "evaluate@linear")
     places = re.findall(r"imported from (\S+)", run.stderr + run.stdout)
     assert places

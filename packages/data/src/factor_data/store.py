@@ -43,7 +43,12 @@ def fold_folder(directory: Path, fold: int) -> Path:
 
 
 def write_shared(
-    directory: Path, panel: Panel, matrix: FeatureMatrix, labels: NDArray[np.float64], horizons: Sequence[int], delay: int
+    directory: Path,
+    panel: Panel,
+    matrix: FeatureMatrix,
+    labels: NDArray[np.float64],
+    horizons: Sequence[int],
+    delay: int,
 ) -> None:
     """The part of the store that no fold changes."""
     directory.mkdir(parents=True, exist_ok=True)
