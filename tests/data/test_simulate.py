@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from factor_data import (
+    NEWS_FEATURES,
     MarketConfig,
     NewsConfig,
     NewsScorer,
@@ -18,11 +19,15 @@ from factor_data import (
     SimulatedMarket,
     clean_bars,
     compute_features,
+    cross_sectional_target,
+    fit_news_scorer,
+    fit_normaliser,
     forward_return,
     read_bars,
     read_news,
     simulate_market,
     stylised_facts,
+    walk_forward,
     write_market,
 )
 from factor_data.simulate.alpha import KERNELS, amplitudes, expected_return
@@ -152,6 +157,29 @@ def test_every_kind_of_signal_pays_when_it_alone_is_planted() -> None:
         market = simulate_market(MarketConfig(symbols=120, bars=500, seed=5, **{**off, kind: 0.1}))
         truth = market.truth[market.truth["horizon"] == 1]["attainable_rank_ic"]
         assert truth.mean() > 3 * truth.std() / np.sqrt(truth.notna().sum()), kind
+
+
+def test_a_ridge_on_the_features_finds_most_of_what_is_attainable() -> None:
+    market = simulate_market(MarketConfig(symbols=200, bars=900, seed=11))
+    panel = Panel.from_frame(market.bars)
+    fold = walk_forward(panel.dates, 600, 40, 200, 200, purge=7, embargo=0)[0]
+    train, label = fold.rows(panel, "train"), forward_return(panel, 1)
+    scorer = fit_news_scorer(
+        market.news, panel, forward_return(panel, 5), train, NewsConfig(cutoff_minutes=960)
+    )
+    features = compute_features(panel)
+    values = np.column_stack([features.values, scorer.transform(market.news, panel).values])
+    names = (*features.names, *NEWS_FEATURES)
+    x = np.nan_to_num(fit_normaliser(values, train, names).transform(values, panel.date_code)).astype(float)
+    target = cross_sectional_target(label, panel.date_code).astype(float)
+    rows = train & ~np.isnan(target)
+    weights = np.linalg.solve(x[rows].T @ x[rows] + 1000.0 * np.eye(len(names)), x[rows].T @ target[rows])
+    test = np.isin(panel.dates, fold.test)
+    realised = pd.DataFrame(panel.to_matrix(label)[test])
+    prediction = pd.DataFrame(panel.to_matrix(x @ weights)[test]).where(realised.notna())
+    attained = prediction.rank(axis=1).corrwith(realised.rank(axis=1), axis=1)
+    truth = market.truth[(market.truth["horizon"] == 1) & market.truth["timestamp"].isin(fold.test)]
+    assert 0.65 < attained.mean() / truth["attainable_rank_ic"].mean() < 1.0
 
 
 def test_default_signal_is_moderate() -> None:
