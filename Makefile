@@ -37,7 +37,7 @@ format: install ## Format and sort imports
 lint: install ## Lint, check the format, the import contracts and the repository's hygiene
 	@ruff check .
 	@ruff format --check .
-	@PYTHONPATH=. lint-imports --no-cache
+	@PYTHONPATH=.:packages/data/src:packages/metrics/src:packages/models/src lint-imports --no-cache
 	@python -m pytest tests/test_repository.py
 
 types: install ## Check types

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from dvclive import Live
+from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import nn
 
@@ -116,7 +116,7 @@ class FoldRun:
         x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
         return model.fit(x[0], y[0], x[1], y[1])
 
-    def _table(self, segment: Segment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
         rows = self.windows(segment).rows
         return self.inputs[rows], self.targets[rows]
 
@@ -189,9 +189,9 @@ class FoldRun:
         return pd.DataFrame(
             {
                 "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
-                "symbol": pd.Categorical.from_codes(codes, store.symbols),
+                "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
                 "fold": np.int16(self.fold.index),
-                "segment": pd.Categorical.from_codes(np.full(len(codes), SEGMENTS.index(segment)), SEGMENTS),
+                "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
                 "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
                 "prediction": values.T.reshape(-1),
             }
@@ -234,7 +234,7 @@ class FoldRun:
 
 
 def digest(values: NDArray) -> str:
-    return hashlib.sha256(memoryview(np.ascontiguousarray(values)).cast("B")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def code_digest() -> str:

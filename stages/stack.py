@@ -112,9 +112,11 @@ def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) 
     if not path.exists():
         return None
     truth = pd.read_parquet(path)
-    truth = truth[truth["horizon"] == horizon].set_index("timestamp")["attainable_rank_ic"]
-    truth.index = truth.index.astype("datetime64[ns]")
-    return truth.reindex(dates).to_numpy(dtype=np.float64)
+    truth = truth[truth["horizon"] == horizon]
+    known = pd.Series(
+        truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
+    )
+    return known.reindex(dates).to_numpy(dtype=np.float64)
 
 
 def hold_against_gates(result: HorizonResult, valid: dict[str, Any], params: Params) -> tuple[Gate, ...]:
@@ -168,9 +170,9 @@ def write_predictions(
             pd.DataFrame(
                 {
                     "timestamp": result.dates[row],
-                    "symbol": pd.Categorical.from_codes(column, store.symbols),
+                    "symbol": pd.Categorical.from_codes(column, pd.Index(store.symbols)),
                     "fold": np.array([fold_of[date] for date in result.dates], dtype=np.int16)[row],
-                    "segment": pd.Categorical.from_codes(np.zeros(len(row), dtype=np.int8), ["test"]),
+                    "segment": pd.Categorical(["test"] * len(row)),
                     "horizon": np.int16(result.horizon),
                     "prediction": result.prediction[row, column].astype(np.float32),
                 }

@@ -44,14 +44,14 @@ def main() -> None:
     with stage_output("tokenize", min_free_bytes=4 * matrix.values.nbytes) as folder:
         write_shared(folder, panel, matrix, labels, horizons, params.tokenize.delay)
         for fold, rows in zip(folds, train_rows, strict=True):
-            write_fold(folder, fold.index, fit_fold(panel, matrix, labels[:, 0], rows, news, params.tokenize))
+            write_fold(folder, fold.index, fit_fold(panel, matrix, labels, rows, news, params.tokenize))
     print(f"{matrix.values.shape[1]} features, horizons {list(horizons)}, {len(folds)} folds")
 
 
 def fit_fold(
     panel: Panel,
     matrix: FeatureMatrix,
-    label: NDArray[np.float64],
+    labels: NDArray[np.float64],
     train_rows: NDArray[np.bool_],
     news: pd.DataFrame | None,
     config: TokenizeParams,
@@ -59,7 +59,9 @@ def fit_fold(
     """Fit news tone, normaliser and token edges on the rows of the mask `train_rows` alone."""
     values, names, scorer = matrix.values, matrix.names, None
     if news is not None:
-        scorer = fit_news_scorer(news, panel, label, train_rows, config.news)
+        # Words are learnt on the horizon over which news is remembered.
+        head = int(np.argmin(np.abs(np.array(config.horizons) - config.news.half_life)))
+        scorer = fit_news_scorer(news, panel, labels[:, head], train_rows, config.news)
         scores = scorer.transform(news, panel)
         values, names = np.hstack([values, scores.values]), (*names, *scores.names)
     normaliser = fit_normaliser(values, train_rows, names, config.normaliser, config.clip)

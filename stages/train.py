@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 import pandas as pd
 import torch
-from dvclive import Live
+from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds
 from factor_models import finish_distributed, input_kind, save_model, start_distributed

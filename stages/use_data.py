@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
@@ -92,7 +93,7 @@ def describe(source: Path, target: Path, dates: Any) -> None:
     path = target / "dataset.yaml"
     if path.exists():
         return
-    step = pd.Series(dates).diff().median()
+    step = pd.Timedelta(np.median(np.diff(dates)))
     document = {
         "name": source.resolve().name,
         "frequency": "day" if step >= pd.Timedelta(hours=20) else f"{step / pd.Timedelta(minutes=1):g}min",

@@ -57,7 +57,7 @@ def write_shared(
     index = pd.DataFrame(
         {
             "timestamp": panel.timestamp,
-            "symbol": pd.Categorical.from_codes(panel.symbol_code, panel.symbols),
+            "symbol": pd.Categorical.from_codes(panel.symbol_code, pd.Index(panel.symbols)),
             "in_universe": np.asarray(panel.columns["in_universe"]) > 0,
         }
     )

@@ -15,14 +15,25 @@ from torch import Tensor
 class Batch(Protocol):
     """What training and prediction read; `factor_data` makes such batches, nothing here imports it."""
 
-    windows: np.ndarray
-    """(B, L, F) float32 with NaN = missing, or integer tokens with 0 = missing."""
-    targets: np.ndarray | None
-    """(B, H) float32, NaN = unknown."""
-    groups: np.ndarray
-    """(B,) integers: which date of the batch a window belongs to."""
-    rows: np.ndarray
-    """(B,) integers: the panel row a window ends at."""
+    @property
+    def windows(self) -> np.ndarray:
+        """(B, L, F) float32 with NaN = missing, or integer tokens with 0 = missing."""
+        ...
+
+    @property
+    def targets(self) -> np.ndarray | None:
+        """(B, H) float32, NaN = unknown."""
+        ...
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(B,) integers: which date of the batch a window belongs to."""
+        ...
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(B,) integers: the panel row a window ends at."""
+        ...
 
 
 def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
