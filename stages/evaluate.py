@@ -16,9 +16,9 @@ from stages.run import RESULTS, StageError, run, stage_output, write_json
 
 def main() -> None:
     params = read_params()
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in params.zoo:
-        raise StageError(f"say which model: python -m stages.evaluate <one of {', '.join(params.zoo)}>")
+    if len(sys.argv) != 2:
+        raise StageError("say which model: python -m stages.evaluate <model>")
+    name = sys.argv[1]
     store = FeatureStore(RESULTS / "tokenize")
     params.check_universe(len(store.symbols))
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)

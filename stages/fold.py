@@ -160,7 +160,7 @@ class FoldRun:
             world_size=self.world_size,
         )
 
-    def _predict_rows(self, model: nn.Module | TabularModel, segment: Segment) -> tuple[NDArray, NDArray]:
+    def predict_rows(self, model: nn.Module | TabularModel, segment: Segment) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
         dataset = self.windows(segment)
         if isinstance(model, TabularModel):
@@ -170,7 +170,7 @@ class FoldRun:
 
     def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
-        rows, values = self._predict_rows(model, "valid")
+        rows, values = self.predict_rows(model, "valid")
         scores = {}
         for head, horizon in enumerate(self.store.horizons):
             spread = np.full(len(self.store.date_code), np.nan)
@@ -183,7 +183,7 @@ class FoldRun:
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
-        rows, values = self._predict_rows(model, segment)
+        rows, values = self.predict_rows(model, segment)
         store, heads = self.store, len(self.store.horizons)
         codes = np.tile(store.symbol_code[rows], heads)
         return pd.DataFrame(

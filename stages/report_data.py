@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from factor_data import FeatureStore
 from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
 from factor_metrics.report import (
     Attained,
@@ -17,17 +18,16 @@ from factor_metrics.report import (
     ResultRow,
     WeightTable,
 )
+from stages.ensemble import HorizonResult
 from stages.params import Params
 from stages.run import read_json
 
-if TYPE_CHECKING:
-    from stages.stack import HorizonResult
-
 
 def report_data(
-    results: "Sequence[HorizonResult]",
+    results: Sequence[HorizonResult],
     valid: dict[str, Any],
     gates: Sequence[Gate],
+    store: FeatureStore,
     params: Params,
     split: Path,
 ) -> ReportData:
@@ -37,7 +37,7 @@ def report_data(
         title="Factorcast: out-of-fold results",
         subtitle=f"{dataset['name']} · {len(params.models)} models and their stack",
         promoted=promoted(gates),
-        facts=facts(results, dataset, params),
+        facts=facts(results, dataset, store, params),
         gates=gates,
         rows=[row for result in results for row in result_rows(result)],
         attained=[line for result in results for line in attained(result)],
@@ -78,13 +78,15 @@ def report_data(
     )
 
 
-def facts(results: "Sequence[HorizonResult]", dataset: dict[str, Any], params: Params) -> dict[str, str]:
+def facts(
+    results: Sequence[HorizonResult], dataset: dict[str, Any], store: FeatureStore, params: Params
+) -> dict[str, str]:
     first = results[0]
     return {
         "Universe": str(dataset["universe"]),
         "Dates that are scored": f"{len(first.dates)}, {first.dates[0]!s:.10} to {first.dates[-1]!s:.10}",
         "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
-        "Prediction": f"made at the close of t, entered {params.tokenize.delay} bar(s) later",
+        "Prediction": f"made at the close of t, entered {store.delay} bar(s) later",
         "Purge and embargo": f"{params.split.purge} and {params.split.embargo} dates",
         "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
         "Intervals": f"{params.evaluate.confidence:.0%}, block bootstrap with {params.evaluate.bootstrap} resamples",
@@ -92,7 +94,7 @@ def facts(results: "Sequence[HorizonResult]", dataset: dict[str, Any], params: P
     }
 
 
-def result_rows(result: "HorizonResult") -> list[ResultRow]:
+def result_rows(result: HorizonResult) -> list[ResultRow]:
     best_floor = max(floor.rank_ic_summary.mean for floor in result.floors.values())
     rows = [result_row("stack", "stack", result.horizon, result.stack, best_floor)]
     rows += [
@@ -130,7 +132,7 @@ def result_row(
     )
 
 
-def attained(result: "HorizonResult") -> list[Attained]:
+def attained(result: HorizonResult) -> list[Attained]:
     if result.attainable is None:
         return []
     attainable = float(np.nanmean(result.attainable))
@@ -147,7 +149,7 @@ def attained(result: "HorizonResult") -> list[Attained]:
     ]
 
 
-def ic_series(result: "HorizonResult") -> DateSeries:
+def ic_series(result: HorizonResult) -> DateSeries:
     values = {
         "stack": result.stack.rank_ic,
         **{name: judged.rank_ic for name, judged in result.models.items()},
@@ -157,7 +159,7 @@ def ic_series(result: "HorizonResult") -> DateSeries:
     return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
 
 
-def spread_series(result: "HorizonResult") -> DateSeries:
+def spread_series(result: HorizonResult) -> DateSeries:
     values = {"stack": result.stack.spread, **{name: judged.spread for name, judged in result.models.items()}}
     return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
 

@@ -1,0 +1,95 @@
+"""One horizon's ensemble: models combined out of fold and judged, with floors, on the dates that have a stack."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore
+from factor_metrics import Evaluation, constant_share, prediction_correlation
+from factor_models import StackResult, stack_oof
+from stages.judge import judge, judge_floors, summary
+from stages.oof import OutOfFold
+from stages.params import Params
+from stages.run import RESULTS, StageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizonResult:
+    """All there is to say of one horizon, on the dates that have a stack."""
+
+    horizon: int
+    dates: NDArray[np.datetime64]
+    prediction: NDArray[np.float64]
+    stack: Evaluation
+    models: dict[str, Evaluation]
+    floors: dict[str, Evaluation]
+    weights: StackResult
+    correlation: NDArray[np.float64]
+    constant_shares: dict[str, float]
+    attainable: NDArray[np.float64] | None
+
+
+def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params: Params) -> HorizonResult:
+    """Stack one horizon and judge stack, models and floors on the dates that have a stack."""
+    horizon, any_model = store.horizons[head], next(iter(models.values()))
+    dates, fold = any_model.dates("test"), any_model.fold_of_date()
+    predictions = np.stack([model.matrix(horizon, "test") for model in models.values()])
+    label = store.matrix(store.labels[:, head], dates)
+    num_symbols = label.shape[1]
+    weights = stack_oof(
+        predictions.reshape(len(models), -1),
+        label.reshape(-1),
+        np.repeat(np.searchsorted(store.dates, dates), num_symbols),
+        np.repeat(fold, num_symbols),
+        alpha=params.stack.alpha,
+        purge=store.delay + horizon,
+        positive=params.stack.positive,
+    )
+    stacked = weights.prediction.reshape(label.shape)
+    scored = np.isfinite(stacked).any(axis=1)
+    if not scored.any():
+        raise StageError(
+            f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds"
+        )
+    stacked, label, predictions, dates = stacked[scored], label[scored], predictions[:, scored], dates[scored]
+    config = params.evaluate
+    return HorizonResult(
+        horizon=horizon,
+        dates=dates,
+        prediction=stacked,
+        stack=judge(stacked, label, horizon, config),
+        models={name: judge(predictions[i], label, horizon, config) for i, name in enumerate(models)},
+        floors=judge_floors(store, dates, stacked, label, horizon, config),
+        weights=weights,
+        correlation=prediction_correlation(predictions, config.min_symbols),
+        constant_shares={name: constant_share(predictions[i]) for i, name in enumerate(models)}
+        | {"stack": constant_share(stacked)},
+        attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+    )
+
+
+def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
+    """Rank IC per date of the true expectation, on a simulated market; None on real data."""
+    if not path.exists():
+        return None
+    truth = pd.read_parquet(path)
+    truth = truth[truth["horizon"] == horizon]
+    known = pd.Series(
+        truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
+    )
+    return known.reindex(dates).to_numpy(dtype=np.float64)
+
+
+def stack_metrics(result: HorizonResult) -> dict[str, Any]:
+    """The summary of a horizon; on a simulated market with what was attainable on the same dates."""
+    metrics = summary(result.stack)
+    metrics["best_floor_rank_ic"] = max(floor.rank_ic_summary.mean for floor in result.floors.values())
+    if result.attainable is not None:
+        attainable = float(np.nanmean(result.attainable))
+        metrics["attainable_rank_ic"] = attainable
+        metrics["attained"] = metrics["rank_ic"] / attainable
+    return metrics
