@@ -1,4 +1,10 @@
-"""Not a stage but the end of `make repro`: a table of the results, the verdict, and where the report is."""
+"""Not a stage but the end of `make repro`: a table of the results, the verdict, and where the report is.
+
+`python -m stages.show --markdown` prints the full table for a document.
+"""
+
+import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -6,41 +12,75 @@ from rich.table import Table
 from stages.params import read_params
 from stages.run import RESULTS, read_json, run
 
+STACK = RESULTS / "stack"
+COLUMNS = (
+    "rank_ic",
+    "ci_low",
+    "ci_high",
+    "t_stat",
+    "icir",
+    "ic",
+    "hit_rate",
+    "spread",
+    "turnover",
+    "num_dates",
+)
+
 
 def main() -> None:
-    params = read_params()
+    read_params()
+    rows = read_json(STACK / "comparison.json")
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown(rows))
+        return
     console = Console()
-    results = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in params.models}
-    results["stack"] = read_json(RESULTS / "stack" / "metrics.json")
-    table = Table(title="Rank IC out of fold, with its interval")
-    table.add_column("")
-    for horizon in params.tokenize.horizons:
-        table.add_column(f"horizon {horizon}", justify="right")
-    for name, metrics in results.items():
-        cells = [cell(metrics[f"h{horizon}"]) for horizon in params.tokenize.horizons]
-        table.add_row(name, *cells, style="bold" if name == "stack" else None)
-    floors = [
-        f"{results['stack'][f'h{horizon}']['best_floor_rank_ic']:+.3f}"
-        for horizon in params.tokenize.horizons
-    ]
-    table.add_row("best floor (no model)", *floors, style="dim")
-    if "attained" in results["stack"][f"h{params.tokenize.horizons[0]}"]:
-        shares = [
-            f"{results['stack'][f'h{horizon}']['attained']:.0%}" for horizon in params.tokenize.horizons
-        ]
-        table.add_row("attained / attainable", *shares, style="dim")
-    console.print(table)
-    verdict = read_json(RESULTS / "stack" / "gates.json")
+    console.print(table(rows))
+    verdict = read_json(STACK / "gates.json")
     failed = [gate["name"] for gate in verdict["gates"] if not gate["passed"]]
     if verdict["promoted"]:
         console.print(f"Promoted: all {len(verdict['gates'])} gates passed.", style="bold green")
     else:
         console.print(f"NOT promoted: {', '.join(failed)} failed.", style="bold red")
-    print(f"Report: {RESULTS / 'stack' / 'report.html'} (opens offline)")
+    print(f"Report: {STACK / 'report.html'} (opens offline)")
 
 
-def cell(metrics: dict[str, float]) -> str:
-    return f"{metrics['rank_ic']:+.3f} [{metrics['ci_low']:+.3f}, {metrics['ci_high']:+.3f}]"
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Rank IC and interval: a row per model, stack and floor, a column per horizon, all on the same dates."""
+    horizons = sorted({row["horizon"] for row in rows})
+    result = Table(title="Rank IC out of fold [interval], all on the same dates")
+    result.add_column("")
+    for horizon in horizons:
+        result.add_column(f"horizon {horizon}", justify="right", no_wrap=True)
+    for name, kind in {row["name"]: row["kind"] for row in rows}.items():
+        by_horizon = {row["horizon"]: row for row in rows if row["name"] == name}
+        style = {"stack": "bold", "floor": "dim"}.get(kind)
+        result.add_row(
+            f"floor: {name}" if kind == "floor" else name, *map(cell, by_horizon.values()), style=style
+        )
+    metrics = read_json(STACK / "metrics.json").values()
+    if all("attained" in values for values in metrics):
+        result.add_row("stack: attained / attainable", *[f"{values['attained']:.0%}" for values in metrics])
+    return result
+
+
+def cell(row: dict[str, Any]) -> str:
+    if row["rank_ic"] is None:
+        return "-"
+    return f"{row['rank_ic']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The same with every column, as one Markdown table per horizon."""
+    lines = []
+    for horizon in sorted({row["horizon"] for row in rows}):
+        lines += [f"### Horizon {horizon}", "", "| | kind | " + " | ".join(COLUMNS) + " | |"]
+        lines.append("|---" * (len(COLUMNS) + 3) + "|")
+        for row in (row for row in rows if row["horizon"] == horizon):
+            cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in COLUMNS]
+            mark = "below the best floor" if row["below_floor"] else ""
+            lines.append(f"| {row['name']} | {row['kind']} | " + " | ".join(cells) + f" | {mark} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

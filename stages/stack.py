@@ -39,6 +39,7 @@ def main() -> None:
         write_json(folder / "metrics.json", {f"h{r.horizon}": stack_metrics(r) for r in results})
         write_bundle(results, store, params, gates, folder / "bundle")
         data = report_data(results, valid, gates, store, params, split=RESULTS / "split")
+        write_json(folder / "comparison.json", [asdict(row) for row in data.rows])
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
 
 
