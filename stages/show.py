@@ -33,7 +33,7 @@ def main() -> None:
     if sys.argv[1:] == ["--markdown"]:
         print(markdown(rows))
         return
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table(rows))
     verdict = read_json(STACK / "gates.json")
     failed = [gate["name"] for gate in verdict["gates"] if not gate["passed"]]
@@ -47,8 +47,8 @@ def main() -> None:
 def table(rows: list[dict[str, Any]]) -> Table:
     """Rank IC and interval: a row per model, stack and floor, a column per horizon, all on the same dates."""
     horizons = sorted({row["horizon"] for row in rows})
-    result = Table(title="Rank IC out of fold [interval], all on the same dates")
-    result.add_column("")
+    result = Table(title="Rank IC out of fold with its interval, all on the same dates")
+    result.add_column("", no_wrap=True)
     for horizon in horizons:
         result.add_column(f"horizon {horizon}", justify="right", no_wrap=True)
     for name, kind in {row["name"]: row["kind"] for row in rows}.items():
