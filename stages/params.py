@@ -146,7 +146,7 @@ class StackParams:
     """Section `stack`: the ensemble and the conditions for promotion."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-    # Ridge penalty of the weights (scikit-learn's alpha).
+    # Ridge penalty of the weights, on squared error averaged per date (factor_models.stack_oof).
     alpha: float
     # No negative weights.
     positive: bool

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import Checkout, make_checkout
 
+from checkout import Checkout, make_checkout
 from stages import ROOT
 from stages.params import read_params
 from stages.run import StageError, describe, run, stage_output
@@ -77,7 +78,8 @@ def test_params_are_refused_with_key_value_and_rule(case: str, tmp_path: Path) -
 
 
 def test_a_number_in_exponent_notation_is_a_number(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text().replace("lr: 0.002", "lr: 1e-3")
+    text, changed = re.subn(r"\n  lr: \S+", "\n  lr: 1e-3", (ROOT / "params.yaml").read_text())
+    assert changed == 1
     (tmp_path / "params.yaml").write_text(text)
     assert read_params(tmp_path / "params.yaml").train.lr == 1e-3
 

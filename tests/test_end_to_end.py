@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Checkout, make_checkout
+
+from checkout import Checkout, make_checkout
 
 pytestmark = pytest.mark.end_to_end
 
