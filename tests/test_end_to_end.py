@@ -6,8 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from checkout import Checkout, make_checkout
 
@@ -136,3 +138,36 @@ def test_real_data_replace_the_simulated_ones_in_one_command(copy_of_run: Checko
     copy_of_run.run("python", "-m", "stages.use_data", "--sample")
     shutil.rmtree(source)
     assert not stages_that_ran(copy_of_run.run("dvc", "repro").stdout)
+
+
+def weights_of(checkout: Checkout, model: str) -> dict[str, np.ndarray]:
+    folders = sorted((checkout.path / "results" / "train" / model / "folds").iterdir())
+    return {
+        f"{folder.name}/{name}": values
+        for folder in folders
+        for name, values in load_file(folder / "model.safetensors").items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "processes", "tolerance"),
+    [(2, 1, 0.0), (2, 2, 2e-5), (0, 1, 2e-5), (3, 1, 2e-5), (3, 2, 2e-5)],
+)
+def test_processes_and_zero_stage_do_not_change_the_weights(
+    zero_stage: int, processes: int, tolerance: float, copy_of_run: Checkout
+) -> None:
+    """The finished run is ZeRO 2 in one process; the same again is identical, others agree to 2e-5 absolute."""
+    before = weights_of(copy_of_run, "lstm")
+    copy_of_run.change_params(lambda params: params["train"]["zero"].update(stage=zero_stage))
+    done = copy_of_run.stage("train", "lstm", FACTORCAST_PROCESSES=str(processes))
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = weights_of(copy_of_run, "lstm")
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, rtol=0, atol=tolerance, err_msg=name)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(copy_of_run: Checkout) -> None:
+    refused = copy_of_run.stage("train", "lstm", FACTORCAST_PROCESSES="3")
+    assert refused.returncode == 2
+    assert "train.batch_dates: 20 must divide by 3 processes" in refused.stderr
