@@ -29,7 +29,7 @@ def main() -> None:
     if input_kind(name) == "last_bar":
         train(name, params, rank=0, world_size=1)
     elif "RANK" not in os.environ and num_processes() > 1:
-        launch(name, num_processes())
+        launch(name, num_processes(), params.train.batch_dates)
     else:
         ranks = start_distributed()
         train(name, params, ranks.rank, ranks.world_size)
@@ -44,8 +44,12 @@ def num_processes() -> int:
     return int(text)
 
 
-def launch(name: str, processes: int) -> None:
+def launch(name: str, processes: int, batch_dates: int) -> None:
     """Run this stage once per process; torchrun finds a free port and stops all when one fails."""
+    if batch_dates % processes:
+        raise StageError(
+            f"params.yaml: train.batch_dates: {batch_dates} must divide by {processes} processes"
+        )
     launcher = [
         sys.executable,
         "-m",
@@ -65,10 +69,6 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     """Fit and predict fold by fold; the first process logs and writes."""
     torch.set_num_threads(params.train.threads)
     torch.use_deterministic_algorithms(True)
-    if params.train.batch_dates % world_size:
-        raise StageError(
-            f"params.yaml: train.batch_dates: {params.train.batch_dates} must divide by {world_size} processes"
-        )
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
     first = rank == 0

@@ -30,10 +30,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def plain(value: float | None) -> str:
-    """Return a number in four significant digits; an en dash when it is missing or not finite."""
+    """Return a number in four significant digits, large ones in full; an en dash when missing or not finite."""
     if value is None or not math.isfinite(value):
         return DASH
-    return format(float(value), ".4g").replace("-", MINUS)
+    return format(float(value), ".4g" if abs(value) < 1e4 else ",.0f").replace("-", MINUS)
 
 
 CSS = """
