@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help install lock format lint types test repro bench use-data sample-data clean
 
@@ -45,7 +45,7 @@ types: install ## Check types
 	@mypy stages
 
 test: install ## Run the tests
-	@python -m pytest
+	@python -m pytest -m "not real_data" -n 2 --dist loadfile
 
 repro: install ## Run the whole DAG (only what changed) and show where the report is
 	@python -m stages.params

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,10 @@ class FoldRun:
         model = build_model(**self.model_config)
         assert isinstance(model, nn.Module)
         engine = Engine(model, self.settings, total_steps=self.num_steps)
-        checkpoint = self.checkpoint()
 
         def log_epoch(record: EpochRecord, state: FitState) -> None:
             progress.epoch(record.epoch, record.loss, record.score, record.lr)
-            checkpoint.save(engine, state)
+            self.checkpoint.save(engine, state)
             if live:
                 live.step = record.epoch
                 for metric in ("loss", "score", "lr"):
@@ -144,7 +144,7 @@ class FoldRun:
             patience=self.settings.patience,
             on_step=[lambda step, loss: progress.step()],
             on_epoch=[log_epoch],
-            state=checkpoint.restore(engine),
+            state=self.checkpoint.restore(engine),
         )
         engine.close()
         self.best_epoch = result.best_epoch
@@ -219,6 +219,7 @@ class FoldRun:
             "best_epoch": self.best_epoch,
         }
 
+    @cached_property
     def checkpoint(self) -> RunFolder:
         """Where a killed run goes on; the key holds all that decides the weights."""
         identity = {

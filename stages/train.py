@@ -75,20 +75,24 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
         targets = store.targets(params.train.target)
-        runs = [FoldRun(name, params, store, targets, fold, rank, world_size) for fold in folds]
-        frames = []
-        with TrainingProgress(name, len(folds), max(run.num_steps for run in runs), shown=first) as progress:
-            for fold_run in runs:
+        # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
+        steps = max(FoldRun(name, params, store, targets, fold).num_steps for fold in folds)
+        frames, checkpoints = [], []
+        with TrainingProgress(name, len(folds), steps, shown=first) as progress:
+            for fold in folds:
+                # One fold at a time is held: its inputs are mapped from disk and count as memory while they are.
+                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size)
                 model = fold_run.fit(progress, live)
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
+                checkpoints.append(fold_run.checkpoint)
                 if folder:
-                    target = folder / "folds" / f"fold_{fold_run.fold.index:02d}"
+                    target = folder / "folds" / f"fold_{fold.index:02d}"
                     save_model(target, model, fold_run.model_config, fold_run.metadata())
         if live and folder:
             live.end()
             pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
-    for fold_run in runs if input_kind(name) != "last_bar" else []:
-        fold_run.checkpoint().delete()
+    for checkpoint in checkpoints:
+        checkpoint.delete()
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def predictions_of(
         run = FoldRun(model, params, store, store.targets(params.train.target), fold)
         with TrainingProgress(model, 1, run.num_steps, shown=False) as progress:
             fitted = run.fit(progress, None)
-        run.checkpoint().delete()
+        run.checkpoint.delete()
         result = np.full((panel.num_rows, len(store.horizons)), np.nan)
         for segment in ("valid", "test"):
             if run.store.rows(fold, segment).any():
