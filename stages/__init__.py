@@ -5,7 +5,8 @@ and temporary experiments run in another directory: without this they would impo
 the main checkout, and the code that ran would not be the code that was recorded.
 
 It also lets waiting OpenMP threads sleep, which must be said before torch and LightGBM are imported: when two
-experiments share the cores, threads that spin while they wait make both many times slower.
+experiments share the cores, threads that spin while they wait make both many times slower. And it asks cuBLAS for
+the workspace with which its products are the same run to run.
 """
 
 import os
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 ROOT = Path(__file__).resolve().parents[1]
 
