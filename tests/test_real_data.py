@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from checkout import make_checkout
 from factor_data import Panel, clean_bars, compute_features, forward_return, read_bars
 from factor_metrics import rank_ic
