@@ -73,7 +73,7 @@ def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params
 
 
 def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
-    """Rank IC per date of the true expectation, on a simulated market; None on real data."""
+    """Rank IC per date of the true expectation on a simulated market; None on real data and without a signal."""
     if not path.exists():
         return None
     truth = pd.read_parquet(path)
@@ -81,7 +81,8 @@ def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) 
     known = pd.Series(
         truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
     )
-    return known.reindex(dates).to_numpy(dtype=np.float64)
+    on_dates = known.reindex(dates).to_numpy(dtype=np.float64)
+    return on_dates if np.isfinite(on_dates).any() else None
 
 
 def stack_metrics(result: HorizonResult) -> dict[str, Any]:

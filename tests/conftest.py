@@ -11,10 +11,6 @@ from stages import ROOT
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--run-folder", type=Path, help="a finished run of the default configuration to check")
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     if not REAL_DATA.is_dir():
