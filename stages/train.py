@@ -68,7 +68,10 @@ def launch(name: str, processes: int, batch_dates: int) -> None:
 def train(name: str, params: Params, rank: int, world_size: int) -> None:
     """Fit and predict fold by fold; the first process logs and writes."""
     torch.set_num_threads(params.train.threads)
-    torch.use_deterministic_algorithms(True)
+    if (
+        torch.cuda.is_available()
+    ):  # on a CPU what the models use is deterministic, and the switch takes seconds to load
+        torch.use_deterministic_algorithms(True)
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
     first = rank == 0
