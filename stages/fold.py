@@ -41,7 +41,7 @@ DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 class FoldRun:
     """A model, a fold, and this process's share of the work.
 
-    After `fit`: `scores` holds the valid rank IC per horizon, `num_missing` the missing training inputs.
+    After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
     """
 
     def __init__(
@@ -126,14 +126,14 @@ class FoldRun:
         assert isinstance(model, nn.Module)
         engine = Engine(model, self.settings, total_steps=self.num_steps)
 
-        def log_epoch(record: EpochRecord, state: FitState) -> None:
+        state = self.checkpoint.restore(engine)
+        for record in state.history if state else []:
+            self._log(record, live)  # a run that goes on logs the epochs before it was killed as well
+
+        def after_epoch(record: EpochRecord, state: FitState) -> None:
             progress.epoch(record.epoch, record.loss, record.score, record.lr)
             self.checkpoint.save(engine, state)
-            if live:
-                live.step = record.epoch
-                for metric in ("loss", "score", "lr"):
-                    live.log_metric(f"fold_{self.fold.index}/{metric}", getattr(record, metric))
-                live.next_step()
+            self._log(record, live)
 
         result = fit(
             engine,
@@ -143,13 +143,20 @@ class FoldRun:
             epochs=self.settings.epochs,
             patience=self.settings.patience,
             on_step=[lambda step, loss: progress.step()],
-            on_epoch=[log_epoch],
-            state=self.checkpoint.restore(engine),
+            on_epoch=[after_epoch],
+            state=state,
         )
         engine.close()
         self.best_epoch = result.best_epoch
         model.load_state_dict(result.state_dict)
         return model.to(engine.device).eval()
+
+    def _log(self, record: EpochRecord, live: Live | None) -> None:
+        if live:
+            live.step = record.epoch
+            for metric in ("loss", "score", "lr"):
+                live.log_metric(f"fold_{self.fold.index}/{metric}", getattr(record, metric))
+            live.next_step()
 
     def _train_batches(self, epoch: int) -> Iterable[Batch]:
         return self.train_windows.batches(

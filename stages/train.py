@@ -68,9 +68,8 @@ def launch(name: str, processes: int, batch_dates: int) -> None:
 def train(name: str, params: Params, rank: int, world_size: int) -> None:
     """Fit and predict fold by fold; the first process logs and writes."""
     torch.set_num_threads(params.train.threads)
-    if (
-        torch.cuda.is_available()
-    ):  # on a CPU what the models use is deterministic, and the switch takes seconds to load
+    # On a CPU what the models use is deterministic anyway, and this switch takes seconds to load.
+    if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True)
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")

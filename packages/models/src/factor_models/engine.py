@@ -9,7 +9,6 @@ process or many, CPU (gloo) or GPU (nccl), run the same code.
 import copy
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,20 +44,27 @@ class Ranks:
 
 
 def start_distributed() -> Ranks:
-    """Join the processes of the launcher; without a launcher, be the only one (on a free port)."""
+    """Join the processes of the launcher; without a launcher, be the only one.
+
+    Alone, no port is opened and of the launcher's variables only LOCAL_RANK is set (DeepSpeed asks for it), so any
+    number of runs may share a machine, and a run may start others.
+    """
     if dist.is_initialized():
         return _ranks()
-    if "RANK" not in os.environ:
-        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        os.environ.update(alone, MASTER_PORT=str(_free_port()))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", r"`torch\.distributed\..*is deprecated", FutureWarning)
-    # The shared-memory operator would be compiled at first use, for minutes. Private table.
+    warnings.filterwarnings(
+        "ignore", r"`torch\.distributed\..*is deprecated", FutureWarning
+    )  # DeepSpeed's calls
+    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     has_gpu = torch.cuda.is_available()
     if has_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    deepspeed.init_distributed(dist_backend="nccl" if has_gpu else "gloo", verbose=False)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if has_gpu else "gloo"
+    if "RANK" not in os.environ:
+        os.environ.setdefault("LOCAL_RANK", "0")
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
     return _ranks()
 
 
@@ -254,12 +260,6 @@ def _deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
 def _ranks() -> Ranks:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), local_rank=local_rank)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 __all__ = ["Engine", "Ranks", "finish_distributed", "micro_batches", "start_distributed"]
