@@ -1,7 +1,10 @@
 """Checks of a finished run of the default parameters: python tests/check_default_run.py FOLDER (called by .ci/run).
 
 With a signal the stack attains at least 0.6 of what is attainable at horizon 1, out of sample, and is promoted. Without
-one, every interval of every model and of the stack covers 0 and promotion is refused. A second repro runs nothing.
+one, the intervals cover 0 and promotion is refused. A second repro runs nothing.
+
+Of 18 intervals at 95 % one misses 0 by chance on average. With the default seed none does; since another processor's
+rounding may tip one, a single miss among the models is let pass, and none of the stack's.
 """
 
 import json
@@ -27,13 +30,17 @@ def check_with_signal(results: Path) -> None:
 
 
 def check_without_signal(results: Path) -> None:
-    files = [*sorted(results.glob("evaluate/*/metrics.json")), results / "stack" / "metrics.json"]
-    for path in files:
+    misses = []
+    for path in [*sorted(results.glob("evaluate/*/metrics.json")), results / "stack" / "metrics.json"]:
+        name = path.parent.name
         for horizon, values in read(path).items():
-            print(f"{path.parent.name} {horizon}: [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}]")
-            assert values["ci_low"] <= 0 <= values["ci_high"], (
-                f"{path.parent.name} {horizon} does not cover 0"
+            covered = values["ci_low"] <= 0 <= values["ci_high"]
+            print(
+                f"{name} {horizon}: [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}]{'' if covered else ' MISSES 0'}"
             )
+            misses += [] if covered else [name]
+    assert "stack" not in misses
+    assert len(misses) <= 1, misses
     assert read(results / "stack" / "gates.json")["promoted"] is False
 
 
