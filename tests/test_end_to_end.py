@@ -113,9 +113,7 @@ def wait_for_queue(checkout: Checkout, tasks: int, seconds: float = 400) -> None
     while time.monotonic() < deadline:
         status = checkout.run("dvc", "queue", "status").stdout
         if "Failed" in status:
-            logs = "\n".join(
-                path.read_text()[-3000:] for path in Path(checkout.path, ".dvc/tmp/exps/run").rglob("*.out")
-            )
+            logs = "\n".join(path.read_text()[-3000:] for path in Path(checkout.path, ".dvc").rglob("*.out"))
             raise AssertionError(f"a queued experiment failed:\n{status}\n{logs}")
         if status.count("Success") == tasks:
             return
