@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages import ROOT
 
@@ -46,6 +47,26 @@ def test_nothing_is_loaded_unsafely() -> None:
 
 def test_no_heavy_file_is_tracked() -> None:
     assert not [path for path in tracked_files() if path.stat().st_size > 1_000_000]
+
+
+def test_git_keeps_the_metrics_and_dvc_the_rest() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    is_cached = {
+        path.replace("${item.model}", "lstm"): options.get("cache", True)
+        for stage in stages.values()
+        for kind in ("outs", "metrics", "plots")
+        for entry in stage.get(kind, [])
+        for path, options in entry.items()
+    }
+    assert not all(is_cached.values())
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *is_cached],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert set(ignored) == {path for path, cached in is_cached.items() if cached}
 
 
 def test_every_make_target_is_described_by_help() -> None:
