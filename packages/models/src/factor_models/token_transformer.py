@@ -67,10 +67,13 @@ class FeatureEmbedding(nn.Module):
 
 
 class SumOfRows(torch.autograd.Function):
-    """`embedding_bag(mode="sum")` on a CPU, with a gradient that adds feature by feature.
+    """`embedding_bag(mode="sum")` on a CPU, with a gradient by matrix product.
 
-    Four times faster than torch's own, which sorts all indices first; the same bits in every run.
+    The gradient is the transposed one-hot matrix of the rows times the incoming one, a block of bags at a time: much
+    faster than torch's own, which sorts all indices first, and the same bits in every run.
     """
+
+    BAGS_AT_ONCE = 2048
 
     @staticmethod
     def forward(context: Any, tables: Tensor, row_NF: Tensor) -> Tensor:
@@ -82,10 +85,14 @@ class SumOfRows(torch.autograd.Function):
     def backward(context: Any, gradient_ND: Tensor) -> tuple[Tensor, None]:
         (row_NF,) = context.saved_tensors
         gradient_ND = gradient_ND.to(torch.promote_types(context.dtype, torch.float32))
-        total = gradient_ND.new_zeros(context.shape)
-        for row_N in row_NF.unbind(dim=1):
-            total.index_add_(0, row_N, gradient_ND)
-        return total.to(context.dtype), None
+        total_RD = gradient_ND.new_zeros(context.shape)
+        blocks = zip(
+            row_NF.split(SumOfRows.BAGS_AT_ONCE), gradient_ND.split(SumOfRows.BAGS_AT_ONCE), strict=True
+        )
+        for row_BF, gradient_BD in blocks:
+            one_hot_BR = gradient_BD.new_zeros(len(row_BF), len(total_RD)).scatter_(1, row_BF, 1.0)
+            total_RD.addmm_(one_hot_BR.T, gradient_BD)
+        return total_RD.to(context.dtype), None
 
 
 class Block(nn.Module):
