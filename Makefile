@@ -19,7 +19,8 @@ $(INSTALLED): requirements.lock $(wildcard packages/*/pyproject.toml)
 	  || { echo "error: Python 3.11 or 3.12 is needed (found: $$($(PYTHON) --version)); say which with make PYTHON=..."; exit 1; }
 	@echo "Installing the locked dependencies into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # some ship templates that are no Python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
 	@touch $@
@@ -45,7 +46,7 @@ types: install ## Check types
 	@mypy stages
 
 test: install ## Run the tests
-	@python -m pytest -m "not real_data" -n 2 --dist loadfile
+	@python -m pytest -m "not real_data" -n 2 --dist loadfile --no-loadscope-reorder
 
 repro: install ## Run the whole DAG (only what changed) and show where the report is
 	@python -m stages.params

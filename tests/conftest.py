@@ -8,7 +8,15 @@ import pytest
 from checkout import Checkout, make_checkout
 from stages import ROOT
 
+# Files that run for minutes, the longest first.
+LONG_FILES = ["test_end_to_end.py", "test_packages_alone.py", "test_bad_input.py"]
 REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: `make test` gives whole files to its workers, and none may start a long one last."""
+    rank = {name: position for position, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> Non
     }
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     installed = subprocess.run(
         [*install, "--constraint", ROOT / "requirements.lock", ROOT / "packages" / package],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
