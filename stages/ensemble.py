@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore
 from factor_metrics import Evaluation, constant_share, prediction_correlation
 from factor_models import StackResult, stack_oof
-from stages.judge import judge, judge_floors, summary
+from stages.judge import best_floor_rank_ic, judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import Params
 from stages.run import RESULTS, StageError
@@ -31,6 +31,12 @@ class HorizonResult:
     correlation: NDArray[np.float64]
     constant_shares: dict[str, float]
     attainable: NDArray[np.float64] | None
+    """Per date, on a simulated market with a signal."""
+
+    @property
+    def mean_attainable(self) -> float:
+        """Mean rank IC of the true expectation; NaN where it is not known."""
+        return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
 
 
 def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params: Params) -> HorizonResult:
@@ -88,9 +94,8 @@ def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) 
 def stack_metrics(result: HorizonResult) -> dict[str, Any]:
     """The summary of a horizon; on a simulated market with what was attainable on the same dates."""
     metrics = summary(result.stack)
-    metrics["best_floor_rank_ic"] = max(floor.rank_ic_summary.mean for floor in result.floors.values())
+    metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
     if result.attainable is not None:
-        attainable = float(np.nanmean(result.attainable))
-        metrics["attainable_rank_ic"] = attainable
-        metrics["attained"] = metrics["rank_ic"] / attainable
+        metrics["attainable_rank_ic"] = result.mean_attainable
+        metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
     return metrics

@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
-from factor_metrics import Evaluation, rank_ic
-from stages.judge import judge, judge_floors, summary
+from factor_metrics import Evaluation, rank_ic, to_json_safe
+from stages.judge import best_floor_rank_ic, judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import read_params
 from stages.run import RESULTS, StageError, run, stage_output, write_json
@@ -34,7 +34,7 @@ def main() -> None:
             metrics[f"h{horizon}"] = {
                 **summary(judged),
                 "valid_rank_ic": valid_rank_ic(store, oof, head, params.evaluate.min_symbols),
-                "best_floor_rank_ic": max(floor.rank_ic_summary.mean for floor in judged_floors.values()),
+                "best_floor_rank_ic": best_floor_rank_ic(judged_floors),
             }
             series.append(per_date(dates, horizon, judged))
             mean_return = np.nanmean(judged.quantile_returns, axis=0)
@@ -46,8 +46,8 @@ def main() -> None:
         pd.DataFrame(quantiles, columns=["horizon", "quantile", "mean_return"]).to_csv(
             folder / "quantiles.csv", index=False
         )
-        write_json(folder / "floors.json", floors)
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "floors.json", to_json_safe(floors))
+        write_json(folder / "metrics.json", to_json_safe(metrics))
     for key, values in metrics.items():
         print(
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "

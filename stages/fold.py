@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class FoldRun:
         self.settings = params.train
         self.rank, self.world_size = rank, world_size
         self.kind = input_kind(name)
+        self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.targets = targets
         sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
@@ -87,23 +88,21 @@ class FoldRun:
     @property
     def num_steps(self) -> int:
         """Optimiser steps of the whole fit; a tabular model takes one."""
-        return 1 if self.kind == "last_bar" else self.settings.epochs * self._steps_per_epoch
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return self.train_windows.num_batches(self.settings.batch_dates)
+        if self.is_tabular:
+            return 1
+        return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
 
     def fit(self, progress: TrainingProgress, live: Live | None) -> nn.Module | TabularModel:
         """Train, keep the epoch with the best valid rank IC, and return the model that predicts."""
         set_seed(self.settings.seed)
         progress.start_fold(self.fold.index)
-        model = self._fit_tabular() if self.kind == "last_bar" else self._fit_network(progress, live)
+        model = self._fit_tabular() if self.is_tabular else self._fit_network(progress, live)
         self.scores = self._valid_rank_ic(model)
         if np.isnan(list(self.scores.values())).any():
             raise ValueError(
                 f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
             )
-        if self.kind == "last_bar":
+        if self.is_tabular:
             progress.step()
         if live:
             live.log_metric(
@@ -232,7 +231,7 @@ class FoldRun:
         identity = {
             "model": self.model_config,
             "train": asdict(self.settings),
-            "metadata": self.fold.describe(),
+            "fold": self.fold.describe(),
             "inputs": digest(self.inputs),
             "targets": digest(self.targets),
             "code": code_digest(),
@@ -245,6 +244,7 @@ def digest(values: NDArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
+@cache
 def code_digest() -> str:
     """One hash of the code that training runs."""
     files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]

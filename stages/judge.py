@@ -1,12 +1,13 @@
 """Predictions and floors judged the same way, for the stages that report them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
-from factor_metrics import Evaluation, evaluate_predictions, random_ranking
+from factor_metrics import Evaluation, best_floor, evaluate_predictions, random_ranking
 from stages.params import EvaluateParams
 
 # Floors need no model: a feature and its sign.
@@ -46,6 +47,16 @@ def summary(judged: Evaluation) -> dict[str, Any]:
         "turnover": float(np.nanmean(judged.turnover)),
         "num_dates": rank.num_dates,
     }
+
+
+def best_floor_rank_ic(floors: Mapping[str, Evaluation]) -> float:
+    """Mean rank IC of the floor that is hardest to beat."""
+    return floors[best_floor({name: floor.rank_ic for name, floor in floors.items()})].rank_ic_summary.mean
+
+
+def overfit_gap(metrics: Mapping[str, float]) -> float:
+    """Mean valid minus mean test rank IC, of one horizon in a model's metrics.json."""
+    return metrics["valid_rank_ic"] - metrics["rank_ic"]
 
 
 def judge_floors(

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
+from factor_metrics import to_matrix
 
 
 class OutOfFold:
@@ -29,16 +30,17 @@ class OutOfFold:
     def folds(self) -> list[int]:
         return sorted(int(fold) for fold in self.frame["fold"].unique())
 
-    def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.float32]:
+    def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.float64]:
         """Predictions of a horizon on `dates(segment)` and all symbols; NaN where there is none."""
-        frame = self.frame
-        wanted = (frame["horizon"] == horizon) & (frame["segment"] == segment)
+        wanted = (self.frame["horizon"] == horizon) & (self.frame["segment"] == segment)
         if fold is not None:
-            wanted &= frame["fold"] == fold
-        frame = frame[wanted]
-        dates = self.dates(segment)
-        matrix = np.full((len(dates), len(self.store.symbols)), np.nan, dtype=np.float32)
-        row = np.searchsorted(dates, frame["timestamp"].to_numpy().astype("datetime64[ns]"))
-        column = np.searchsorted(self.store.symbols, frame["symbol"].astype(str).to_numpy(dtype=str))
-        matrix[row, column] = frame["prediction"].to_numpy()
+            wanted &= self.frame["fold"] == fold
+        frame = self.frame[wanted]
+        matrix, _, _ = to_matrix(
+            frame["timestamp"],
+            frame["symbol"],
+            frame["prediction"],
+            dates=self.dates(segment),
+            symbols=self.store.symbols,
+        )
         return matrix

@@ -22,6 +22,13 @@ from stages.run import StageError, run
 PARAMS_FILE = Path("params.yaml")
 
 
+def check_at_least(section: object, **minimums: int) -> None:
+    """Each named field of a section is at least its minimum; ValueError names key, value and rule."""
+    for name, minimum in minimums.items():
+        if getattr(section, name) < minimum:
+            raise ValueError(f"{name}: {getattr(section, name)} must be >= {minimum}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitParams:
     """Section `split`: cleaning and walk-forward folds. Lengths are numbers of dates (bars of the calendar)."""
@@ -42,12 +49,7 @@ class SplitParams:
     expanding: bool
 
     def __post_init__(self) -> None:
-        for name in ("train", "valid", "test", "step"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} must be >= 1")
-        for name in ("purge", "embargo"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} must be >= 0")
+        check_at_least(self, train=1, valid=1, test=1, step=1, purge=0, embargo=0)
         if self.step < self.test:
             raise ValueError(
                 f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds"
@@ -81,8 +83,7 @@ class TokenizeParams:
             raise ValueError(f"horizons: {list(self.horizons)} must be one or more whole numbers >= 1")
         if sorted(set(self.horizons)) != list(self.horizons):
             raise ValueError(f"horizons: {list(self.horizons)} must increase, each once")
-        if self.delay < 0:
-            raise ValueError(f"delay: {self.delay} must be >= 0")
+        check_at_least(self, delay=0)
         if not 2 <= self.num_tokens <= 255:
             raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
         if not self.clip > 0:
@@ -108,11 +109,7 @@ class TrainParams(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_dates", "epochs", "patience", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} must be >= 1")
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} must be >= 0")
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +128,9 @@ class EvaluateParams:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.quantiles < 2:
-            raise ValueError(f"quantiles: {self.quantiles} must be >= 2")
-        if self.min_symbols < 3:
-            raise ValueError(f"min_symbols: {self.min_symbols} must be >= 3")
+        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100)
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")
-        if self.bootstrap < 100:
-            raise ValueError(f"bootstrap: {self.bootstrap} must be >= 100")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from factor_data import FeatureStore
 from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
 from factor_metrics.report import (
@@ -19,6 +17,7 @@ from factor_metrics.report import (
     WeightTable,
 )
 from stages.ensemble import HorizonResult
+from stages.judge import best_floor_rank_ic, overfit_gap, summary
 from stages.params import Params
 from stages.run import read_json
 
@@ -95,55 +94,31 @@ def facts(
 
 
 def result_rows(result: HorizonResult) -> list[ResultRow]:
-    best_floor = max(floor.rank_ic_summary.mean for floor in result.floors.values())
-    rows = [result_row("stack", "stack", result.horizon, result.stack, best_floor)]
-    rows += [
-        result_row(name, "model", result.horizon, judged, best_floor)
-        for name, judged in result.models.items()
-    ]
-    return rows + [
-        result_row(name, "floor", result.horizon, judged, None) for name, judged in result.floors.items()
-    ]
+    """Stack, models and floors of one horizon; what does not beat the best floor is marked."""
+    best = best_floor_rank_ic(result.floors)
 
+    def row(name: str, kind: Literal["model", "stack", "floor"], judged: Evaluation) -> ResultRow:
+        below = kind != "floor" and not judged.rank_ic_summary.mean > best
+        return ResultRow(name=name, kind=kind, horizon=result.horizon, below_floor=below, **summary(judged))
 
-def result_row(
-    name: str,
-    kind: Literal["model", "stack", "floor"],
-    horizon: int,
-    judged: Evaluation,
-    best_floor: float | None,
-) -> ResultRow:
-    rank = judged.rank_ic_summary
-    return ResultRow(
-        name=name,
-        kind=kind,
-        horizon=horizon,
-        rank_ic=rank.mean,
-        ci_low=rank.ci_low,
-        ci_high=rank.ci_high,
-        t_stat=rank.t_stat,
-        icir=rank.icir,
-        ic=judged.ic_summary.mean,
-        hit_rate=rank.hit_rate,
-        spread=float(np.nanmean(judged.spread)),
-        turnover=float(np.nanmean(judged.turnover)),
-        num_dates=rank.num_dates,
-        below_floor=best_floor is not None and not rank.mean > best_floor,
-    )
+    return [
+        row("stack", "stack", result.stack),
+        *(row(name, "model", judged) for name, judged in result.models.items()),
+        *(row(name, "floor", judged) for name, judged in result.floors.items()),
+    ]
 
 
 def attained(result: HorizonResult) -> list[Attained]:
     if result.attainable is None:
         return []
-    attainable = float(np.nanmean(result.attainable))
     judged = {"stack": result.stack, **result.models}
     return [
         Attained(
             name=name,
             horizon=result.horizon,
             rank_ic=one.rank_ic_summary.mean,
-            attainable_rank_ic=attainable,
-            ratio=one.rank_ic_summary.mean / attainable,
+            attainable_rank_ic=result.mean_attainable,
+            ratio=one.rank_ic_summary.mean / result.mean_attainable,
         )
         for name, one in judged.items()
     ]
@@ -165,17 +140,14 @@ def spread_series(result: HorizonResult) -> DateSeries:
 
 
 def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit]:
-    lines = []
-    for name, metrics in valid.items():
-        valid_ic, test_ic = metrics[f"h{horizon}"]["valid_rank_ic"], metrics[f"h{horizon}"]["rank_ic"]
-        lines.append(
-            Overfit(
-                name=name,
-                horizon=horizon,
-                valid_rank_ic=valid_ic,
-                test_rank_ic=test_ic,
-                gap=valid_ic - test_ic,
-                threshold=params.stack.gates.max_overfit_gap,
-            )
+    return [
+        Overfit(
+            name=name,
+            horizon=horizon,
+            valid_rank_ic=metrics[f"h{horizon}"]["valid_rank_ic"],
+            test_rank_ic=metrics[f"h{horizon}"]["rank_ic"],
+            gap=overfit_gap(metrics[f"h{horizon}"]),
+            threshold=params.stack.gates.max_overfit_gap,
         )
-    return lines
+        for name, metrics in valid.items()
+    ]

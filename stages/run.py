@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import shutil
 import sys
@@ -99,20 +98,9 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write JSON that any reader takes: NaN becomes null."""
+    """Write JSON that any reader takes; NaN and infinity are refused (ValueError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(finite(document), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def finite(document: Any) -> Any:
-    """A copy of plain data with None in the place of NaN and infinities."""
-    if isinstance(document, dict):
-        return {str(key): finite(value) for key, value in document.items()}
-    if isinstance(document, list | tuple):
-        return [finite(value) for value in document]
-    if isinstance(document, float) and not math.isfinite(document):
-        return None
-    return document
+    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -5,7 +5,6 @@ number of this stage, also those of models and floors, is on the dates of the la
 """
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from factor_data import FeatureStore
-from factor_metrics import Gate, build_report, evaluate_gates, promoted
+from factor_metrics import Gate, build_report, evaluate_gates, promoted, to_json_safe
 from stages.ensemble import HorizonResult, combine, stack_metrics
+from stages.judge import overfit_gap
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
 from stages.report_data import report_data
@@ -32,14 +32,15 @@ def main() -> None:
         results = [combine(head, store, models, params) for head in range(len(store.horizons))]
         gates = hold_against_gates(results, valid, params)
         write_predictions(results, store, models, folder)
-        write_json(folder / "weights.json", {f"h{r.horizon}": weights_by_fold(r, params) for r in results})
+        weights = {f"h{result.horizon}": weights_by_fold(result, params) for result in results}
+        write_json(folder / "weights.json", to_json_safe(weights))
+        write_json(folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates}))
         write_json(
-            folder / "gates.json", {"promoted": promoted(gates), "gates": [asdict(gate) for gate in gates]}
+            folder / "metrics.json", to_json_safe({f"h{r.horizon}": stack_metrics(r) for r in results})
         )
-        write_json(folder / "metrics.json", {f"h{r.horizon}": stack_metrics(r) for r in results})
         write_bundle(results, store, params, gates, folder / "bundle")
         data = report_data(results, valid, gates, store, params, split=RESULTS / "split")
-        write_json(folder / "comparison.json", [asdict(row) for row in data.rows])
+        write_json(folder / "comparison.json", to_json_safe(data.rows))
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
 
 
@@ -48,16 +49,12 @@ def hold_against_gates(
 ) -> tuple[Gate, ...]:
     """Every condition for promotion, at the first horizon."""
     result = results[0]
-    gaps = {
-        name: metrics[f"h{result.horizon}"]["valid_rank_ic"] - metrics[f"h{result.horizon}"]["rank_ic"]
-        for name, metrics in valid.items()
-    }
     return evaluate_gates(
         params.stack.gates,
         num_oof_rows=int(np.isfinite(result.prediction).sum()),
         stack_ic=result.stack.rank_ic,
         floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
-        overfit_gaps=gaps,
+        overfit_gaps={name: overfit_gap(metrics[f"h{result.horizon}"]) for name, metrics in valid.items()},
         constant_shares=result.constant_shares,
         correlation=result.correlation,
         model_names=params.models,
@@ -67,6 +64,7 @@ def hold_against_gates(
 
 
 def weights_by_fold(result: HorizonResult, params: Params) -> dict[str, dict[str, float]]:
+    """NaN for the first fold, which has none before it to learn from."""
     return {
         f"fold {fold}": dict(zip(params.models, map(float, row), strict=True))
         for fold, row in zip(result.weights.folds, result.weights.weights, strict=True)
@@ -101,7 +99,8 @@ def write_bundle(
     results: list[HorizonResult], store: FeatureStore, params: Params, gates: tuple[Gate, ...], folder: Path
 ) -> None:
     """What is needed to predict on: the last fold's models, what was fitted with them, and their weights."""
-    last = f"fold_{int(results[0].weights.folds[-1]):02d}"
+    number = int(results[0].weights.folds[-1])
+    last = f"fold_{number:02d}"
     for name in params.models:
         shutil.copytree(RESULTS / "train" / name / "folds" / last, folder / "models" / name)
     (folder / "inputs").mkdir()
@@ -111,10 +110,7 @@ def write_bundle(
         "promoted": promoted(gates),
         "horizons": [result.horizon for result in results],
         "delay": store.delay,
-        "weights": {
-            f"h{r.horizon}": dict(zip(params.models, map(float, r.weights.weights[-1]), strict=True))
-            for r in results
-        },
+        "weights": {f"h{r.horizon}": weights_by_fold(r, params)[f"fold {number}"] for r in results},
     }
     write_json(folder / "manifest.json", manifest)
 

@@ -15,10 +15,10 @@ from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds
 from factor_models import finish_distributed, input_kind, save_model, start_distributed
-from stages.fold import FoldRun
+from stages.fold import CHECKPOINTS, FoldRun
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
-from stages.run import RESULTS, StageError, run, stage_output
+from stages.run import RESULTS, StageError, check_writable, run, stage_output
 
 
 def main() -> None:
@@ -67,13 +67,15 @@ def launch(name: str, processes: int, batch_dates: int) -> None:
 
 def train(name: str, params: Params, rank: int, world_size: int) -> None:
     """Fit and predict fold by fold; the first process logs and writes."""
+    first = rank == 0
+    if first:
+        check_writable(CHECKPOINTS)  # or a network would fail after its first epoch
     torch.set_num_threads(params.train.threads)
     # On a CPU what the models use is deterministic anyway, and this switch takes seconds to load.
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True)
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
-    first = rank == 0
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
         targets = store.targets(params.train.target)
@@ -86,7 +88,8 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
                 fold_run = FoldRun(name, params, store, targets, fold, rank, world_size)
                 model = fold_run.fit(progress, live)
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
-                checkpoints.append(fold_run.checkpoint)
+                if not fold_run.is_tabular:
+                    checkpoints.append(fold_run.checkpoint)
                 if folder:
                     target = folder / "folds" / f"fold_{fold.index:02d}"
                     save_model(target, model, fold_run.model_config, fold_run.metadata())

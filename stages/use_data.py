@@ -15,12 +15,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from factor_data import read_bars, read_news
+from factor_data import REQUIRED_COLUMNS, read_bars, read_news
 from stages.run import StageError, check_writable, replace_folder, run
 
 DATA = Path("data")
 POINTER = Path("data.dvc")
-BAR_COLUMNS = {"timestamp", "symbol", "open", "high", "low", "close", "volume"}
+BAR_COLUMNS = {"timestamp", "symbol", *REQUIRED_COLUMNS}
 NEWS_COLUMNS = {"timestamp", "symbol", "text"}
 
 
@@ -97,7 +97,7 @@ def describe(source: Path, target: Path, dates: Any) -> None:
     document = {
         "name": source.resolve().name,
         "frequency": "day" if step >= pd.Timedelta(hours=20) else f"{step / pd.Timedelta(minutes=1):g}min",
-        "timezone": "unknown",
+        "time_zone": "unknown",
         "adjustment": "unknown",
         "universe": "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)",
     }

@@ -208,6 +208,17 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
         pytest.fail("the work must not start")
 
 
+def test_training_that_could_not_save_its_state_is_refused_before_the_work(
+    sampled: Checkout, tmp_path: Path
+) -> None:
+    shutil.copytree(sampled.path, tmp_path / "copy")
+    checkout = Checkout(tmp_path / "copy")
+    (checkout.path / ".checkpoints").write_text("a file stands where the folder should be")
+    refused = checkout.stage("train", "lstm")
+    assert refused.returncode == 2
+    assert ".checkpoints cannot be written" in refused.stderr
+
+
 def test_a_disk_without_room_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

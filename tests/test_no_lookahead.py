@@ -65,7 +65,7 @@ def write_store(folder: Path, panel: Panel, news: pd.DataFrame, fold: Fold, para
     labels = np.column_stack([forward_return(panel, horizon, 1) for horizon in params.tokenize.horizons])
     matrix = compute_features(panel)
     write_shared(folder, panel, matrix, labels, params.tokenize.horizons, params.tokenize.delay)
-    train_rows = fold.rows(panel, "train") & (panel.columns["in_universe"] > 0)
+    train_rows = fold.rows(panel, "train") & panel.in_universe
     write_fold(folder, fold.index, fit_fold(panel, matrix, labels, train_rows, known, params.tokenize))
     return FeatureStore(folder)
 

@@ -12,7 +12,6 @@ from factor_models import (
     FitState,
     RunFolder,
     build_model,
-    check_can_write,
     fit,
     gather_predictions,
     get_loss,
@@ -169,15 +168,6 @@ def test_without_a_saved_state_a_run_starts_anew(tmp_path):
 def test_a_run_key_changes_with_every_part_and_not_with_their_order():
     assert run_key(lr=1.0, data="a") == run_key(data="a", lr=1.0)
     assert len({run_key(lr=1.0), run_key(lr=2.0), run_key(lr=1.0, data="a")}) == 3
-
-
-def test_a_folder_that_cannot_be_written_or_a_full_disk_is_refused_first(tmp_path):
-    check_can_write(tmp_path / "new" / "folder", 1)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file: cannot be written: File exists"):
-        check_can_write(tmp_path / "file")
-    with pytest.raises(ValueError, match=f"bytes are free on its disk, {10**18} are needed"):
-        check_can_write(tmp_path, 10**18)
 
 
 def batches_of(windows):

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from factor_models import TabularModel, build_model, last_bar, load_model, save_model
+from factor_models import TabularModel, build_model, load_model, save_model
 
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 NUM_ROWS, NUM_FEATURES = 3000, 5
@@ -150,7 +150,3 @@ def test_trees_refuse_valid_rows_without_targets(table):
         build("lightgbm").fit(x, y, x, None)
     with pytest.raises(ValueError, match=r"y_valid\[:, 0\] holds no finite value"):
         build("lightgbm").fit(x, y, x, np.full_like(y, np.nan))
-
-
-def test_last_bar_of_windows():
-    assert last_bar(np.arange(12).reshape(2, 3, 2)).tolist() == [[4, 5], [10, 11]]

@@ -1,6 +1,6 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
-from factor_data.clean import UNIVERSE, CleanRules, clean_bars
+from factor_data.clean import CleanRules, clean_bars
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
     SEGMENTS,
@@ -16,7 +16,7 @@ from factor_data.labels import check_labels, cross_sectional_target, forward_ret
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
-from factor_data.panel import Panel
+from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
 from factor_data.read import read_bars, read_news
 from factor_data.simulate import (
@@ -33,6 +33,7 @@ from factor_data.windows import Batch, WindowDataset
 __all__ = [
     "FEATURES",
     "NEWS_FEATURES",
+    "REQUIRED_COLUMNS",
     "SEGMENTS",
     "UNIVERSE",
     "Batch",

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.features.kernels import bar_age, lagged
-from factor_data.panel import Panel
+from factor_data.panel import UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
 
 NUM_OFFENDERS = 5
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 20.0)
-UNIVERSE = "in_universe"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from factor_data.atomic import write_atomically, write_json
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
 HEADER = "panel.json"
+UNIVERSE = "in_universe"
 FORMAT = 1
 
 
@@ -119,6 +120,13 @@ class Panel:
     def starts(self) -> NDArray[np.int64]:
         """(num_symbols + 1,) row offsets: the bars of symbol ``s`` are rows ``starts[s]:starts[s + 1]``."""
         return np.searchsorted(self.symbol_code, np.arange(self.num_symbols + 1)).astype(np.int64)
+
+    @property
+    def in_universe(self) -> NDArray[np.bool_]:
+        """(num_rows,) True where cleaning left the bar in the universe; a panel that was not cleaned is refused."""
+        if UNIVERSE not in self.columns:
+            raise ValueError(f"the panel has no column {UNIVERSE!r}: clean it first (clean_bars)")
+        return self.columns[UNIVERSE] > 0
 
     def rows_at(self, shift: int) -> NDArray[np.int64]:
         """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if

@@ -58,7 +58,7 @@ def write_shared(
         {
             "timestamp": panel.timestamp,
             "symbol": pd.Categorical.from_codes(panel.symbol_code, pd.Index(panel.symbols)),
-            "in_universe": np.asarray(panel.columns["in_universe"]) > 0,
+            "in_universe": panel.in_universe,
         }
     )
     index.to_parquet(directory / "index.parquet", index=False)

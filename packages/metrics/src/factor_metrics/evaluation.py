@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics.ic import ic, rank_ic
-from factor_metrics.quantiles import quantile_returns
+from factor_metrics.quantiles import quantile_returns, spread
 from factor_metrics.summary import ICSummary, summarize
 from factor_metrics.turnover import turnover
 
@@ -29,7 +29,7 @@ class Evaluation:
     @property
     def spread(self) -> NDArray[np.float64]:
         """Top minus bottom quantile return per date."""
-        return self.quantile_returns[:, -1] - self.quantile_returns[:, 0]
+        return spread(self.quantile_returns)
 
 
 def evaluate_predictions(

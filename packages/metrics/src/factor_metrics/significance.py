@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtrit
 
 from factor_metrics.checks import Series, as_series, check_at_least, check_share
 
@@ -79,7 +79,7 @@ def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) ->
     if standard_error == 0.0:
         return NeweyWest(mean, math.nan, math.nan, math.nan)
     t_stat = mean / standard_error
-    return NeweyWest(mean, standard_error, t_stat, float(2.0 * stats.norm.sf(abs(t_stat))))
+    return NeweyWest(mean, standard_error, t_stat, float(2.0 * ndtr(-abs(t_stat))))
 
 
 def bootstrap_block_length(num_dates: int, horizon: int = 1) -> int:
@@ -142,7 +142,7 @@ def bootstrap_interval(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
     stretch = math.sqrt(num_dates / (num_dates - length))
-    stretch *= stats.t.isf(tail, 1.5 * num_dates / length) / stats.norm.isf(tail)
+    stretch *= stdtrit(1.5 * num_dates / length, tail) / ndtri(tail)
     return mean + float(stretch * low), mean + float(stretch * high)
 
 

@@ -11,10 +11,10 @@ from factor_models.engine_config import EngineConfig, ZeroConfig
 from factor_models.inputs import Batch, input_tensor
 from factor_models.loop import EpochRecord, FitResult, FitState, fit, gather_predictions, predict
 from factor_models.losses import LOSSES, get_loss
-from factor_models.resume import RunFolder, check_can_write, run_key
+from factor_models.resume import RunFolder, run_key
 from factor_models.seed import set_seed
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
-from factor_models.tabular import TabularModel, last_bar
+from factor_models.tabular import TabularModel
 from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config
 
 if TYPE_CHECKING:
@@ -36,14 +36,12 @@ __all__ = [
     "ZeroConfig",
     "available_models",
     "build_model",
-    "check_can_write",
     "finish_distributed",
     "fit",
     "gather_predictions",
     "get_loss",
     "input_kind",
     "input_tensor",
-    "last_bar",
     "load_model",
     "model_config",
     "predict",

@@ -40,7 +40,6 @@ class Ranks:
 
     rank: int
     world_size: int
-    local_rank: int
 
 
 def start_distributed() -> Ranks:
@@ -258,8 +257,7 @@ def _deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
 
 
 def _ranks() -> Ranks:
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), local_rank=local_rank)
+    return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size())
 
 
 __all__ = ["Engine", "Ranks", "finish_distributed", "micro_batches", "start_distributed"]

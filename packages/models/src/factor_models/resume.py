@@ -36,20 +36,6 @@ def run_key(**identity: Any) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:32]
 
 
-def check_can_write(directory: Path, num_bytes: int = 0) -> None:
-    """ValueError before long work if the folder cannot be made or written, or its disk lacks the space."""
-    directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_bytes(directory / ".writable", b"")
-        (directory / ".writable").unlink()
-    except OSError as error:
-        raise ValueError(f"{directory}: cannot be written: {error.strerror}") from error
-    free = shutil.disk_usage(directory).free
-    if free < num_bytes:
-        raise ValueError(f"{directory}: {free} bytes are free on its disk, {num_bytes} are needed")
-
-
 class RunFolder:
     """State of one run under `root/key`, shared by all its processes."""
 

@@ -54,8 +54,3 @@ def check_targets(y: np.ndarray, num_rows: int, num_horizons: int, name: str = "
         if len(known) == 0 or known.min() == known.max():
             state = "holds no finite value" if len(known) == 0 else f"is constant ({known[0]})"
             raise ValueError(f"{name}[:, {horizon}] {state}: nothing can be learnt from it")
-
-
-def last_bar(windows: np.ndarray) -> np.ndarray:
-    """Features (B, F) of the last bar of windows (B, L, F)."""
-    return windows[:, -1]

@@ -63,18 +63,24 @@ def rolling_max(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
 
 
 @njit(cache=True, nogil=True)
+def _mean_and_constant(values: Floats, first: int, window: int) -> tuple[float, bool]:
+    """Mean of a window, and whether all its values are equal: rounding of the mean must not look like variance."""
+    total = 0.0
+    constant = True
+    for i in range(first, first + window):
+        total += values[i]
+        constant = constant and values[i] == values[first]
+    return total / window, constant
+
+
+@njit(cache=True, nogil=True)
 def rolling_std(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     """Sample standard deviation (divisor ``window - 1``); exactly 0 for a constant window."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):
         if age[row] >= window - 1:
             first = row - window + 1
-            total = 0.0
-            constant = True
-            for i in range(first, row + 1):
-                total += values[i]
-                constant = constant and values[i] == values[first]
-            mean = total / window
+            mean, constant = _mean_and_constant(values, first, window)
             squares = 0.0
             for i in range(first, row + 1):
                 squares += (values[i] - mean) ** 2
@@ -89,12 +95,7 @@ def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Flo
     for row in range(len(values)):
         if age[row] >= window - 1:
             first = row - window + 1
-            total = 0.0
-            constant = True
-            for i in range(first, row + 1):
-                total += values[i]
-                constant = constant and values[i] == values[first]
-            mean = total / window
+            mean, constant = _mean_and_constant(values, first, window)
             second = 0.0
             third = 0.0
             for i in range(first, row + 1):
@@ -113,17 +114,8 @@ def rolling_correlation(left: Floats, right: Floats, age: NDArray[np.int64], win
     for row in range(len(left)):
         if age[row] >= window - 1:
             first = row - window + 1
-            total_left = 0.0
-            total_right = 0.0
-            constant_left = True
-            constant_right = True
-            for i in range(first, row + 1):
-                total_left += left[i]
-                total_right += right[i]
-                constant_left = constant_left and left[i] == left[first]
-                constant_right = constant_right and right[i] == right[first]
-            mean_left = total_left / window
-            mean_right = total_right / window
+            mean_left, constant_left = _mean_and_constant(left, first, window)
+            mean_right, constant_right = _mean_and_constant(right, first, window)
             cross = 0.0
             squares_left = 0.0
             squares_right = 0.0
