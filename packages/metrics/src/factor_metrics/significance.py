@@ -109,7 +109,9 @@ def bootstrap_interval(
     Few long blocks say little about their own spread, and a plain percentile interval is then too short. It
     is therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own
     mean, and by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom,
-    those of a Bartlett estimate of the variance. Both factors tend to 1 with many blocks.
+    those of a Bartlett estimate of the variance. Both factors tend to 1 with many blocks. Within a block the
+    covariance of dates k apart counts 1 - k / block times; of the triangle 1 - k / h that overlapping labels
+    alone bring, the share 1 - (h^2 - 1) / (3 h block) is left, and the interval is divided by its root.
 
     Parameters
     ----------
@@ -143,6 +145,7 @@ def bootstrap_interval(
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
     stretch = math.sqrt(num_dates / (num_dates - length))
     stretch *= stdtrit(1.5 * num_dates / length, tail) / ndtri(tail)
+    stretch /= math.sqrt(1.0 - (horizon**2 - 1.0) / (3.0 * horizon * length))
     return mean + float(stretch * low), mean + float(stretch * high)
 
 
