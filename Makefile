@@ -20,7 +20,7 @@ $(INSTALLED): requirements.lock $(wildcard packages/*/pyproject.toml)
 	@echo "Installing the locked dependencies into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # some ship templates that are no Python
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # like pip: some files are in the syntax of another Python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
 	@touch $@

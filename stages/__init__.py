@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault(
-    "GOMP_SPINCOUNT", "3000"
-)  # GNU's OpenMP: in the place of the policy; tens of microseconds
+# GNU's OpenMP takes this in the place of the policy: tens of microseconds.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -38,7 +38,7 @@ def main() -> None:
         write_json(
             folder / "metrics.json", to_json_safe({f"h{r.horizon}": stack_metrics(r) for r in results})
         )
-        write_bundle(results, store, params, gates, folder / "bundle")
+        write_bundle(results, weights, store, params, gates, folder / "bundle")
         data = report_data(results, valid, gates, store, params, split=RESULTS / "split")
         write_json(folder / "comparison.json", to_json_safe(data.rows))
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
@@ -96,7 +96,12 @@ def write_predictions(
 
 
 def write_bundle(
-    results: list[HorizonResult], store: FeatureStore, params: Params, gates: tuple[Gate, ...], folder: Path
+    results: list[HorizonResult],
+    weights: dict[str, dict[str, dict[str, float]]],
+    store: FeatureStore,
+    params: Params,
+    gates: tuple[Gate, ...],
+    folder: Path,
 ) -> None:
     """What is needed to predict on: the last fold's models, what was fitted with them, and their weights."""
     number = int(results[0].weights.folds[-1])
@@ -110,7 +115,7 @@ def write_bundle(
         "promoted": promoted(gates),
         "horizons": [result.horizon for result in results],
         "delay": store.delay,
-        "weights": {f"h{r.horizon}": weights_by_fold(r, params)[f"fold {number}"] for r in results},
+        "weights": {horizon: by_fold[f"fold {number}"] for horizon, by_fold in weights.items()},
     }
     write_json(folder / "manifest.json", manifest)
 

@@ -33,7 +33,8 @@ def main() -> None:
     news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
     horizons = params.tokenize.horizons
     labels = np.column_stack([forward_return(panel, horizon, params.tokenize.delay) for horizon in horizons])
-    train_rows = [fold.rows(panel, "train") & panel.in_universe for fold in folds]
+    in_universe = panel.in_universe
+    train_rows = [fold.rows(panel, "train") & in_universe for fold in folds]
     check_labels(
         labels,
         horizons,

@@ -28,7 +28,9 @@ def main() -> None:
         raise StageError(f"say which model: python -m stages.train <one of {', '.join(params.zoo)}>")
     if input_kind(name) == "last_bar":
         train(name, params, rank=0, world_size=1)
-    elif "RANK" not in os.environ and num_processes() > 1:
+        return
+    check_writable(CHECKPOINTS)  # or the run would fail after its first epoch
+    if "RANK" not in os.environ and num_processes() > 1:
         launch(name, num_processes(), params.train.batch_dates)
     else:
         ranks = start_distributed()
@@ -67,15 +69,13 @@ def launch(name: str, processes: int, batch_dates: int) -> None:
 
 def train(name: str, params: Params, rank: int, world_size: int) -> None:
     """Fit and predict fold by fold; the first process logs and writes."""
-    first = rank == 0
-    if first:
-        check_writable(CHECKPOINTS)  # or a network would fail after its first epoch
     torch.set_num_threads(params.train.threads)
     # On a CPU what the models use is deterministic anyway, and this switch takes seconds to load.
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True)
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
+    first = rank == 0
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
         targets = store.targets(params.train.target)

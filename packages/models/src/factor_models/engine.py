@@ -51,9 +51,8 @@ def start_distributed() -> Ranks:
     if dist.is_initialized():
         return _ranks()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    warnings.filterwarnings(
-        "ignore", r"`torch\.distributed\..*is deprecated", FutureWarning
-    )  # DeepSpeed's calls
+    # DeepSpeed calls what torch deprecates.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\..*is deprecated", FutureWarning)
     # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     has_gpu = torch.cuda.is_available()
