@@ -1,6 +1,6 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
-from factor_data.clean import CleanRules, clean_bars
+from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
     SEGMENTS,
@@ -17,7 +17,7 @@ from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
-from factor_data.quality import QualityReport, RuleResult
+from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.read import read_bars, read_news
 from factor_data.simulate import (
     MarketConfig,
@@ -34,6 +34,7 @@ __all__ = [
     "FEATURES",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
+    "RULES",
     "SEGMENTS",
     "UNIVERSE",
     "Batch",
@@ -47,9 +48,11 @@ __all__ = [
     "NewsConfig",
     "NewsScorer",
     "Normaliser",
+    "Offender",
     "Panel",
     "QualityReport",
     "QuantileTokenizer",
+    "Rule",
     "RuleResult",
     "Segment",
     "SimulatedMarket",
@@ -60,6 +63,7 @@ __all__ = [
     "check_labels",
     "check_purge",
     "clean_bars",
+    "clean_symbols",
     "compute_features",
     "cross_sectional_target",
     "fit_news_scorer",
