@@ -20,7 +20,17 @@ from factor_data.folds import (
     walk_forward,
     write_folds,
 )
-from factor_data.labels import check_labels, cross_sectional_target, forward_return
+from factor_data.labels import (
+    LabelReport,
+    TargetKind,
+    check_labels,
+    cross_sectional_target,
+    direction,
+    forward_return,
+    label_report,
+    multi_step_direction,
+    ready_made_targets,
+)
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
@@ -52,6 +62,7 @@ __all__ = [
     "Fold",
     "FoldConfig",
     "FoldInputs",
+    "LabelReport",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -66,6 +77,7 @@ __all__ = [
     "Scheme",
     "Segment",
     "SimulatedMarket",
+    "TargetKind",
     "WindowDataset",
     "assert_no_lookahead",
     "available_features",
@@ -79,15 +91,19 @@ __all__ = [
     "compute_features",
     "cpcv_paths",
     "cross_sectional_target",
+    "direction",
     "fit_news_scorer",
     "fit_normaliser",
     "fold_picture",
     "forward_return",
+    "label_report",
     "make_folds",
+    "multi_step_direction",
     "needed_purge",
     "read_bars",
     "read_folds",
     "read_news",
+    "ready_made_targets",
     "simulate_market",
     "stylised_facts",
     "walk_forward",
