@@ -14,7 +14,16 @@ from typing import Any, ClassVar, Literal, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from factor_data import CleanRules, MarketConfig, NewsConfig, available_features
+from factor_data import (
+    CleanRules,
+    FoldConfig,
+    MarketConfig,
+    NewsConfig,
+    Price,
+    TargetKind,
+    available_features,
+    check_purge,
+)
 from factor_metrics import GateConfig
 from factor_models import MODELS, EngineConfig
 from stages.run import StageError, run
@@ -31,29 +40,16 @@ def check_at_least(section: object, **minimums: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitParams:
-    """Section `split`: cleaning and walk-forward folds. Lengths are numbers of dates (bars of the calendar)."""
+    """Section `split`: cleaning and folds."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     clean: CleanRules
-    # Dates a fold trains on, validates on (early stopping), and is tested on (out of fold).
-    train: int
-    valid: int
-    test: int
-    # Dates from one fold's start to the next one's.
-    step: int
-    # Dates dropped before valid and before test: at least delay + the longest horizon.
-    purge: int
-    # Dates after an earlier test range that later training leaves out.
-    embargo: int
-    # Training grows from the first date instead of rolling.
-    expanding: bool
+    folds: FoldConfig
 
     def __post_init__(self) -> None:
-        check_at_least(self, train=1, valid=1, test=1, step=1, purge=0, embargo=0)
-        if self.step < self.test:
-            raise ValueError(
-                f"step: {self.step} must be >= test = {self.test}, or a date is tested in two folds"
-            )
+        test, step = self.folds.test, self.folds.step
+        if test is not None and step is not None and step < test:
+            raise ValueError(f"folds.step: {step} must be >= test = {test}, or a date is tested in two folds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +63,8 @@ class TokenizeParams:
     horizons: tuple[int, ...]
     # Bars from the close of t to entry.
     delay: int
+    # Entry and exit at this price of their bars.
+    price: Price
     normaliser: Literal["robust_zscore", "rank"]
     # Normalised values are clipped to [-clip, clip] (robust_zscore).
     clip: float
@@ -103,7 +101,7 @@ class TrainParams(EngineConfig):
     patience: int
     loss: Literal["mse", "ic", "mse_ic"]
     # Per-date transform of the label that models are fitted to.
-    target: Literal["rank", "zscore", "raw"]
+    target: TargetKind
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
 
@@ -168,12 +166,11 @@ class Params:
             raise ValueError(f"models: {list(self.models)} must name at least one model, each once")
         if missing := [name for name in self.models if name not in self.zoo]:
             raise ValueError(f"models: {missing} have no section in zoo (zoo has {', '.join(self.zoo)})")
-        needed = self.tokenize.delay + max(self.tokenize.horizons)
-        if self.split.purge < needed:
-            raise ValueError(
-                f"split.purge: {self.split.purge} must be >= tokenize.delay + the longest of tokenize.horizons "
-                f"= {needed}, or labels of one segment reach into the next"
-            )
+        if self.split.folds.purge is not None:
+            try:
+                check_purge(self.split.folds.purge, self.tokenize.horizons, self.tokenize.delay)
+            except ValueError as error:
+                raise ValueError(f"split.folds.{error}") from None
 
     def check_universe(self, num_symbols: int) -> None:
         """Refuse, before any training, an evaluation that the data cannot carry."""

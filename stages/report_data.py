@@ -86,7 +86,7 @@ def facts(
         "Dates that are scored": f"{len(first.dates)}, {first.dates[0]!s:.10} to {first.dates[-1]!s:.10}",
         "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
         "Prediction": f"made at the close of t, entered {store.delay} bar(s) later",
-        "Purge and embargo": f"{params.split.purge} and {params.split.embargo} dates",
+        "Purge and embargo": f"{params.split.folds.purge} and {params.split.folds.embargo} dates",
         "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
         "Intervals": f"{params.evaluate.confidence:.0%}, block bootstrap with {params.evaluate.bootstrap} resamples",
         "Costs": "none are taken off; a spread is before costs",

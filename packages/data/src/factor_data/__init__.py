@@ -22,6 +22,7 @@ from factor_data.folds import (
 )
 from factor_data.labels import (
     LabelReport,
+    Price,
     TargetKind,
     check_labels,
     cross_sectional_target,
@@ -70,6 +71,7 @@ __all__ = [
     "Normaliser",
     "Offender",
     "Panel",
+    "Price",
     "QualityReport",
     "QuantileTokenizer",
     "Rule",
