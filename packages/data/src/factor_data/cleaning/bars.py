@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -60,9 +61,10 @@ class Bars:
         """Return the bars of ``keep``; symbols, dates and codes stay as they are."""
         if keep.all():
             return self
-        kept = Bars(self.panel.select(keep))
-        kept.columns = {name: values[keep] for name, values in self.columns.items()}
-        kept._copied = set(self.columns)
+        columns = {name: values[keep] for name, values in self.columns.items()}
+        code, date = self.panel.symbol_code[keep], self.panel.date_code[keep]
+        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns))
+        kept._copied = set(columns)
         kept.universe = self.universe[keep]
         return kept
 
