@@ -89,7 +89,8 @@ def test_cleaning_in_parts_is_cleaning_the_whole(seed: int, rules: CleanRules, g
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), rules=rule_sets())
 def test_what_stays_is_what_was_read_or_missing(seed: int, rules: CleanRules) -> None:
-    """No value is filled or made up, no bar is invented, and what the features rely on holds."""
+    """No value is filled, neither from the past nor backwards nor from another symbol, and no bar is made up to
+    pad a short history; what the features rely on holds."""
     panel = dirty_panel(seed)
     after, report = clean_symbols(panel, rules)
     read = panel.to_pandas().set_index(["symbol", "timestamp"])
