@@ -314,6 +314,12 @@ def test_a_purge_that_is_too_small_is_refused_and_one_that_is_larger_is_kept() -
     assert places(fold.valid)[0] - places(fold.train)[-1] == 8
 
 
+@pytest.mark.parametrize(("horizons", "delay"), [([], 1), ([0, 5], 1), ([1], -1)])
+def test_labels_that_cannot_be_have_no_purge(horizons: list[int], delay: int) -> None:
+    with pytest.raises(ValueError, match="horizons must be >= 1 and delay >= 0"):
+        needed_purge(horizons, delay)
+
+
 def test_folds_whose_labels_meet_are_refused_with_the_dates() -> None:
     folds = walk_forward(DAYS, train=10, valid=4, test=4, step=4, purge=3, embargo=0)
     check_labels_apart(folds, DAYS, [2], delay=1)
