@@ -18,7 +18,8 @@ Mask = NDArray[np.bool_]
 class Bars:
     """Columns of a panel under cleaning. Columns are copied when they are first written to.
 
-    ``universe`` is True where no rule has taken the bar out of the universe. Everything here is a function of
+    ``universe`` is True where no rule has taken the bar out of the universe, ``rows`` are the rows of the bars in the
+    panel that cleaning began with. Everything here is a function of
     the symbol's own bars, at t and before.
     """
 
@@ -26,6 +27,7 @@ class Bars:
         self.panel = panel
         self.columns = dict(panel.columns)
         self.universe = np.ones(panel.num_rows, dtype=bool)
+        self.rows = np.arange(panel.num_rows)
         self._copied: set[str] = set()
 
     def __getitem__(self, name: str) -> Floats:
@@ -66,6 +68,7 @@ class Bars:
         kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns))
         kept._copied = set(columns)
         kept.universe = self.universe[keep]
+        kept.rows = self.rows[keep]
         return kept
 
     @cached_property
