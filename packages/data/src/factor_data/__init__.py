@@ -18,7 +18,9 @@ from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_sco
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
-from factor_data.read import read_bars, read_news
+from factor_data.reading.bars import iter_bar_tables, read_bars
+from factor_data.reading.news import iter_news_tables, read_news
+from factor_data.reading.table import Table
 from factor_data.simulate import (
     MarketConfig,
     SimulatedMarket,
@@ -53,6 +55,7 @@ __all__ = [
     "RuleResult",
     "Segment",
     "SimulatedMarket",
+    "Table",
     "WindowDataset",
     "assert_no_lookahead",
     "available_features",
@@ -65,6 +68,8 @@ __all__ = [
     "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
+    "iter_bar_tables",
+    "iter_news_tables",
     "read_bars",
     "read_folds",
     "read_news",
