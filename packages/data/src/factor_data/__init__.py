@@ -12,6 +12,7 @@ from factor_data.folds import (
     walk_forward,
     write_folds,
 )
+from factor_data.importing import ImportSummary, import_data
 from factor_data.labels import check_labels, cross_sectional_target, forward_return
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
@@ -19,6 +20,8 @@ from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
+from factor_data.reading.config import ReadConfig
+from factor_data.reading.layouts import LAYOUTS
 from factor_data.reading.news import iter_news_tables, read_news
 from factor_data.reading.table import Table
 from factor_data.simulate import (
@@ -34,6 +37,7 @@ from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
     "FEATURES",
+    "LAYOUTS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
     "SEGMENTS",
@@ -44,6 +48,7 @@ __all__ = [
     "FeatureStore",
     "Fold",
     "FoldInputs",
+    "ImportSummary",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -52,6 +57,7 @@ __all__ = [
     "Panel",
     "QualityReport",
     "QuantileTokenizer",
+    "ReadConfig",
     "RuleResult",
     "Segment",
     "SimulatedMarket",
@@ -68,6 +74,7 @@ __all__ = [
     "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
+    "import_data",
     "iter_bar_tables",
     "iter_news_tables",
     "read_bars",

@@ -28,12 +28,14 @@ class Table:
     frame : timestamp datetime64[ns] wall clock without zone, symbol str, other columns float64 or text
     zone : the zone of all timestamps read so far, None for none
     first_row : the row of the file, counted from 1, that is the first of the frame
+    share : how much of the file has been read with this table, in (0, 1]: for progress bars
     """
 
     path: str
     frame: pd.DataFrame
     zone: str | None
     first_row: int = 1
+    share: float = 1.0
 
 
 def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:
