@@ -9,7 +9,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from types import TracebackType
 from typing import NamedTuple
+
+import numpy as np
 
 from factor_data.importing import ImportSummary, import_data
 from factor_data.reading.config import ReadConfig
@@ -47,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
+def add_import_arguments(parser: argparse.ArgumentParser) -> None:
+    """SRC and what must be said of some layouts; ``import_config`` reads it back."""
     parser.add_argument("source", metavar="SRC", help="folder, file or fsspec URL; it is not changed")
-    parser.add_argument("target", metavar="DST", help="new folder for bars/, news/ and dataset.yaml")
     parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how SRC holds bars")
     parser.add_argument(
         "--symbol-pattern",
@@ -68,33 +72,36 @@ def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frequency", help="qlib: which frequency to read, as day")
 
 
+def import_config(options: argparse.Namespace) -> ReadConfig:
+    """The configuration that parsed arguments say."""
+    names = ("symbol_pattern", "factors", "targets", "frequency")
+    return ReadConfig(
+        **{name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    )
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    add_import_arguments(parser)
+    parser.add_argument("target", metavar="DST", help="new folder for bars/, news/ and dataset.yaml")
+
+
 def _import(options: argparse.Namespace) -> None:
-    chosen = ("symbol_pattern", "factors", "targets", "frequency")
-    given = {name: getattr(options, name) for name in chosen if getattr(options, name) is not None}
-    meter = ProgressBar() if sys.stderr.isatty() else None
-    try:
+    with ProgressBar() as bar:
         summary = import_data(
-            options.source,
-            options.target,
-            options.layout,
-            ReadConfig(**given),
-            meter.show if meter else None,
+            options.source, options.target, options.layout, import_config(options), bar.show
         )
-    finally:
-        if meter:
-            meter.clear()
     print(describe(summary))
 
 
 def describe(summary: ImportSummary) -> str:
     """Say in a few lines what an import read."""
     lines = [
-        f"{summary.num_bars:,} bars of {summary.num_symbols:,} symbols on {summary.num_dates:,} dates, "
-        f"{summary.first!s:.16} to {summary.last!s:.16} (layout {summary.layout!r}, "
+        f"{summary.num_bars:,} bars of {summary.num_symbols:,} symbols, {_stamp(summary.first)} to "
+        f"{_stamp(summary.last)}, {summary.num_dates:,} dates (layout {summary.layout!r}, "
         f"time zone {summary.zone or 'not stated'})",
         "missing values: "
         + (", ".join(f"{name} {n:,}" for name, n in summary.null_counts.items() if n) or "none"),
@@ -104,10 +111,11 @@ def describe(summary: ImportSummary) -> str:
         lines.append(
             f"{summary.num_documents:,} news documents (time zone {summary.news_zone or 'not stated'})"
         )
-    lines += [f"{len(summary.empty_files)} files without rows: {_some(summary.empty_files)}"] * bool(
-        summary.empty_files
-    )
-    lines += [f"left out {name}: neither bars nor news" for name in summary.left_out]
+        if summary.news_zone != summary.zone:
+            lines.append("bars and news do not state the same time zone: mind news.cutoff_minutes")
+    if summary.empty_files:
+        lines.append(f"{len(summary.empty_files)} files without rows: {_some(summary.empty_files)}")
+    lines += [f"left out {PurePath(name).name}: neither bars nor news" for name in summary.left_out]
     return "\n".join(lines)
 
 
@@ -115,11 +123,15 @@ def _missing_dates(summary: ImportSummary) -> str:
     if not summary.missing_dates:
         return "none"
     most = [
-        f"{symbol} {summary.missing_dates[symbol]:,} (first {', '.join(f'{d!s:.16}' for d in dates)})"
+        f"{symbol} {summary.missing_dates[symbol]:,} (first {', '.join(map(_stamp, dates))})"
         for symbol, dates in summary.first_missing.items()
     ]
     total = sum(summary.missing_dates.values())
     return f"{total:,} in {len(summary.missing_dates):,} symbols, most: {'; '.join(most)}"
+
+
+def _stamp(stamp: np.datetime64) -> str:
+    return f"{stamp!s:.16}".removesuffix("T00:00")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -127,14 +139,24 @@ def _some(names: Sequence[str]) -> str:
 
 
 class ProgressBar:
-    """One line on stderr: share of bytes read and the time left at this pace."""
+    """One line on a terminal's stderr: share of bytes read and the time left at this pace. Quiet elsewhere."""
 
     def __init__(self) -> None:
+        self.is_shown = sys.stderr.isatty()
         self.started = self.drawn = time.monotonic()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_shown:  # leave the line empty
+            print("\r" + " " * (BAR_WIDTH + 50) + "\r", end="", file=sys.stderr, flush=True)
 
     def show(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self.drawn < REDRAW_SECONDS or not done:
+        if not self.is_shown or now - self.drawn < REDRAW_SECONDS or not done:
             return
         self.drawn = now
         share = done / total
@@ -147,11 +169,7 @@ class ProgressBar:
             flush=True,
         )
 
-    def clear(self) -> None:
-        """Leave the line empty."""
-        print("\r" + " " * (BAR_WIDTH + 50) + "\r", end="", file=sys.stderr, flush=True)
-
 
 COMMANDS = {
-    "import": Command("Stream bars of any layout into the project's own.", _add_import_arguments, _import),
+    "import": Command("Stream bars of any layout into the project's own.", _add_target, _import),
 }

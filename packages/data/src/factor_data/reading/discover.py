@@ -17,6 +17,7 @@ from factor_data.reading.layouts import (
     locate_all,
     long_news,
     read_headers,
+    refuse_other_bars,
 )
 from factor_data.reading.sources import File, PathLike
 from factor_data.reading.tabular import BarSource, Header
@@ -42,6 +43,8 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
     if name is not None:
         bars: Sequence[BarSource] = FOLDER_LAYOUTS[name].bars(root, config)
         news: Sequence[NewsFile] = FOLDER_LAYOUTS[name].news(root)
+        if layout == "auto":
+            refuse_other_bars(root, name)
         used = {source.path for source in bars} | {source.path for source in news}
         left_out = tuple(file.path for file in root.files() if file.path not in used)
     else:

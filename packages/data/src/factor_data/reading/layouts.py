@@ -46,8 +46,7 @@ def _acl18_bars(root: File, config: ReadConfig) -> Sequence[BarSource]:
 
 
 def _acl18_news(root: File) -> list[NewsFile]:
-    file = root.child("news.parquet")
-    return long_news(read_headers([file])) if file.is_file() else []
+    return long_news(read_headers([root.child("news.parquet")]))
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class FolderLayout:
 FOLDER_LAYOUTS = {
     "qlib": FolderLayout(frozenset({"calendars", "features", "instruments"}), qlib_bars, lambda root: []),
     "csmd": FolderLayout(frozenset({"price"}), csmd_bars, csmd_news),
-    "acl18": FolderLayout(frozenset({"bars.parquet"}), _acl18_bars, _acl18_news),
+    "acl18": FolderLayout(frozenset({"bars.parquet", "news.parquet"}), _acl18_bars, _acl18_news),
     "dataset": FolderLayout(frozenset({"bars"}), _dataset_bars, _dataset_news),
 }
 LAYOUTS = (*FILE_LAYOUTS, *FOLDER_LAYOUTS)
@@ -78,6 +77,9 @@ def find_bars(path_or_paths: Paths, layout: str, config: ReadConfig) -> tuple[st
     sources: Sequence[BarSource]
     if name is not None:
         sources = [source for root in roots for source in FOLDER_LAYOUTS[name].bars(root, config)]
+        if layout == "auto":
+            for root in roots:
+                refuse_other_bars(root, name)
     else:
         headers = read_headers(roots)
         name = file_layout(headers) if layout == "auto" else layout
@@ -125,7 +127,7 @@ def folder_layout(roots: Sequence[File], layout: str) -> str | None:
         wrong = [path for path, names in found.items() if layout not in names]
         if wrong:
             raise ValueError(
-                f"{wrong[0]}: is no folder of layout {layout!r}, which holds {sorted(FOLDER_LAYOUTS[layout].holds)}"
+                f"{wrong[0]}: is no folder of layout {layout!r}, which has {sorted(FOLDER_LAYOUTS[layout].holds)}"
             )
         return layout
     if layout in FILE_LAYOUTS:
@@ -147,6 +149,17 @@ def _folder_layouts(root: File) -> list[str]:
         return []
     names = {child.name for child in root.children()}
     return [name for name, layout in FOLDER_LAYOUTS.items() if layout.holds <= names]
+
+
+def refuse_other_bars(root: File, layout: str) -> None:
+    """Refuse a folder of a layout that also holds tables of bars which that layout would pass over."""
+    others = [file for file in root.files() if file.name not in FOLDER_LAYOUTS[layout].holds]
+    for header in read_headers(others):
+        if len(header.names) > 1 and kind_of(header) in FILE_LAYOUTS:
+            raise ValueError(
+                f"{root}: layout is ambiguous: the folder is {layout!r}, {header.file.name} in it looks like "
+                f"{kind_of(header)!r}: say which with layout="
+            )
 
 
 def read_headers(roots: Sequence[File]) -> list[Header]:

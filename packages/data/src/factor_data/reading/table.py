@@ -47,7 +47,9 @@ def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool)
         _check_exact(place, column, name)
     elif is_text(kind):
         column = _parse_numbers(place, column, name, from_csv)
-    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.string())  # to float64 from there: rounded correctly
+    elif not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
         place.refuse(f"column {name!r} has type {kind}; it must be numeric")
     values = column.cast(pa.float64(), safe=False).combine_chunks().to_numpy(zero_copy_only=False)
     if np.isinf(values).any():
