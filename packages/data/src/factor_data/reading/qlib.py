@@ -56,7 +56,7 @@ class QlibSymbol:
         return replace(self, read_numbers=False)
 
     def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:
-        """Yield the bars; rows are counted along the calendar, from 1."""
+        """Yield the bars, nothing if there is none; rows are counted along the calendar, from 1."""
         values = {_field(file): self._values(file) for file in self.fields}
         stamps = self.calendar.values
         listed = np.zeros(len(stamps), dtype=bool)
@@ -65,8 +65,6 @@ class QlibSymbol:
         has_bar = listed & ~np.all([np.isnan(column) for column in values.values()], axis=0)
         zone.add(Place(self.path), self.calendar)
         rows = np.flatnonzero(has_bar)
-        if not len(rows):
-            raise ValueError(f"{self.path}: holds no bar between the stamps in instruments/")
         for start in range(0, len(rows), batch_rows):
             part = rows[start : start + batch_rows]
             frame = {"timestamp": stamps[part], "symbol": np.full(len(part), self.symbol, dtype=object)}
@@ -91,7 +89,7 @@ class QlibSymbol:
         values = np.full(num_stamps, np.nan)
         values[int(start) : int(start) + len(numbers) - 1] = numbers[1:]
         if np.isinf(values).any():
-            Place(file.path).refuse("is infinite in", np.isinf(values))
+            Place(file.path).refuse("is infinite in", np.isinf(values), rule="numbers must be finite")
         return values
 
 
@@ -105,7 +103,11 @@ def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
         folder = root.child("features").child(f"_qlib_{stem}" if RESERVED.fullmatch(stem) else stem)
         if not folder.is_folder():
             raise ValueError(f"{folder}: no such folder, instruments/ lists {name!r}")
-        fields = tuple(f for f in folder.files((".bin",)) if f.name.endswith(f".{frequency}.bin"))
+        fields = tuple(
+            sorted(
+                (f for f in folder.files((".bin",)) if f.name.endswith(f".{frequency}.bin")), key=_usual_order
+            )
+        )
         missing = [n for n in REQUIRED_COLUMNS if n not in {_field(file) for file in fields}]
         if missing:
             raise ValueError(
@@ -120,6 +122,12 @@ def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
 
 def _field(file: File) -> str:
     return file.name.split(".")[0]
+
+
+def _usual_order(file: File) -> tuple[int, str]:
+    """Open, high, low, close, volume, then the other fields by name."""
+    name = _field(file)
+    return (REQUIRED_COLUMNS.index(name) if name in REQUIRED_COLUMNS else len(REQUIRED_COLUMNS), name)
 
 
 def _frequency(root: File, config: ReadConfig) -> str:

@@ -20,6 +20,7 @@ from factor_data.reading.sources import File
 PANDAS_INDEX = r"__index_level_\d+__"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_HEADER = 2**20  # bytes
+PARQUET_BUFFER_BYTES = 2**20
 CSV_BLOCK_BYTES = 8 * 2**20  # what is parsed at a time; also the longest row
 
 
@@ -51,7 +52,8 @@ def read_batches(file: File, columns: Sequence[str], batch_rows: int) -> Iterato
 
 
 def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
-    reader = pq.ParquetFile(opened)
+    # Arrow's default fetches all that was asked for at once; this holds a buffer per column
+    reader = pq.ParquetFile(opened, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES)
     num_read = 0
     for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
         num_read += batch.num_rows
@@ -95,7 +97,7 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
             yield Raw(joined.slice(0, batch_rows), first_row, share)
             first_row += batch_rows
             num_waiting -= batch_rows
-            waiting = [joined.slice(batch_rows)]
+            waiting = [joined.slice(batch_rows)] if num_waiting else []  # an empty slice holds on to its table
     if num_waiting:
         yield Raw(pa.concat_tables(waiting), first_row, share)
 

@@ -53,7 +53,7 @@ def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool)
         place.refuse(f"column {name!r} has type {kind}; it must be numeric")
     values = column.cast(pa.float64(), safe=False).combine_chunks().to_numpy(zero_copy_only=False)
     if np.isinf(values).any():
-        place.refuse(f"column {name!r} is infinite in", np.isinf(values), values)
+        place.refuse(f"column {name!r} is infinite in", np.isinf(values), rule="numbers must be finite")
     return values
 
 
@@ -61,10 +61,10 @@ def _check_exact(place: Place, column: pa.ChunkedArray, name: str) -> None:
     extremes = pc.min_max(column).as_py()
     if extremes["min"] is None or max(-extremes["min"], extremes["max"]) <= LARGEST_EXACT:
         return
-    values = column.to_numpy()
+    values = column.to_pylist()
     place.refuse(
         f"column {name!r} must be numbers that float64 holds exactly (up to 2**53), is not in",
-        np.array([v is not None and abs(int(v)) > LARGEST_EXACT for v in column.to_pylist()]),
+        np.array([value is not None and abs(value) > LARGEST_EXACT for value in values]),
         values,
     )
 
