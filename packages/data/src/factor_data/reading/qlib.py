@@ -87,7 +87,8 @@ class QlibSymbol:
                 f"the calendar has {num_stamps} stamps"
             )
         values = np.full(num_stamps, np.nan)
-        values[int(start) : int(start) + len(numbers) - 1] = numbers[1:]
+        with np.errstate(invalid="ignore"):  # whatever kind of NaN
+            values[int(start) : int(start) + len(numbers) - 1] = numbers[1:]
         if np.isinf(values).any():
             Place(file.path).refuse("is infinite in", np.isinf(values), rule="numbers must be finite")
         return values

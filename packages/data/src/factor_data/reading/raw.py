@@ -57,6 +57,9 @@ def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator
     num_read = 0
     for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
         num_read += batch.num_rows
+        for column in batch.columns:
+            if not pa.types.is_primitive(column.type):
+                column.validate(full=True)  # damaged text is no UTF-8, and Arrow does not look by itself
         yield pa.Table.from_batches([batch]), num_read / max(reader.metadata.num_rows, 1)
 
 
@@ -97,7 +100,9 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
             yield Raw(joined.slice(0, batch_rows), first_row, share)
             first_row += batch_rows
             num_waiting -= batch_rows
-            waiting = [joined.slice(batch_rows)] if num_waiting else []  # an empty slice holds on to its table
+            waiting = (
+                [joined.slice(batch_rows)] if num_waiting else []
+            )  # an empty slice holds on to its table
     if num_waiting:
         yield Raw(pa.concat_tables(waiting), first_row, share)
 
