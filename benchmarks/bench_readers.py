@@ -41,14 +41,14 @@ def pandas_parquet(folder: Path) -> pd.DataFrame:
 
 
 def pandas_csv(folder: Path) -> pd.DataFrame:
-    frame = pd.read_csv(folder / "bars.csv", parse_dates=["timestamp"], float_precision="round_trip")
+    frame = pd.read_csv(folder / "bars.csv", parse_dates=["timestamp"])
     return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
 
 
 def pandas_vendor(folder: Path) -> pd.DataFrame:
     frames = []
     for path in sorted((folder / "vendor").iterdir()):
-        frame = pd.read_csv(path, index_col=0, parse_dates=True, float_precision="round_trip")
+        frame = pd.read_csv(path, index_col=0, parse_dates=True)
         frame = frame.rename(columns=str.lower).rename_axis("timestamp").reset_index()
         frames.append(frame.assign(symbol=path.stem))
     return pd.concat(frames).sort_values(["symbol", "timestamp"], ignore_index=True)
