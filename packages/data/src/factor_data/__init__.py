@@ -20,6 +20,7 @@ from factor_data.folds import (
     walk_forward,
     write_folds,
 )
+from factor_data.importing import ImportSummary, import_data
 from factor_data.labels import (
     LabelReport,
     Price,
@@ -37,20 +38,19 @@ from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_sco
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
-from factor_data.read import read_bars, read_news
-from factor_data.simulate import (
-    MarketConfig,
-    SimulatedMarket,
-    simulate_market,
-    stylised_facts,
-    write_market,
-)
+from factor_data.reading.bars import iter_bar_tables, read_bars
+from factor_data.reading.config import ReadConfig
+from factor_data.reading.layouts import LAYOUTS
+from factor_data.reading.news import iter_news_tables, read_news
+from factor_data.reading.table import Table
+from factor_data.simulate import MarketConfig, SimulatedMarket, simulate_market, stylised_facts, write_market
 from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
 from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
     "FEATURES",
+    "LAYOUTS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
     "RULES",
@@ -63,6 +63,7 @@ __all__ = [
     "Fold",
     "FoldConfig",
     "FoldInputs",
+    "ImportSummary",
     "LabelReport",
     "LookAheadError",
     "MarketConfig",
@@ -74,11 +75,13 @@ __all__ = [
     "Price",
     "QualityReport",
     "QuantileTokenizer",
+    "ReadConfig",
     "Rule",
     "RuleResult",
     "Scheme",
     "Segment",
     "SimulatedMarket",
+    "Table",
     "TargetKind",
     "WindowDataset",
     "assert_no_lookahead",
@@ -98,6 +101,9 @@ __all__ = [
     "fit_normaliser",
     "fold_picture",
     "forward_return",
+    "import_data",
+    "iter_bar_tables",
+    "iter_news_tables",
     "label_report",
     "make_folds",
     "multi_step_direction",
