@@ -1,7 +1,28 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
 from factor_data.clean import CleanRules, clean_bars
-from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
+from factor_data.cross_section import (
+    cross_sectional_rank,
+    cross_sectional_zscore,
+    neutralise,
+    winsorise,
+)
+from factor_data.features import (
+    ALPHA158_NAMES,
+    ALPHA360_NAMES,
+    DATE_FEATURES,
+    FEATURE_SETS,
+    FEATURES,
+    DateFeature,
+    FeatureMatrix,
+    FeaturePlan,
+    alpha158,
+    alpha360,
+    available_features,
+    compute_features,
+    expand_features,
+    plan_features,
+)
 from factor_data.folds import (
     SEGMENTS,
     Fold,
@@ -31,14 +52,20 @@ from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
+    "ALPHA158_NAMES",
+    "ALPHA360_NAMES",
+    "DATE_FEATURES",
     "FEATURES",
+    "FEATURE_SETS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
     "SEGMENTS",
     "UNIVERSE",
     "Batch",
     "CleanRules",
+    "DateFeature",
     "FeatureMatrix",
+    "FeaturePlan",
     "FeatureStore",
     "Fold",
     "FoldInputs",
@@ -54,6 +81,8 @@ __all__ = [
     "Segment",
     "SimulatedMarket",
     "WindowDataset",
+    "alpha158",
+    "alpha360",
     "assert_no_lookahead",
     "available_features",
     "check_folds",
@@ -61,16 +90,22 @@ __all__ = [
     "check_purge",
     "clean_bars",
     "compute_features",
+    "cross_sectional_rank",
     "cross_sectional_target",
+    "cross_sectional_zscore",
+    "expand_features",
     "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
+    "neutralise",
+    "plan_features",
     "read_bars",
     "read_folds",
     "read_news",
     "simulate_market",
     "stylised_facts",
     "walk_forward",
+    "winsorise",
     "write_fold",
     "write_folds",
     "write_market",
