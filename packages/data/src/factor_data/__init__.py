@@ -36,7 +36,7 @@ from factor_data.folds import (
 from factor_data.labels import check_labels, cross_sectional_target, forward_return
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
-from factor_data.normalise import Normaliser, fit_normaliser
+from factor_data.normalise import Normaliser, fit_normaliser, window_zscore
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
 from factor_data.read import read_bars, read_news
@@ -105,6 +105,7 @@ __all__ = [
     "simulate_market",
     "stylised_facts",
     "walk_forward",
+    "window_zscore",
     "winsorise",
     "write_fold",
     "write_folds",
