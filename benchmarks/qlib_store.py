@@ -10,6 +10,17 @@ import pandas as pd
 from factor_data import Panel
 from factor_data.features.alpha_inputs import alpha_columns
 
+try:
+    import qlib
+    from qlib.config import C
+    from qlib.contrib.data.loader import Alpha158DL
+    from qlib.data import D
+    from qlib.data.cache import H
+except ImportError as error:
+    raise SystemExit(
+        f"{error.name} is not installed here: pip install -r benchmarks/requirements.txt in an environment of its own"
+    ) from error
+
 FIELDS = ("open", "high", "low", "close", "volume", "vwap")
 
 
@@ -41,14 +52,6 @@ class QlibAlpha158:
     """pyqlib's Alpha158 over a store, computed anew at each call."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import qlib
-            from qlib.config import C
-            from qlib.contrib.data.loader import Alpha158DL
-        except ImportError as error:
-            raise SystemExit(
-                f"pyqlib cannot be imported ({error}): pip install -r benchmarks/requirements.txt in an environment of its own"
-            ) from error
         qlib.init(
             provider_uri=str(folder), region="us", expression_cache=None, dataset_cache=None, logging_level=40
         )
@@ -57,9 +60,6 @@ class QlibAlpha158:
 
     def compute(self, instruments: list[str]) -> pd.DataFrame:
         """Return one row per (instrument, date), one column per feature."""
-        from qlib.data import D
-        from qlib.data.cache import H
-
         H.clear()
         frame = D.features(instruments, self.fields, freq="day")
         frame.columns = self.names
