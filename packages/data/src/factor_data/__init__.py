@@ -1,7 +1,23 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
 from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols, rule_hits
-from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
+from factor_data.cross_section import cross_sectional_rank, cross_sectional_zscore, neutralise, winsorise
+from factor_data.features import (
+    ALPHA158_NAMES,
+    ALPHA360_NAMES,
+    DATE_FEATURES,
+    FEATURE_SETS,
+    FEATURES,
+    DateFeature,
+    FeatureMatrix,
+    FeaturePlan,
+    alpha158,
+    alpha360,
+    available_features,
+    compute_features,
+    expand_features,
+    plan_features,
+)
 from factor_data.folds import (
     SEGMENTS,
     Fold,
@@ -35,7 +51,7 @@ from factor_data.labels import (
 )
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
-from factor_data.normalise import Normaliser, fit_normaliser
+from factor_data.normalise import Normaliser, fit_normaliser, window_zscore
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
@@ -49,7 +65,11 @@ from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
+    "ALPHA158_NAMES",
+    "ALPHA360_NAMES",
+    "DATE_FEATURES",
     "FEATURES",
+    "FEATURE_SETS",
     "LAYOUTS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
@@ -58,7 +78,9 @@ __all__ = [
     "UNIVERSE",
     "Batch",
     "CleanRules",
+    "DateFeature",
     "FeatureMatrix",
+    "FeaturePlan",
     "FeatureStore",
     "Fold",
     "FoldConfig",
@@ -84,6 +106,8 @@ __all__ = [
     "Table",
     "TargetKind",
     "WindowDataset",
+    "alpha158",
+    "alpha360",
     "assert_no_lookahead",
     "available_features",
     "check_folds",
@@ -95,8 +119,11 @@ __all__ = [
     "clean_symbols",
     "compute_features",
     "cpcv_paths",
+    "cross_sectional_rank",
     "cross_sectional_target",
+    "cross_sectional_zscore",
     "direction",
+    "expand_features",
     "fit_news_scorer",
     "fit_normaliser",
     "fold_picture",
@@ -108,6 +135,8 @@ __all__ = [
     "make_folds",
     "multi_step_direction",
     "needed_purge",
+    "neutralise",
+    "plan_features",
     "read_bars",
     "read_folds",
     "read_news",
@@ -116,6 +145,8 @@ __all__ = [
     "simulate_market",
     "stylised_facts",
     "walk_forward",
+    "window_zscore",
+    "winsorise",
     "write_fold",
     "write_folds",
     "write_market",

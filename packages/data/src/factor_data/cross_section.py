@@ -1,61 +1,17 @@
-"""Per-date arithmetic on long arrays: ranks, means and standard deviations within groups."""
+"""Per-date arithmetic on long arrays: rank, z-score, clipping and neutralisation within groups.
+
+Rows come in any order; the date (or any other group) of each is given by a code. A value that is NaN is left out and
+stays NaN. To restrict a transform to the universe, hand it NaN for the rows outside.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-
-def group_ranks(
-    values: NDArray, group: NDArray[np.integer], order: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Rank values within their group, 1 = smallest, ties share the average rank.
-
-    Parameters
-    ----------
-    values : (num_rows,) float, NaN = missing
-    group : (num_rows,) int, such as the date code of each row
-    order : what ``group_order(group)`` gives, if it is at hand
-
-    Returns
-    -------
-    ranks : (num_rows,) float64, NaN where the value is missing
-    counts : (num_rows,) int64, how many values the row's group has
-
-    >>> group_ranks(np.array([3.0, 1.0, 1.0, np.nan]), np.zeros(4, dtype=int))[0]
-    array([3. , 1.5, 1.5, nan])
-    """
-    if order is None:
-        order = group_order(group)
-    sorted_group = group[order]
-    first = np.flatnonzero(np.r_[True, sorted_group[1:] != sorted_group[:-1]]) if len(order) else order
-    return _rank_groups(np.asarray(values, dtype=np.float64), order, np.r_[first, len(order)])
-
-
-def group_order(group: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the rows sorted by group, to be shared between calls of ``group_ranks`` on the same groups."""
-    return np.argsort(group, kind="stable")
-
-
-@njit(cache=True, nogil=True)
-def _rank_groups(
-    values: NDArray[np.float64], order: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    ranks = np.full(len(values), np.nan)
-    counts = np.zeros(len(values), dtype=np.int64)
-    for group in range(len(starts) - 1):
-        rows = order[starts[group] : starts[group + 1]]
-        rows = rows[~np.isnan(values[rows])]
-        rows = rows[np.argsort(values[rows])]
-        first = 0
-        for last in range(len(rows)):
-            if last + 1 == len(rows) or values[rows[last + 1]] != values[rows[last]]:
-                for place in range(first, last + 1):
-                    ranks[rows[place]] = (first + last) / 2 + 1
-                    counts[rows[place]] = len(rows)
-                first = last + 1
-    return ranks, counts
+from factor_data.ranks import group_order, group_ranks, scaled_rank
 
 
 def group_moments(
@@ -72,3 +28,98 @@ def group_moments(
         deviation = np.where(valid, filled - mean[group], 0.0)
         std = np.sqrt(np.bincount(group, weights=deviation**2, minlength=num_groups) / count)
     return mean[group], std[group], count[group].astype(np.int64)
+
+
+def cross_sectional_rank(values: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the average rank within the date, scaled so that the lowest is -1 and the highest +1; a single value
+    is 0.
+
+    ``values`` and result are (num_rows,).
+    """
+    return scaled_rank(*group_ranks(values, date_code))
+
+
+def cross_sectional_zscore(values: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return (x - mean) / population standard deviation of the date, (num_rows,); NaN where all values are equal."""
+    mean, std, _ = group_moments(values, date_code)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(constant_groups(values, date_code), np.nan, (values - mean) / std)
+
+
+def constant_groups(values: NDArray, group: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(num_rows,) True where the row's group has no two different values: exact, unlike a deviation of 0."""
+    num_groups = int(group.max()) + 1 if len(group) else 0
+    low, high = np.full(num_groups, np.inf), np.full(num_groups, -np.inf)
+    known = ~np.isnan(values)
+    np.minimum.at(low, group[known], values[known])
+    np.maximum.at(high, group[known], values[known])
+    return ~(low < high)[group]
+
+
+def winsorise(
+    values: NDArray, date_code: NDArray[np.integer], lower: float = 0.01, upper: float = 0.99
+) -> NDArray[np.float64]:
+    """Clip values to the ``lower`` and ``upper`` quantile of their date (linear interpolation), (num_rows,)."""
+    if not 0.0 <= lower < upper <= 1.0:
+        raise ValueError(
+            f"lower and upper must satisfy 0 <= lower < upper <= 1, got lower {lower}, upper {upper}"
+        )
+    result = np.array(values, dtype=np.float64)
+    for rows in _rows_of_groups(date_code, ~np.isnan(result)):
+        low, high = np.quantile(result[rows], [lower, upper])
+        result[rows] = np.clip(result[rows], low, high)
+    return result
+
+
+def neutralise(
+    values: NDArray,
+    date_code: NDArray[np.integer],
+    groups: NDArray[np.integer] | None = None,
+    exposures: NDArray | None = None,
+) -> NDArray[np.float64]:
+    """Return the residual of values on groups and exposures, by least squares on each date for itself.
+
+    Parameters
+    ----------
+    values : (num_rows,) float, NaN = missing
+    date_code : (num_rows,) int
+    groups : (num_rows,) int >= 0, such as an industry code: each group of a date gets its own intercept. None: one
+        intercept per date
+    exposures : (num_rows,) or (num_rows, num_exposures) float, such as log capitalisation; None: none
+
+    Returns
+    -------
+    (num_rows,) float64; NaN where the value or an exposure is missing, and on a date with fewer such rows than
+    intercepts and exposures plus one. Collinear exposures do no harm: the residual is unique.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    columns = np.zeros((len(values), 0)) if exposures is None else np.asarray(exposures, dtype=np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    result = np.full(len(values), np.nan)
+    known = ~np.isnan(values) & ~np.isnan(columns).any(axis=1)
+    for rows in _rows_of_groups(date_code, known):
+        group = (
+            np.zeros(len(rows), dtype=int)
+            if groups is None
+            else np.unique(groups[rows], return_inverse=True)[1]
+        )
+        if len(rows) < int(group.max()) + 2 + columns.shape[1]:
+            continue
+        # Frisch, Waugh & Lovell: intercepts drop out of values and exposures before the regression.
+        target = _without_group_mean(values[rows], group)
+        if columns.shape[1]:
+            inputs = np.column_stack([_without_group_mean(column, group) for column in columns[rows].T])
+            target = target - inputs @ np.linalg.lstsq(inputs, target, rcond=None)[0]
+        result[rows] = target
+    return result
+
+
+def _without_group_mean(values: NDArray[np.float64], group: NDArray[np.integer]) -> NDArray[np.float64]:
+    return values - (np.bincount(group, weights=values) / np.bincount(group))[group]
+
+
+def _rows_of_groups(group: NDArray[np.integer], selected: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+    """Yield the selected rows of each group that has any."""
+    rows = np.flatnonzero(selected)
+    rows = rows[group_order(group[rows])]
+    yield from np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1) if len(rows) else ()
