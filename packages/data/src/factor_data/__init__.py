@@ -28,7 +28,15 @@ from factor_data.simulate import (
 )
 from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
 from factor_data.tokens import QuantileTokenizer
-from factor_data.windows import Batch, WindowDataset
+from factor_data.windows import (
+    Augmentation,
+    Batch,
+    BlockedMatrix,
+    SampleReport,
+    WindowDataset,
+    prefetch,
+    session_codes,
+)
 
 __all__ = [
     "FEATURES",
@@ -36,7 +44,9 @@ __all__ = [
     "REQUIRED_COLUMNS",
     "SEGMENTS",
     "UNIVERSE",
+    "Augmentation",
     "Batch",
+    "BlockedMatrix",
     "CleanRules",
     "FeatureMatrix",
     "FeatureStore",
@@ -51,6 +61,7 @@ __all__ = [
     "QualityReport",
     "QuantileTokenizer",
     "RuleResult",
+    "SampleReport",
     "Segment",
     "SimulatedMarket",
     "WindowDataset",
@@ -65,9 +76,11 @@ __all__ = [
     "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
+    "prefetch",
     "read_bars",
     "read_folds",
     "read_news",
+    "session_codes",
     "simulate_market",
     "stylised_facts",
     "walk_forward",
