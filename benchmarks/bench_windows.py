@@ -5,11 +5,6 @@ thread, CPU seconds, median of 5 runs of each; the values of every batch are com
 Needs the peers of benchmarks/requirements.txt, in an environment of their own.
 """
 
-import os
-
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[variable] = "1"
-
 import statistics
 import time
 from collections.abc import Callable
