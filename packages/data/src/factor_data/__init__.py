@@ -14,7 +14,22 @@ from factor_data.folds import (
 )
 from factor_data.labels import check_labels, cross_sectional_target, forward_return
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
-from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
+from factor_data.news import (
+    NEWS_FEATURES,
+    CachedEncoder,
+    FolderEncoder,
+    HashingEncoder,
+    NewsClock,
+    NewsConfig,
+    NewsScorer,
+    NewsVectorConfig,
+    NewsVectoriser,
+    TextEncoder,
+    TfidfEncoder,
+    fit_news_scorer,
+    fit_news_vectors,
+    load_news,
+)
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
@@ -28,6 +43,7 @@ from factor_data.simulate import (
 )
 from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
 from factor_data.tokens import QuantileTokenizer
+from factor_data.vocabulary import SymbolVocabulary
 from factor_data.windows import (
     Augmentation,
     Batch,
@@ -47,15 +63,21 @@ __all__ = [
     "Augmentation",
     "Batch",
     "BlockedMatrix",
+    "CachedEncoder",
     "CleanRules",
     "FeatureMatrix",
     "FeatureStore",
     "Fold",
     "FoldInputs",
+    "FolderEncoder",
+    "HashingEncoder",
     "LookAheadError",
     "MarketConfig",
+    "NewsClock",
     "NewsConfig",
     "NewsScorer",
+    "NewsVectorConfig",
+    "NewsVectoriser",
     "Normaliser",
     "Panel",
     "QualityReport",
@@ -64,6 +86,9 @@ __all__ = [
     "SampleReport",
     "Segment",
     "SimulatedMarket",
+    "SymbolVocabulary",
+    "TextEncoder",
+    "TfidfEncoder",
     "WindowDataset",
     "assert_no_lookahead",
     "available_features",
@@ -74,8 +99,10 @@ __all__ = [
     "compute_features",
     "cross_sectional_target",
     "fit_news_scorer",
+    "fit_news_vectors",
     "fit_normaliser",
     "forward_return",
+    "load_news",
     "prefetch",
     "read_bars",
     "read_folds",
