@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -138,7 +139,7 @@ def _read_part(path: Path) -> dict[bytes, NDArray[np.float32]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             keys, vectors = arrays["keys"], arrays["vectors"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: is no part of a vector cache; remove it ({error})") from error
     return {key.tobytes(): vector for key, vector in zip(keys, vectors, strict=True)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,8 +74,8 @@ class NewsVectoriser:
         known_from = key[row] - waited
         order = np.argsort(known_from, kind="stable")
         texts = news["text"].to_numpy(dtype=object)[kept[order]]
-        unique, number = np.unique(texts.astype(np.str_), return_inverse=True) if len(texts) else (texts, row)
-        vectors = self.encoder.encode([str(text) for text in unique])
+        number, unique = pd.factorize(texts)  # a text that came twice is encoded once
+        vectors = self.encoder.encode(list(unique))
         if vectors.shape != (len(unique), self.encoder.dimensions):
             raise ValueError(
                 f"encoder {self.encoder.identity} must give {(len(unique), self.encoder.dimensions)} numbers, "
@@ -102,8 +103,11 @@ class NewsVectoriser:
         header = _read_header(directory / HEADER)
         config = NewsVectorConfig(**header["config"])
         if config.kind == "tfidf_svd":
-            with (directory / ARRAYS).open("rb") as file:
-                encoder = TfidfEncoder.read(file)
+            try:
+                with (directory / ARRAYS).open("rb") as file:
+                    encoder = TfidfEncoder.read(file)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise ValueError(f"{directory / ARRAYS}: cannot be read ({error})") from error
         chosen = _choose_encoder(config, encoder)
         if chosen.identity != header["encoder"]:
             raise ValueError(

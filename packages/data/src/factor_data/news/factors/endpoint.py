@@ -23,6 +23,16 @@ class EndpointError(RuntimeError):
         self.is_final = is_final
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: following it would send the key to another host."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatEndpoint:
     """Where to ask, and how patiently.
@@ -69,8 +79,9 @@ class ChatEndpoint:
         raise AssertionError("the last try returns or raises")
 
     def _ask_once(self, body: Mapping[str, Any]) -> tuple[str, bool]:
+        request = self._request(body)
         try:
-            with urllib.request.urlopen(self._request(body), timeout=self.timeout_seconds) as answer:
+            with _OPENER.open(request, timeout=self.timeout_seconds) as answer:
                 content = json.loads(answer.read())
             choice = content["choices"][0]
             text, is_whole = choice["message"]["content"], choice.get("finish_reason") != "length"
@@ -93,6 +104,8 @@ class ChatEndpoint:
         url = self.url.rstrip("/")
         url = url if url.endswith("/chat/completions") else f"{url}/chat/completions"
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
+        if key := os.environ.get(self.key_variable, "").strip():
+            if not (key.isascii() and key.isprintable()):  # else the error of a later layer would show it
+                raise EndpointError(f"{self.key_variable} holds no key: it has odd characters", is_final=True)
             headers["Authorization"] = f"Bearer {key}"
         return urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method="POST")
