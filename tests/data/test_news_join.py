@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_data import NewsClock, NewsConfig, NewsScorer, NewsVectorConfig, Panel, load_news
-from factor_data.news import document_rows
+from factor_data.news import document_rows, news_coverage
 
 NEW_YORK = NewsClock(cutoff_minutes=960, stamp_zone="UTC", market_zone="America/New_York")
 
@@ -147,6 +148,21 @@ def test_the_join_equals_a_loop_over_documents_and_bars(
         if rows:
             expected.append((rows[0], int(panel.date_code[rows[0]]) - known[0], position))
     assert list(zip(row.tolist(), waited.tolist(), kept.tolist(), strict=True)) == expected
+
+
+def test_documents_that_no_bar_knows_are_counted_by_why() -> None:
+    panel = bars(A=["2015-01-05", "2015-01-09"], B=["2015-01-06", "2015-01-07"])
+    news = documents(
+        ("2015-01-05", "A"),
+        ("2015-01-06", "A"),
+        ("2015-01-10", "A"),
+        ("2015-01-08", "B"),
+        ("2015-01-05", "C"),
+    )
+    counts = {"documents": 5, "unknown_symbol": 1, "after_last_bar": 2}
+    assert asdict(news_coverage(news, panel, NewsClock())) == {**counts, "forgotten": 0, "used": 2}
+    assert asdict(news_coverage(news, panel, NewsClock(), memory=2)) == {**counts, "forgotten": 1, "used": 1}
+    assert asdict(news_coverage(news, panel, NewsClock(), memory=3)) == {**counts, "forgotten": 0, "used": 2}
 
 
 def test_the_tone_of_news_heeds_the_zones() -> None:

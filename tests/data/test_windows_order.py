@@ -174,6 +174,37 @@ def test_a_weight_that_is_no_number_is_refused_where_a_row_is_a_sample(panel: Pa
         dataset(panel, weights=weights)
 
 
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 7, 1000])
+def test_a_batch_cut_in_parts_is_the_same_batch(panel: Panel, num_parts: int) -> None:
+    """D20: when memory runs out the parts get smaller, not the batch."""
+    data = dataset(panel, weights=np.linspace(0, 2, panel.num_rows))
+    for batch, whole_dates in (
+        (next(data.sample_batches(50, seed=1)), False),
+        (next(data.batches(6, seed=1)), True),
+        (next(data.batches(6, seed=1)), False),
+    ):
+        parts = batch.split(num_parts, whole_dates=whole_dates)
+        assert len(parts) <= num_parts
+        for name in ("windows", "targets", "rows", "weights"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(joined, getattr(batch, name))
+            assert all(np.shares_memory(getattr(part, name), getattr(batch, name)) for part in parts)
+        dates = [set(panel.date_code[part.rows].tolist()) for part in parts]
+        assert all(len(part.rows) for part in parts)
+        assert all(set(part.groups) == set(range(len(of))) for part, of in zip(parts, dates, strict=True))
+        if whole_dates:
+            assert sum(map(len, dates)) == 6
+            assert len(parts) == min(num_parts, 6)
+
+
+def test_bad_cuts_of_a_batch_are_refused(panel: Panel) -> None:
+    batch = next(dataset(panel).sample_batches(50, seed=1))
+    with pytest.raises(ValueError, match="num_parts must be at least 1, got 0"):
+        batch.split(0)
+    with pytest.raises(ValueError, match="must come date by date"):
+        batch.split(2, whole_dates=True)
+
+
 def full_panel(num_symbols: int = 6, num_dates: int = 20) -> WindowDataset:
     features = np.random.default_rng(0).standard_normal((num_symbols * num_dates, 3)).astype(np.float32)
     codes = {

@@ -21,6 +21,7 @@ from factor_data.news import (
     HashingEncoder,
     NewsClock,
     NewsConfig,
+    NewsCoverage,
     NewsScorer,
     NewsVectorConfig,
     NewsVectoriser,
@@ -29,6 +30,7 @@ from factor_data.news import (
     fit_news_scorer,
     fit_news_vectors,
     load_news,
+    news_coverage,
 )
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
@@ -75,6 +77,7 @@ __all__ = [
     "MarketConfig",
     "NewsClock",
     "NewsConfig",
+    "NewsCoverage",
     "NewsScorer",
     "NewsVectorConfig",
     "NewsVectoriser",
@@ -103,6 +106,7 @@ __all__ = [
     "fit_normaliser",
     "forward_return",
     "load_news",
+    "news_coverage",
     "prefetch",
     "read_bars",
     "read_folds",

@@ -2,7 +2,7 @@
 
 from factor_data.news.encoder import CachedEncoder, FolderEncoder
 from factor_data.news.features import NewsVectorConfig, NewsVectoriser, fit_news_vectors
-from factor_data.news.join import DocumentRows, NewsClock, document_rows
+from factor_data.news.join import DocumentRows, NewsClock, NewsCoverage, document_rows, news_coverage
 from factor_data.news.load import load_news
 from factor_data.news.tone import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
@@ -15,6 +15,7 @@ __all__ = [
     "HashingEncoder",
     "NewsClock",
     "NewsConfig",
+    "NewsCoverage",
     "NewsScorer",
     "NewsVectorConfig",
     "NewsVectoriser",
@@ -24,4 +25,5 @@ __all__ = [
     "fit_news_scorer",
     "fit_news_vectors",
     "load_news",
+    "news_coverage",
 ]

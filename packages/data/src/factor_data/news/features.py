@@ -67,7 +67,7 @@ class NewsVectoriser:
         ``news_vector_*`` is the mean vector of the symbol's documents that were first known on the row's date or the
         ``memory`` - 1 calendar dates before; NaN where there is none. A date without a bar of the symbol counts as a
         date: its documents reach the next bar if their memory does. ``news_documents`` is their number: 0, not
-        missing, where there is none, for that is known.
+        missing, where there is none, for that is known. ``news_coverage`` counts the documents that no row knows.
         """
         row, waited, kept = document_rows(news, panel, self.config)
         key = _date_key(panel)

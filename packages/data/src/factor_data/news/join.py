@@ -78,6 +78,37 @@ def document_rows(news: pd.DataFrame, panel: Panel, clock: NewsClock) -> Documen
     return DocumentRows(row[kept].astype(np.int64), waited.astype(np.int64), kept)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewsCoverage:
+    """What became of the documents."""
+
+    documents: int
+    unknown_symbol: int
+    """Of a symbol without a bar in the panel."""
+    after_last_bar: int
+    """Known too late for any bar of their symbol."""
+    forgotten: int
+    """Older than ``memory`` dates at the first bar that could know them: before a listing, in a suspension."""
+    used: int
+
+
+def news_coverage(
+    news: pd.DataFrame, panel: Panel, clock: NewsClock, memory: int | None = None
+) -> NewsCoverage:
+    """Count the documents that some row knows and those that none does; ``memory`` None: nothing is forgotten."""
+    _, waited, kept = document_rows(news, panel, clock)
+    with_bars = panel.symbols[np.unique(panel.symbol_code)]
+    unknown = int((~news["symbol"].isin(list(with_bars))).sum())
+    forgotten = 0 if memory is None else int((waited >= memory).sum())
+    return NewsCoverage(
+        documents=len(news),
+        unknown_symbol=unknown,
+        after_last_bar=len(news) - unknown - len(kept),
+        forgotten=forgotten,
+        used=len(kept) - forgotten,
+    )
+
+
 def _instants(
     stamps: NDArray[np.datetime64], dates: NDArray[np.datetime64], clock: NewsClock
 ) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
