@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from factor_data import Panel, SymbolVocabulary
@@ -24,6 +25,7 @@ def test_ids_are_positions_in_the_sorted_symbols_and_unknown_is_zero() -> None:
     assert ids.tolist() == [[4, 2], [0, 0]]
     assert vocabulary.encode(["", "ZZZ", "zz", "MSFT "]).tolist() == [0, 0, 0, 0]
     assert vocabulary.encode([]).shape == (0,)
+    assert vocabulary.encode(pd.Series(["ZZ", "new"])).tolist() == [4, 0]
 
 
 def test_every_symbol_of_the_training_rows_has_its_own_id_and_the_others_are_unknown(panel: Panel) -> None:
@@ -81,5 +83,8 @@ def test_what_is_no_symbol_is_refused() -> None:
         SymbolVocabulary.fit([])
     with pytest.raises(ValueError, match=r"symbols must be text, got \[1\]"):
         SymbolVocabulary.fit(["A", 1])  # type: ignore[list-item]
+    for wrong in ([1, 2], np.array(["A", None, np.nan], dtype=object)):
+        with pytest.raises(ValueError, match="symbols must be text, 2 are not, first"):
+            SymbolVocabulary.fit(["A"]).encode(wrong)
     with pytest.raises(ValueError, match="must be sorted and unique"):
         SymbolVocabulary(symbols=("B", "A"))

@@ -65,8 +65,14 @@ class SymbolVocabulary:
         return len(self.symbols) + 1
 
     def encode(self, symbols: ArrayLike) -> NDArray[np.int32]:
-        """Return the int32 id of each symbol, 0 where it is unknown; the shape is kept."""
-        names = np.asarray(symbols, dtype=np.str_)
+        """Return the int32 id of each symbol, 0 where unknown; the shape is kept. ValueError if one is not text."""
+        given = np.asarray(symbols)
+        wrong = (
+            [] if given.dtype.kind == "U" else [s for s in given.ravel().tolist() if not isinstance(s, str)]
+        )
+        if wrong:  # numbers are codes of some table, missing names no symbol: neither is merely unknown
+            raise ValueError(f"symbols must be text, {len(wrong)} are not, first {wrong[:3]!r}")
+        names = given.astype(np.str_)
         found = np.minimum(np.searchsorted(self._sorted, names), len(self._sorted) - 1)
         return np.where(self._sorted[found] == names, found + 1, UNKNOWN_ID).astype(np.int32)
 

@@ -50,7 +50,7 @@ class Augmentation:
             raise ValueError(
                 f"noise_std and time_warp need floating-point windows, got {windows.dtype} tokens"
             )
-        keys = _sample_keys(np.asarray(rows, dtype=np.int64), seed, epoch, step)
+        keys = _sample_keys(np.asarray(rows, dtype=np.int64), seed % 2**63, epoch, step)
         if is_float:
             result = np.empty(windows.shape, dtype=windows.dtype)
             _warp_and_add_noise(windows, keys, self.time_warp, self.noise_std, result)

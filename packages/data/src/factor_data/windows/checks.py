@@ -11,8 +11,8 @@ from factor_data.windows.source import BlockedMatrix
 def check_lengths(
     features: NDArray | BlockedMatrix, labels: NDArray | None, per_row: dict[str, NDArray | None]
 ) -> None:
-    if len(features.shape) != 2:
-        raise ValueError(f"features must be (num_rows, num_features), got shape {features.shape}")
+    if len(features.shape) != 2 or features.shape[1] < 1:
+        raise ValueError(f"features must be (num_rows, num_features >= 1), got shape {features.shape}")
     num_rows = features.shape[0]
     if labels is not None and (labels.ndim != 2 or len(labels) != num_rows):
         raise ValueError(f"labels must be ({num_rows}, num_horizons), got shape {labels.shape}")

@@ -152,26 +152,22 @@ class WindowDataset:
         """Yield batches of whole dates; over all ranks and workers every date comes exactly once an epoch.
 
         The date order depends on (seed, epoch) alone; ``seed=None`` means time order. A global batch has
-        ``dates_per_batch`` dates, of which each rank gets an equal run; so the global batches are the same
-        for any world size. Without ``drop_last`` the dates left over at the end form a smaller batch, split
-        as evenly as they can be: some ranks may then get one date less, or an empty batch; the number of
-        batches is the same on every rank. For training on several ranks use ``drop_last=True``: then the dates
-        left over, others in each epoch, are not seen.
+        ``dates_per_batch`` dates, of which each rank gets an equal run; so the global batches are the same for any
+        world size. Every rank gets the same number of batches. The dates left over at the end form a smaller batch,
+        of which some ranks may get one date less, or none; with ``drop_last`` they are not read, others in each epoch.
 
         Parameters
         ----------
-        worker, num_workers : this data worker and how many share the rank: worker w makes every
-            ``num_workers``-th batch from ``start_step + w``
+        worker, num_workers : worker w of a rank makes every ``num_workers``-th batch from ``start_step + w``
         start_step : the first step to make, to go on within an epoch; the batches are those of a whole epoch
-        copy : False allows ``windows`` to be a read-only view of the matrix, without any copy. It is one where the
-            batch is a single date whose samples lie evenly spaced in the matrix: a panel without gaps, or one symbol
+        copy : False allows ``windows`` to be a read-only view of the matrix. It is one where the batch is a single date
+            whose samples lie evenly spaced in the matrix: a panel without gaps, or one symbol
         augmentation : changes the windows; it is for training, so it needs a seed
         prefetch_bytes : above 0, a thread makes batches ahead, at most so many bytes of them (``prefetch``)
         """
         schedule = Schedule(
-            num_units=self.num_dates, per_batch=dates_per_batch, seed=seed, epoch=epoch, rank=rank,
-            world_size=world_size, worker=worker, num_workers=num_workers, start_step=start_step,
-            drop_last=drop_last, per_batch_name="dates_per_batch",
+            num_units=self.num_dates, per_batch=dates_per_batch, rank=rank, world_size=world_size, worker=worker,
+            num_workers=num_workers, start_step=start_step, drop_last=drop_last, per_batch_name="dates_per_batch",
         )  # fmt: skip
         _check_augmentation(augmentation, seed)
 
@@ -215,9 +211,8 @@ class WindowDataset:
         evenly as it can be, or dropped with ``drop_last``. Without a seed the samples come in time order.
         """
         schedule = Schedule(
-            num_units=len(self), per_batch=batch_size, seed=seed, epoch=epoch, rank=rank,
-            world_size=world_size, worker=worker, num_workers=num_workers, start_step=start_step,
-            drop_last=drop_last,
+            num_units=len(self), per_batch=batch_size, rank=rank, world_size=world_size, worker=worker,
+            num_workers=num_workers, start_step=start_step, drop_last=drop_last,
         )  # fmt: skip
         _check_augmentation(augmentation, seed)
         if by_block and seed is None:

@@ -39,8 +39,6 @@ class Schedule:
 
     num_units: int
     per_batch: int
-    seed: int | None = None
-    epoch: int = 0
     rank: int = 0
     world_size: int = 1
     worker: int = 0
