@@ -39,10 +39,16 @@ def test_a_sample_is_changed_alike_in_any_batch() -> None:
 
 
 def test_noise_is_normal_of_the_deviation_asked_for() -> None:
-    noise = apply(Augmentation(noise_std=0.5), np.zeros((200, 15, 7), dtype=np.float32)).ravel() / 0.5
+    noise = apply(Augmentation(noise_std=0.5), np.zeros((200, 15, 8), dtype=np.float32)).ravel() / 0.5
     assert scipy.stats.kstest(noise, "norm").pvalue > 0.01
     assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.02
-    assert abs(np.corrcoef(noise[::2], noise[1::2])[0, 1]) < 0.03
+    # No uniform number is used twice: neither radius nor angle of a pair tells anything of the next pair.
+    pairs = noise[: len(noise) // 2 * 2].reshape(-1, 2)
+    radius, angle = np.hypot(*pairs.T), np.arctan2(pairs[:, 1], pairs[:, 0]) % (2 * np.pi)
+    for this in (radius, angle):
+        for following in (radius, angle):
+            assert abs(np.corrcoef(this[:-1], following[1:])[0, 1]) < 0.04
+    assert abs(np.corrcoef(radius, angle)[0, 1]) < 0.04
 
 
 def test_a_masked_feature_is_missing_in_its_whole_window() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def test_never_more_than_the_limit_is_made_ahead() -> None:
     stream = prefetch(items(), max_bytes=35, num_bytes=lambda item: 10)
     taken = [next(stream)]
     assert asked.wait(5)
+    time.sleep(0.1)  # a thread that made more than it may would have done so by now
+    assert len(made) == 5
     for item in stream:
         assert len(made) <= len(taken) + 1 + 3 + 1
         taken.append(item)
