@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from factor_data import NewsConfig, NewsScorer, Panel, SimulatedMarket, fit_news_scorer, forward_return
-from factor_data.news.tone import words_of
+from factor_data.news import words_of
 
 DATES = pd.bdate_range("2020-01-01", periods=6)  # Wednesday 1st .. Wednesday 8th
 

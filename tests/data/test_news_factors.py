@@ -19,10 +19,11 @@ from factor_data.news.factors import (
     EndpointError,
     ExtractionReport,
     FactorConfig,
-    add_news_factors_command,
+    add_news_factors_arguments,
     extract_factors,
     factor_table,
     parse_factors,
+    run_news_factors,
 )
 
 CONFIG = FactorConfig(model="stub", top_k=3)
@@ -258,11 +259,10 @@ def test_a_line_that_is_no_answer_is_named(server: Server, tmp_path: Path) -> No
     assert server.requests == []
 
 
-def run_command(*arguments: str) -> int:
-    parser = argparse.ArgumentParser(prog="factor-data")
-    add_news_factors_command(parser.add_subparsers(required=True))
-    args = parser.parse_args(["news-factors", *arguments])
-    return args.run(args)
+def run_command(*arguments: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_news_factors_arguments(parser)
+    run_news_factors(parser.parse_args(arguments))
 
 
 def test_the_command_writes_answers_and_table_and_shows_how_far_it_is(
@@ -277,24 +277,31 @@ def test_the_command_writes_answers_and_table_and_shows_how_far_it_is(
         "--model",
         "stub",
     ]
-    assert run_command(*arguments, "--table", str(tmp_path / "table.parquet")) == 0
+    run_command(*arguments, "--table", str(tmp_path / "table.parquet"))
     assert "2/2: 0 known, 2 ok, 0 malformed, 0 failed" in capsys.readouterr().err
     assert pd.read_parquet(tmp_path / "table.parquet")["factor_1"].tolist() == ["raised guidance"] * 2
-    assert run_command(*arguments) == 0
+    run_command(*arguments)
     assert len(server.requests) == 2
 
 
-def test_the_command_fails_loudly(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_fails_loudly(server: Server, tmp_path: Path) -> None:
     documents("a").to_parquet(tmp_path / "news.parquet")
-    news, out = str(tmp_path / "news.parquet"), str(tmp_path / "out.jsonl")
+    arguments = [
+        str(tmp_path / "news.parquet"),
+        str(tmp_path / "out.jsonl"),
+        "--url",
+        server.url,
+        "--model",
+        "stub",
+    ]
     server.answer = lambda number, body: (500, b"", 0)
-    assert run_command(news, out, "--url", server.url, "--model", "stub", "--retries", "0") == 1
-    assert "1 documents have no answer, run again" in capsys.readouterr().err
+    with pytest.raises(EndpointError, match="1 of 1 documents have no answer, run again"):
+        run_command(*arguments, "--retries", "0")
     server.answer = lambda number, body: (401, b"", 0)
-    assert run_command(news, out, "--url", server.url, "--model", "stub") == 1
-    assert "status 401" in capsys.readouterr().err
-    assert run_command(str(tmp_path / "absent"), out, "--url", server.url, "--model", "stub") == 1
-    assert "no such file" in capsys.readouterr().err
+    with pytest.raises(EndpointError, match="status 401"):
+        run_command(*arguments)
+    with pytest.raises(ValueError, match="no such file"):
+        run_command(str(tmp_path / "absent"), *arguments[1:])
 
 
 def test_bad_settings_are_refused() -> None:

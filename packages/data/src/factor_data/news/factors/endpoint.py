@@ -15,7 +15,7 @@ from typing import Any
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and all from 500 on
 
 
-class EndpointError(RuntimeError):
+class EndpointError(OSError):
     """The endpoint gave no answer; ``is_final`` if asking again, or for another document, cannot help."""
 
     def __init__(self, message: str, *, is_final: bool) -> None:
