@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,20 +206,17 @@ def test_bad_cuts_of_a_batch_are_refused(panel: Panel) -> None:
         batch.split(2, whole_dates=True)
 
 
-def full_panel(num_symbols: int = 6, num_dates: int = 20) -> WindowDataset:
-    features = np.random.default_rng(0).standard_normal((num_symbols * num_dates, 3)).astype(np.float32)
-    codes = {
-        "symbol_code": np.repeat(np.arange(num_symbols), num_dates),
-        "date_code": np.tile(np.arange(num_dates), num_symbols),
-    }
+def full_panel(features: np.ndarray) -> WindowDataset:
+    """Six symbols of 20 dates each, none missing."""
+    codes = {"symbol_code": np.repeat(np.arange(6), 20), "date_code": np.tile(np.arange(20), 6)}
     return WindowDataset(features, None, 5, **codes)
 
 
-def test_the_cross_section_of_a_full_panel_is_a_view_of_the_matrix(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    np.save(tmp_path / "features.npy", full_panel()._source.values)  # type: ignore[attr-defined]
+def test_the_cross_section_of_a_full_panel_is_a_view_of_the_mapped_matrix(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).standard_normal((120, 3)).astype(np.float32)
+    np.save(tmp_path / "features.npy", features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    codes = {"symbol_code": np.repeat(np.arange(6), 20), "date_code": np.tile(np.arange(20), 6)}
-    data = WindowDataset(mapped, None, 5, **codes)
+    data = full_panel(mapped)
     for view, copied in zip(data.batches(1, seed=2, copy=False), data.batches(1, seed=2), strict=True):
         assert_same(view, copied)
         assert np.shares_memory(view.windows, mapped)
@@ -230,7 +228,7 @@ def test_a_batch_that_cannot_be_a_view_is_copied(panel: Panel) -> None:
     data = dataset(panel)  # gaps and listings: the rows of a date are not evenly spaced
     for maybe_view, copied in zip(data.batches(1, copy=False), data.batches(1), strict=True):
         assert_same(maybe_view, copied)
-    two_dates = next(full_panel().batches(2, copy=False))
+    two_dates = next(full_panel(np.zeros((120, 3), dtype=np.float32)).batches(2, copy=False))
     assert two_dates.windows.flags.writeable
 
 
