@@ -259,6 +259,24 @@ def test_a_line_that_is_no_answer_is_named(server: Server, tmp_path: Path) -> No
     assert server.requests == []
 
 
+def test_a_file_of_another_kind_is_left_as_it_is(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "news.parquet"
+    documents("a").to_parquet(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"news\.parquet: holds no answers, it ends in"):
+        extract_factors(documents("a"), path, CONFIG, endpoint(server))
+    assert path.read_bytes() == before
+
+
+def test_a_reply_of_any_characters_is_kept(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda number, body: (200, chat('{"factors": ["\\ud800 利率"]}'), 0)
+    path = tmp_path / "out.jsonl"
+    for _ in range(2):
+        extract_factors(documents("新闻"), path, CONFIG, endpoint(server))
+    assert factor_table(documents("新闻"), path, CONFIG)["factor_1"].tolist() == ["\ud800 利率"]
+    assert len(server.requests) == 1
+
+
 def run_command(*arguments: str) -> None:
     parser = argparse.ArgumentParser()
     add_news_factors_arguments(parser)

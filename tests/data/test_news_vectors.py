@@ -257,6 +257,9 @@ def test_bad_settings_are_refused() -> None:
         fit_news_vectors(news, panel, train, NewsVectorConfig())
     with pytest.raises(ValueError, match="kind hashing makes its own encoder"):
         fit_news_vectors(news, panel, train, NewsVectorConfig(kind="hashing"), Counting())
+    foreign = TfidfEncoder(words=("other",), idf=np.ones(1), components=np.ones((1, 1)))
+    with pytest.raises(ValueError, match="kind tfidf_svd makes its own encoder"):  # fitted on who knows what
+        fit_news_vectors(news, panel, train, NewsVectorConfig(dimensions=1), foreign)
     with pytest.raises(ValueError, match="memory must be at least 1, got 0"):
         NewsVectorConfig(memory=0)
     with pytest.raises(ValueError, match="train_rows must have shape"):

@@ -122,7 +122,9 @@ class CachedEncoder:
 
     def _key(self, text: str) -> bytes:
         identity = self.identity.encode()
-        return hashlib.sha256(len(identity).to_bytes(8, "big") + identity + text.encode()).digest()
+        return hashlib.sha256(
+            len(identity).to_bytes(8, "big") + identity + text.encode("utf-8", "surrogatepass")
+        ).digest()
 
     def _add(self, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
         joined = b"".join(keys)

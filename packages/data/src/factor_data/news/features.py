@@ -102,13 +102,12 @@ class NewsVectoriser:
         directory = Path(directory)
         header = _read_header(directory / HEADER)
         config = NewsVectorConfig(**header["config"])
-        if config.kind == "tfidf_svd":
-            try:
-                with (directory / ARRAYS).open("rb") as file:
-                    encoder = TfidfEncoder.read(file)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise ValueError(f"{directory / ARRAYS}: cannot be read ({error})") from error
-        chosen = _choose_encoder(config, encoder)
+        _check_encoder(config, encoder)
+        chosen = encoder or (
+            _read_tfidf(directory / ARRAYS)
+            if config.kind == "tfidf_svd"
+            else HashingEncoder(dimensions=config.dimensions)
+        )
         if chosen.identity != header["encoder"]:
             raise ValueError(
                 f"{directory}: the encoder is {chosen.identity}, saved was {header['encoder']}: not the same vectors"
@@ -135,23 +134,29 @@ def fit_news_vectors(
     """
     if train_rows.shape != (panel.num_rows,):
         raise ValueError(f"train_rows must have shape ({panel.num_rows},), got {train_rows.shape}")
-    if config.kind == "tfidf_svd" and encoder is None:
+    _check_encoder(config, encoder)
+    if config.kind == "tfidf_svd":
         row, _, kept = document_rows(news, panel, config)
         texts = news["text"].to_numpy(dtype=object)[kept[train_rows[row]]]
         encoder = TfidfEncoder.fit(
             list(texts), config.dimensions, min_count=config.min_count, max_words=config.max_words
         )
-    return NewsVectoriser(config=config, encoder=_choose_encoder(config, encoder))
+    return NewsVectoriser(config=config, encoder=encoder or HashingEncoder(dimensions=config.dimensions))
 
 
-def _choose_encoder(config: NewsVectorConfig, encoder: TextEncoder | None) -> TextEncoder:
+def _check_encoder(config: NewsVectorConfig, encoder: TextEncoder | None) -> None:
     if config.kind == "encoder" and encoder is None:
         raise ValueError("kind encoder needs an encoder: hand one in")
-    if config.kind == "hashing" and encoder is None:
-        return HashingEncoder(dimensions=config.dimensions)
-    if encoder is None or (config.kind != "encoder" and not isinstance(encoder, TfidfEncoder)):
+    if config.kind != "encoder" and encoder is not None:
         raise ValueError(f"kind {config.kind} makes its own encoder: hand none in")
-    return encoder
+
+
+def _read_tfidf(path: Path) -> TfidfEncoder:
+    try:
+        with path.open("rb") as file:
+            return TfidfEncoder.read(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
 def _read_header(path: Path) -> Mapping[str, Any]:

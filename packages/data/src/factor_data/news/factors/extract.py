@@ -19,6 +19,8 @@ import pandas as pd
 from factor_data.news.factors.endpoint import ChatEndpoint, EndpointError
 from factor_data.news.factors.prompt import FactorConfig, parse_factors
 
+LINE_START = b'{"key": "'
+
 
 @dataclass(kw_only=True)
 class ExtractionReport:
@@ -141,15 +143,18 @@ def _answer(key: str, reply: str, is_whole: bool, top_k: int) -> dict[str, Any]:
 
 
 def _append(file: Any, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    file.write(json.dumps(line) + "\n")
     file.flush()
     os.fsync(file.fileno())
 
 
 def _drop_cut_line(path: Path) -> None:
-    if not path.exists():
+    """Cut off what a killed run left of a line; a file that ends in anything else is not ours to change."""
+    content = path.read_bytes() if path.exists() else b""
+    cut = content[content.rfind(b"\n") + 1 :]
+    if not cut:
         return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    if not (cut.startswith(LINE_START) or LINE_START.startswith(cut)):
+        raise ValueError(f"{path}: holds no answers, it ends in {cut[-40:]!r}")
+    with path.open("r+b") as file:
+        file.truncate(len(content) - len(cut))
