@@ -50,7 +50,24 @@ from factor_data.labels import (
     ready_made_targets,
 )
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
-from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
+from factor_data.news import (
+    NEWS_FEATURES,
+    CachedEncoder,
+    FolderEncoder,
+    HashingEncoder,
+    NewsClock,
+    NewsConfig,
+    NewsCoverage,
+    NewsScorer,
+    NewsVectorConfig,
+    NewsVectoriser,
+    TextEncoder,
+    TfidfEncoder,
+    fit_news_scorer,
+    fit_news_vectors,
+    load_news,
+    news_coverage,
+)
 from factor_data.normalise import Normaliser, fit_normaliser, window_zscore
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
@@ -62,7 +79,16 @@ from factor_data.reading.table import Table
 from factor_data.simulate import MarketConfig, SimulatedMarket, simulate_market, stylised_facts, write_market
 from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
 from factor_data.tokens import QuantileTokenizer
-from factor_data.windows import Batch, WindowDataset
+from factor_data.vocabulary import SymbolVocabulary
+from factor_data.windows import (
+    Augmentation,
+    Batch,
+    BlockedMatrix,
+    SampleReport,
+    WindowDataset,
+    prefetch,
+    session_codes,
+)
 
 __all__ = [
     "ALPHA158_NAMES",
@@ -76,7 +102,10 @@ __all__ = [
     "RULES",
     "SEGMENTS",
     "UNIVERSE",
+    "Augmentation",
     "Batch",
+    "BlockedMatrix",
+    "CachedEncoder",
     "CleanRules",
     "DateFeature",
     "FeatureMatrix",
@@ -85,12 +114,18 @@ __all__ = [
     "Fold",
     "FoldConfig",
     "FoldInputs",
+    "FolderEncoder",
+    "HashingEncoder",
     "ImportSummary",
     "LabelReport",
     "LookAheadError",
     "MarketConfig",
+    "NewsClock",
     "NewsConfig",
+    "NewsCoverage",
     "NewsScorer",
+    "NewsVectorConfig",
+    "NewsVectoriser",
     "Normaliser",
     "Offender",
     "Panel",
@@ -100,11 +135,15 @@ __all__ = [
     "ReadConfig",
     "Rule",
     "RuleResult",
+    "SampleReport",
     "Scheme",
     "Segment",
     "SimulatedMarket",
+    "SymbolVocabulary",
     "Table",
     "TargetKind",
+    "TextEncoder",
+    "TfidfEncoder",
     "WindowDataset",
     "alpha158",
     "alpha360",
@@ -125,6 +164,7 @@ __all__ = [
     "direction",
     "expand_features",
     "fit_news_scorer",
+    "fit_news_vectors",
     "fit_normaliser",
     "fold_picture",
     "forward_return",
@@ -132,16 +172,20 @@ __all__ = [
     "iter_bar_tables",
     "iter_news_tables",
     "label_report",
+    "load_news",
     "make_folds",
     "multi_step_direction",
     "needed_purge",
     "neutralise",
+    "news_coverage",
     "plan_features",
+    "prefetch",
     "read_bars",
     "read_folds",
     "read_news",
     "ready_made_targets",
     "rule_hits",
+    "session_codes",
     "simulate_market",
     "stylised_facts",
     "walk_forward",

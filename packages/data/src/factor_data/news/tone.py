@@ -1,4 +1,4 @@
-"""News as features: a word's tone learnt from training dates, a symbol's tone as decayed sum over its news.
+"""The tone of news: a word's tone learnt from training dates, a symbol's tone as decayed sum over its news.
 
 Screening and shrinking words by how the label ranks of their documents came out follows the first steps of
 Ke, Kelly & Xiu (2019), "Predicting Returns with Text Data"; the score of a text is the mean tone of its
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from factor_data.atomic import canonical_json
 from factor_data.cross_section import group_ranks
 from factor_data.features.matrix import FeatureMatrix
+from factor_data.news.join import NewsClock, document_rows
 from factor_data.panel import Panel
 
 NEWS_FEATURES = ("news_tone", "news_count")
@@ -28,8 +29,8 @@ WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewsConfig:
-    """How news becomes features."""
+class NewsConfig(NewsClock):
+    """How news becomes features, and until when it counts for a bar."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -39,19 +40,15 @@ class NewsConfig:
     # number of neutral documents each word is averaged with
     half_life: float = 5.0
     # calendar positions after which a document counts half
-    cutoff_minutes: int = 0
-    # minutes after a bar's timestamp until which news still belong to it: 960 for days stamped 00:00 that
-    # close 16:00
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.min_count < 1:
             raise ValueError(f"min_count must be at least 1, got {self.min_count}")
         if not self.shrinkage >= 0:
             raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
         if not self.half_life > 0:
             raise ValueError(f"half_life must be positive, got {self.half_life}")
-        if not 0 <= self.cutoff_minutes < 24 * 60:
-            raise ValueError(f"cutoff_minutes must lie in [0, 1440), got {self.cutoff_minutes}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,8 @@ class NewsScorer:
         Both are 0, not missing, where there was no news: that is known. Documents of other symbols, or after
         a symbol's last bar, are not used.
         """
-        row, weight, kept = document_rows(news, panel, self.config)
+        row, waited, kept = document_rows(news, panel, self.config)
+        weight = 0.5 ** (waited / self.config.half_life)
         scores = np.array(
             [self.score(text) for text in news["text"].to_numpy(dtype=object)[kept]], dtype=np.float64
         )
@@ -127,15 +125,25 @@ def fit_news_scorer(
         raise ValueError(
             f"label {label.shape} and train_rows {train_rows.shape} must have shape ({panel.num_rows},)"
         )
-    rank, count = group_ranks(np.where(train_rows, label, np.nan), panel.date_code)
-    outcome = np.where(count > 1, (2.0 * rank - count - 1.0) / np.maximum(count - 1, 1), np.nan)
+    outcome = label_outcomes(label, panel.date_code, train_rows)
     row, _, kept = document_rows(news, panel, config)
     learn = ~np.isnan(outcome[row])
+    return learn_tones(news["text"].to_numpy(dtype=object)[kept][learn], outcome[row][learn], config)
+
+
+def label_outcomes(
+    label: NDArray, date_code: NDArray[np.integer], train_rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the rank of each training label within its date, centred and scaled to [-1, 1]; NaN on all other rows."""
+    rank, count = group_ranks(np.where(train_rows, label, np.nan), date_code)
+    return np.where(count > 1, (2.0 * rank - count - 1.0) / np.maximum(count - 1, 1), np.nan)
+
+
+def learn_tones(texts: NDArray[np.object_], outcomes: NDArray[np.float64], config: NewsConfig) -> NewsScorer:
+    """Learn the tone of words from training documents, in their order, and the outcomes of their rows."""
     documents: dict[str, int] = {}
     total: dict[str, float] = {}
-    for text, result in zip(
-        news["text"].to_numpy(dtype=object)[kept][learn], outcome[row][learn], strict=True
-    ):
+    for text, result in zip(texts, outcomes, strict=True):
         for word in words_of(text):
             documents[word] = documents.get(word, 0) + 1
             total[word] = total.get(word, 0.0) + float(result)
@@ -151,33 +159,6 @@ def words_of(text: str) -> list[str]:
     """Return the different words of a text in alphabetical order: runs of two or more letters, in lower
     case."""
     return sorted(set(WORD.findall(text.lower())))
-
-
-def document_rows(
-    news: pd.DataFrame, panel: Panel, config: NewsConfig
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Find the panel row each document belongs to.
-
-    Returns
-    -------
-    row : (num_kept,) panel row; weight : (num_kept,) 1, or less where the symbol had no bar at first;
-    kept : (num_kept,) positions in ``news`` of the documents that belong to a row
-    """
-    available = news["timestamp"].to_numpy().astype("datetime64[ns]") - np.timedelta64(
-        config.cutoff_minutes, "m"
-    )
-    date = np.searchsorted(panel.dates, available, side="left")
-    names = news["symbol"].to_numpy(dtype=object).astype(np.str_)
-    symbol = np.searchsorted(panel.symbols, names)
-    known = (date < panel.num_dates) & (symbol < panel.num_symbols)
-    known[known] = panel.symbols[symbol[known]] == names[known]
-    key = panel.symbol_code.astype(np.int64) * panel.num_dates + panel.date_code
-    row = np.searchsorted(key, symbol * panel.num_dates + date)
-    known &= row < panel.num_rows
-    known[known] = panel.symbol_code[row[known]] == symbol[known]
-    kept = np.flatnonzero(known)
-    waited = panel.date_code[row[kept]] - date[kept]
-    return row[kept].astype(np.int64), 0.5 ** (waited / config.half_life), kept
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,205 @@
+"""News vectors as features: the mean vector of a bar's documents, and how many there are."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from factor_data.atomic import write_atomically, write_json
+from factor_data.features.matrix import FeatureMatrix
+from factor_data.news.join import NewsClock, document_rows
+from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
+from factor_data.panel import Panel
+
+HEADER, ARRAYS, FORMAT = "news_vectors.json", "news_vectors.npz", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewsVectorConfig(NewsClock):
+    """How the texts of a bar become numbers, and until when a text counts for a bar."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    kind: Literal["hashing", "tfidf_svd", "encoder"] = "tfidf_svd"
+    # hashing: fitted on nothing; tfidf_svd: fitted on training documents; encoder: one that is handed in
+    dimensions: int = 32
+    # length of a vector (an encoder that is handed in has its own)
+    memory: int = 1
+    # calendar dates a document stays in the mean, its own included
+    min_count: int = 5
+    # tfidf_svd: training documents a word must occur in
+    max_words: int = 20_000
+    # tfidf_svd: the most frequent words that are kept
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in ("hashing", "tfidf_svd", "encoder"):
+            raise ValueError(f"kind must be hashing, tfidf_svd or encoder, got {self.kind!r}")
+        for name in ("dimensions", "memory", "min_count", "max_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NewsVectoriser:
+    """Makes news features; made by ``fit_news_vectors``."""
+
+    config: NewsVectorConfig
+    encoder: TextEncoder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``news_vector_000`` ... and ``news_documents``."""
+        return (*(f"news_vector_{i:03d}" for i in range(self.encoder.dimensions)), "news_documents")
+
+    def transform(self, news: pd.DataFrame, panel: Panel) -> FeatureMatrix:
+        """Return the features of every row of the panel.
+
+        ``news_vector_*`` is the mean vector of the symbol's documents that were first known on the row's date or the
+        ``memory`` - 1 calendar dates before; NaN where there is none. A date without a bar of the symbol counts as a
+        date: its documents reach the next bar if their memory does. ``news_documents`` is their number: 0, not
+        missing, where there is none, for that is known. ``news_coverage`` counts the documents that no row knows.
+        """
+        row, waited, kept = document_rows(news, panel, self.config)
+        key = _date_key(panel)
+        known_from = key[row] - waited
+        order = np.argsort(known_from, kind="stable")
+        texts = news["text"].to_numpy(dtype=object)[kept[order]]
+        number, unique = pd.factorize(texts)  # a text that came twice is encoded once
+        vectors = self.encoder.encode(list(unique))
+        if vectors.shape != (len(unique), self.encoder.dimensions):
+            raise ValueError(
+                f"encoder {self.encoder.identity} must give {(len(unique), self.encoder.dimensions)} numbers, "
+                f"gave {vectors.shape}"
+            )
+        bounds = _document_bounds(known_from[order], key, panel, self.config.memory)
+        return FeatureMatrix(values=_means(vectors, number, bounds), names=self.names, panel=panel)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the settings as JSON and what was fitted as ``.npz``, header last."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.encoder, TfidfEncoder):
+            write_atomically(directory / ARRAYS, self.encoder.write)
+        header = {"format": FORMAT, "encoder": self.encoder.identity, "config": asdict(self.config)}
+        write_json(directory / HEADER, header)
+
+    @classmethod
+    def load(cls, directory: str | Path, encoder: TextEncoder | None = None) -> NewsVectoriser:
+        """Read what ``save`` wrote; ``encoder`` where one was handed in.
+
+        ValueError if the encoder is not the one that was saved.
+        """
+        directory = Path(directory)
+        header = _read_header(directory / HEADER)
+        config = NewsVectorConfig(**header["config"])
+        _check_encoder(config, encoder)
+        chosen = encoder or (
+            _read_tfidf(directory / ARRAYS)
+            if config.kind == "tfidf_svd"
+            else HashingEncoder(dimensions=config.dimensions)
+        )
+        if chosen.identity != header["encoder"]:
+            raise ValueError(
+                f"{directory}: the encoder is {chosen.identity}, saved was {header['encoder']}: not the same vectors"
+            )
+        return cls(config=config, encoder=chosen)
+
+
+def fit_news_vectors(
+    news: pd.DataFrame,
+    panel: Panel,
+    train_rows: NDArray[np.bool_],
+    config: NewsVectorConfig = NewsVectorConfig(),
+    encoder: TextEncoder | None = None,
+) -> NewsVectoriser:
+    """Fit on the documents that belong to training rows; no other document is looked at.
+
+    Parameters
+    ----------
+    news : DataFrame(timestamp, symbol, text), as from ``read_news``
+    panel : bars
+    train_rows : (num_rows,) mask
+    config : NewsVectorConfig
+    encoder : for ``kind="encoder"``: e.g. a ``FolderEncoder``, best behind a ``CachedEncoder``
+    """
+    if train_rows.shape != (panel.num_rows,):
+        raise ValueError(f"train_rows must have shape ({panel.num_rows},), got {train_rows.shape}")
+    _check_encoder(config, encoder)
+    if config.kind == "tfidf_svd":
+        row, _, kept = document_rows(news, panel, config)
+        texts = news["text"].to_numpy(dtype=object)[kept[train_rows[row]]]
+        encoder = TfidfEncoder.fit(
+            list(texts), config.dimensions, min_count=config.min_count, max_words=config.max_words
+        )
+    return NewsVectoriser(config=config, encoder=encoder or HashingEncoder(dimensions=config.dimensions))
+
+
+def _check_encoder(config: NewsVectorConfig, encoder: TextEncoder | None) -> None:
+    if config.kind == "encoder" and encoder is None:
+        raise ValueError("kind encoder needs an encoder: hand one in")
+    if config.kind != "encoder" and encoder is not None:
+        raise ValueError(f"kind {config.kind} makes its own encoder: hand none in")
+
+
+def _read_tfidf(path: Path) -> TfidfEncoder:
+    try:
+        with path.open("rb") as file:
+            return TfidfEncoder.read(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_header(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; the folder holds no saved news vectors")
+    header = json.loads(path.read_text(encoding="utf-8"))
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    return header
+
+
+def _date_key(panel: Panel) -> NDArray[np.int64]:
+    """(num_rows,) ascending: the symbol, then the calendar position."""
+    return panel.symbol_code.astype(np.int64) * max(panel.num_dates, 1) + panel.date_code
+
+
+def _document_bounds(
+    known_from: NDArray[np.int64], key: NDArray[np.int64], panel: Panel, memory: int
+) -> NDArray[np.int64]:
+    """(num_rows, 2): the documents known from the row's date or the ``memory`` - 1 dates before are ``first:last``."""
+    oldest = key - np.minimum(panel.date_code, memory - 1)  # not into the symbol before
+    return np.column_stack(
+        [np.searchsorted(known_from, oldest), np.searchsorted(known_from, key, side="right")]
+    )
+
+
+@njit(cache=True, nogil=True)
+def _means(
+    vectors: NDArray[np.float32], number: NDArray[np.int64], bounds: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Mean vector and count of the documents ``bounds[row]``, summed in float64; ``number`` is a text's vector."""
+    dimensions = vectors.shape[1]
+    result = np.full((len(bounds), dimensions + 1), np.nan, dtype=np.float32)
+    total = np.empty(dimensions)
+    for row in range(len(bounds)):
+        first, last = bounds[row]
+        result[row, dimensions] = last - first
+        if last == first:
+            continue
+        total[:] = 0.0
+        for document in range(first, last):
+            for i in range(dimensions):
+                total[i] += vectors[number[document], i]
+        for i in range(dimensions):
+            result[row, i] = total[i] / (last - first)
+    return result

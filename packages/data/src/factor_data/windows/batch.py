@@ -1,0 +1,74 @@
+"""What a window dataset hands out: the samples of one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data.windows.augment import Augmentation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Samples of one step: whole dates, or samples drawn from all dates.
+
+    windows : (batch, lookback, num_features), the last bar is the one the prediction is made at
+    targets : (batch, num_horizons) float32, NaN = unknown; no columns if the dataset has no labels
+    groups : (batch,) int64, number of the date within the batch, 0..num_dates - 1
+    rows : (batch,) int64, row of each sample in the feature matrix
+    weights : (batch,) float32 weight of each sample in the loss; None if the dataset has none
+    step : number of the batch within the epoch, over all ranks and workers
+    """
+
+    windows: NDArray
+    targets: NDArray[np.float32]
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
+    step: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the arrays."""
+        arrays = (self.windows, self.targets, self.groups, self.rows, self.weights)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def augmented(self, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
+        """Return the batch with its windows changed; targets and weights stay."""
+        if seed is None:
+            raise ValueError("augmentation is for training: it needs a seed")
+        windows = augmentation.apply(self.windows, self.rows, seed=seed, epoch=epoch, step=self.step)
+        return replace(self, windows=windows)
+
+    def split(self, num_parts: int, *, whole_dates: bool = False) -> list[Batch]:
+        """Cut into at most ``num_parts`` batches of nearly equal size that share this one's memory.
+
+        For a step that does not fit into memory at once: the sum over the parts of a loss summed over samples is that
+        of the batch. With ``whole_dates`` no date is cut, as losses over cross-sections need; the samples must come
+        date by date. Fewer samples (dates) than parts give fewer parts, an empty batch itself. ``groups`` count the
+        dates of each part from 0.
+        """
+        if num_parts < 1:
+            raise ValueError(f"num_parts must be at least 1, got {num_parts}")
+        if whole_dates and np.any(self.groups[1:] < self.groups[:-1]):
+            raise ValueError("whole_dates: the samples of a batch must come date by date")
+        starts = (
+            np.flatnonzero(np.diff(self.groups, prepend=-1)) if whole_dates else np.arange(len(self.rows))
+        )
+        num_parts = max(min(num_parts, len(starts)), 1)
+        edges = np.append(starts, len(self.rows))
+        cuts = edges[np.arange(num_parts + 1) * len(starts) // num_parts]
+        return [self._part(slice(low, high)) for low, high in pairwise(cuts)]
+
+    def _part(self, of: slice) -> Batch:
+        return replace(
+            self,
+            windows=self.windows[of],
+            targets=self.targets[of],
+            groups=np.unique(self.groups[of], return_inverse=True)[1],
+            rows=self.rows[of],
+            weights=None if self.weights is None else self.weights[of],
+        )
