@@ -1,5 +1,10 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
+from factor_data.chunks.clean_parts import clean_to_folder
+from factor_data.chunks.saved_panel import SavedPanel, open_panel
+from factor_data.chunks.sorting import SortedBars, sort_bars
+from factor_data.chunks.workers import Workers
+from factor_data.chunks.write_store import StoreWriter, feature_names
 from factor_data.clean import CleanRules, clean_bars
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
@@ -18,7 +23,7 @@ from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_sco
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
-from factor_data.read import read_bars, read_news
+from factor_data.read import iter_bar_tables, read_bars, read_news
 from factor_data.simulate import (
     MarketConfig,
     SimulatedMarket,
@@ -26,7 +31,7 @@ from factor_data.simulate import (
     stylised_facts,
     write_market,
 )
-from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
+from factor_data.store import FeatureStore
 from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
@@ -41,7 +46,6 @@ __all__ = [
     "FeatureMatrix",
     "FeatureStore",
     "Fold",
-    "FoldInputs",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -51,28 +55,35 @@ __all__ = [
     "QualityReport",
     "QuantileTokenizer",
     "RuleResult",
+    "SavedPanel",
     "Segment",
     "SimulatedMarket",
+    "SortedBars",
+    "StoreWriter",
     "WindowDataset",
+    "Workers",
     "assert_no_lookahead",
     "available_features",
     "check_folds",
     "check_labels",
     "check_purge",
     "clean_bars",
+    "clean_to_folder",
     "compute_features",
     "cross_sectional_target",
+    "feature_names",
     "fit_news_scorer",
     "fit_normaliser",
     "forward_return",
+    "iter_bar_tables",
+    "open_panel",
     "read_bars",
     "read_folds",
     "read_news",
     "simulate_market",
+    "sort_bars",
     "stylised_facts",
     "walk_forward",
-    "write_fold",
     "write_folds",
     "write_market",
-    "write_shared",
 ]

@@ -80,6 +80,16 @@ def clean_bars(panel: Panel, rules: CleanRules = CleanRules()) -> tuple[Panel, Q
     )
 
 
+def clean_symbols(panel: Panel, rules: CleanRules = CleanRules()) -> tuple[Panel, QualityReport]:
+    kept, report = clean_bars(panel, rules)
+    names = {s: i for i, s in enumerate(panel.symbols)}
+    code = np.array([names[s] for s in kept.symbols], dtype=np.int32)[kept.symbol_code]
+    date = np.searchsorted(panel.dates, kept.timestamp).astype(np.int32)
+    from dataclasses import replace
+
+    return replace(kept, symbols=panel.symbols, dates=panel.dates, symbol_code=code, date_code=date), report
+
+
 class _Log:
     """Collects what each rule found."""
 

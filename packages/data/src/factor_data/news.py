@@ -127,15 +127,25 @@ def fit_news_scorer(
         raise ValueError(
             f"label {label.shape} and train_rows {train_rows.shape} must have shape ({panel.num_rows},)"
         )
-    rank, count = group_ranks(np.where(train_rows, label, np.nan), panel.date_code)
-    outcome = np.where(count > 1, (2.0 * rank - count - 1.0) / np.maximum(count - 1, 1), np.nan)
+    outcome = label_outcomes(label, panel.date_code, train_rows)
     row, _, kept = document_rows(news, panel, config)
     learn = ~np.isnan(outcome[row])
+    return learn_tones(news["text"].to_numpy(dtype=object)[kept][learn], outcome[row][learn], config)
+
+
+def label_outcomes(
+    label: NDArray, date_code: NDArray[np.integer], train_rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the rank of each training label within its date, centred and scaled to [-1, 1]; NaN on all other rows."""
+    rank, count = group_ranks(np.where(train_rows, label, np.nan), date_code)
+    return np.where(count > 1, (2.0 * rank - count - 1.0) / np.maximum(count - 1, 1), np.nan)
+
+
+def learn_tones(texts: NDArray[np.object_], outcomes: NDArray[np.float64], config: NewsConfig) -> NewsScorer:
+    """Learn the tone of words from training documents, in their order, and the outcomes of their rows."""
     documents: dict[str, int] = {}
     total: dict[str, float] = {}
-    for text, result in zip(
-        news["text"].to_numpy(dtype=object)[kept][learn], outcome[row][learn], strict=True
-    ):
+    for text, result in zip(texts, outcomes, strict=True):
         for word in words_of(text):
             documents[word] = documents.get(word, 0) + 1
             total[word] = total.get(word, 0.0) + float(result)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import canonical_json
+from factor_data.chunks.selection import ColumnParts, medians, standard_deviations
 from factor_data.cross_section import group_order, group_ranks
 
 NormaliserKind = Literal["robust_zscore", "rank"]
@@ -113,7 +115,16 @@ def fit_normaliser(
         raise ValueError("train_rows selects no row")
     if kind == "rank":
         return Normaliser(names=tuple(names), kind=kind, clip=clip)
-    fitted = [_center_and_scale(values[train_rows, column]) for column in range(len(names))]
+    return fit_normaliser_parts(ColumnParts.of(values[train_rows]), names, kind, clip)
+
+
+def fit_normaliser_parts(
+    train: ColumnParts, names: Sequence[str], kind: NormaliserKind = "robust_zscore", clip: float = 3.0
+) -> Normaliser:
+    """Fit as ``fit_normaliser`` does, on training values that are read in parts: the same numbers."""
+    if kind == "rank":
+        return Normaliser(names=tuple(names), kind=kind, clip=clip)
+    fitted = _centers_and_scales(train)
     return Normaliser(
         names=tuple(names),
         kind=kind,
@@ -124,15 +135,20 @@ def fit_normaliser(
     )
 
 
-def _center_and_scale(column: NDArray) -> tuple[float, float]:
-    known = column[~np.isnan(column)].astype(np.float64)
-    if len(known) == 0:
-        return 0.0, 0.0
-    center = float(np.median(known))
-    scale = MAD_TO_STD * float(np.median(np.abs(known - center)))
-    if scale == 0.0 and known.min() < known.max():
-        scale = float(known.std())
-    return center, scale
+def _centers_and_scales(train: ColumnParts) -> list[tuple[float, float]]:
+    centers = [center if center is not None else 0.0 for center in medians(train)]
+    deviations = replace(train, load=partial(_deviations, train.load, np.array(centers)))
+    scales = [MAD_TO_STD * (deviation or 0.0) for deviation in medians(deviations)]
+    if 0.0 in scales:
+        spread = standard_deviations(train)
+        scales = [scale or spread[column] for column, scale in enumerate(scales)]
+    return list(zip(centers, scales, strict=True))
+
+
+def _deviations(
+    load: Callable[[Any], NDArray], centers: NDArray[np.float64], task: Any
+) -> NDArray[np.float64]:
+    return np.abs(load(task).astype(np.float64) - centers)
 
 
 def _rank_scaled(

@@ -61,6 +61,11 @@ class QualityReport:
     summary: dict[str, int | str]
     settings: dict[str, int | float]
 
+    @classmethod
+    def merge(cls, parts):
+        parts = list(parts)
+        return parts[0]
+
     def count(self, name: str) -> int:
         """Return how often a rule fired."""
         counts = {rule.name: rule.count for rule in self.rules}

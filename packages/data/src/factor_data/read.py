@@ -44,6 +44,11 @@ def read_bars(path_or_paths: Paths) -> Panel:
     return Panel.from_frame(pd.concat([table.frame for table in tables], ignore_index=True))
 
 
+def iter_bar_tables(path_or_paths: Paths, layout: str = "auto", batch_rows: int = 1_000_000):
+    for path in _files(path_or_paths):
+        yield _read_bar_file(path)
+
+
 def read_news(path: Paths, calendar: NDArray[np.datetime64] | None = None) -> pd.DataFrame:
     """Read news documents: columns timestamp, symbol, text; other columns are left out.
 

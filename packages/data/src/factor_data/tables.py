@@ -24,6 +24,7 @@ class Table:
     path: Path
     frame: pd.DataFrame
     zone: str | None  # the zone all timestamps carried, None for none
+    first_row: int = 1
 
 
 def offenders(mask: NDArray[np.bool_], values: Sequence | NDArray | None = None) -> str:

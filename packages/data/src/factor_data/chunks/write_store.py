@@ -1,0 +1,185 @@
+"""Write a feature store from a saved panel, part by part; ``FeatureStore`` reads it.
+
+Features and labels are maps over whole symbols, ranks over whole dates, fits are counts over the training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from factor_data.array_file import ArrayFile, Spans
+from factor_data.atomic import write_json
+from factor_data.chunks.news_parts import fit_scorer, write_scores
+from factor_data.chunks.saved_panel import SavedPanel
+from factor_data.chunks.selection import ColumnParts
+from factor_data.chunks.workers import Workers
+from factor_data.features import available_features, compute_features
+from factor_data.folds import Fold
+from factor_data.labels import LabelCheck, forward_return
+from factor_data.news import NEWS_FEATURES, NewsConfig
+from factor_data.normalise import Normaliser, NormaliserKind, fit_normaliser_parts
+from factor_data.store import fold_folder
+from factor_data.tokens import QuantileTokenizer
+
+DEFAULT_NEWS = NewsConfig()
+ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreWriter:
+    """Writes the files of a store one after the other: labels, features and index, then a fold at a time."""
+
+    directory: Path
+    panel: SavedPanel
+    workers: Workers
+    names: tuple[str, ...]
+    horizons: tuple[int, ...]
+    delay: int
+
+    def write_labels(self) -> None:
+        """labels.npy: the forward return of each horizon."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        file = ArrayFile.create(
+            self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64
+        )
+        task = partial(_write_labels, self.panel, file, self.horizons, self.delay)
+        self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
+
+    def check_labels(self, fold: Fold) -> None:
+        """Refuse, as ``factor_data.check_labels`` does, a fold whose training labels teach nothing."""
+        check = LabelCheck(self.horizons)
+        parts = self.panel.parts_of_dates(fold.train, self.workers.rows(8 * (len(self.horizons) + 1)))
+        load = partial(_universe_values, self.panel, (self._file("labels"),))
+        for labels in self.workers.map(load, parts):
+            check.add(labels)
+        check.refuse(f"fold {fold.index} train")
+
+    def write_features(self) -> None:
+        """features.npy, index.parquet and store.json: what no fold changes."""
+        file = ArrayFile.create(
+            self.directory / "features.npy", (self.panel.num_rows, len(self.names)), np.float32
+        )
+        task = partial(_write_features, self.panel, file, self.names)
+        self.workers.run(task, self._symbol_parts(4 * len(self.names)))
+        write_index(self.panel, self.directory / "index.parquet")
+        header = {"features": list(self.names), "horizons": list(self.horizons), "delay": self.delay}
+        write_json(self.directory / "store.json", header)
+
+    def write_fold(
+        self,
+        fold: Fold,
+        *,
+        kind: NormaliserKind,
+        clip: float,
+        num_tokens: int,
+        news: pd.DataFrame | None = None,
+        news_config: NewsConfig = DEFAULT_NEWS,
+    ) -> None:
+        """Fit news tone, normaliser and token edges on the fold's training rows alone; write its inputs and tokens."""
+        folder = fold_folder(self.directory, fold.index)
+        folder.mkdir(parents=True)
+        sources, names = [self._file("features")], self.names
+        scores = folder / "news_scores.npy"
+        if news is not None:
+            head = int(np.argmin(np.abs(np.array(self.horizons) - news_config.half_life)))
+            scorer = fit_scorer(
+                news, self.panel, self._file("labels"), head, fold.train, news_config, self.workers, folder
+            )
+            write_json(folder / "news_scorer.json", scorer.to_dict())
+            sources.append(write_scores(scorer, news, self.panel, scores, self.workers))
+            names = (*names, *NEWS_FEATURES)
+        row_bytes = 8 * len(names)
+        rows = self.workers.rows(row_bytes)
+        train = self.panel.parts_of_dates(fold.train, rows)
+        every = self.panel.date_parts(rows)
+        normaliser = fit_normaliser_parts(self._columns(tuple(sources), train), names, kind, clip)
+        write_json(folder / "normaliser.json", normaliser.to_dict())
+        shape = (self.panel.num_rows, len(names))
+        inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
+        self.workers.run(partial(_write_inputs, self.panel, tuple(sources), normaliser, inputs), every)
+        scores.unlink(missing_ok=True)
+        tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), num_tokens, names)
+        write_json(folder / "tokenizer.json", tokenizer.to_dict())
+        tokens = ArrayFile.create(folder / "tokens.npy", shape, np.uint8)
+        self.workers.run(partial(_write_tokens, inputs, tokenizer, tokens), self._symbol_parts(row_bytes))
+
+    def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
+        return ColumnParts(
+            load=partial(_universe_values, self.panel, sources), tasks=parts, workers=self.workers
+        )
+
+    def _symbol_parts(self, row_bytes: int) -> list[Spans]:
+        return self.panel.symbol_parts(self.workers.rows(row_bytes + self.panel.row_bytes))
+
+    def _file(self, name: str) -> ArrayFile:
+        return ArrayFile.open(self.directory / f"{name}.npy")
+
+
+def feature_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The features that a list from the parameters means: all where it is empty."""
+    return tuple(names) or available_features()
+
+
+def write_index(panel: SavedPanel, path: Path) -> None:
+    """index.parquet: timestamp, symbol and in_universe of every row, a row group at a time."""
+    symbols = pd.Index(panel.symbols)
+    writer: pq.ParquetWriter | None = None
+    for first in range(0, max(panel.num_rows, 1), ROW_GROUP):
+        last = min(first + ROW_GROUP, panel.num_rows)
+        frame = pd.DataFrame(
+            {
+                "timestamp": panel.dates[panel.date_code.read(first, last)],
+                "symbol": pd.Categorical.from_codes(panel.symbol_code.read(first, last), symbols),
+                "in_universe": panel.in_universe(np.array([[first, last]])),
+            }
+        )
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
+
+
+def gather(sources: tuple[ArrayFile, ...], spans: Spans) -> NDArray:
+    """The rows of several arrays side by side."""
+    values = [source.gather(spans) for source in sources]
+    return values[0] if len(values) == 1 else np.hstack(values)
+
+
+def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: Spans) -> NDArray:
+    return gather(sources, spans)[panel.in_universe(spans)]
+
+
+def _write_labels(
+    panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, spans: Spans
+) -> None:
+    part = panel.read(*spans[0].tolist())
+    target.scatter(spans, np.column_stack([forward_return(part, horizon, delay) for horizon in horizons]))
+
+
+def _write_features(panel: SavedPanel, target: ArrayFile, names: tuple[str, ...], spans: Spans) -> None:
+    target.scatter(spans, compute_features(panel.read(*spans[0].tolist()), names).values)
+
+
+def _write_inputs(
+    panel: SavedPanel,
+    sources: tuple[ArrayFile, ...],
+    normaliser: Normaliser,
+    target: ArrayFile,
+    spans: Spans,
+) -> None:
+    target.scatter(spans, normaliser.transform(gather(sources, spans), panel.date_code.gather(spans)))
+
+
+def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, tokenizer.transform(source.gather(spans)))
