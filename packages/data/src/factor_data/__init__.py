@@ -23,7 +23,9 @@ from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_sco
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import QualityReport, RuleResult
-from factor_data.read import iter_bar_tables, read_bars, read_news
+from factor_data.reading.bars import iter_bar_tables, read_bars
+from factor_data.reading.news import iter_news_tables, read_news
+from factor_data.reading.table import Table
 from factor_data.simulate import (
     MarketConfig,
     SimulatedMarket,
@@ -60,6 +62,7 @@ __all__ = [
     "SimulatedMarket",
     "SortedBars",
     "StoreWriter",
+    "Table",
     "WindowDataset",
     "Workers",
     "assert_no_lookahead",
@@ -76,6 +79,7 @@ __all__ = [
     "fit_normaliser",
     "forward_return",
     "iter_bar_tables",
+    "iter_news_tables",
     "open_panel",
     "read_bars",
     "read_folds",

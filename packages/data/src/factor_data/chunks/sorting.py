@@ -18,7 +18,7 @@ from factor_data.array_file import ArrayFile
 from factor_data.chunks.saved_panel import whole_groups
 from factor_data.chunks.workers import COPIES, Workers
 from factor_data.panel import Panel
-from factor_data.tables import Table
+from factor_data.reading.table import Table
 
 KEYS = ("time", "position")
 NUM_NAMED = 3
@@ -41,13 +41,13 @@ class _Run:
 class _Arrivals:
     """Which file and row the n-th row of the whole input came from."""
 
-    paths: list[Path] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     first_rows: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)  # number of the table's first row in the input
 
     def file(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
         """The table, and by its path the file, of each position."""
-        names = pd.factorize(np.array([str(path) for path in self.paths], dtype=object))[0]
+        names = pd.factorize(np.array(self.paths, dtype=object))[0]
         return names[np.searchsorted(self.positions, position, side="right") - 1]
 
     def place(self, position: int) -> str:

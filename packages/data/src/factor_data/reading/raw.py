@@ -1,0 +1,96 @@
+"""Batches of rows of one Parquet or CSV file as Arrow tables, and the names of its columns; nothing is checked
+but that the file is what its name says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from factor_data.reading.sources import File
+
+PANDAS_INDEX = r"__index_level_\d+__"
+CSV_BLOCK_BYTES = 8 * 2**20  # what is parsed at a time; also the longest row
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Some rows; ``first_row`` is the number of the first one in its file, from 1."""
+
+    rows: pa.Table
+    first_row: int
+
+
+def column_names(file: File) -> list[str]:
+    """Return the names in a header, in their order, without reading rows. A name twice is refused; the index
+    that pandas adds to Parquet is no column."""
+    with file.open() as opened, _said_of(file):
+        names = (
+            pq.read_schema(opened).names if file.suffix == ".parquet" else _csv_reader(opened).schema.names
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{file}: columns repeat: {repeated}")
+    return [name for name in names if not re.fullmatch(PANDAS_INDEX, name)]
+
+
+def read_batches(file: File, columns: Sequence[str], batch_rows: int) -> Iterator[Raw]:
+    """Yield the rows of some columns, ``batch_rows`` at a time; CSV values are all text, "" where empty."""
+    parts = _parquet_parts if file.suffix == ".parquet" else _csv_parts
+    with file.open() as opened, _said_of(file):
+        yield from _in_batches(parts(opened, list(columns), batch_rows), batch_rows)
+
+
+def _parquet_parts(opened: IO[bytes], columns: list[str], batch_rows: int) -> Iterator[pa.Table]:
+    reader = pq.ParquetFile(opened)
+    for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
+        yield pa.Table.from_batches([batch])
+
+
+def _csv_parts(opened: IO[bytes], columns: list[str], batch_rows: int) -> Iterator[pa.Table]:
+    for batch in _csv_reader(opened, columns):
+        yield pa.Table.from_batches([batch])
+
+
+def _csv_reader(opened: IO[bytes], columns: list[str] | None = None) -> pyarrow.csv.CSVStreamingReader:
+    return pyarrow.csv.open_csv(
+        opened,
+        read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=columns, column_types=dict.fromkeys(columns or (), pa.string())
+        ),
+    )
+
+
+def _in_batches(parts: Iterable[pa.Table], batch_rows: int) -> Iterator[Raw]:
+    """Cut and join tables so that each but the last has exactly ``batch_rows`` rows."""
+    waiting: list[pa.Table] = []
+    first_row = 1
+    for part in parts:
+        waiting.append(part)
+        while sum(table.num_rows for table in waiting) >= batch_rows:
+            joined = pa.concat_tables(waiting)
+            yield Raw(joined.slice(0, batch_rows), first_row)
+            first_row += batch_rows
+            waiting = [joined.slice(batch_rows)]
+    if sum(table.num_rows for table in waiting):
+        yield Raw(pa.concat_tables(waiting), first_row)
+
+
+@contextmanager
+def _said_of(file: File) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into a ValueError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        kind = "Parquet, is it truncated?" if file.suffix == ".parquet" else "CSV"
+        raise ValueError(
+            f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})"
+        ) from error

@@ -1,0 +1,119 @@
+"""A batch of rows as a checked table: timestamp, symbol, then numbers and text in the types promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from factor_data.reading.place import Place
+from factor_data.reading.stamps import is_text
+
+MISSING_TEXT = ("", "nan", "NaN", "NAN", "null", "NULL", "NA", "N/A", "None")
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
+LARGEST_EXACT = 2**53  # the largest integer up to which float64 holds every integer
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file, in their order.
+
+    Attributes
+    ----------
+    path : the file, as the user wrote it
+    frame : timestamp datetime64[ns] wall clock without zone, symbol str, other columns float64 or text
+    zone : the zone of all timestamps read so far, None for none
+    first_row : the row of the file, counted from 1, that is the first of the frame
+    """
+
+    path: str
+    frame: pd.DataFrame
+    zone: str | None
+    first_row: int = 1
+
+
+def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:
+    """Return finite float64, NaN where missing; text is read as numbers only if it comes ``from_csv``."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_integer(kind):
+        _check_exact(place, column, name)
+    elif is_text(kind):
+        column = _parse_numbers(place, column, name, from_csv)
+    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+        place.refuse(f"column {name!r} has type {kind}; it must be numeric")
+    values = column.cast(pa.float64(), safe=False).combine_chunks().to_numpy(zero_copy_only=False)
+    if np.isinf(values).any():
+        place.refuse(f"column {name!r} is infinite in", np.isinf(values), values)
+    return values
+
+
+def _check_exact(place: Place, column: pa.ChunkedArray, name: str) -> None:
+    extremes = pc.min_max(column).as_py()
+    if extremes["min"] is None or max(-extremes["min"], extremes["max"]) <= LARGEST_EXACT:
+        return
+    values = column.to_numpy()
+    place.refuse(
+        f"column {name!r} must be numbers that float64 holds exactly (up to 2**53), is not in",
+        np.array([v is not None and abs(int(v)) > LARGEST_EXACT for v in column.to_pylist()]),
+        values,
+    )
+
+
+def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> pa.ChunkedArray:
+    """Text as numbers; in Parquet text is no number, whatever it says."""
+    if from_csv:
+        try:
+            return column.cast(pa.float64())
+        except pa.ArrowInvalid:  # missing values, blanks around numbers, or no numbers: look closer
+            column = pc.utf8_trim_whitespace(column)
+            missing = pc.is_in(column, value_set=pa.array(MISSING_TEXT, column.type))
+            column = pc.if_else(missing, pa.scalar(None, column.type), column)
+    is_number = pc.match_substring_regex(column, NUMBER) if from_csv else pc.is_null(column)
+    wrong = ~np.asarray(pc.fill_null(is_number, True), dtype=bool)
+    if wrong.any():
+        place.refuse(f"column {name!r} must be numeric, is not in", wrong, column.to_pylist())
+    return column.cast(pa.float64())
+
+
+def to_symbols(
+    place: Place, column: pa.ChunkedArray, name: str, integers: bool = False
+) -> NDArray[np.object_]:
+    """Return str objects, each different symbol one object; whole numbers are symbols only with ``integers``."""
+    if pa.types.is_integer(column.type) and integers:
+        column = column.cast(pa.string())
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not is_text(kind):
+        place.refuse(f"column {name!r} has type {kind}; it must be text (000001 is not 1)")
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    names = encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
+    code = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    missing = np.append(np.array([n is None or n == "" for n in names], dtype=bool), True)
+    if missing[code].any():
+        place.refuse(f"{name} is missing in", missing[code])
+    wrong = np.array([n != n.strip() or not n.isprintable() for n in names], dtype=bool)
+    if wrong.any():
+        place.refuse(
+            f"{name} must be printable text without blanks around it, is not in", wrong[code], names[code]
+        )
+    return names[code]
+
+
+def to_text(place: Place, column: pa.ChunkedArray, name: str) -> NDArray[np.object_]:
+    """Return str objects of a column that must be text and never missing."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not is_text(column.type):
+        place.refuse(f"column {name!r} has type {column.type}; it must be text")
+    values = column.to_numpy(zero_copy_only=False)
+    missing = np.asarray(pc.fill_null(pc.equal(column, ""), True), dtype=bool)
+    if missing.any():
+        place.refuse(f"{name} is missing in", missing)
+    return values
