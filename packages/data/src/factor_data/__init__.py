@@ -5,14 +5,22 @@ from factor_data.chunks.saved_panel import SavedPanel, open_panel
 from factor_data.chunks.sorting import SortedBars, sort_bars
 from factor_data.chunks.workers import Workers
 from factor_data.chunks.write_store import StoreWriter, feature_names
-from factor_data.clean import CleanRules, clean_bars
+from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
     SEGMENTS,
     Fold,
+    FoldConfig,
+    Scheme,
     Segment,
     check_folds,
+    check_labels_apart,
     check_purge,
+    check_tested_once,
+    cpcv_paths,
+    fold_picture,
+    make_folds,
+    needed_purge,
     read_folds,
     walk_forward,
     write_folds,
@@ -22,7 +30,7 @@ from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
-from factor_data.quality import QualityReport, RuleResult
+from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
 from factor_data.reading.news import iter_news_tables, read_news
 from factor_data.reading.table import Table
@@ -41,6 +49,7 @@ __all__ = [
     "FEATURES",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
+    "RULES",
     "SEGMENTS",
     "UNIVERSE",
     "Batch",
@@ -48,16 +57,20 @@ __all__ = [
     "FeatureMatrix",
     "FeatureStore",
     "Fold",
+    "FoldConfig",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
     "NewsScorer",
     "Normaliser",
+    "Offender",
     "Panel",
     "QualityReport",
     "QuantileTokenizer",
+    "Rule",
     "RuleResult",
     "SavedPanel",
+    "Scheme",
     "Segment",
     "SimulatedMarket",
     "SortedBars",
@@ -69,17 +82,24 @@ __all__ = [
     "available_features",
     "check_folds",
     "check_labels",
+    "check_labels_apart",
     "check_purge",
+    "check_tested_once",
     "clean_bars",
+    "clean_symbols",
     "clean_to_folder",
     "compute_features",
+    "cpcv_paths",
     "cross_sectional_target",
     "feature_names",
     "fit_news_scorer",
     "fit_normaliser",
+    "fold_picture",
     "forward_return",
     "iter_bar_tables",
     "iter_news_tables",
+    "make_folds",
+    "needed_purge",
     "open_panel",
     "read_bars",
     "read_folds",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factor_data.chunks.sorting import SortedBars
 from factor_data.chunks.workers import Workers
-from factor_data.clean import CleanRules, clean_symbols
+from factor_data.cleaning import CleanRules, clean_symbols
 from factor_data.panel import Panel
 from factor_data.panel_writer import PanelWriter
 from factor_data.quality import QualityReport
@@ -23,12 +23,13 @@ def clean_to_folder(
     the report on all bars. On an error nothing is left in ``directory``.
     """
     parts = bars.parts(workers.rows(bars.row_bytes))
-    reports = []
+    report: QualityReport | None = None
     with PanelWriter(directory, compact=True) as writer:
-        for panel, report in workers.map(partial(_read_and_clean, bars, rules), parts):
+        for panel, found in workers.map(partial(_read_and_clean, bars, rules), parts):
             writer.append(panel)
-            reports.append(report)
-        report = QualityReport.merge(reports)
+            report = found if report is None else QualityReport.merge([report, found])
+        assert report is not None
+        report.check_not_empty()
     return report
 
 

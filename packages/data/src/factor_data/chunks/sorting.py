@@ -105,7 +105,8 @@ class SortedBars:
         same file, with the files and rows; it counts and names those of the whole input.
         """
         rank, time = self._keys(symbols)
-        date = np.searchsorted(self.dates, time.view("datetime64[ns]")).astype(np.int32)
+        first_seen, different = pd.factorize(time)
+        date = np.searchsorted(self.dates, different.view("datetime64[ns]")).astype(np.int32)[first_seen]
         order = None
         if not _increases(rank, date):
             order = np.argsort(
