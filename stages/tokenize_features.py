@@ -5,7 +5,7 @@ The module is not called tokenize because a script of that name would shadow the
 
 import pandas as pd
 
-from factor_data import StoreWriter, feature_names, open_panel, read_folds
+from factor_data import FitConfig, StoreWriter, feature_names, open_panel, read_folds
 from stages.params import read_params
 from stages.run import RESULTS, run, stage_output
 from stages.workers import local_workers
@@ -35,15 +35,10 @@ def main() -> None:
         for fold in folds:
             writer.check_labels(fold)
         writer.write_features()
-        for fold in folds:
-            writer.write_fold(
-                fold,
-                kind=config.normaliser,
-                clip=config.clip,
-                num_tokens=config.num_tokens,
-                news=news,
-                news_config=config.news,
-            )
+        fit = FitConfig(
+            normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
+        )
+        writer.write_folds(folds, fit, news)
     print(f"{len(names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
 
 

@@ -4,7 +4,7 @@ from factor_data.chunks.clean_parts import clean_to_folder
 from factor_data.chunks.saved_panel import SavedPanel, open_panel
 from factor_data.chunks.sorting import SortedBars, sort_bars
 from factor_data.chunks.workers import Workers
-from factor_data.chunks.write_store import StoreWriter, feature_names
+from factor_data.chunks.write_store import FitConfig, StoreWriter, feature_names
 from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
@@ -56,6 +56,7 @@ __all__ = [
     "CleanRules",
     "FeatureMatrix",
     "FeatureStore",
+    "FitConfig",
     "Fold",
     "FoldConfig",
     "LookAheadError",

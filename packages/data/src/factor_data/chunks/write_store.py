@@ -6,7 +6,7 @@ Features and labels are maps over whole symbols, ranks over whole dates, fits ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +30,17 @@ from factor_data.normalise import Normaliser, NormaliserKind, fit_normaliser_par
 from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
 
-DEFAULT_NEWS = NewsConfig()
 ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """What is fitted per fold: the arguments of ``fit_normaliser``, ``QuantileTokenizer.fit`` and the news scorer."""
+
+    normaliser: NormaliserKind
+    clip: float
+    num_tokens: int
+    news: NewsConfig = field(default_factory=NewsConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,43 +83,50 @@ class StoreWriter:
         header = {"features": list(self.names), "horizons": list(self.horizons), "delay": self.delay}
         write_json(self.directory / "store.json", header)
 
-    def write_fold(
-        self,
-        fold: Fold,
-        *,
-        kind: NormaliserKind,
-        clip: float,
-        num_tokens: int,
-        news: pd.DataFrame | None = None,
-        news_config: NewsConfig = DEFAULT_NEWS,
-    ) -> None:
-        """Fit news tone, normaliser and token edges on the fold's training rows alone; write its inputs and tokens."""
+    def write_folds(self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None) -> None:
+        """Per fold: fit on its training rows alone, write what was fitted and its inputs and tokens."""
+        ranked: ArrayFile | None = None
+        for fold in folds:
+            inputs = self._write_fold(fold, fit, news, ranked)
+            if fit.normaliser == "rank":
+                ranked = ranked or inputs
+
+    def _write_fold(
+        self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None
+    ) -> ArrayFile:
+        """``ranked`` are the inputs of another fold: ranks of features within a date are the same in all folds."""
         folder = fold_folder(self.directory, fold.index)
         folder.mkdir(parents=True)
-        sources, names = [self._file("features")], self.names
-        scores = folder / "news_scores.npy"
+        sources = [self._file("features")]
+        names = self.names
         if news is not None:
-            head = int(np.argmin(np.abs(np.array(self.horizons) - news_config.half_life)))
-            scorer = fit_scorer(
-                news, self.panel, self._file("labels"), head, fold.train, news_config, self.workers, folder
-            )
-            write_json(folder / "news_scorer.json", scorer.to_dict())
-            sources.append(write_scores(scorer, news, self.panel, scores, self.workers))
+            sources.append(self._write_news(fold, fit.news, news, folder))
             names = (*names, *NEWS_FEATURES)
-        row_bytes = 8 * len(names)
-        rows = self.workers.rows(row_bytes)
+        rows = self.workers.rows(8 * len(names))
         train = self.panel.parts_of_dates(fold.train, rows)
-        every = self.panel.date_parts(rows)
-        normaliser = fit_normaliser_parts(self._columns(tuple(sources), train), names, kind, clip)
+        normaliser = fit_normaliser_parts(
+            self._columns(tuple(sources), train), names, fit.normaliser, fit.clip
+        )
         write_json(folder / "normaliser.json", normaliser.to_dict())
         shape = (self.panel.num_rows, len(names))
         inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
-        self.workers.run(partial(_write_inputs, self.panel, tuple(sources), normaliser, inputs), every)
-        scores.unlink(missing_ok=True)
-        tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), num_tokens, names)
+        task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
+        self.workers.run(task, self.panel.date_parts(rows))
+        for scores in sources[1:]:
+            scores.path.unlink()
+        tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
         write_json(folder / "tokenizer.json", tokenizer.to_dict())
         tokens = ArrayFile.create(folder / "tokens.npy", shape, np.uint8)
-        self.workers.run(partial(_write_tokens, inputs, tokenizer, tokens), self._symbol_parts(row_bytes))
+        self.workers.run(partial(_write_tokens, inputs, tokenizer, tokens), self.panel.symbol_parts(rows))
+        return inputs
+
+    def _write_news(self, fold: Fold, config: NewsConfig, news: pd.DataFrame, folder: Path) -> ArrayFile:
+        """Learn words on the horizon over which news is remembered, and score every row."""
+        head = int(np.argmin(np.abs(np.array(self.horizons) - config.half_life)))
+        labels = self._file("labels")
+        scorer = fit_scorer(news, self.panel, labels, head, fold.train, config, self.workers, folder)
+        write_json(folder / "news_scorer.json", scorer.to_dict())
+        return write_scores(scorer, news, self.panel, folder / "news_scores.npy", self.workers)
 
     def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
         return ColumnParts(
@@ -175,10 +191,20 @@ def _write_inputs(
     panel: SavedPanel,
     sources: tuple[ArrayFile, ...],
     normaliser: Normaliser,
+    ranked: ArrayFile | None,
     target: ArrayFile,
     spans: Spans,
 ) -> None:
-    target.scatter(spans, normaliser.transform(gather(sources, spans), panel.date_code.gather(spans)))
+    date_code = panel.date_code.gather(spans)
+    if ranked is None:
+        target.scatter(spans, normaliser.transform(gather(sources, spans), date_code))
+        return
+    values = ranked.gather(spans)
+    num_features = sources[0].shape[1]
+    if len(sources) > 1:
+        scores = replace(normaliser, names=normaliser.names[num_features:])
+        values[:, num_features:] = scores.transform(sources[1].gather(spans), date_code)
+    target.scatter(spans, values)
 
 
 def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:
