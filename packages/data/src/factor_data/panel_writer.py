@@ -81,7 +81,7 @@ class PanelWriter:
             raise ValueError(f"parts of one panel must share symbols, dates and the columns {self._names}")
         if len(codes) and codes[0] <= self._last_symbol:
             raise ValueError(
-                f"symbol {self.symbols[codes[0]]!r} is not after {self.symbols[self._last_symbol]!r}"
+                f"symbol {self.symbols[codes[0]]} is not after {self.symbols[self._last_symbol]}"
             )
         arrays: dict[str, NDArray] = {"symbol_code": codes, "date_code": panel.date_code}
         arrays |= zip(column_files(self._names).values(), panel.columns.values(), strict=True)
