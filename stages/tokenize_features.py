@@ -5,7 +5,7 @@ The module is not called tokenize because a script of that name would shadow the
 
 import pandas as pd
 
-from factor_data import FitConfig, StoreWriter, feature_names, open_panel, read_folds
+from factor_data import FitConfig, StoreWriter, open_panel, plan_features, read_folds
 from stages.params import read_params
 from stages.run import RESULTS, run, stage_output
 from stages.workers import local_workers
@@ -17,8 +17,9 @@ def main() -> None:
     panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")
     news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
-    names = feature_names(config.features)
-    row_bytes = 8 * len(config.horizons) + 4 * len(names) + 5 * (len(names) + 2) * len(folds)
+    plan = plan_features(config.features or None, panel.symbols)
+    num_columns = len(plan.names)
+    row_bytes = 8 * len(config.horizons) + 4 * num_columns + 5 * (num_columns + 2) * len(folds)
     with (
         stage_output("tokenize", min_free_bytes=row_bytes * panel.num_rows) as folder,
         local_workers() as workers,
@@ -27,7 +28,7 @@ def main() -> None:
             directory=folder,
             panel=panel,
             workers=workers,
-            names=names,
+            plan=plan,
             horizons=config.horizons,
             delay=config.delay,
         )
@@ -39,7 +40,7 @@ def main() -> None:
             normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
         )
         writer.write_folds(folds, fit, news)
-    print(f"{len(names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
+    print(f"{num_columns} features, horizons {list(config.horizons)}, {len(folds)} folds")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from factor_data import (
+    FEATURE_SETS,
     FEATURES,
     FeatureStore,
     Fold,
@@ -20,7 +21,6 @@ from factor_data import (
     MarketConfig,
     Panel,
     assert_no_lookahead,
-    available_features,
     clean_bars,
     compute_features,
     forward_return,
@@ -70,7 +70,7 @@ def write_store(folder: Path, panel: Panel, news: pd.DataFrame, fold: Fold, para
     return FeatureStore(folder)
 
 
-@pytest.mark.parametrize("name", available_features())
+@pytest.mark.parametrize("name", [*FEATURE_SETS["bars"], *FEATURE_SETS, "return_1@S0003"])
 def test_no_feature_looks_ahead(name: str, market: tuple[Panel, pd.DataFrame], cut: np.datetime64) -> None:
     assert_no_lookahead(lambda panel: compute_features(panel, [name]), market[0], cut)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import FEATURES, Panel, available_features, compute_features
+from factor_data import FEATURE_SETS, Panel, compute_features
 
 Reference = Callable[[pd.DataFrame], pd.Series]
 
@@ -54,10 +54,10 @@ REFERENCES: dict[str, Reference] = {
 
 
 def test_every_feature_has_a_reference() -> None:
-    assert set(REFERENCES) == set(FEATURES) == set(available_features())
+    assert set(REFERENCES) == set(FEATURE_SETS["bars"])
 
 
-@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("name", FEATURE_SETS["bars"])
 def test_feature_equals_pandas_symbol_by_symbol(name: str, bars: pd.DataFrame, panel: Panel) -> None:
     expected = pd.concat([REFERENCES[name](adjust(group)) for _, group in bars.groupby("symbol")])
     actual = compute_features(panel, [name]).values[:, 0]
@@ -114,7 +114,7 @@ def test_features_do_not_depend_on_the_price_level(panel: Panel) -> None:
     scaled = panel.with_columns(
         **{n: panel.columns[n] * 8.0 for n in ("open", "high", "low", "close", "adj_close")}
     )
-    names = [name for name in FEATURES if name != "amihud_20"]
+    names = [name for name in FEATURE_SETS["bars"] if name != "amihud_20"]
     np.testing.assert_array_equal(
         compute_features(scaled, names).values, compute_features(panel, names).values
     )
@@ -126,14 +126,14 @@ def test_matrix_is_float32_in_c_order_with_a_matching_index(panel: Panel) -> Non
     assert features.values.flags.c_contiguous
     frame = features.to_pandas()
     assert frame.index.names == ["timestamp", "symbol"]
-    assert frame.columns.tolist() == list(FEATURES)
+    assert frame.columns.tolist() == list(FEATURE_SETS["bars"])
     row = 17
     assert frame.index[row] == (pd.Timestamp(panel.timestamp[row]), panel.symbol[row])
     np.testing.assert_array_equal(features.column("return_5"), features.values[:, 1])
 
 
 def test_unknown_and_repeated_names_are_refused(panel: Panel) -> None:
-    with pytest.raises(ValueError, match=r"unknown features \['retrun_1'\]"):
+    with pytest.raises(ValueError, match=r"unknown features \['retrun_1'\]; did you mean return_1"):
         compute_features(panel, ["return_1", "retrun_1"])
     with pytest.raises(ValueError, match=r"features repeat: \['return_1'\]"):
         compute_features(panel, ["return_1", "return_1"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factor_data import (
-    FEATURES,
+    FEATURE_SETS,
     LookAheadError,
     Panel,
     QuantileTokenizer,
@@ -18,7 +18,7 @@ from factor_data import (
 )
 
 
-@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("name", [*FEATURE_SETS["bars"], "calendar"])
 @pytest.mark.parametrize("place", [61, 100, 148])
 def test_features_do_not_look_ahead(name: str, place: int, panel: Panel) -> None:
     assert_no_lookahead(lambda p: compute_features(p, [name]), panel, panel.dates[place])

@@ -4,9 +4,30 @@ from factor_data.chunks.clean_parts import clean_to_folder
 from factor_data.chunks.saved_panel import SavedPanel, open_panel
 from factor_data.chunks.sorting import SortedBars, sort_bars
 from factor_data.chunks.workers import Workers
-from factor_data.chunks.write_store import FitConfig, StoreWriter, feature_names
+from factor_data.chunks.write_store import FitConfig, StoreWriter
 from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
-from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
+from factor_data.cross_section import (
+    cross_sectional_rank,
+    cross_sectional_zscore,
+    neutralise,
+    winsorise,
+)
+from factor_data.features import (
+    ALPHA158_NAMES,
+    ALPHA360_NAMES,
+    DATE_FEATURES,
+    FEATURE_SETS,
+    FEATURES,
+    DateFeature,
+    FeatureMatrix,
+    FeaturePlan,
+    alpha158,
+    alpha360,
+    available_features,
+    compute_features,
+    expand_features,
+    plan_features,
+)
 from factor_data.folds import (
     SEGMENTS,
     Fold,
@@ -46,7 +67,11 @@ from factor_data.tokens import QuantileTokenizer
 from factor_data.windows import Batch, WindowDataset
 
 __all__ = [
+    "ALPHA158_NAMES",
+    "ALPHA360_NAMES",
+    "DATE_FEATURES",
     "FEATURES",
+    "FEATURE_SETS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
     "RULES",
@@ -54,7 +79,9 @@ __all__ = [
     "UNIVERSE",
     "Batch",
     "CleanRules",
+    "DateFeature",
     "FeatureMatrix",
+    "FeaturePlan",
     "FeatureStore",
     "FitConfig",
     "Fold",
@@ -79,6 +106,8 @@ __all__ = [
     "Table",
     "WindowDataset",
     "Workers",
+    "alpha158",
+    "alpha360",
     "assert_no_lookahead",
     "available_features",
     "check_folds",
@@ -91,8 +120,11 @@ __all__ = [
     "clean_to_folder",
     "compute_features",
     "cpcv_paths",
+    "cross_sectional_rank",
     "cross_sectional_target",
-    "feature_names",
+    "cross_sectional_target",
+    "cross_sectional_zscore",
+    "expand_features",
     "fit_news_scorer",
     "fit_normaliser",
     "fold_picture",
@@ -101,7 +133,9 @@ __all__ = [
     "iter_news_tables",
     "make_folds",
     "needed_purge",
+    "neutralise",
     "open_panel",
+    "plan_features",
     "read_bars",
     "read_folds",
     "read_news",
@@ -109,6 +143,7 @@ __all__ = [
     "sort_bars",
     "stylised_facts",
     "walk_forward",
+    "winsorise",
     "write_folds",
     "write_market",
 ]

@@ -22,7 +22,7 @@ from factor_data.chunks.news_parts import fit_scorer, write_scores
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
-from factor_data.features import available_features, compute_features
+from factor_data.features import FeaturePlan
 from factor_data.folds import Fold
 from factor_data.labels import LabelCheck, forward_return
 from factor_data.news import NEWS_FEATURES, NewsConfig
@@ -50,7 +50,7 @@ class StoreWriter:
     directory: Path
     panel: SavedPanel
     workers: Workers
-    names: tuple[str, ...]
+    plan: FeaturePlan
     horizons: tuple[int, ...]
     delay: int
 
@@ -74,13 +74,21 @@ class StoreWriter:
 
     def write_features(self) -> None:
         """features.npy, index.parquet and store.json: what no fold changes."""
-        file = ArrayFile.create(
-            self.directory / "features.npy", (self.panel.num_rows, len(self.names)), np.float32
-        )
-        task = partial(_write_features, self.panel, file, self.names)
-        self.workers.run(task, self._symbol_parts(4 * len(self.names)))
+        path, num_rows, plan = self.directory / "features.npy", self.panel.num_rows, self.plan
+        target = ArrayFile.create(path, (num_rows, len(plan.names)), np.float32)
+        bases = target
+        if plan.date_features:  # a second step: what a symbol gives, then what takes the whole date
+            shape = (num_rows, len(plan.symbol_names))
+            bases = ArrayFile.create(self.directory / "symbol_features.npy", shape, np.float32)
+        parts = self._symbol_parts(4 * len(plan.symbol_names))
+        self.workers.run(partial(_write_symbol_features, self.panel, plan, bases), parts)
+        if plan.date_features:
+            rows = self.workers.rows(4 * (len(plan.names) + len(plan.symbol_names)))
+            task = partial(_write_date_features, self.panel, plan, bases, target)
+            self.workers.run(task, self.panel.date_parts(rows))
+            bases.path.unlink()
         write_index(self.panel, self.directory / "index.parquet")
-        header = {"features": list(self.names), "horizons": list(self.horizons), "delay": self.delay}
+        header = {"features": list(plan.names), "horizons": list(self.horizons), "delay": self.delay}
         write_json(self.directory / "store.json", header)
 
     def write_folds(self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None) -> None:
@@ -98,7 +106,7 @@ class StoreWriter:
         folder = fold_folder(self.directory, fold.index)
         folder.mkdir(parents=True)
         sources = [self._file("features")]
-        names = self.names
+        names = self.plan.names
         if news is not None:
             sources.append(self._write_news(fold, fit.news, news, folder))
             names = (*names, *NEWS_FEATURES)
@@ -140,11 +148,6 @@ class StoreWriter:
         return ArrayFile.open(self.directory / f"{name}.npy")
 
 
-def feature_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The features that a list from the parameters means: all where it is empty."""
-    return tuple(names) or available_features()
-
-
 def write_index(panel: SavedPanel, path: Path) -> None:
     """index.parquet: timestamp, symbol and in_universe of every row, a row group at a time."""
     symbols = pd.Index(panel.symbols)
@@ -183,8 +186,16 @@ def _write_labels(
     target.scatter(spans, np.column_stack([forward_return(part, horizon, delay) for horizon in horizons]))
 
 
-def _write_features(panel: SavedPanel, target: ArrayFile, names: tuple[str, ...], spans: Spans) -> None:
-    target.scatter(spans, compute_features(panel.read(*spans[0].tolist()), names).values)
+def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, plan.symbol_values(panel.read(*spans[0].tolist()), threads=1))
+
+
+def _write_date_features(
+    panel: SavedPanel, plan: FeaturePlan, bases: ArrayFile, target: ArrayFile, spans: Spans
+) -> None:
+    date_code, symbol_code = panel.date_code.gather(spans), panel.symbol_code.gather(spans)
+    values = plan.all_values(bases.gather(spans), date_code, symbol_code, panel.in_universe(spans))
+    target.scatter(spans, values)
 
 
 def _write_inputs(

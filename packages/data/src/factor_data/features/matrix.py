@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.features.table import FEATURES
 from factor_data.panel import Panel
 
 
@@ -58,31 +56,3 @@ class FeatureMatrix:
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with one column per feature, indexed by (timestamp, symbol)."""
         return pd.DataFrame(self.values, index=self.index, columns=list(self.names))
-
-
-def available_features() -> tuple[str, ...]:
-    """Return the names ``compute_features`` knows, in their order."""
-    return tuple(FEATURES)
-
-
-def compute_features(panel: Panel, names: Sequence[str] | None = None) -> FeatureMatrix:
-    """Compute features by name, all of them by default.
-
-    A value that is not finite (a division by zero in uncleaned bars) is missing: NaN.
-
-    Raises
-    ------
-    ValueError naming the unknown or repeated features
-    """
-    chosen = tuple(FEATURES if names is None else names)
-    unknown = [name for name in chosen if name not in FEATURES]
-    if unknown:
-        raise ValueError(f"unknown features {unknown}; available are {list(FEATURES)}")
-    if len(set(chosen)) < len(chosen):
-        raise ValueError(f"features repeat: {sorted({n for n in chosen if chosen.count(n) > 1})}")
-    values = np.empty((panel.num_rows, len(chosen)), dtype=np.float32)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for column, name in enumerate(chosen):
-            values[:, column] = FEATURES[name](panel)
-    values[~np.isfinite(values)] = np.nan
-    return FeatureMatrix(values=values, names=chosen, panel=panel)

@@ -3,8 +3,8 @@
 All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never
 price levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and
 volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and
-known. To add a feature: write the function, add its line to ``FEATURES``; the tests then hold it to the
-rules.
+known. Calendar features depend on the time stamp alone. To add a feature: write the function, add its line to
+``BAR_FEATURES`` and its reference to the tests, which then hold it to the rules.
 """
 
 from __future__ import annotations
@@ -13,6 +13,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from factor_data.features.calendar import (
+    DAYS_IN_WEEK,
+    HOURS_IN_DAY,
+    MONTHS_IN_YEAR,
+    cosine,
+    day_of_month,
+    day_of_week,
+    month,
+    sine,
+    time_of_day,
+)
 from factor_data.features.kernels import (
     Floats,
     bar_age,
@@ -132,7 +143,7 @@ def max_return(panel: Panel, bars: int) -> Floats:
     return rolling_max(past_return(panel, 1), bar_age(panel.symbol_code), bars)
 
 
-FEATURES: dict[str, Feature] = {
+BAR_FEATURES: dict[str, Feature] = {
     "return_1": lambda panel: past_return(panel, 1),
     "return_5": lambda panel: past_return(panel, 5),
     "return_10": lambda panel: past_return(panel, 10),
@@ -159,3 +170,18 @@ FEATURES: dict[str, Feature] = {
     "amihud_20": lambda panel: illiquidity(panel, 20),
     "max_return_20": lambda panel: max_return(panel, 20),
 }
+
+CALENDAR_FEATURES: dict[str, Feature] = {
+    "day_of_week": day_of_week,
+    "day_of_week_sin": lambda panel: sine(day_of_week(panel), DAYS_IN_WEEK),
+    "day_of_week_cos": lambda panel: cosine(day_of_week(panel), DAYS_IN_WEEK),
+    "day_of_month": day_of_month,
+    "month": month,
+    "month_sin": lambda panel: sine(month(panel), MONTHS_IN_YEAR),
+    "month_cos": lambda panel: cosine(month(panel), MONTHS_IN_YEAR),
+    "time_of_day": time_of_day,
+    "time_of_day_sin": lambda panel: sine(time_of_day(panel), HOURS_IN_DAY),
+    "time_of_day_cos": lambda panel: cosine(time_of_day(panel), HOURS_IN_DAY),
+}
+
+FEATURES: dict[str, Feature] = {**BAR_FEATURES, **CALENDAR_FEATURES}

@@ -1,0 +1,187 @@
+"""Features by name: which exist, which sets they form, and how a list of names becomes a matrix.
+
+There are two kinds. A symbol feature is a function of a panel that uses only the symbol's own bars, so a panel can
+be computed in pieces of whole symbols. A date feature (``DateFeature``) is a function of its base symbol features over
+all rows of a date, so it can be computed in pieces of whole dates. A name is one of
+
+- a feature of ``FEATURES`` (symbol) or ``DATE_FEATURES`` (date), an Alpha158 or an Alpha360 name;
+- ``<symbol feature>@<symbol>``: that feature of one leading symbol, on all rows of the date, as ``return_1@AAPL``;
+- a set of ``FEATURE_SETS``, which stands for all its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data.features.alpha158 import alpha158
+from factor_data.features.alpha158_kernels import ALPHA158_NAMES
+from factor_data.features.alpha360 import ALPHA360_NAMES, alpha360
+from factor_data.features.dates import DATE_FEATURES, DateFeature, of_symbol
+from factor_data.features.matrix import FeatureMatrix
+from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES
+from factor_data.panel import Panel
+
+FEATURE_SETS: dict[str, tuple[str, ...]] = {
+    "bars": tuple(BAR_FEATURES),
+    "calendar": tuple(CALENDAR_FEATURES),
+    "market": tuple(DATE_FEATURES),
+    "alpha158": ALPHA158_NAMES,
+    "alpha360": ALPHA360_NAMES,
+}
+DEFAULT_SET = "bars"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePlan:
+    """What has to be computed for a list of names; made by ``plan_features``.
+
+    Attributes
+    ----------
+    names : the columns asked for, in order, sets expanded
+    symbol_names : the symbol features to compute first: those asked for, then those that are only bases
+    date_features : name -> date feature, of the date features asked for
+    """
+
+    names: tuple[str, ...]
+    symbol_names: tuple[str, ...]
+    date_features: dict[str, DateFeature]
+
+    def symbol_values(self, panel: Panel, threads: int | None = None) -> NDArray[np.float32]:
+        """Return (num_rows, len(symbol_names)) float32 of a panel, or of any part of it that keeps whole symbols."""
+        values = np.empty((panel.num_rows, len(self.symbol_names)), dtype=np.float32)
+        for family, family_names, compute in (
+            ("alpha158", ALPHA158_NAMES, alpha158),
+            ("alpha360", ALPHA360_NAMES, alpha360),
+        ):
+            wanted = [n for n in self.symbol_names if _family(n) == family]
+            if wanted:
+                columns = [family_names.index(name) for name in wanted]
+                places = [self.symbol_names.index(name) for name in wanted]
+                values[:, places] = compute(panel, threads).values[:, columns]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for place, name in enumerate(self.symbol_names):
+                if _family(name) == "table":
+                    values[:, place] = FEATURES[name](panel)
+        values[~np.isfinite(values)] = np.nan
+        return values
+
+    def all_values(
+        self,
+        symbol_values: NDArray[np.float32],
+        date_code: NDArray[np.integer],
+        symbol_code: NDArray[np.integer],
+        in_universe: NDArray[np.bool_] | None,
+    ) -> NDArray[np.float32]:
+        """Return (num_rows, len(names)) float32 from what ``symbol_values`` gave, for all rows of whole dates.
+
+        Rows stay in panel order. ``in_universe`` may be None where there is no date feature.
+        """
+        if self.names == self.symbol_names:
+            return symbol_values
+        result = np.empty((len(symbol_values), len(self.names)), dtype=np.float32)
+        place = {name: i for i, name in enumerate(self.symbol_names)}
+        for column, name in enumerate(self.names):
+            if name in place:
+                result[:, column] = symbol_values[:, place[name]]
+                continue
+            feature = self.date_features[name]
+            bases = symbol_values[:, [place[base] for base in feature.bases]]
+            assert in_universe is not None, "a plan with date features needs in_universe"
+            result[:, column] = feature.function(bases, date_code, symbol_code, in_universe)
+        result[~np.isfinite(result)] = np.nan
+        return result
+
+
+def available_features() -> tuple[str, ...]:
+    """Return every name of a feature: symbol features, then date features, each once."""
+    return tuple(dict.fromkeys((*FEATURES, *DATE_FEATURES, *ALPHA158_NAMES, *ALPHA360_NAMES)))
+
+
+def expand_features(names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Replace the names of sets by their features; all of the set "bars" by default.
+
+    Two sets may share names (OPEN0 is in Alpha158 and in Alpha360): the first place counts. ValueError for a name
+    given twice, or twice by way of a set, and for unknown names.
+    """
+    chosen = tuple(FEATURE_SETS[DEFAULT_SET] if names is None else names)
+    unknown = [n for n in chosen if n not in FEATURE_SETS and not _is_feature(n)]
+    if unknown:
+        near = get_close_matches(unknown[0], (*FEATURE_SETS, *available_features()), n=3)
+        raise ValueError(
+            f"unknown features {unknown}; "
+            + (f"did you mean {', '.join(near)}? " if near else "")
+            + f"Sets are {list(FEATURE_SETS)}, names are listed by available_features()"
+        )
+    named = [name for name in chosen if name not in FEATURE_SETS]
+    in_sets = {name for part in chosen if part in FEATURE_SETS for name in FEATURE_SETS[part]}
+    repeated = {n for n in chosen if chosen.count(n) > 1} | (set(named) & in_sets)
+    if repeated:
+        raise ValueError(f"features repeat: {sorted(repeated)}")
+    return tuple(dict.fromkeys(name for part in chosen for name in FEATURE_SETS.get(part, (part,))))
+
+
+def plan_features(names: Sequence[str] | None, symbols: NDArray[np.str_]) -> FeaturePlan:
+    """Sort names into symbol and date features; ``symbols`` is the panel's table, for ``<feature>@<symbol>``."""
+    columns = expand_features(names)
+    date_features = {name: _date_feature(name, symbols) for name in columns if not _is_symbol_feature(name)}
+    asked = [name for name in columns if _is_symbol_feature(name)]
+    bases = [base for feature in date_features.values() for base in feature.bases]
+    return FeaturePlan(
+        names=columns, symbol_names=tuple(dict.fromkeys((*asked, *bases))), date_features=date_features
+    )
+
+
+def compute_features(
+    panel: Panel, names: Sequence[str] | None = None, threads: int | None = None
+) -> FeatureMatrix:
+    """Compute features and sets by name, the set "bars" by default.
+
+    A value that is not finite (a division by zero in uncleaned bars) is missing: NaN. Date features need a cleaned
+    panel, because the universe decides who counts. ``threads``: see ``alpha158``.
+
+    Raises
+    ------
+    ValueError naming the unknown or repeated features, or the symbol that the panel does not have
+    """
+    plan = plan_features(names, panel.symbols)
+    in_universe = panel.in_universe if plan.date_features else None
+    values = plan.all_values(
+        plan.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe
+    )
+    return FeatureMatrix(values=values, names=plan.names, panel=panel)
+
+
+_FAMILIES = {
+    **dict.fromkeys(ALPHA360_NAMES, "alpha360"),
+    **dict.fromkeys(ALPHA158_NAMES, "alpha158"),  # shared names: the same ratio in both
+}
+
+
+def _family(name: str) -> str:
+    return _FAMILIES.get(name, "table")
+
+
+def _is_symbol_feature(name: str) -> bool:
+    return name in FEATURES or name in _FAMILIES
+
+
+def _is_feature(name: str) -> bool:
+    base, at, symbol = name.partition("@")
+    return _is_symbol_feature(base) if at and symbol else _is_symbol_feature(name) or name in DATE_FEATURES
+
+
+def _date_feature(name: str, symbols: NDArray[np.str_]) -> DateFeature:
+    base, at, symbol = name.partition("@")
+    if not at:
+        return DATE_FEATURES[name]
+    code = int(np.searchsorted(symbols, symbol))
+    if code == len(symbols) or symbols[code] != symbol:
+        raise ValueError(
+            f"feature {name!r}: the panel has no symbol {symbol!r} ({len(symbols)} symbols, first {symbols[:3]})"
+        )
+    return of_symbol(base, code)
