@@ -1,8 +1,9 @@
 """Split and tokenize of simulated sets of 1 to 50 million bars: seconds and peak resident memory of each stage.
 
 The real stages run one after the other in processes of their own, in a scratch folder that is deleted after each
-size (about 450 bytes a bar). Peak memory is the kernel's maximum resident set of the stage process, its interpreter
-and libraries included. The bars come as files of whole dates, the order that has to be sorted most, or of whole symbols.
+size (about 500 bytes a bar). Peak memory is the kernel's maximum resident set of the stage process, its interpreter
+and libraries included. The bars come as files of whole dates, which have
+to be sorted, or of whole symbols.
 
     python benchmarks/bench_out_of_core.py --bars 1 5 10 50 --write
 """
@@ -142,7 +143,7 @@ def table(runs: list[Run]) -> str:
     lines += [
         f"| {run.million_bars:g} | {run.order}s | {run.stage} | {run.wall:.0f} | {run.cpu:.0f} "
         f"| {run.cpu / run.million_bars:.1f} | {run.peak_mib:,.0f} |"
-        for run in runs
+        for run in sorted(runs, key=lambda run: (run.order, run.million_bars))
     ]
     return "\n".join(lines) + "\n"
 
@@ -191,10 +192,13 @@ circle.split, text.split { fill: #2563eb } circle.tokenize, text.tokenize { fill
 def write_results(runs: list[Run], arguments: str) -> None:
     text = f"""# Out of core
 
-`python benchmarks/bench_out_of_core.py {arguments}`, 2026-11-21, a 2-core x86-64 virtual machine shared with other work, local disk.
-Random walks of {NUM_DATES:,} days, {len(FEATURES)} features, rank normaliser, horizons 1, 5 and 20, two folds. The stages as `dvc repro` runs them,
-with the default budget for data of 1,024 MiB (`FACTORCAST_MEMORY_MB`); the peak is that of the whole process, of which the
-imported libraries take about {import_mib():.0f} MiB. One run each; the wall clock carries the other work's share, CPU seconds do not.
+`python benchmarks/bench_out_of_core.py {arguments}`, 2026-11-21,
+a 2-core x86-64 virtual machine shared with other work, local disk.
+
+Random walks of {NUM_DATES:,} days, {len(FEATURES)} features, rank normaliser, horizons 1, 5 and 20, two folds.
+The stages run as under `dvc repro`, with the default budget for data of 1,024 MiB (`FACTORCAST_MEMORY_MB`).
+The peak is that of the whole process; importing the stage alone takes {import_mib():.0f} MiB of it.
+One run each: the wall clock carries the other work, CPU seconds do not.
 
 {table(runs)}
 ![CPU seconds and peak memory against the number of bars](out_of_core.svg)
@@ -217,7 +221,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/out_of_core.*")
     given = parser.parse_args()
     runs: list[Run] = []
-    for order, sizes in (("symbol", given.by_symbol), ("date", given.bars)):
+    for order, sizes in (("date", given.bars), ("symbol", given.by_symbol)):
         for million_bars in sizes:
             runs += measure(million_bars, order)
             if given.write:

@@ -3,10 +3,22 @@
 The module is not called tokenize because a script of that name would shadow the standard library's.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
 
-from factor_data import FitConfig, StoreWriter, open_panel, plan_features, read_folds
-from stages.params import read_params
+from factor_data import (
+    FitConfig,
+    Fold,
+    SavedPanel,
+    StoreWriter,
+    Workers,
+    open_panel,
+    plan_features,
+    read_folds,
+)
+from stages.params import TokenizeParams, read_params
 from stages.run import RESULTS, run, stage_output
 from stages.workers import local_workers
 
@@ -18,29 +30,43 @@ def main() -> None:
     folds = read_folds(source / "folds.json")
     news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
     plan = plan_features(config.features or None, panel.symbols)
-    num_columns = len(plan.names)
-    row_bytes = 8 * len(config.horizons) + 4 * num_columns + 5 * (num_columns + 2) * len(folds)
-    with (
-        stage_output("tokenize", min_free_bytes=row_bytes * panel.num_rows) as folder,
-        local_workers() as workers,
-    ):
-        writer = StoreWriter(
-            directory=folder,
-            panel=panel,
-            workers=workers,
-            plan=plan,
-            horizons=config.horizons,
-            delay=config.delay,
-        )
-        writer.write_labels()
-        for fold in folds:
-            writer.check_labels(fold)
-        writer.write_features()
-        fit = FitConfig(
-            normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
-        )
-        writer.write_folds(folds, fit, news)
-    print(f"{num_columns} features, horizons {list(config.horizons)}, {len(folds)} folds")
+    needed = store_bytes(panel.num_rows, len(plan.names), len(config.horizons), len(folds))
+    with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
+        fill_store(folder, panel, folds, news, config, workers)
+    print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
+
+
+def fill_store(
+    folder: Path,
+    panel: SavedPanel,
+    folds: Sequence[Fold],
+    news: pd.DataFrame | None,
+    config: TokenizeParams,
+    workers: Workers,
+) -> None:
+    """Labels first, since they may be refused; then features, then a fold at a time."""
+    writer = StoreWriter(
+        directory=folder,
+        panel=panel,
+        workers=workers,
+        plan=plan_features(config.features or None, panel.symbols),
+        horizons=config.horizons,
+        delay=config.delay,
+    )
+    writer.write_labels()
+    for fold in folds:
+        writer.check_labels(fold)
+    writer.write_features()
+    fit = FitConfig(
+        normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
+    )
+    writer.write_folds(folds, fit, news)
+
+
+def store_bytes(num_rows: int, num_features: int, num_horizons: int, num_folds: int) -> int:
+    """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
+    per_fold = 5 * (num_features + 2)
+    return num_rows * (4 * num_features + 8 * num_horizons + per_fold * num_folds)
 
 
 if __name__ == "__main__":

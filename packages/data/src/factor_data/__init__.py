@@ -122,7 +122,6 @@ __all__ = [
     "cpcv_paths",
     "cross_sectional_rank",
     "cross_sectional_target",
-    "cross_sectional_target",
     "cross_sectional_zscore",
     "expand_features",
     "fit_news_scorer",
