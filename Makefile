@@ -56,8 +56,8 @@ repro: install ## Run the whole DAG (only what changed) and show where the repor
 bench: install ## Run the benchmarks and print each ratio to its peer
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
 
-use-data: install ## Replace the simulated market by your own: make use-data SRC=folder
-	@python -m stages.use_data "$(SRC)"
+use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
+	@python -m stages.use_data "$(SRC)" $(ARGS)
 
 sample-data: install ## Go back to the simulated market
 	@python -m stages.use_data --sample

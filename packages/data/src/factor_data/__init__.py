@@ -46,6 +46,7 @@ from factor_data.folds import (
     walk_forward,
     write_folds,
 )
+from factor_data.importing import ImportSummary, import_data
 from factor_data.labels import check_labels, cross_sectional_target, forward_return
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
@@ -53,6 +54,8 @@ from factor_data.normalise import Normaliser, fit_normaliser
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
+from factor_data.reading.config import ReadConfig
+from factor_data.reading.layouts import LAYOUTS
 from factor_data.reading.news import iter_news_tables, read_news
 from factor_data.reading.table import Table
 from factor_data.simulate import (
@@ -72,6 +75,7 @@ __all__ = [
     "DATE_FEATURES",
     "FEATURES",
     "FEATURE_SETS",
+    "LAYOUTS",
     "NEWS_FEATURES",
     "REQUIRED_COLUMNS",
     "RULES",
@@ -86,6 +90,7 @@ __all__ = [
     "FitConfig",
     "Fold",
     "FoldConfig",
+    "ImportSummary",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -95,6 +100,7 @@ __all__ = [
     "Panel",
     "QualityReport",
     "QuantileTokenizer",
+    "ReadConfig",
     "Rule",
     "RuleResult",
     "SavedPanel",
@@ -128,6 +134,7 @@ __all__ = [
     "fit_normaliser",
     "fold_picture",
     "forward_return",
+    "import_data",
     "iter_bar_tables",
     "iter_news_tables",
     "make_folds",

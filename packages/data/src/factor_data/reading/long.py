@@ -1,22 +1,45 @@
-"""Layout "long": Parquet or CSV files with the columns timestamp, symbol, open, high, low, close, volume."""
+"""Layout "long": one row per (timestamp, symbol), in files with the columns timestamp, symbol, open, high, low,
+close, volume. Every other column must be numeric."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from factor_data.panel import REQUIRED_COLUMNS
-from factor_data.reading.raw import column_names
-from factor_data.reading.sources import File
-from factor_data.reading.tabular import BarFile
+from factor_data.reading.config import ReadConfig
+from factor_data.reading.place import Place
+from factor_data.reading.stamps import Stamps, parse_stamps
+from factor_data.reading.table import to_symbols
+from factor_data.reading.tabular import BarFile, Header
 
 KEY = ("timestamp", "symbol")
 
 
-def long_file(file: File) -> BarFile:
-    """Every column beside timestamp and symbol is a number column."""
-    found = column_names(file)
-    missing = [name for name in (*KEY, *REQUIRED_COLUMNS) if name not in found]
-    if missing:
-        raise ValueError(
-            f"{file}: column {missing[0]!r} is missing; needed are {[*KEY, *REQUIRED_COLUMNS]}, found {found}"
-        )
-    numbers = {name: name for name in found if name not in KEY}
-    return BarFile(file=file, time="timestamp", symbol="symbol", numbers=numbers)
+@dataclass(frozen=True, kw_only=True)
+class LongFile(BarFile):
+    """Stamps and symbols in columns of these names."""
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        return KEY
+
+    def stamps(self, place: Place, rows: pa.Table) -> Stamps:
+        return parse_stamps(place, rows["timestamp"], "timestamp")
+
+    def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
+        return to_symbols(place, rows["symbol"], "symbol")
+
+
+def long_bars(headers: Sequence[Header], config: ReadConfig) -> list[LongFile]:
+    """The files in the order given; a file that lacks a column is refused."""
+    for header in headers:
+        header.require(*KEY, *REQUIRED_COLUMNS)
+    return [
+        LongFile(file=header.file, numbers={name: name for name in header.names if name not in KEY})
+        for header in headers
+    ]

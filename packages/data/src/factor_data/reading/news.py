@@ -1,68 +1,51 @@
-"""News documents: columns timestamp, symbol, text; other columns are left out."""
+"""News documents of any layout that has news: timestamp, symbol, text; other columns are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.reading.bars import find_files
-from factor_data.reading.place import Place
-from factor_data.reading.raw import column_names, read_batches
-from factor_data.reading.sources import File, Paths
-from factor_data.reading.stamps import parse_stamps
-from factor_data.reading.table import Table, to_symbols, to_text
+from factor_data.reading.documents import NewsFile
+from factor_data.reading.layouts import find_news
+from factor_data.reading.sources import Paths
+from factor_data.reading.table import Table
 from factor_data.reading.zones import OneZone
 
-NEWS_COLUMNS = ("timestamp", "symbol", "text")
+
+def iter_news_tables(
+    path_or_paths: Paths, layout: str = "auto", batch_rows: int = 1_000_000
+) -> Iterator[Table]:
+    """Yield checked tables of documents, file by file in order, at most ``batch_rows`` rows each."""
+    sources = find_news(path_or_paths, layout)
+    if not sources:
+        raise ValueError(f"{path_or_paths}: holds no news")
+    yield from news_tables_of(sources, batch_rows)
 
 
-def iter_news_tables(path_or_paths: Paths, batch_rows: int = 1_000_000) -> Iterator[Table]:
-    """Yield checked tables of documents, file by file in order."""
-    files = find_files(path_or_paths)
-    for file in files:
-        found = column_names(file)
-        missing = [name for name in NEWS_COLUMNS if name not in found]
-        if missing:
-            raise ValueError(
-                f"{file}: column {missing[0]!r} is missing; needed are {list(NEWS_COLUMNS)}, found {found}"
-            )
+def news_tables_of(sources: Sequence[NewsFile], batch_rows: int) -> Iterator[Table]:
+    """Yield the tables of sources under one zone."""
     zone = OneZone()
-    for file in files:
-        yield from _tables(file, zone, batch_rows)
+    for source in sources:
+        yield from source.tables(zone, batch_rows)
 
 
-def _tables(file: File, zone: OneZone, batch_rows: int) -> Iterator[Table]:
-    num_rows = 0
-    for raw in read_batches(file, NEWS_COLUMNS, batch_rows):
-        place = Place(file.path, raw.first_row)
-        stamps = parse_stamps(place, raw.rows["timestamp"], "timestamp")
-        frame = pd.DataFrame(
-            {
-                "timestamp": stamps.values,
-                "symbol": pd.Series(to_symbols(place, raw.rows["symbol"], "symbol"), dtype=object),
-                "text": pd.Series(to_text(place, raw.rows["text"], "text"), dtype=object),
-            }
-        )
-        num_rows += len(frame)
-        yield Table(file.path, frame, zone.add(place, stamps), raw.first_row)
-    if not num_rows:
-        raise ValueError(f"{file}: holds no row")
-
-
-def read_news(path: Paths, calendar: NDArray[np.datetime64] | None = None) -> pd.DataFrame:
+def read_news(
+    path: Paths, calendar: NDArray[np.datetime64] | None = None, layout: str = "auto"
+) -> pd.DataFrame:
     """Read news documents: columns timestamp, symbol, text; other columns are left out.
 
-    As strict as ``read_bars``, but documents may share a stamp and come in any order. With ``calendar`` (the
-    dates of a panel) it is an error if no document falls between its first and last date.
+    As strict as ``read_bars``, but documents may share a stamp and come in any order. Layouts with news: "long"
+    (columns timestamp, symbol, text), "csmd" (news/<stock>/<day>.csv), "acl18" (news.parquet), "dataset" (news/).
+    With ``calendar`` (the dates of a panel) it is an error if no document falls between its first and last date.
 
     Returns
     -------
     DataFrame(timestamp datetime64[ns], symbol, text), sorted by (timestamp, symbol), else in file order
     """
-    news = pd.concat([table.frame for table in iter_news_tables(path)], ignore_index=True)
+    news = pd.concat([table.frame for table in iter_news_tables(path, layout)], ignore_index=True)
     news = news.sort_values(["timestamp", "symbol"], kind="stable", ignore_index=True)
     if calendar is not None and len(calendar):
         stamps = news["timestamp"].to_numpy()

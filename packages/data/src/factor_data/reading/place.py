@@ -18,11 +18,15 @@ class Place:
     first_row: int = 1
 
     def refuse(
-        self, what: str, mask: NDArray[np.bool_] | None = None, values: Sequence | NDArray | None = None
+        self,
+        what: str,
+        mask: NDArray[np.bool_] | None = None,
+        values: Sequence | NDArray | None = None,
+        rule: str = "",
     ) -> NoReturn:
         """Raise ValueError: the path, what is wrong and, with ``mask``, in how many and which rows of the batch."""
         rows = "" if mask is None else f" {offenders(mask, values, self.first_row)}"
-        raise ValueError(f"{self.path}: {what}{rows}")
+        raise ValueError(f"{self.path}: {what}{rows}{rule and '; '}{rule}")
 
 
 def offenders(mask: NDArray[np.bool_], values: Sequence | NDArray | None = None, first_row: int = 1) -> str:

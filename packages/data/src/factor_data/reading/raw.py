@@ -3,11 +3,13 @@ but that the file is what its name says."""
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -16,24 +18,26 @@ import pyarrow.parquet as pq
 from factor_data.reading.sources import File
 
 PANDAS_INDEX = r"__index_level_\d+__"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_HEADER = 2**20  # bytes
+PARQUET_BUFFER_BYTES = 2**20
 CSV_BLOCK_BYTES = 8 * 2**20  # what is parsed at a time; also the longest row
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Some rows; ``first_row`` is the number of the first one in its file, from 1."""
+    """Some rows of a file."""
 
     rows: pa.Table
-    first_row: int
+    first_row: int  # the number of the first one in its file, from 1
+    share: float  # of the file that has been read by now, about
 
 
 def column_names(file: File) -> list[str]:
     """Return the names in a header, in their order, without reading rows. A name twice is refused; the index
     that pandas adds to Parquet is no column."""
     with file.open() as opened, _said_of(file):
-        names = (
-            pq.read_schema(opened).names if file.suffix == ".parquet" else _csv_reader(opened).schema.names
-        )
+        names = pq.read_schema(opened).names if file.suffix == ".parquet" else _csv_header(opened)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"{file}: columns repeat: {repeated}")
@@ -47,18 +51,30 @@ def read_batches(file: File, columns: Sequence[str], batch_rows: int) -> Iterato
         yield from _in_batches(parts(opened, list(columns), batch_rows), batch_rows)
 
 
-def _parquet_parts(opened: IO[bytes], columns: list[str], batch_rows: int) -> Iterator[pa.Table]:
-    reader = pq.ParquetFile(opened)
+def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
+    # Arrow's default fetches all that was asked for at once; this holds a buffer per column
+    reader = pq.ParquetFile(opened, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES)
+    num_read = 0
     for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
-        yield pa.Table.from_batches([batch])
+        num_read += batch.num_rows
+        yield pa.Table.from_batches([batch]), num_read / max(reader.metadata.num_rows, 1)
 
 
-def _csv_parts(opened: IO[bytes], columns: list[str], batch_rows: int) -> Iterator[pa.Table]:
+def _csv_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
+    size = opened.seek(0, os.SEEK_END)
+    opened.seek(0)
     for batch in _csv_reader(opened, columns):
-        yield pa.Table.from_batches([batch])
+        yield pa.Table.from_batches([batch]), opened.tell() / max(size, 1)
 
 
-def _csv_reader(opened: IO[bytes], columns: list[str] | None = None) -> pyarrow.csv.CSVStreamingReader:
+def _csv_header(opened: Any) -> list[str]:
+    """The names in the first line that is not blank."""
+    head = opened.read(LONGEST_HEADER).removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n")
+    first_line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    return [str(name) for name in _csv_reader(io.BytesIO(first_line + b"\n")).schema.names]
+
+
+def _csv_reader(opened: Any, columns: list[str] | None = None) -> pyarrow.csv.CSVStreamingReader:
     return pyarrow.csv.open_csv(
         opened,
         read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False),
@@ -69,19 +85,21 @@ def _csv_reader(opened: IO[bytes], columns: list[str] | None = None) -> pyarrow.
     )
 
 
-def _in_batches(parts: Iterable[pa.Table], batch_rows: int) -> Iterator[Raw]:
+def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Iterator[Raw]:
     """Cut and join tables so that each but the last has exactly ``batch_rows`` rows."""
     waiting: list[pa.Table] = []
-    first_row = 1
-    for part in parts:
+    num_waiting, first_row, share = 0, 1, 0.0
+    for part, share in parts:
         waiting.append(part)
-        while sum(table.num_rows for table in waiting) >= batch_rows:
+        num_waiting += part.num_rows
+        while num_waiting >= batch_rows:
             joined = pa.concat_tables(waiting)
-            yield Raw(joined.slice(0, batch_rows), first_row)
+            yield Raw(joined.slice(0, batch_rows), first_row, share)
             first_row += batch_rows
-            waiting = [joined.slice(batch_rows)]
-    if sum(table.num_rows for table in waiting):
-        yield Raw(pa.concat_tables(waiting), first_row)
+            num_waiting -= batch_rows
+            waiting = [joined.slice(batch_rows)] if num_waiting else []  # an empty slice holds on to its table
+    if num_waiting:
+        yield Raw(pa.concat_tables(waiting), first_row, share)
 
 
 @contextmanager

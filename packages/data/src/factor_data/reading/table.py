@@ -28,12 +28,14 @@ class Table:
     frame : timestamp datetime64[ns] wall clock without zone, symbol str, other columns float64 or text
     zone : the zone of all timestamps read so far, None for none
     first_row : the row of the file, counted from 1, that is the first of the frame
+    share : how much of the file has been read with this table, in (0, 1]: for progress bars
     """
 
     path: str
     frame: pd.DataFrame
     zone: str | None
     first_row: int = 1
+    share: float = 1.0
 
 
 def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:
@@ -45,11 +47,13 @@ def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool)
         _check_exact(place, column, name)
     elif is_text(kind):
         column = _parse_numbers(place, column, name, from_csv)
-    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.string())  # to float64 from there: rounded correctly
+    elif not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
         place.refuse(f"column {name!r} has type {kind}; it must be numeric")
     values = column.cast(pa.float64(), safe=False).combine_chunks().to_numpy(zero_copy_only=False)
     if np.isinf(values).any():
-        place.refuse(f"column {name!r} is infinite in", np.isinf(values), values)
+        place.refuse(f"column {name!r} is infinite in", np.isinf(values), rule="numbers must be finite")
     return values
 
 
@@ -57,10 +61,10 @@ def _check_exact(place: Place, column: pa.ChunkedArray, name: str) -> None:
     extremes = pc.min_max(column).as_py()
     if extremes["min"] is None or max(-extremes["min"], extremes["max"]) <= LARGEST_EXACT:
         return
-    values = column.to_numpy()
+    values = column.to_pylist()
     place.refuse(
         f"column {name!r} must be numbers that float64 holds exactly (up to 2**53), is not in",
-        np.array([v is not None and abs(int(v)) > LARGEST_EXACT for v in column.to_pylist()]),
+        np.array([value is not None and abs(value) > LARGEST_EXACT for value in values]),
         values,
     )
 

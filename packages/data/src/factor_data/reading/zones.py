@@ -73,7 +73,7 @@ class OneZone:
         self.candidates = tuple(
             zone
             for zone in self.candidates
-            if all(_explains(zone, key, np.concatenate(parts)) for key, parts in self.hours.items())
+            if all(_explains(zone, key, np.concatenate(parts)) for key, parts in self.hours.items() if parts)
         )
         self.hours = {key: [] for key in self.hours}  # from here on only what is new must be looked at
         if not self.candidates:
@@ -106,5 +106,5 @@ def _key(zone: str | None) -> Key:
 def _explains(zone: str, offset: Key, hours: NDArray[np.int64]) -> bool:
     """Whether a zone has that offset (minutes) at all these hours of its wall clock."""
     wall = pd.DatetimeIndex(hours * HOUR)
-    utc = (wall - pd.Timedelta(minutes=offset)).tz_localize("UTC")
+    utc = (wall - pd.Timedelta(minutes=int(offset or 0))).tz_localize("UTC")
     return bool((utc.tz_convert(zone).tz_localize(None) == wall).all())

@@ -1,0 +1,175 @@
+"""The command ``factor-data``: import bars of any layout.
+
+A sub-command is one function that adds its arguments and one that runs, both listed in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+
+from factor_data.importing import ImportSummary, import_data
+from factor_data.reading.config import ReadConfig
+from factor_data.reading.layouts import LAYOUTS
+
+BAR_WIDTH = 30
+REDRAW_SECONDS = 0.2
+
+
+class Command(NamedTuple):
+    """A sub-command: its line of help, what it adds to its parser, what it does."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Bad input ends as one line on stderr and status 2; bugs keep their traceback."""
+    options = _parser().parse_args(arguments)
+    command = COMMANDS[options.command]
+    try:
+        command.run(options)
+    except (ValueError, OSError) as error:
+        print(f"factor-data {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="factor-data", description="Bars and news, read strictly.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.help))
+    return parser
+
+
+def add_import_arguments(parser: argparse.ArgumentParser) -> None:
+    """SRC and what must be said of some layouts; ``import_config`` reads it back."""
+    parser.add_argument("source", metavar="SRC", help="folder, file or fsspec URL; it is not changed")
+    parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how SRC holds bars")
+    parser.add_argument(
+        "--symbol-pattern",
+        metavar="REGEX",
+        help="one file per symbol: pattern of the file name with a group (?P<symbol>...)",
+    )
+    parser.add_argument(
+        "--factors",
+        type=_names,
+        metavar="A,B,..",
+        help="one file per day: factor columns (default: all numbered)",
+    )
+    parser.add_argument(
+        "--targets", type=_names, metavar="A,B,..", help="one file per day: ready-made target columns"
+    )
+    parser.add_argument("--frequency", help="qlib: which frequency to read, as day")
+
+
+def import_config(options: argparse.Namespace) -> ReadConfig:
+    """The configuration that parsed arguments say."""
+    names = ("symbol_pattern", "factors", "targets", "frequency")
+    return ReadConfig(
+        **{name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    add_import_arguments(parser)
+    parser.add_argument("target", metavar="DST", help="new folder for bars/, news/ and dataset.yaml")
+
+
+def _import(options: argparse.Namespace) -> None:
+    with ProgressBar() as bar:
+        summary = import_data(
+            options.source, options.target, options.layout, import_config(options), bar.show
+        )
+    print(describe(summary))
+
+
+def describe(summary: ImportSummary) -> str:
+    """Say in a few lines what an import read."""
+    lines = [
+        f"{summary.num_bars:,} bars of {summary.num_symbols:,} symbols, {_stamp(summary.first)} to "
+        f"{_stamp(summary.last)}, {summary.num_dates:,} dates (layout {summary.layout!r}, "
+        f"time zone {summary.zone or 'not stated'})",
+        "missing values: "
+        + (", ".join(f"{name} {n:,}" for name, n in summary.null_counts.items() if n) or "none"),
+        "missing dates between a symbol's first and last bar: " + _missing_dates(summary),
+    ]
+    if summary.num_documents:
+        lines.append(
+            f"{summary.num_documents:,} news documents (time zone {summary.news_zone or 'not stated'})"
+        )
+        if summary.news_zone != summary.zone:
+            lines.append("bars and news do not state the same time zone: mind news.cutoff_minutes")
+    if summary.empty_files:
+        lines.append(f"{len(summary.empty_files)} files without rows: {_some(summary.empty_files)}")
+    lines += [f"left out {PurePath(name).name}: neither bars nor news" for name in summary.left_out]
+    return "\n".join(lines)
+
+
+def _missing_dates(summary: ImportSummary) -> str:
+    if not summary.missing_dates:
+        return "none"
+    most = [
+        f"{symbol} {summary.missing_dates[symbol]:,} (first {', '.join(map(_stamp, dates))})"
+        for symbol, dates in summary.first_missing.items()
+    ]
+    total = sum(summary.missing_dates.values())
+    return f"{total:,} in {len(summary.missing_dates):,} symbols, most: {'; '.join(most)}"
+
+
+def _stamp(stamp: np.datetime64) -> str:
+    return f"{stamp!s:.16}".removesuffix("T00:00")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+class ProgressBar:
+    """One line on a terminal's stderr: share of bytes read and the time left at this pace. Quiet elsewhere."""
+
+    def __init__(self) -> None:
+        self.is_shown = sys.stderr.isatty()
+        self.started = self.drawn = time.monotonic()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_shown:  # leave the line empty
+            print("\r" + " " * (BAR_WIDTH + 50) + "\r", end="", file=sys.stderr, flush=True)
+
+    def show(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self.is_shown or now - self.drawn < REDRAW_SECONDS or not done:
+            return
+        self.drawn = now
+        share = done / total
+        left = (now - self.started) * (1 - share) / share
+        filled = "#" * int(BAR_WIDTH * share)
+        print(
+            f"\r[{filled:<{BAR_WIDTH}}] {share:4.0%} of {total / 2**20:,.1f} MiB, ETA {left:,.0f} s ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+COMMANDS = {
+    "import": Command("Stream bars of any layout into the project's own.", _add_target, _import),
+}

@@ -1,0 +1,241 @@
+"""Import: bars and news of any layout, streamed into a folder of the project's own layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factor_data.atomic import write_atomically
+from factor_data.reading.bars import tables_of
+from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
+from factor_data.reading.coverage import Coverage
+from factor_data.reading.discover import find_all
+from factor_data.reading.documents import NewsFile
+from factor_data.reading.news import news_tables_of
+from factor_data.reading.parts import ROW_GROUP_ROWS, Parts
+from factor_data.reading.sources import File, PathLike, locate
+from factor_data.reading.table import Table
+from factor_data.reading.tabular import BarSource
+
+LONG_LAYOUTS = ("long", "acl18", "dataset")  # written file by file: joined, a symbol might step back in time
+BATCH_VALUES = 10_000_000  # numbers in memory at a time: rows x columns
+MIN_FREE_BYTES = 64 * 2**20
+UNKNOWN_UNIVERSE = (
+    "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)"
+)
+Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSummary:
+    """What an import read and wrote."""
+
+    layout: str
+    num_bars: int
+    num_symbols: int
+    num_dates: int
+    first: np.datetime64
+    last: np.datetime64
+    zone: str | None
+    null_counts: dict[str, int]
+    # column -> missing values
+    missing_dates: dict[str, int]
+    # symbol -> dates without a bar between its first and last, most first
+    first_missing: dict[str, tuple[np.datetime64, ...]] = field(default_factory=dict)
+    # the first three such dates of the three symbols with most
+    empty_files: tuple[str, ...] = ()
+    # files with a header and no row
+    left_out: tuple[str, ...] = ()
+    # tables that are neither bars nor news
+    num_documents: int = 0
+    news_zone: str | None = None
+
+
+def import_data(
+    source: PathLike,
+    target: str | Path,
+    layout: str = "auto",
+    config: ReadConfig = DEFAULT_CONFIG,
+    progress: Progress | None = None,
+) -> ImportSummary:
+    """Write the bars and news of ``source`` to the new folder ``target``: bars/*.parquet, news/*.parquet and
+    dataset.yaml.
+
+    Parameters
+    ----------
+    source : path or fsspec URL of any layout; it is not changed. Tables that are neither bars nor news are left out
+        and named in the summary
+    target : local folder that must not exist; it appears whole or not at all
+    layout, config : as for ``read_bars``
+    progress : called with the bytes read so far and in all
+
+    Bars are as strictly checked as by ``read_bars``. One batch is in memory at a time. One file per symbol, and
+    qlib's folders, come out sorted by (symbol, time); one file per day by day; long files each as it is.
+
+    Raises
+    ------
+    ValueError for bad input, a target that exists or lies in the source, a disk without room
+    """
+    target = Path(target)
+    root = locate(source)
+    _check_target(root, target)
+    found = find_all(source, layout, config)
+    total = sum(bars.size() for bars in found.bars) + sum(news.size() for news in found.news)
+    with _new_folder(target, 2 * total + MIN_FREE_BYTES) as folder:
+        meter = _Meter(progress, total)
+        coverage = _import_bars(found.bars, folder / "bars", found.layout, meter)
+        num_documents, news_zone = _import_news(found.news, folder / "news", meter)
+        _write_description(root, folder / "dataset.yaml", coverage)
+        missing = coverage.missing_dates()
+        first_missing = _first_missing(folder / "bars", coverage, list(missing)[:3])
+    return ImportSummary(
+        layout=found.layout,
+        num_bars=coverage.num_bars,
+        num_symbols=len(coverage.codes),
+        num_dates=len(coverage.dates),
+        first=coverage.dates[0].astype("datetime64[ns]"),
+        last=coverage.dates[-1].astype("datetime64[ns]"),
+        zone=coverage.zone,
+        null_counts=coverage.null_counts,
+        missing_dates=missing,
+        first_missing=first_missing,
+        empty_files=tuple(source.path for source in found.bars if source.path not in coverage.paths),
+        left_out=found.left_out,
+        num_documents=num_documents,
+        news_zone=news_zone,
+    )
+
+
+def _import_bars(sources: Sequence[BarSource], folder: Path, layout: str, meter: _Meter) -> Coverage:
+    batch_rows = max(BATCH_VALUES // (len(sources[0].columns) + 2), 1)
+    coverage = Coverage(batch_rows)
+    by_path = {source.path: source for source in sources}
+    fields = [("timestamp", pa.timestamp("ns")), ("symbol", pa.string())]
+    schema = pa.schema([*fields, *((name, pa.float64()) for name in sources[0].columns)])
+    with Parts(folder, schema) as parts, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # files without rows are in the summary
+        for table in tables_of(sources, batch_rows):
+            source = by_path[table.path]
+            coverage.add(table, source)
+            parts.add(table, may_join=layout not in LONG_LAYOUTS)
+            meter.show(table, source.size())
+    coverage.check_overlaps(sources)
+    return coverage
+
+
+def _import_news(sources: Sequence[NewsFile], folder: Path, meter: _Meter) -> tuple[int, str | None]:
+    if not sources:
+        return 0, None
+    sizes = {source.path: source.size() for source in sources}
+    schema = pa.schema([("timestamp", pa.timestamp("ns")), ("symbol", pa.string()), ("text", pa.string())])
+    num_documents, zone = 0, None
+    with Parts(folder, schema) as parts:
+        for table in news_tables_of(sources, ROW_GROUP_ROWS):
+            num_documents, zone = num_documents + len(table.frame), table.zone
+            parts.add(table, may_join=True)
+            meter.show(table, sizes[table.path])
+    return num_documents, zone
+
+
+class _Meter:
+    """Says how many bytes of all sources have been read."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total = progress, total
+        self.before = 0  # bytes of the files that are done
+        self.path, self.size = "", 0
+
+    def show(self, table: Table, size: int) -> None:
+        if table.path != self.path:
+            self.before += self.size
+            self.path, self.size = table.path, size
+        if self.progress is not None:
+            self.progress(min(self.before + int(self.size * table.share), self.total), self.total)
+
+
+def _check_target(root: File, target: Path) -> None:
+    if target.exists():
+        raise ValueError(f"{target}: exists already; name a new folder")
+    if not root.is_local:
+        return
+    source, inside = Path(root.location).resolve(), target.absolute().parent.resolve() / target.name
+    if inside.is_relative_to(source):
+        raise ValueError(f"{target}: lies in the source {root}, which must stay as it is")
+
+
+@contextmanager
+def _new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
+    """A folder beside ``target`` that takes its name when the block ends without an error, and goes otherwise."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except OSError as error:
+        raise ValueError(f"{target.parent}: cannot be written to ({error.strerror})") from error
+    try:
+        free = shutil.disk_usage(partial).free
+        if free < num_bytes:
+            raise ValueError(
+                f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, the import may need "
+                f"{num_bytes / 2**20:.0f} MiB"
+            )
+        yield partial
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_description(root: File, path: Path, coverage: Coverage) -> None:
+    """Copy dataset.yaml from the source, or write what is known; JSON text is YAML too."""
+    own = root.child("dataset.yaml")
+    if root.is_folder() and own.is_file():
+        with own.open() as opened:
+            text = bytes(opened.read())
+    else:
+        document = {
+            "name": root.stem,
+            "frequency": _frequency(coverage),
+            "time_zone": coverage.zone or "unknown",
+            "adjustment": "unknown",
+            "universe": UNKNOWN_UNIVERSE,
+        }
+        lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in document.items()]
+        text = "".join(lines).encode()
+    write_atomically(path, partial(_write_bytes, content=text))
+
+
+def _write_bytes(file: IO[bytes], content: bytes) -> None:
+    file.write(content)
+
+
+def _frequency(coverage: Coverage) -> str:
+    if len(coverage.dates) < 2:
+        return "unknown"
+    minutes = float(np.median(np.diff(coverage.dates))) / 60e9
+    return "day" if minutes >= 20 * 60 else f"{minutes:g}min"
+
+
+def _first_missing(
+    folder: Path, coverage: Coverage, symbols: Sequence[str]
+) -> dict[str, tuple[np.datetime64, ...]]:
+    """The first three dates without a bar of some symbols, looked up in what was written."""
+    found = {}
+    for symbol in symbols:
+        bars = pq.read_table(folder, columns=["timestamp"], filters=[("symbol", "=", symbol)])
+        has = bars["timestamp"].to_numpy().astype(np.int64)
+        span = coverage.dates[(coverage.dates >= has.min()) & (coverage.dates <= has.max())]
+        missing = np.setdiff1d(span, has)[:3].astype("datetime64[ns]")
+        found[symbol] = tuple(missing)
+    return found

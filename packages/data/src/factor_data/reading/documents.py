@@ -1,0 +1,69 @@
+"""A Parquet or CSV file of news documents, read as checked tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from factor_data.reading.place import Place
+from factor_data.reading.raw import Raw, read_batches
+from factor_data.reading.sources import File
+from factor_data.reading.stamps import parse_stamps
+from factor_data.reading.table import Table, to_symbols, to_text
+from factor_data.reading.zones import OneZone
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewsFile:
+    """How one file holds documents."""
+
+    file: File
+    time_column: str = "timestamp"
+    symbol: str | None = None
+    # the symbol of all documents; None: the column "symbol" says it
+    day: np.datetime64 | None = None
+    # the day in the file name, on which all documents must be
+
+    @property
+    def path(self) -> str:
+        return self.file.path
+
+    def size(self) -> int:
+        return self.file.size()
+
+    def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:
+        """Yield tables of timestamp, symbol, text; a file without rows is refused."""
+        is_empty = True
+        columns = [self.time_column, "text", *([] if self.symbol else ["symbol"])]
+        for raw in read_batches(self.file, columns, batch_rows):
+            is_empty = False
+            yield self._table(raw, zone)
+        if is_empty:
+            raise ValueError(f"{self.path}: holds no row")
+
+    def _table(self, raw: Raw, zone: OneZone) -> Table:
+        place = Place(self.path, raw.first_row)
+        stamps = parse_stamps(place, raw.rows[self.time_column], self.time_column)
+        if self.day is not None:
+            wrong = stamps.values.astype("datetime64[D]") != self.day
+            if wrong.any():
+                place.refuse(
+                    f"{self.time_column} must be on {self.day}, the day in the file name, is not in",
+                    wrong,
+                    stamps.written[stamps.code],
+                )
+        symbols = (
+            np.full(raw.rows.num_rows, self.symbol, dtype=object)
+            if self.symbol
+            else to_symbols(place, raw.rows["symbol"], "symbol")
+        )
+        columns = {
+            "timestamp": stamps.values,
+            "symbol": symbols,
+            "text": to_text(place, raw.rows["text"], "text"),
+        }
+        frame = pd.DataFrame({name: pd.Series(v, dtype=v.dtype, copy=False) for name, v in columns.items()})
+        return Table(self.path, frame, zone.add(place, stamps), raw.first_row, raw.share)
