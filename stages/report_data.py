@@ -68,7 +68,7 @@ def report_data(
             QualityRule(
                 rule=rule["name"],
                 description=rule["description"],
-                action=rule["action"],
+                action=rule["effect"],
                 count=rule["count"],
                 share=rule["share"],
             )

@@ -5,7 +5,7 @@ from factor_data.chunks.saved_panel import SavedPanel, open_panel
 from factor_data.chunks.sorting import SortedBars, sort_bars
 from factor_data.chunks.workers import Workers
 from factor_data.chunks.write_store import FitConfig, StoreWriter
-from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
+from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols, rule_hits
 from factor_data.cross_section import (
     cross_sectional_rank,
     cross_sectional_zscore,
@@ -47,7 +47,17 @@ from factor_data.folds import (
     write_folds,
 )
 from factor_data.importing import ImportSummary, import_data
-from factor_data.labels import check_labels, cross_sectional_target, forward_return
+from factor_data.labels import (
+    LabelReport,
+    TargetKind,
+    check_labels,
+    cross_sectional_target,
+    direction,
+    forward_return,
+    label_report,
+    multi_step_direction,
+    ready_made_targets,
+)
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
 from factor_data.normalise import Normaliser, fit_normaliser
@@ -91,6 +101,7 @@ __all__ = [
     "Fold",
     "FoldConfig",
     "ImportSummary",
+    "LabelReport",
     "LookAheadError",
     "MarketConfig",
     "NewsConfig",
@@ -110,6 +121,7 @@ __all__ = [
     "SortedBars",
     "StoreWriter",
     "Table",
+    "TargetKind",
     "WindowDataset",
     "Workers",
     "alpha158",
@@ -129,6 +141,7 @@ __all__ = [
     "cross_sectional_rank",
     "cross_sectional_target",
     "cross_sectional_zscore",
+    "direction",
     "expand_features",
     "fit_news_scorer",
     "fit_normaliser",
@@ -137,7 +150,9 @@ __all__ = [
     "import_data",
     "iter_bar_tables",
     "iter_news_tables",
+    "label_report",
     "make_folds",
+    "multi_step_direction",
     "needed_purge",
     "neutralise",
     "open_panel",
@@ -145,6 +160,8 @@ __all__ = [
     "read_bars",
     "read_folds",
     "read_news",
+    "ready_made_targets",
+    "rule_hits",
     "simulate_market",
     "sort_bars",
     "stylised_facts",

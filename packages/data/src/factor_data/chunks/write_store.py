@@ -24,7 +24,7 @@ from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
 from factor_data.features import FeaturePlan
 from factor_data.folds import Fold
-from factor_data.labels import LabelCheck, forward_return
+from factor_data.labels.targets import LabelCheck, forward_return
 from factor_data.news import NEWS_FEATURES, NewsConfig
 from factor_data.normalise import Normaliser, NormaliserKind, fit_normaliser_parts
 from factor_data.store import fold_folder

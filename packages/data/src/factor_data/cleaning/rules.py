@@ -153,7 +153,7 @@ VALUE_RULES: tuple[Rule, ...] = (
 HISTORY_RULES: tuple[Rule, ...] = (
     Rule(
         name="limit_day",
-        text="at the price limit: {limit_column} in {limit_values}, or a move above {limit_move}",
+        text="at the price limit: by limit_column, or a move above limit_move where there is none",
         column="move",
         find=find.limit_day,
         default="mask",

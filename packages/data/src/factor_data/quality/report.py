@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from factor_data.labels.report import LabelReport
 from factor_data.quality.coverage import Coverage
 from factor_data.quality.page import quality_page
 
@@ -92,10 +93,14 @@ class QualityReport:
             coverage=coverage,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, without NaN."""
+    def to_dict(self, universe: str | None = None, labels: Sequence[LabelReport] = ()) -> dict[str, Any]:
+        """Return plain data for JSON, without NaN.
+
+        ``universe`` says how the symbols were picked, ``labels`` how many rows each label uses and leaves out.
+        """
         return {
             "summary": self.summary,
+            "universe": universe,
             "settings": dict(self.settings),
             "rules": [
                 asdict(rule) | {"offenders": [asdict(o) for o in rule.offenders]} for rule in self.rules
@@ -105,11 +110,18 @@ class QualityReport:
                 for name, (read, left) in self.coverage.missing_values.items()
             },
             "missing_bars": self.coverage.heat_map(),
+            "labels": [label.to_dict() for label in labels],
         }
 
-    def to_html(self, title: str = "Data quality") -> str:
-        """Return one self-contained page; all text from the data is escaped."""
-        return quality_page(self.to_dict(), title)
+    def to_html(
+        self,
+        title: str = "Data quality",
+        universe: str | None = None,
+        labels: Sequence[LabelReport] = (),
+        fold_picture: str = "",
+    ) -> str:
+        """Return one self-contained page; all text from the data is escaped. ``fold_picture`` is an SVG."""
+        return quality_page(self.to_dict(universe, labels), title, fold_picture)
 
 
 def share_of(count: int, total: int) -> float:
