@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from factor_data import Workers, fit_normaliser
-from factor_data.chunks.selection import ColumnParts, medians, quantiles, standard_deviations
+from factor_data.chunks.selection import ColumnParts, medians, moments, quantiles
 
 LEVELS = np.arange(1, 16) / 16
 
@@ -59,15 +59,15 @@ def test_many_levels_of_many_values_are_numpys(kind: type) -> None:
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [7, 7, 500], list(range(0, 1000, 9))])
-def test_the_standard_deviation_does_not_depend_on_the_parts(cuts: list[int]) -> None:
+def test_mean_and_standard_deviation_do_not_depend_on_the_parts(cuts: list[int]) -> None:
     values = np.random.default_rng(1).standard_normal((1000, 2))
     values[::3, 0] = np.nan
-    constant = np.full((1000, 1), 0.1)
-    whole = np.hstack([values, constant, np.full((1000, 1), np.nan)])
-    found = standard_deviations(in_parts(whole, cuts))
-    assert found == standard_deviations(ColumnParts.of(whole))
-    np.testing.assert_allclose(found[:2], np.nanstd(values, axis=0), rtol=1e-12)
-    assert found[2:] == [0.0, 0.0]
+    whole = np.hstack([values, np.full((1000, 1), 0.1), np.full((1000, 1), np.nan)])
+    found = moments(in_parts(whole, cuts))
+    assert found == moments(ColumnParts.of(whole))
+    np.testing.assert_allclose([mean for mean, _ in found[:2]], np.nanmean(values, axis=0), rtol=1e-12)
+    np.testing.assert_allclose([std for _, std in found[:2]], np.nanstd(values, axis=0), rtol=1e-12)
+    assert found[2:] == [(0.1, 0.0), (0.0, 0.0)]
 
 
 def test_a_normaliser_fitted_on_training_rows_has_their_median_and_mad() -> None:

@@ -60,7 +60,7 @@ from factor_data.labels import (
 )
 from factor_data.lookahead import LookAheadError, assert_no_lookahead
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsScorer, fit_news_scorer
-from factor_data.normalise import Normaliser, fit_normaliser
+from factor_data.normalise import Normaliser, fit_normaliser, window_zscore
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
@@ -166,6 +166,7 @@ __all__ = [
     "sort_bars",
     "stylised_facts",
     "walk_forward",
+    "window_zscore",
     "winsorise",
     "write_folds",
     "write_market",

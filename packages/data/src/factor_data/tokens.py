@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from factor_data.atomic import canonical_json
 from factor_data.chunks.selection import ColumnParts, quantiles
+from factor_data.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
+from factor_data.quantiles import count_upto
 
 MISSING_TOKEN = 0
 
@@ -21,12 +23,19 @@ class QuantileTokenizer:
     """A fitted tokenizer. Token 0 is a missing value, tokens 1..num_tokens run from low to high values.
 
     ``edges[f]`` are the sorted inner borders of feature f; a value equal to a border belongs to the upper
-    token.
+    token. Rows may be transformed in any pieces.
     """
 
     names: tuple[str, ...]
     num_tokens: int
     edges: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.edges) != len(self.names):
+            raise ValueError(
+                f"a tokenizer of {len(self.names)} columns needs as many lists of edges, got {len(self.edges)}: "
+                "make it with QuantileTokenizer.fit"
+            )
 
     @classmethod
     def fit(
@@ -64,18 +73,29 @@ class QuantileTokenizer:
             edges.append(tuple(np.unique(borders).tolist()))
         return cls(names=tuple(names), num_tokens=num_tokens, edges=tuple(edges))
 
-    def transform(self, values: NDArray) -> NDArray[np.uint8]:
-        """Return the (num_rows, num_features) tokens."""
-        if values.ndim != 2 or values.shape[1] != len(self.names):
-            raise ValueError(
-                f"values must have the {len(self.names)} fitted columns, got shape {values.shape}"
-            )
+    def transform(self, values: NDArray, names: Sequence[str] | None = None) -> NDArray[np.uint8]:
+        """Return the (num_rows, num_features) tokens. ``names``, if given, must equal the fitted names."""
+        if values.ndim != 2:
+            raise ValueError(f"values must have shape (num_rows, num_features), got {values.shape}")
+        check_columns(values.shape[1], self.names, names)
         tokens = np.empty(values.shape, dtype=np.uint8)
         for column, edges in enumerate(self.edges):
-            x = values[:, column].astype(np.float64)
-            token = 1 + np.searchsorted(np.asarray(edges), x, side="right")
-            tokens[:, column] = np.where(np.isnan(x), MISSING_TOKEN, token)
+            _tokens_of(values[:, column], np.array(edges, dtype=np.float64), tokens[:, column])
         return tokens
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[QuantileTokenizer]) -> QuantileTokenizer:
+        """Join tokenizers of as many tokens that were fitted on column groups apart: equal to the joint fit."""
+        names = joined_names([part.names for part in parts])
+        if len({part.num_tokens for part in parts}) > 1:
+            raise ValueError(
+                f"parts must share num_tokens, got {sorted({part.num_tokens for part in parts})}"
+            )
+        return cls(
+            names=names,
+            num_tokens=parts[0].num_tokens,
+            edges=tuple(edges for part in parts for edges in part.edges),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -94,7 +114,23 @@ class QuantileTokenizer:
             edges=tuple(tuple(edges) for edges in content["edges"]),
         )
 
+    def save(self, path: str | Path) -> None:
+        """Write JSON with the content's hash."""
+        save_fitted(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | Path, expected_hash: str | None = None) -> QuantileTokenizer:
+        """Read what ``save`` wrote; ValueError if it was changed, or is not the one with ``expected_hash``."""
+        return cls.from_dict(load_fitted(path, expected_hash))
+
     @property
     def hash(self) -> str:
         """sha256 of the canonical JSON: equal for equal tokenizers, in any process."""
-        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+        return content_hash(self.to_dict())
+
+
+@njit(cache=True, nogil=True)
+def _tokens_of(values: NDArray, edges: NDArray[np.float64], tokens: NDArray[np.uint8]) -> None:
+    for row in range(len(values)):
+        value = np.float64(values[row])
+        tokens[row] = 1 + count_upto(edges, value) if value == value else MISSING_TOKEN

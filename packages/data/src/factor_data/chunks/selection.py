@@ -68,18 +68,26 @@ def medians(parts: ColumnParts) -> list[float | None]:
     return [float(np.mean(values)) if len(values) else None for values in found]
 
 
-def standard_deviations(parts: ColumnParts) -> list[float]:
-    """Return for each column the population standard deviation of its known values; exactly 0.0 for a constant or
-    unknown one. Summed row after row, so that the parts decide no bit."""
+def moments(parts: ColumnParts) -> list[tuple[float, float]]:
+    """Return for each column mean and population standard deviation of its known values.
+
+    The deviation is exactly 0.0 for a constant column, and both are for one without a known value. Summed row after
+    row, so that the parts decide no bit.
+    """
     states: NDArray[np.float64] | None = None
-    for summing in (_add_values, _add_squares):
+    for add in (_add_values, _add_squares):
         for values in parts.map(np.asarray):
             if states is None:
                 states = np.tile([0.0, 0.0, np.inf, -np.inf, 0.0], (values.shape[1], 1))
             for column, state in enumerate(states):
-                summing(values[:, column].astype(np.float64), state)
+                add(values[:, column].astype(np.float64), state)
     assert states is not None
-    return [float(np.sqrt(squares / count)) if low < high else 0.0 for count, _, low, high, squares in states]
+    return [
+        (float(total / count), float(np.sqrt(squares / count)))
+        if low < high
+        else (low if count else 0.0, 0.0)
+        for count, total, low, high, squares in states.tolist()
+    ]
 
 
 @njit(cache=True, nogil=True)

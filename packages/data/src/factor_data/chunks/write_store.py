@@ -24,9 +24,9 @@ from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
 from factor_data.features import FeaturePlan
 from factor_data.folds import Fold
-from factor_data.labels.targets import LabelCheck, forward_return
+from factor_data.labels import LabelCheck, forward_return
 from factor_data.news import NEWS_FEATURES, NewsConfig
-from factor_data.normalise import Normaliser, NormaliserKind, fit_normaliser_parts
+from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
 from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
 
@@ -96,7 +96,7 @@ class StoreWriter:
         ranked: ArrayFile | None = None
         for fold in folds:
             inputs = self._write_fold(fold, fit, news, ranked)
-            if fit.normaliser == "rank":
+            if fit.normaliser in RANK_KINDS:
                 ranked = ranked or inputs
 
     def _write_fold(

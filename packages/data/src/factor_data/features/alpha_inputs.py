@@ -28,7 +28,8 @@ def volume_weighted_price(panel: Panel) -> Floats:
     if "amount" in panel.columns:
         volume = panel.columns["volume"]
         return panel.columns["amount"] / np.where(volume > 0.0, volume, np.nan)
-    return sum(panel.columns[name] for name in ("open", "high", "low", "close")) / 4.0
+    open_, high, low, close = (panel.columns[name] for name in ("open", "high", "low", "close"))
+    return (open_ + high + low + close) / 4.0
 
 
 def alpha_columns(panel: Panel) -> tuple[Floats, ...]:

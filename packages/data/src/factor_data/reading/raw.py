@@ -97,7 +97,9 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
             yield Raw(joined.slice(0, batch_rows), first_row, share)
             first_row += batch_rows
             num_waiting -= batch_rows
-            waiting = [joined.slice(batch_rows)] if num_waiting else []  # an empty slice holds on to its table
+            waiting = (
+                [joined.slice(batch_rows)] if num_waiting else []
+            )  # an empty slice holds on to its table
     if num_waiting:
         yield Raw(pa.concat_tables(waiting), first_row, share)
 
