@@ -5,44 +5,64 @@ It comes first so that everything that is fitted later is fitted on the training
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from factor_data import Panel, check_folds, clean_bars, read_bars, read_news, walk_forward, write_folds
-from stages.params import read_params
+from factor_data import (
+    QualityReport,
+    SavedPanel,
+    Workers,
+    clean_to_folder,
+    iter_bar_tables,
+    open_panel,
+    read_news,
+    sort_bars,
+    walk_forward,
+    write_folds,
+)
+from stages.params import Params, read_params
 from stages.run import StageError, run, stage_output, write_json
+from stages.workers import local_workers
 
 DATA = Path("data")
+READ_BYTES = 128  # of a row while it is read, about
 
 
 def main() -> None:
     params = read_params()
     dataset = read_dataset(DATA)
-    panel = read_bars(DATA / "bars")
-    params.check_universe(panel.num_symbols)
-    panel, quality = clean_bars(panel, params.split.clean)
-    folds = walk_forward(
-        panel.dates,
-        train=params.split.train,
-        valid=params.split.valid,
-        test=params.split.test,
-        step=params.split.step,
-        purge=params.split.purge,
-        embargo=params.split.embargo,
-        expanding=params.split.expanding,
-    )
-    check_folds(panel, folds)
-    with stage_output("split") as folder:
-        panel.save(folder / "panel")
+    with stage_output("split") as folder, local_workers() as workers:
+        panel, quality = clean_panel(folder, params, workers)
+        folds = walk_forward(
+            panel.dates,
+            train=params.split.train,
+            valid=params.split.valid,
+            test=params.split.test,
+            step=params.split.step,
+            purge=params.split.purge,
+            embargo=params.split.embargo,
+            expanding=params.split.expanding,
+        )
         write_folds(folder / "folds.json", folds)
         write_json(folder / "quality.json", quality.to_dict())
         (folder / "quality.html").write_text(quality.to_html(), encoding="utf-8")
         write_json(folder / "dataset.json", dataset)
         carry_over(panel, folder)
     print(
-        f"{panel.num_rows:,} bars, {panel.num_symbols:,} symbols, {panel.num_dates:,} dates, {len(folds)} folds"
+        f"{panel.num_rows:,} bars, {len(panel.symbols):,} symbols, {len(panel.dates):,} dates, {len(folds)} folds"
     )
+
+
+def clean_panel(folder: Path, params: Params, workers: Workers) -> tuple[SavedPanel, QualityReport]:
+    """Sort the bars on disk beside the result, then clean them symbol by symbol into folder/panel."""
+    with TemporaryDirectory(prefix=".sorting-", dir=folder) as scratch:
+        tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
+        bars = sort_bars(tables, Path(scratch), workers)
+        params.check_universe(len(bars.symbols))
+        quality = clean_to_folder(bars, folder / "panel", params.split.clean, workers)
+    return open_panel(folder / "panel"), quality
 
 
 def read_dataset(data: Path) -> dict[str, Any]:
@@ -60,7 +80,7 @@ def read_dataset(data: Path) -> dict[str, Any]:
     return document
 
 
-def carry_over(panel: Panel, folder: Path) -> None:
+def carry_over(panel: SavedPanel, folder: Path) -> None:
     """News (checked) and the truth of a simulated market travel with the panel."""
     if (DATA / "news").is_dir():
         read_news(DATA / "news", calendar=panel.dates).to_parquet(folder / "news.parquet", index=False)

@@ -3,77 +3,70 @@
 The module is not called tokenize because a script of that name would shadow the standard library's.
 """
 
-import numpy as np
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
-from numpy.typing import NDArray
 
 from factor_data import (
-    FeatureMatrix,
-    FoldInputs,
-    Panel,
-    QuantileTokenizer,
-    check_labels,
-    compute_features,
-    fit_news_scorer,
-    fit_normaliser,
-    forward_return,
+    FitConfig,
+    Fold,
+    SavedPanel,
+    StoreWriter,
+    Workers,
+    open_panel,
+    plan_features,
     read_folds,
-    write_fold,
-    write_shared,
 )
 from stages.params import TokenizeParams, read_params
 from stages.run import RESULTS, run, stage_output
+from stages.workers import local_workers
 
 
 def main() -> None:
-    params = read_params()
+    config = read_params().tokenize
     source = RESULTS / "split"
-    panel = Panel.load(source / "panel")
+    panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")
     news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
-    horizons = params.tokenize.horizons
-    labels = np.column_stack([forward_return(panel, horizon, params.tokenize.delay) for horizon in horizons])
-    in_universe = panel.in_universe
-    train_rows = [fold.rows(panel, "train") & in_universe for fold in folds]
-    check_labels(
-        labels,
-        horizons,
-        {f"fold {fold.index} train": rows for fold, rows in zip(folds, train_rows, strict=True)},
-    )
-    matrix = compute_features(panel, params.tokenize.features or None)
-    with stage_output("tokenize", min_free_bytes=4 * matrix.values.nbytes) as folder:
-        write_shared(folder, panel, matrix, labels, horizons, params.tokenize.delay)
-        for fold, rows in zip(folds, train_rows, strict=True):
-            write_fold(folder, fold.index, fit_fold(panel, matrix, labels, rows, news, params.tokenize))
-    print(f"{matrix.values.shape[1]} features, horizons {list(horizons)}, {len(folds)} folds")
+    plan = plan_features(config.features or None, panel.symbols)
+    needed = store_bytes(panel.num_rows, len(plan.names), len(config.horizons), len(folds))
+    with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
+        fill_store(folder, panel, folds, news, config, workers)
+    print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
 
 
-def fit_fold(
-    panel: Panel,
-    matrix: FeatureMatrix,
-    labels: NDArray[np.float64],
-    train_rows: NDArray[np.bool_],
+def fill_store(
+    folder: Path,
+    panel: SavedPanel,
+    folds: Sequence[Fold],
     news: pd.DataFrame | None,
     config: TokenizeParams,
-) -> FoldInputs:
-    """Fit news tone, normaliser and token edges on the rows of the mask `train_rows` alone."""
-    values, names, scorer = matrix.values, matrix.names, None
-    if news is not None:
-        # Words are learnt on the horizon over which news is remembered.
-        head = int(np.argmin(np.abs(np.array(config.horizons) - config.news.half_life)))
-        scorer = fit_news_scorer(news, panel, labels[:, head], train_rows, config.news)
-        scores = scorer.transform(news, panel)
-        values, names = np.hstack([values, scores.values]), (*names, *scores.names)
-    normaliser = fit_normaliser(values, train_rows, names, config.normaliser, config.clip)
-    inputs = normaliser.transform(values, panel.date_code)
-    tokenizer = QuantileTokenizer.fit(inputs, train_rows, config.num_tokens, names)
-    return FoldInputs(
-        normaliser=normaliser,
-        tokenizer=tokenizer,
-        inputs=inputs,
-        tokens=tokenizer.transform(inputs),
-        news_scorer=scorer,
+    workers: Workers,
+) -> None:
+    """Labels first, since they may be refused; then features, then a fold at a time."""
+    writer = StoreWriter(
+        directory=folder,
+        panel=panel,
+        workers=workers,
+        plan=plan_features(config.features or None, panel.symbols),
+        horizons=config.horizons,
+        delay=config.delay,
     )
+    writer.write_labels()
+    for fold in folds:
+        writer.check_labels(fold)
+    writer.write_features()
+    fit = FitConfig(
+        normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
+    )
+    writer.write_folds(folds, fit, news)
+
+
+def store_bytes(num_rows: int, num_features: int, num_horizons: int, num_folds: int) -> int:
+    """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
+    per_fold = 5 * (num_features + 2)
+    return num_rows * (4 * num_features + 8 * num_horizons + per_fold * num_folds)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,20 @@ from factor_data import (
     LookAheadError,
     MarketConfig,
     Panel,
+    Workers,
     assert_no_lookahead,
     clean_bars,
     compute_features,
     forward_return,
+    open_panel,
     simulate_market,
     walk_forward,
-    write_fold,
-    write_shared,
 )
 from stages import ROOT
 from stages.fold import FoldRun
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
-from stages.tokenize_features import fit_fold
+from stages.tokenize_features import fill_store
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,10 @@ def cut(fold: Fold) -> np.datetime64:
 def write_store(folder: Path, panel: Panel, news: pd.DataFrame, fold: Fold, params: Params) -> FeatureStore:
     """The store as tokenize writes it; news of dates that the panel has no bar of are not known yet."""
     known = news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
-    labels = np.column_stack([forward_return(panel, horizon, 1) for horizon in params.tokenize.horizons])
-    matrix = compute_features(panel)
-    write_shared(folder, panel, matrix, labels, params.tokenize.horizons, params.tokenize.delay)
-    train_rows = fold.rows(panel, "train") & panel.in_universe
-    write_fold(folder, fold.index, fit_fold(panel, matrix, labels, train_rows, known, params.tokenize))
-    return FeatureStore(folder)
+    panel.save(folder / "panel")
+    workers = Workers(max_bytes=300_000)
+    fill_store(folder / "store", open_panel(folder / "panel"), [fold], known, params.tokenize, workers)
+    return FeatureStore(folder / "store")
 
 
 @pytest.mark.parametrize("name", [*FEATURE_SETS["bars"], *FEATURE_SETS, "return_1@S0003"])

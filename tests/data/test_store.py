@@ -1,70 +1,180 @@
-"""The feature store gives back what was written, aligned by row, and knows the universe."""
+"""The feature store gives back what was written, aligned by row, knows the universe, and has one content however the
+work on it was cut."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from equality import assert_same_files, names_under
 from factor_data import (
     FeatureStore,
+    FitConfig,
     Fold,
-    FoldInputs,
     MarketConfig,
+    NewsConfig,
     Panel,
     QuantileTokenizer,
+    StoreWriter,
+    Workers,
+    check_labels,
     clean_bars,
     compute_features,
     cross_sectional_target,
+    fit_news_scorer,
     fit_normaliser,
     forward_return,
+    open_panel,
+    plan_features,
     simulate_market,
     walk_forward,
-    write_fold,
-    write_shared,
 )
 
-NAMES = ["return_1", "volatility_5"]
+NAMES = ["return_1", "volatility_5", "market_return_1"]
+HORIZONS = (1, 5)
+MARKET = simulate_market(MarketConfig(symbols=12, bars=150))
+NEWS = NewsConfig(min_count=3, cutoff_minutes=960)
 
 
 @pytest.fixture(scope="module")
 def panel() -> Panel:
-    return clean_bars(Panel.from_frame(simulate_market(MarketConfig(symbols=12, bars=150)).bars))[0]
+    return clean_bars(Panel.from_frame(MARKET.bars))[0]
 
 
 @pytest.fixture(scope="module")
-def fold(panel: Panel) -> Fold:
-    return walk_forward(panel.dates, train=80, valid=20, test=20, step=20, purge=7, embargo=0)[0]
+def saved(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("panel")
+    panel.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folds(panel: Panel) -> list[Fold]:
+    return walk_forward(panel.dates, train=70, valid=10, test=15, step=15, purge=7, embargo=3)
+
+
+@pytest.fixture(scope="module")
+def fold(folds: list[Fold]) -> Fold:
+    return folds[0]
 
 
 @pytest.fixture(scope="module")
 def labels(panel: Panel) -> NDArray[np.float64]:
-    return np.column_stack([forward_return(panel, horizon) for horizon in (1, 5)])
+    return np.column_stack([forward_return(panel, horizon) for horizon in HORIZONS])
+
+
+def write_store(
+    folder: Path,
+    saved: Path,
+    folds: list[Fold],
+    workers: Workers,
+    normaliser: str = "robust_zscore",
+    news: pd.DataFrame | None = None,
+) -> Path:
+    panel = open_panel(saved)
+    plan = plan_features(NAMES, panel.symbols)
+    writer = StoreWriter(
+        directory=folder, panel=panel, workers=workers, plan=plan, horizons=HORIZONS, delay=1
+    )
+    writer.write_labels()
+    for fold in folds:
+        writer.check_labels(fold)
+    writer.write_features()
+    writer.write_folds(folds, FitConfig(normaliser=normaliser, clip=3.0, num_tokens=8, news=NEWS), news)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def store(
-    panel: Panel, fold: Fold, labels: NDArray[np.float64], tmp_path_factory: pytest.TempPathFactory
-) -> FeatureStore:
-    folder: Path = tmp_path_factory.mktemp("store")
-    matrix = compute_features(panel, NAMES)
-    write_shared(folder, panel, matrix, labels, (1, 5), 1)
-    rows = fold.rows(panel, "train")
-    normaliser = fit_normaliser(matrix.values, rows, matrix.names)
-    inputs = normaliser.transform(matrix.values, panel.date_code)
-    tokenizer = QuantileTokenizer.fit(inputs, rows, 8, matrix.names)
-    tokens = tokenizer.transform(inputs)
-    write_fold(
-        folder, 0, FoldInputs(normaliser=normaliser, tokenizer=tokenizer, inputs=inputs, tokens=tokens)
+def store(saved: Path, folds: list[Fold], tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(write_store(tmp_path_factory.mktemp("store"), saved, folds, Workers(max_bytes=3_000)))
+
+
+@pytest.fixture(scope="module", params=["robust_zscore", "rank"])
+def whole(
+    request: pytest.FixtureRequest, saved: Path, folds: list[Fold], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """A store with news that was written in one piece."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_store(folder, saved, folds, Workers(max_bytes=10**9), request.param, MARKET.news)
+    return request.param, folder
+
+
+@pytest.mark.parametrize(("max_bytes", "count"), [(1, 1), (20_000, 3), (200_000, 2)])
+def test_no_byte_of_a_store_depends_on_the_parts_or_the_threads(
+    max_bytes: int, count: int, whole: tuple[str, Path], saved: Path, folds: list[Fold], tmp_path: Path
+) -> None:
+    kind, expected = whole
+    with ThreadPoolExecutor(count) as executor:
+        workers = Workers(max_bytes=max_bytes, count=count, executor=executor)
+        actual = write_store(tmp_path, saved, folds, workers, kind, MARKET.news)
+    assert_same_files(actual, expected)
+
+
+def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
+    whole: tuple[str, Path], panel: Panel, folds: list[Fold], labels: NDArray[np.float64]
+) -> None:
+    kind, folder = whole
+    store = FeatureStore(folder)
+    features = compute_features(panel, NAMES)
+    np.testing.assert_array_equal(store.features, features.values)
+    np.testing.assert_array_equal(store.labels, labels)
+    for fold in folds:
+        train = fold.rows(panel, "train") & panel.in_universe
+        scorer = fit_news_scorer(MARKET.news, panel, labels[:, 1], train, NEWS)
+        assert any(scorer.tones.values())
+        scores = scorer.transform(MARKET.news, panel)
+        values, names = np.hstack([features.values, scores.values]), (*features.names, *scores.names)
+        normaliser = fit_normaliser(values, train, names, kind, 3.0)
+        inputs = normaliser.transform(values, panel.date_code)
+        tokenizer = QuantileTokenizer.fit(inputs, train, 8, names)
+        np.testing.assert_array_equal(store.inputs(fold.index), inputs)
+        np.testing.assert_array_equal(store.tokens(fold.index), tokenizer.transform(inputs))
+        assert store.normaliser(fold.index).hash == normaliser.hash
+        assert store.tokenizer(fold.index).hash == tokenizer.hash
+
+
+def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold]) -> None:
+    fitted = ["inputs.npy", "news_scorer.json", "normaliser.json", "tokenizer.json", "tokens.npy"]
+    shared = ["features.npy", "index.parquet", "labels.npy", "store.json"]
+    assert names_under(whole[1]) == sorted(
+        [*shared, *(f"fold_{fold:02d}/{name}" for fold in range(len(folds)) for name in fitted)]
     )
-    return FeatureStore(folder)
+
+
+def test_the_index_of_a_store_is_the_one_pandas_writes(
+    store: FeatureStore, panel: Panel, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "timestamp": panel.timestamp,
+            "symbol": pd.Categorical.from_codes(panel.symbol_code, pd.Index(panel.symbols)),
+            "in_universe": panel.in_universe,
+        }
+    )
+    frame.to_parquet(tmp_path / "index.parquet", index=False)
+    assert (store.directory / "index.parquet").read_bytes() == (tmp_path / "index.parquet").read_bytes()
+
+
+def test_a_fold_without_a_label_is_refused_as_check_labels_does(
+    saved: Path, panel: Panel, labels: NDArray[np.float64], tmp_path: Path
+) -> None:
+    late = Fold(index=3, train=panel.dates[-4:], valid=panel.dates[:1], test=panel.dates[:1])
+    rows = late.rows(panel, "train") & panel.in_universe
+    with pytest.raises(ValueError, match=r"fold 3 train: label of horizon 5 is known on 0 of") as whole:
+        check_labels(labels, HORIZONS, {"fold 3 train": rows})
+    with pytest.raises(ValueError, match="fold 3 train") as parts:
+        write_store(tmp_path, saved, [late], Workers(max_bytes=5_000))
+    assert str(parts.value) == str(whole.value)
 
 
 def test_rows_come_back_as_the_panel_has_them(store: FeatureStore, panel: Panel) -> None:
     np.testing.assert_array_equal(store.dates[store.date_code], panel.timestamp)
     np.testing.assert_array_equal(store.symbols[store.symbol_code], panel.symbol)
     np.testing.assert_array_equal(store.in_universe, panel.columns["in_universe"] > 0)
-    assert store.horizons == (1, 5)
+    assert store.horizons == HORIZONS
     assert store.delay == 1
 
 
@@ -98,5 +208,7 @@ def test_targets_are_transformed_over_the_universe_alone(
 
 def test_an_unknown_feature_is_refused_with_the_names(store: FeatureStore) -> None:
     np.testing.assert_array_equal(store.feature("volatility_5"), store.features[:, 1])
-    with pytest.raises(ValueError, match=r"'momentum' is not in the store: it has return_1, volatility_5"):
+    with pytest.raises(
+        ValueError, match=r"'momentum' is not in the store: it has return_1, volatility_5, market"
+    ):
         store.feature("momentum")

@@ -1,5 +1,10 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
+from factor_data.chunks.clean_parts import clean_to_folder
+from factor_data.chunks.saved_panel import SavedPanel, open_panel
+from factor_data.chunks.sorting import SortedBars, sort_bars
+from factor_data.chunks.workers import Workers
+from factor_data.chunks.write_store import FitConfig, StoreWriter
 from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols, rule_hits
 from factor_data.cross_section import cross_sectional_rank, cross_sectional_zscore, neutralise, winsorise
 from factor_data.features import (
@@ -77,7 +82,7 @@ from factor_data.reading.layouts import LAYOUTS
 from factor_data.reading.news import iter_news_tables, read_news
 from factor_data.reading.table import Table
 from factor_data.simulate import MarketConfig, SimulatedMarket, simulate_market, stylised_facts, write_market
-from factor_data.store import FeatureStore, FoldInputs, write_fold, write_shared
+from factor_data.store import FeatureStore
 from factor_data.tokens import QuantileTokenizer
 from factor_data.vocabulary import SymbolVocabulary
 from factor_data.windows import (
@@ -111,9 +116,9 @@ __all__ = [
     "FeatureMatrix",
     "FeaturePlan",
     "FeatureStore",
+    "FitConfig",
     "Fold",
     "FoldConfig",
-    "FoldInputs",
     "FolderEncoder",
     "HashingEncoder",
     "ImportSummary",
@@ -136,15 +141,19 @@ __all__ = [
     "Rule",
     "RuleResult",
     "SampleReport",
+    "SavedPanel",
     "Scheme",
     "Segment",
     "SimulatedMarket",
+    "SortedBars",
+    "StoreWriter",
     "SymbolVocabulary",
     "Table",
     "TargetKind",
     "TextEncoder",
     "TfidfEncoder",
     "WindowDataset",
+    "Workers",
     "alpha158",
     "alpha360",
     "assert_no_lookahead",
@@ -156,6 +165,7 @@ __all__ = [
     "check_tested_once",
     "clean_bars",
     "clean_symbols",
+    "clean_to_folder",
     "compute_features",
     "cpcv_paths",
     "cross_sectional_rank",
@@ -178,6 +188,7 @@ __all__ = [
     "needed_purge",
     "neutralise",
     "news_coverage",
+    "open_panel",
     "plan_features",
     "prefetch",
     "read_bars",
@@ -187,12 +198,11 @@ __all__ = [
     "rule_hits",
     "session_codes",
     "simulate_market",
+    "sort_bars",
     "stylised_facts",
     "walk_forward",
     "window_zscore",
     "winsorise",
-    "write_fold",
     "write_folds",
     "write_market",
-    "write_shared",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,9 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from factor_data.chunks.selection import ColumnParts, medians, moments, quantiles
 from factor_data.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
 from factor_data.gaussian import normal_quantile
-from factor_data.quantiles import shares_below, sorted_known, sorted_quantiles
+from factor_data.quantiles import shares_below
 from factor_data.ranks import group_blocks, group_order, ranks_of_runs, scaled_rank
 
 NormaliserKind = Literal["robust_zscore", "zscore", "rank", "rank_gauss", "quantile_gauss"]
@@ -170,20 +172,26 @@ def fit_normaliser(
         raise ValueError(f"values must have one column per name ({len(names)}), got shape {values.shape}")
     if not train_rows.any():
         raise ValueError("train_rows selects no row")
+    return fit_normaliser_parts(ColumnParts.of(values[train_rows]), names, kind, clip)
+
+
+def fit_normaliser_parts(
+    train: ColumnParts, names: Sequence[str], kind: NormaliserKind = "robust_zscore", clip: float = 3.0
+) -> Normaliser:
+    """Fit as ``fit_normaliser`` does, on training values that are read in parts: the same numbers."""
+    columns = tuple(names)
     if kind in RANK_KINDS:
-        return Normaliser(names=tuple(names), kind=kind, clip=clip)
-    columns = (sorted_known(values[train_rows, column]) for column in range(len(names)))
+        return Normaliser(names=columns, kind=kind, clip=clip)
     if kind == "quantile_gauss":
-        return _fit_quantiles(columns, tuple(names), clip)
-    locate = _median_and_mad if kind == "robust_zscore" else _mean_and_std
-    fitted = [locate(known) for known in columns]
+        return _fit_quantiles(train, columns, clip)
+    fitted = (_medians_and_mads if kind == "robust_zscore" else moments)(train)
     return Normaliser(
-        names=tuple(names),
+        names=columns,
         kind=kind,
         clip=clip,
         center=tuple(center for center, _ in fitted),
         scale=tuple(scale or 1.0 for _, scale in fitted),
-        constant=tuple(name for name, (_, scale) in zip(names, fitted, strict=True) if scale == 0.0),
+        constant=tuple(name for name, (_, scale) in zip(columns, fitted, strict=True) if scale == 0.0),
     )
 
 
@@ -211,30 +219,23 @@ def window_zscore(
     return np.clip((windows - mean) / (std + epsilon), -clip, clip), mean, std
 
 
-def _median_and_mad(known: NDArray[np.float64]) -> tuple[float, float]:
-    if len(known) == 0:
-        return 0.0, 0.0
-    center = _sorted_median(known)
-    scale = MAD_TO_STD * _sorted_median(np.sort(np.abs(known - center)))
-    if scale == 0.0 and known[0] < known[-1]:
-        scale = float(known.std())
-    return center, scale
+def _medians_and_mads(train: ColumnParts) -> list[tuple[float, float]]:
+    centers = [0.0 if center is None else center for center in medians(train)]
+    deviations = replace(train, load=partial(_deviations, train.load, np.array(centers)))
+    scales = [MAD_TO_STD * (deviation or 0.0) for deviation in medians(deviations)]
+    if 0.0 in scales:
+        scales = [scale or std for scale, (_, std) in zip(scales, moments(train), strict=True)]
+    return list(zip(centers, scales, strict=True))
 
 
-def _sorted_median(known: NDArray[np.float64]) -> float:
-    middle = len(known) // 2
-    return float(known[middle] if len(known) % 2 else (known[middle - 1] + known[middle]) / 2.0)
+def _deviations(
+    load: Callable[[Any], NDArray], centers: NDArray[np.float64], task: Any
+) -> NDArray[np.float64]:
+    return np.abs(load(task).astype(np.float64) - centers)
 
 
-def _mean_and_std(known: NDArray[np.float64]) -> tuple[float, float]:
-    if len(known) == 0 or known[0] == known[-1]:
-        return (float(known[0]) if len(known) else 0.0), 0.0
-    return float(known.mean()), float(known.std())
-
-
-def _fit_quantiles(columns: Iterable[NDArray[np.float64]], names: tuple[str, ...], clip: float) -> Normaliser:
-    levels = np.linspace(0.0, 1.0, NUM_QUANTILES)
-    fitted = [tuple(sorted_quantiles(known, levels).tolist()) if len(known) else () for known in columns]
+def _fit_quantiles(train: ColumnParts, names: tuple[str, ...], clip: float) -> Normaliser:
+    fitted = [tuple(column.tolist()) for column in quantiles(train, np.linspace(0.0, 1.0, NUM_QUANTILES))]
     return Normaliser(
         names=names,
         kind="quantile_gauss",

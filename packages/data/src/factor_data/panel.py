@@ -7,23 +7,18 @@ a plain float64 array. Windows, features and labels are arrays over the rows of 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_atomically, write_json
+from factor_data.panel_writer import FORMAT, HEADER, PanelWriter
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
-HEADER = "panel.json"
 UNIVERSE = "in_universe"
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,19 +187,8 @@ class Panel:
 
     def save(self, directory: str | Path) -> None:
         """Write one ``.npy`` per array and then the header ``panel.json``; the folder is made if needed."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        arrays = {name: getattr(self, name) for name in ("symbols", "dates", "symbol_code", "date_code")}
-        files = {
-            name: f"column_{re.sub('[^A-Za-z0-9]+', '_', name)}_{i}.npy"
-            for i, name in enumerate(self.columns)
-        }
-        for name, values in self.columns.items():
-            arrays[files[name][: -len(".npy")]] = values
-        for stem, values in arrays.items():
-            write_atomically(directory / f"{stem}.npy", partial(_write_array, values=values))
-        header = {"format": FORMAT, "num_rows": self.num_rows, "num_dates": self.num_dates}
-        write_json(directory / HEADER, {**header, "num_symbols": self.num_symbols, "columns": files})
+        with PanelWriter(directory) as writer:
+            writer.append(self)
 
     @classmethod
     def load(cls, directory: str | Path, mmap: bool = True) -> Panel:
@@ -227,7 +211,3 @@ class Panel:
             date_code=read("date_code.npy"),
             columns={name: read(file) for name, file in header["columns"].items()},
         )
-
-
-def _write_array(file: IO[bytes], values: NDArray) -> None:
-    np.save(file, np.ascontiguousarray(values), allow_pickle=False)

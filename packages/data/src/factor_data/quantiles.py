@@ -1,25 +1,10 @@
-"""Quantiles of training values, from one sort per column, and the place of a value among them."""
+"""The place of a value among quantiles."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-
-def sorted_known(column: NDArray) -> NDArray[np.float64]:
-    """Return the values of a column that are not NaN, sorted, as float64."""
-    ordered = np.sort(column)  # NaN last; sorted in the column's own type, which is twice as fast for float32
-    return ordered[: len(ordered) - int(np.isnan(ordered).sum())].astype(np.float64)
-
-
-def sorted_quantiles(known: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``np.quantile(known, levels)``, to the last bit, of values that are sorted already."""
-    place = (len(known) - 1) * levels
-    below = np.floor(place).astype(np.int64)
-    share = place - below
-    low, high = known[below], known[np.minimum(below + 1, len(known) - 1)]
-    return np.where(share >= 0.5, high - (high - low) * (1.0 - share), low + (high - low) * share)
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""The feature store: what tokenize writes and training reads.
+"""The feature store: what tokenize writes (``chunks.write_store``) and training reads.
 
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
 num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
@@ -9,73 +9,20 @@ so that several training processes share one copy.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_json
-from factor_data.features import FeatureMatrix
 from factor_data.folds import Fold, Segment
 from factor_data.labels import TargetKind, cross_sectional_target
-from factor_data.news import NewsScorer
 from factor_data.normalise import Normaliser
-from factor_data.panel import Panel
 from factor_data.tokens import QuantileTokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldInputs:
-    """What was fitted on one fold's training dates, and the tokens made with it."""
-
-    normaliser: Normaliser
-    tokenizer: QuantileTokenizer
-    inputs: NDArray[np.float32]
-    tokens: NDArray[np.uint8]
-    news_scorer: NewsScorer | None = None
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
     return directory / f"fold_{fold:02d}"
-
-
-def write_shared(
-    directory: Path,
-    panel: Panel,
-    matrix: FeatureMatrix,
-    labels: NDArray[np.float64],
-    horizons: Sequence[int],
-    delay: int,
-) -> None:
-    """The part of the store that no fold changes."""
-    directory.mkdir(parents=True, exist_ok=True)
-    np.save(directory / "features.npy", matrix.values)
-    np.save(directory / "labels.npy", labels)
-    index = pd.DataFrame(
-        {
-            "timestamp": panel.timestamp,
-            "symbol": pd.Categorical.from_codes(panel.symbol_code, pd.Index(panel.symbols)),
-            "in_universe": panel.in_universe,
-        }
-    )
-    index.to_parquet(directory / "index.parquet", index=False)
-    header = {"features": list(matrix.names), "horizons": list(horizons), "delay": delay}
-    write_json(directory / "store.json", header)
-
-
-def write_fold(directory: Path, fold: int, inputs: FoldInputs) -> None:
-    """The part of the store that was fitted on the training dates of `fold`."""
-    folder = fold_folder(directory, fold)
-    folder.mkdir(parents=True)
-    write_json(folder / "normaliser.json", inputs.normaliser.to_dict())
-    write_json(folder / "tokenizer.json", inputs.tokenizer.to_dict())
-    if inputs.news_scorer is not None:
-        write_json(folder / "news_scorer.json", inputs.news_scorer.to_dict())
-    np.save(folder / "inputs.npy", inputs.inputs)
-    np.save(folder / "tokens.npy", inputs.tokens)
 
 
 class FeatureStore:

@@ -11,8 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from factor_data.chunks.selection import ColumnParts, quantiles
 from factor_data.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
-from factor_data.quantiles import count_upto, sorted_known, sorted_quantiles
+from factor_data.quantiles import count_upto
 
 MISSING_TOKEN = 0
 
@@ -51,23 +52,25 @@ class QuantileTokenizer:
         values uses fewer than ``num_tokens`` tokens. ValueError for a feature without a single known training
         value.
         """
-        if not 2 <= num_tokens <= 255:
-            raise ValueError(
-                f"num_tokens must lie in [2, 255] (a token is one byte, 0 = missing), got {num_tokens}"
-            )
         if names is None:
             names = [f"feature_{column}" for column in range(values.shape[1])]
         if values.ndim != 2 or values.shape[1] != len(names):
             raise ValueError(f"values must have one column per name ({len(names)}), got shape {values.shape}")
-        levels = np.arange(1, num_tokens) / num_tokens
+        return cls.fit_parts(ColumnParts.of(values[train_rows]), num_tokens, names)
+
+    @classmethod
+    def fit_parts(cls, train: ColumnParts, num_tokens: int, names: Sequence[str]) -> QuantileTokenizer:
+        """Fit as ``fit`` does, on training values that are read in parts: the same borders."""
+        if not 2 <= num_tokens <= 255:
+            raise ValueError(
+                f"num_tokens must lie in [2, 255] (a token is one byte, 0 = missing), got {num_tokens}"
+            )
         edges = []
-        for column, name in enumerate(names):
-            known = sorted_known(values[train_rows, column])
-            if len(known) == 0:
-                raise ValueError(
-                    f"feature {name!r} has no known value on the {int(train_rows.sum())} training rows"
-                )
-            edges.append(tuple(np.unique(sorted_quantiles(known, levels)).tolist()))
+        for name, borders in zip(names, quantiles(train, np.arange(1, num_tokens) / num_tokens), strict=True):
+            if len(borders) == 0:
+                rows = sum(train.map(len))
+                raise ValueError(f"feature {name!r} has no known value on the {rows} training rows")
+            edges.append(tuple(np.unique(borders).tolist()))
         return cls(names=tuple(names), num_tokens=num_tokens, edges=tuple(edges))
 
     def transform(self, values: NDArray, names: Sequence[str] | None = None) -> NDArray[np.uint8]:

@@ -8,9 +8,16 @@ from factor_data.labels.returns import (
     multi_step_direction,
     ready_made_targets,
 )
-from factor_data.labels.targets import TargetKind, check_labels, cross_sectional_target, neutralised
+from factor_data.labels.targets import (
+    LabelCheck,
+    TargetKind,
+    check_labels,
+    cross_sectional_target,
+    neutralised,
+)
 
 __all__ = [
+    "LabelCheck",
     "LabelReport",
     "Price",
     "TargetKind",

@@ -121,15 +121,37 @@ def check_labels(
             f"labels must have one column per horizon {list(horizons)}, got shape {labels.shape}"
         )
     for name, mask in segments.items():
-        for column, horizon in enumerate(horizons):
-            known = labels[mask, column]
-            known = known[~np.isnan(known)]
-            if len(known) < min_rows:
+        check = LabelCheck(horizons, min_rows)
+        check.add(labels[mask])
+        check.refuse(name)
+
+
+class LabelCheck:
+    """The rule of ``check_labels`` for one segment whose labels come in parts."""
+
+    def __init__(self, horizons: Sequence[int], min_rows: int = 1) -> None:
+        self.horizons, self.min_rows, self.num_rows = tuple(horizons), min_rows, 0
+        self.num_known = np.zeros(len(self.horizons), dtype=np.int64)
+        self.low = np.full(len(self.horizons), np.inf)
+        self.high = np.full(len(self.horizons), -np.inf)
+
+    def add(self, labels: NDArray) -> None:
+        """Take in the (rows, num_horizons) labels of some rows of the segment."""
+        self.num_rows += len(labels)
+        self.num_known += (~np.isnan(labels)).sum(axis=0)
+        self.low = np.fmin(self.low, np.fmin.reduce(labels, axis=0, initial=np.inf))
+        self.high = np.fmax(self.high, np.fmax.reduce(labels, axis=0, initial=-np.inf))
+
+    def refuse(self, name: str) -> None:
+        """Raise for the segment called ``name`` if nothing can be learnt from a horizon."""
+        for column, horizon in enumerate(self.horizons):
+            known = int(self.num_known[column])
+            if known < self.min_rows:
                 raise ValueError(
-                    f"{name}: label of horizon {horizon} is known on {len(known)} of {int(mask.sum())} rows, "
-                    f"at least {min_rows} are needed"
+                    f"{name}: label of horizon {horizon} is known on {known} of {self.num_rows} rows, "
+                    f"at least {self.min_rows} are needed"
                 )
-            if known.min() == known.max():
+            if known and self.low[column] == self.high[column]:
                 raise ValueError(
-                    f"{name}: label of horizon {horizon} is constant ({known[0]:g} on {len(known)} rows)"
+                    f"{name}: label of horizon {horizon} is constant ({self.low[column]:g} on {known} rows)"
                 )

@@ -1,0 +1,39 @@
+"""Sorted bars in, a clean saved panel out: cleaning as a map over ranges of symbols."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from factor_data.chunks.sorting import SortedBars
+from factor_data.chunks.workers import Workers
+from factor_data.cleaning import CleanRules, clean_symbols
+from factor_data.panel import Panel
+from factor_data.panel_writer import PanelWriter
+from factor_data.quality import QualityReport
+
+
+def clean_to_folder(
+    bars: SortedBars, directory: str | Path, rules: CleanRules, workers: Workers
+) -> QualityReport:
+    """Clean bars part by part and save the panel, the same bytes as ``clean_bars(panel)[0].save(directory)``.
+
+    Returns
+    -------
+    the report on all bars. On an error nothing is left in ``directory``.
+    """
+    parts = bars.parts(workers.rows(bars.row_bytes))
+    report: QualityReport | None = None
+    with PanelWriter(directory, compact=True) as writer:
+        for panel, found in workers.map(partial(_read_and_clean, bars, rules), parts):
+            writer.append(panel)
+            report = found if report is None else QualityReport.merge([report, found])
+        assert report is not None
+        report.check_not_empty()
+    return report
+
+
+def _read_and_clean(
+    bars: SortedBars, rules: CleanRules, symbols: tuple[int, int]
+) -> tuple[Panel, QualityReport]:
+    return clean_symbols(bars.read(symbols), rules)

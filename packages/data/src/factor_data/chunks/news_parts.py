@@ -1,0 +1,90 @@
+"""News on a panel that is read in parts: the documents are in memory, the bars are not."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data.array_file import ArrayFile, Spans
+from factor_data.chunks.saved_panel import SavedPanel
+from factor_data.chunks.workers import Workers
+from factor_data.news import (
+    NEWS_FEATURES,
+    NewsConfig,
+    NewsScorer,
+    document_rows,
+    label_outcomes,
+    learn_tones,
+)
+
+
+def fit_scorer(
+    news: pd.DataFrame,
+    panel: SavedPanel,
+    labels: ArrayFile,
+    head: int,
+    train_dates: NDArray[np.datetime64],
+    config: NewsConfig,
+    workers: Workers,
+    scratch: Path,
+) -> NewsScorer:
+    """Fit as ``fit_news_scorer`` does on column ``head`` of the labels and the universe's rows of the training dates.
+
+    ``scratch`` is a folder for one file of a number a row, which is deleted again.
+    """
+    outcomes = ArrayFile.create(scratch / "outcomes.npy", (panel.num_rows,), np.float64)
+    chosen = np.isin(panel.dates, train_dates)
+    try:
+        rows = workers.rows(8 * (labels.shape[1] + 3))
+        workers.run(partial(_write_outcomes, panel, labels, head, chosen, outcomes), panel.date_parts(rows))
+        parts = panel.symbol_parts(workers.rows(panel.row_bytes))
+        found = list(workers.map(partial(_outcomes_of_documents, news, panel, outcomes, config), parts))
+    finally:
+        outcomes.path.unlink()
+    kept, outcome = (np.concatenate(values) for values in zip(*found, strict=True))
+    order = np.argsort(kept)
+    texts = news["text"].to_numpy(dtype=object)[kept[order]]
+    return learn_tones(texts, outcome[order], config)
+
+
+def write_scores(
+    scorer: NewsScorer, news: pd.DataFrame, panel: SavedPanel, path: Path, workers: Workers
+) -> ArrayFile:
+    """Write (num_rows, 2) float32: the scorer's features of every row."""
+    target = ArrayFile.create(path, (panel.num_rows, len(NEWS_FEATURES)), np.float32)
+    parts = panel.symbol_parts(workers.rows(panel.row_bytes))
+    workers.run(partial(_write_scores, scorer, news, panel, target), parts)
+    return target
+
+
+def _write_outcomes(
+    panel: SavedPanel,
+    labels: ArrayFile,
+    head: int,
+    chosen: NDArray[np.bool_],
+    target: ArrayFile,
+    spans: Spans,
+) -> None:
+    date_code = panel.date_code.gather(spans)
+    train = chosen[date_code] & panel.in_universe(spans)
+    target.scatter(spans, label_outcomes(labels.gather(spans)[:, head], date_code, train))
+
+
+def _outcomes_of_documents(
+    news: pd.DataFrame, panel: SavedPanel, outcomes: ArrayFile, config: NewsConfig, spans: Spans
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions of the documents that belong to training rows of the part, and the outcomes of these rows."""
+    row, _, kept = document_rows(news, panel.read(*spans[0].tolist()), config)
+    outcome = outcomes.gather(spans)[row]
+    learn = ~np.isnan(outcome)
+    return kept[learn], outcome[learn]
+
+
+def _write_scores(
+    scorer: NewsScorer, news: pd.DataFrame, panel: SavedPanel, target: ArrayFile, spans: Spans
+) -> None:
+    target.scatter(spans, scorer.transform(news, panel.read(*spans[0].tolist())).values)

@@ -1,0 +1,222 @@
+"""Write a feature store from a saved panel, part by part; ``FeatureStore`` reads it.
+
+Features and labels are maps over whole symbols, ranks over whole dates, fits are counts over the training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from factor_data.array_file import ArrayFile, Spans
+from factor_data.atomic import write_json
+from factor_data.chunks.news_parts import fit_scorer, write_scores
+from factor_data.chunks.saved_panel import SavedPanel
+from factor_data.chunks.selection import ColumnParts
+from factor_data.chunks.workers import Workers
+from factor_data.features import FeaturePlan
+from factor_data.folds import Fold
+from factor_data.labels import LabelCheck, forward_return
+from factor_data.news import NEWS_FEATURES, NewsConfig
+from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
+from factor_data.store import fold_folder
+from factor_data.tokens import QuantileTokenizer
+
+ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """What is fitted per fold: the arguments of ``fit_normaliser``, ``QuantileTokenizer.fit`` and the news scorer."""
+
+    normaliser: NormaliserKind
+    clip: float
+    num_tokens: int
+    news: NewsConfig = field(default_factory=NewsConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreWriter:
+    """Writes the files of a store one after the other: labels, features and index, then a fold at a time."""
+
+    directory: Path
+    panel: SavedPanel
+    workers: Workers
+    plan: FeaturePlan
+    horizons: tuple[int, ...]
+    delay: int
+
+    def write_labels(self) -> None:
+        """labels.npy: the forward return of each horizon."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        file = ArrayFile.create(
+            self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64
+        )
+        task = partial(_write_labels, self.panel, file, self.horizons, self.delay)
+        self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
+
+    def check_labels(self, fold: Fold) -> None:
+        """Refuse, as ``factor_data.check_labels`` does, a fold whose training labels teach nothing."""
+        check = LabelCheck(self.horizons)
+        parts = self.panel.parts_of_dates(fold.train, self.workers.rows(8 * (len(self.horizons) + 1)))
+        load = partial(_universe_values, self.panel, (self._file("labels"),))
+        for labels in self.workers.map(load, parts):
+            check.add(labels)
+        check.refuse(f"fold {fold.index} train")
+
+    def write_features(self) -> None:
+        """features.npy, index.parquet and store.json: what no fold changes."""
+        path, num_rows, plan = self.directory / "features.npy", self.panel.num_rows, self.plan
+        target = ArrayFile.create(path, (num_rows, len(plan.names)), np.float32)
+        bases = target
+        if plan.date_features:  # a second step: what a symbol gives, then what takes the whole date
+            shape = (num_rows, len(plan.symbol_names))
+            bases = ArrayFile.create(self.directory / "symbol_features.npy", shape, np.float32)
+        parts = self._symbol_parts(4 * len(plan.symbol_names))
+        self.workers.run(partial(_write_symbol_features, self.panel, plan, bases), parts)
+        if plan.date_features:
+            rows = self.workers.rows(4 * (len(plan.names) + len(plan.symbol_names)))
+            task = partial(_write_date_features, self.panel, plan, bases, target)
+            self.workers.run(task, self.panel.date_parts(rows))
+            bases.path.unlink()
+        write_index(self.panel, self.directory / "index.parquet")
+        header = {"features": list(plan.names), "horizons": list(self.horizons), "delay": self.delay}
+        write_json(self.directory / "store.json", header)
+
+    def write_folds(self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None) -> None:
+        """Per fold: fit on its training rows alone, write what was fitted and its inputs and tokens."""
+        ranked: ArrayFile | None = None
+        for fold in folds:
+            inputs = self._write_fold(fold, fit, news, ranked)
+            if fit.normaliser in RANK_KINDS:
+                ranked = ranked or inputs
+
+    def _write_fold(
+        self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None
+    ) -> ArrayFile:
+        """``ranked`` are the inputs of another fold: ranks of features within a date are the same in all folds."""
+        folder = fold_folder(self.directory, fold.index)
+        folder.mkdir(parents=True)
+        sources = [self._file("features")]
+        names = self.plan.names
+        if news is not None:
+            sources.append(self._write_news(fold, fit.news, news, folder))
+            names = (*names, *NEWS_FEATURES)
+        rows = self.workers.rows(8 * len(names))
+        train = self.panel.parts_of_dates(fold.train, rows)
+        normaliser = fit_normaliser_parts(
+            self._columns(tuple(sources), train), names, fit.normaliser, fit.clip
+        )
+        write_json(folder / "normaliser.json", normaliser.to_dict())
+        shape = (self.panel.num_rows, len(names))
+        inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
+        task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
+        self.workers.run(task, self.panel.date_parts(rows))
+        for scores in sources[1:]:
+            scores.path.unlink()
+        tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
+        write_json(folder / "tokenizer.json", tokenizer.to_dict())
+        tokens = ArrayFile.create(folder / "tokens.npy", shape, np.uint8)
+        self.workers.run(partial(_write_tokens, inputs, tokenizer, tokens), self.panel.symbol_parts(rows))
+        return inputs
+
+    def _write_news(self, fold: Fold, config: NewsConfig, news: pd.DataFrame, folder: Path) -> ArrayFile:
+        """Learn words on the horizon over which news is remembered, and score every row."""
+        head = int(np.argmin(np.abs(np.array(self.horizons) - config.half_life)))
+        labels = self._file("labels")
+        scorer = fit_scorer(news, self.panel, labels, head, fold.train, config, self.workers, folder)
+        write_json(folder / "news_scorer.json", scorer.to_dict())
+        return write_scores(scorer, news, self.panel, folder / "news_scores.npy", self.workers)
+
+    def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
+        return ColumnParts(
+            load=partial(_universe_values, self.panel, sources), tasks=parts, workers=self.workers
+        )
+
+    def _symbol_parts(self, row_bytes: int) -> list[Spans]:
+        return self.panel.symbol_parts(self.workers.rows(row_bytes + self.panel.row_bytes))
+
+    def _file(self, name: str) -> ArrayFile:
+        return ArrayFile.open(self.directory / f"{name}.npy")
+
+
+def write_index(panel: SavedPanel, path: Path) -> None:
+    """index.parquet: timestamp, symbol and in_universe of every row, a row group at a time."""
+    symbols = pd.Index(panel.symbols)
+    writer: pq.ParquetWriter | None = None
+    for first in range(0, max(panel.num_rows, 1), ROW_GROUP):
+        last = min(first + ROW_GROUP, panel.num_rows)
+        frame = pd.DataFrame(
+            {
+                "timestamp": panel.dates[panel.date_code.read(first, last)],
+                "symbol": pd.Categorical.from_codes(panel.symbol_code.read(first, last), symbols),
+                "in_universe": panel.in_universe(np.array([[first, last]])),
+            }
+        )
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
+
+
+def gather(sources: tuple[ArrayFile, ...], spans: Spans) -> NDArray:
+    """The rows of several arrays side by side."""
+    values = [source.gather(spans) for source in sources]
+    return values[0] if len(values) == 1 else np.hstack(values)
+
+
+def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: Spans) -> NDArray:
+    return gather(sources, spans)[panel.in_universe(spans)]
+
+
+def _write_labels(
+    panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, spans: Spans
+) -> None:
+    part = panel.read(*spans[0].tolist())
+    target.scatter(spans, np.column_stack([forward_return(part, horizon, delay) for horizon in horizons]))
+
+
+def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, plan.symbol_values(panel.read(*spans[0].tolist()), threads=1))
+
+
+def _write_date_features(
+    panel: SavedPanel, plan: FeaturePlan, bases: ArrayFile, target: ArrayFile, spans: Spans
+) -> None:
+    date_code, symbol_code = panel.date_code.gather(spans), panel.symbol_code.gather(spans)
+    values = plan.all_values(bases.gather(spans), date_code, symbol_code, panel.in_universe(spans))
+    target.scatter(spans, values)
+
+
+def _write_inputs(
+    panel: SavedPanel,
+    sources: tuple[ArrayFile, ...],
+    normaliser: Normaliser,
+    ranked: ArrayFile | None,
+    target: ArrayFile,
+    spans: Spans,
+) -> None:
+    date_code = panel.date_code.gather(spans)
+    if ranked is None:
+        target.scatter(spans, normaliser.transform(gather(sources, spans), date_code))
+        return
+    values = ranked.gather(spans)
+    num_features = sources[0].shape[1]
+    if len(sources) > 1:
+        scores = replace(normaliser, names=normaliser.names[num_features:])
+        values[:, num_features:] = scores.transform(sources[1].gather(spans), date_code)
+    target.scatter(spans, values)
+
+
+def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, tokenizer.transform(source.gather(spans)))
