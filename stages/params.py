@@ -19,6 +19,7 @@ from factor_data import (
     FoldConfig,
     MarketConfig,
     NewsConfig,
+    NewsVectorConfig,
     Price,
     TargetKind,
     available_features,
@@ -70,7 +71,11 @@ class TokenizeParams:
     clip: float
     # Quantile tokens per feature, besides 0 = missing.
     num_tokens: int
+    # False: no news are read, even if the data have some.
+    use_news: bool
     news: NewsConfig
+    # Mean text vectors as further inputs, fitted per fold on training documents; null: none.
+    news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.features) - set(available_features())):

@@ -1,4 +1,4 @@
-"""split: bars in; a clean panel, a quality report and walk-forward folds of dates out.
+"""split: bars in; a clean panel, a quality report and folds of dates out.
 
 It comes first so that everything that is fitted later is fitted on the training dates of its fold only.
 """
@@ -14,12 +14,14 @@ from factor_data import (
     QualityReport,
     SavedPanel,
     Workers,
+    check_tested_once,
     clean_to_folder,
+    fold_picture,
     iter_bar_tables,
+    make_folds,
     open_panel,
     read_news,
     sort_bars,
-    walk_forward,
     write_folds,
 )
 from stages.params import Params, read_params
@@ -35,19 +37,18 @@ def main() -> None:
     dataset = read_dataset(DATA)
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
-        folds = walk_forward(
+        folds = make_folds(
             panel.dates,
-            train=params.split.train,
-            valid=params.split.valid,
-            test=params.split.test,
-            step=params.split.step,
-            purge=params.split.purge,
-            embargo=params.split.embargo,
-            expanding=params.split.expanding,
+            params.split.folds,
+            horizons=params.tokenize.horizons,
+            delay=params.tokenize.delay,
         )
+        check_tested_once(folds)
+        universe = str(dataset["universe"])
+        page = quality.to_html(universe=universe, fold_picture=fold_picture(folds, panel.dates))
         write_folds(folder / "folds.json", folds)
-        write_json(folder / "quality.json", quality.to_dict())
-        (folder / "quality.html").write_text(quality.to_html(), encoding="utf-8")
+        write_json(folder / "quality.json", quality.to_dict(universe))
+        (folder / "quality.html").write_text(page, encoding="utf-8")
         write_json(folder / "dataset.json", dataset)
         carry_over(panel, folder)
     print(

@@ -14,6 +14,8 @@ from factor_data import (
     SavedPanel,
     StoreWriter,
     Workers,
+    check_labels_apart,
+    load_news,
     open_panel,
     plan_features,
     read_folds,
@@ -28,9 +30,13 @@ def main() -> None:
     source = RESULTS / "split"
     panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")
-    news = pd.read_parquet(source / "news.parquet") if (source / "news.parquet").exists() else None
+    path = source / "news.parquet"
+    news = load_news(path, use_news=config.use_news) if path.exists() else None
     plan = plan_features(config.features or None, panel.symbols)
-    needed = store_bytes(panel.num_rows, len(plan.names), len(config.horizons), len(folds))
+    num_news = (
+        2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
+    )
+    needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
         fill_store(folder, panel, folds, news, config, workers)
     print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
@@ -52,20 +58,26 @@ def fill_store(
         plan=plan_features(config.features or None, panel.symbols),
         horizons=config.horizons,
         delay=config.delay,
+        price=config.price,
     )
+    check_labels_apart(folds, panel.dates, config.horizons, config.delay)
     writer.write_labels()
     for fold in folds:
         writer.check_labels(fold)
     writer.write_features()
     fit = FitConfig(
-        normaliser=config.normaliser, clip=config.clip, num_tokens=config.num_tokens, news=config.news
+        normaliser=config.normaliser,
+        clip=config.clip,
+        num_tokens=config.num_tokens,
+        news=config.news,
+        news_vectors=config.news_vectors,
     )
     writer.write_folds(folds, fit, news)
 
 
-def store_bytes(num_rows: int, num_features: int, num_horizons: int, num_folds: int) -> int:
+def store_bytes(num_rows: int, num_features: int, num_news: int, num_horizons: int, num_folds: int) -> int:
     """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
-    per_fold = 5 * (num_features + 2)
+    per_fold = 5 * (num_features + num_news)
     return num_rows * (4 * num_features + 8 * num_horizons + per_fold * num_folds)
 
 

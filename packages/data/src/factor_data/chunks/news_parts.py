@@ -13,10 +13,12 @@ from factor_data.array_file import ArrayFile, Spans
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.workers import Workers
 from factor_data.news import (
-    NEWS_FEATURES,
     NewsConfig,
     NewsScorer,
+    NewsVectorConfig,
+    NewsVectoriser,
     document_rows,
+    fit_vectoriser,
     label_outcomes,
     learn_tones,
 )
@@ -51,13 +53,28 @@ def fit_scorer(
     return learn_tones(texts, outcome[order], config)
 
 
-def write_scores(
-    scorer: NewsScorer, news: pd.DataFrame, panel: SavedPanel, path: Path, workers: Workers
-) -> ArrayFile:
-    """Write (num_rows, 2) float32: the scorer's features of every row."""
-    target = ArrayFile.create(path, (panel.num_rows, len(NEWS_FEATURES)), np.float32)
+def fit_vectors(
+    news: pd.DataFrame,
+    panel: SavedPanel,
+    train_dates: NDArray[np.datetime64],
+    config: NewsVectorConfig,
+    workers: Workers,
+) -> NewsVectoriser:
+    """Fit as ``fit_news_vectors`` does on the universe's rows of the training dates."""
+    chosen = np.isin(panel.dates, train_dates)
     parts = panel.symbol_parts(workers.rows(panel.row_bytes))
-    workers.run(partial(_write_scores, scorer, news, panel, target), parts)
+    found = workers.map(partial(_training_documents, news, panel, chosen, config), parts)
+    kept = np.sort(np.concatenate(list(found)))
+    return fit_vectoriser(news["text"].to_numpy(dtype=object)[kept], config)
+
+
+def write_news_features(
+    fitted: NewsScorer | NewsVectoriser, news: pd.DataFrame, panel: SavedPanel, path: Path, workers: Workers
+) -> ArrayFile:
+    """Write (num_rows, num_features) float32: the news features of every row."""
+    target = ArrayFile.create(path, (panel.num_rows, len(fitted.names)), np.float32)
+    parts = panel.symbol_parts(workers.rows(panel.row_bytes))
+    workers.run(partial(_write_news_features, fitted, news, panel, target), parts)
     return target
 
 
@@ -84,7 +101,20 @@ def _outcomes_of_documents(
     return kept[learn], outcome[learn]
 
 
-def _write_scores(
-    scorer: NewsScorer, news: pd.DataFrame, panel: SavedPanel, target: ArrayFile, spans: Spans
+def _training_documents(
+    news: pd.DataFrame, panel: SavedPanel, chosen: NDArray[np.bool_], config: NewsVectorConfig, spans: Spans
+) -> NDArray[np.int64]:
+    """Positions of the documents that belong to training rows of the part."""
+    part = panel.read(*spans[0].tolist())
+    row, _, kept = document_rows(news, part, config)
+    return kept[(chosen[part.date_code] & part.in_universe)[row]]
+
+
+def _write_news_features(
+    fitted: NewsScorer | NewsVectoriser,
+    news: pd.DataFrame,
+    panel: SavedPanel,
+    target: ArrayFile,
+    spans: Spans,
 ) -> None:
-    target.scatter(spans, scorer.transform(news, panel.read(*spans[0].tolist())).values)
+    target.scatter(spans, fitted.transform(news, panel.read(*spans[0].tolist())).values)

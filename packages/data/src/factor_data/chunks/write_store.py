@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from factor_data.array_file import ArrayFile, Spans
 from factor_data.atomic import write_json
-from factor_data.chunks.news_parts import fit_scorer, write_scores
+from factor_data.chunks.news_parts import fit_scorer, fit_vectors, write_news_features
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
 from factor_data.features import FeaturePlan
 from factor_data.folds import Fold
-from factor_data.labels import LabelCheck, forward_return
-from factor_data.news import NEWS_FEATURES, NewsConfig
+from factor_data.labels import LabelCheck, LabelReport, Price, forward_return, label_report
+from factor_data.news import NEWS_FEATURES, NewsConfig, NewsVectorConfig
 from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
 from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
@@ -35,12 +35,13 @@ ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """What is fitted per fold: the arguments of ``fit_normaliser``, ``QuantileTokenizer.fit`` and the news scorer."""
+    """What is fitted per fold: the arguments of ``fit_normaliser``, ``QuantileTokenizer.fit`` and the news features."""
 
     normaliser: NormaliserKind
     clip: float
     num_tokens: int
     news: NewsConfig = field(default_factory=NewsConfig)
+    news_vectors: NewsVectorConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +54,18 @@ class StoreWriter:
     plan: FeaturePlan
     horizons: tuple[int, ...]
     delay: int
+    price: Price = "close"
 
     def write_labels(self) -> None:
-        """labels.npy: the forward return of each horizon."""
+        """labels.npy: the forward return of each horizon; labels.json: how many rows it has and has not."""
         self.directory.mkdir(parents=True, exist_ok=True)
         file = ArrayFile.create(
             self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64
         )
-        task = partial(_write_labels, self.panel, file, self.horizons, self.delay)
-        self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
+        task = partial(_write_labels, self.panel, file, self.horizons, self.delay, self.price)
+        parts = list(self.workers.map(task, self._symbol_parts(8 * len(self.horizons))))
+        reports = [LabelReport.merge(same) for same in zip(*parts, strict=True)]
+        write_json(self.directory / "labels.json", {"labels": [report.to_dict() for report in reports]})
 
     def check_labels(self, fold: Fold) -> None:
         """Refuse, as ``factor_data.check_labels`` does, a fold whose training labels teach nothing."""
@@ -110,6 +114,12 @@ class StoreWriter:
         if news is not None:
             sources.append(self._write_news(fold, fit.news, news, folder))
             names = (*names, *NEWS_FEATURES)
+        if news is not None and fit.news_vectors is not None:
+            vectoriser = fit_vectors(news, self.panel, fold.train, fit.news_vectors, self.workers)
+            vectoriser.save(folder)
+            path = folder / "news_vectors.npy"
+            sources.append(write_news_features(vectoriser, news, self.panel, path, self.workers))
+            names = (*names, *vectoriser.names)
         rows = self.workers.rows(8 * len(names))
         train = self.panel.parts_of_dates(fold.train, rows)
         normaliser = fit_normaliser_parts(
@@ -120,8 +130,8 @@ class StoreWriter:
         inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
         task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
         self.workers.run(task, self.panel.date_parts(rows))
-        for scores in sources[1:]:
-            scores.path.unlink()
+        for news_features in sources[1:]:
+            news_features.path.unlink()
         tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
         write_json(folder / "tokenizer.json", tokenizer.to_dict())
         tokens = ArrayFile.create(folder / "tokens.npy", shape, np.uint8)
@@ -134,7 +144,7 @@ class StoreWriter:
         labels = self._file("labels")
         scorer = fit_scorer(news, self.panel, labels, head, fold.train, config, self.workers, folder)
         write_json(folder / "news_scorer.json", scorer.to_dict())
-        return write_scores(scorer, news, self.panel, folder / "news_scores.npy", self.workers)
+        return write_news_features(scorer, news, self.panel, folder / "news_scores.npy", self.workers)
 
     def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
         return ColumnParts(
@@ -180,10 +190,12 @@ def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: S
 
 
 def _write_labels(
-    panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, spans: Spans
-) -> None:
+    panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, price: Price, spans: Spans
+) -> list[LabelReport]:
     part = panel.read(*spans[0].tolist())
-    target.scatter(spans, np.column_stack([forward_return(part, horizon, delay) for horizon in horizons]))
+    labels = {f"h{horizon}": forward_return(part, horizon, delay, price) for horizon in horizons}
+    target.scatter(spans, np.column_stack(list(labels.values())))
+    return [label_report(name, label, in_universe=part.in_universe) for name, label in labels.items()]
 
 
 def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:
@@ -213,8 +225,8 @@ def _write_inputs(
     values = ranked.gather(spans)
     num_features = sources[0].shape[1]
     if len(sources) > 1:
-        scores = replace(normaliser, names=normaliser.names[num_features:])
-        values[:, num_features:] = scores.transform(sources[1].gather(spans), date_code)
+        of_news = replace(normaliser, names=normaliser.names[num_features:])
+        values[:, num_features:] = of_news.transform(gather(sources[1:], spans), date_code)
     target.scatter(spans, values)
 
 

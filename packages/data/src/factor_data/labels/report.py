@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ class LabelReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+    @classmethod
+    def merge(cls, parts: Sequence[LabelReport]) -> LabelReport:
+        """Put together the reports of one label on disjoint rows."""
+        counts = ("rows", "used", "unknown", "dropped", "outside")
+        return replace(parts[0], **{name: sum(getattr(part, name) for part in parts) for name in counts})
 
     def __str__(self) -> str:
         known = self.used + self.dropped

@@ -134,10 +134,18 @@ def fit_news_vectors(
     """
     if train_rows.shape != (panel.num_rows,):
         raise ValueError(f"train_rows must have shape ({panel.num_rows},), got {train_rows.shape}")
+    row, _, kept = document_rows(news, panel, config)
+    return fit_vectoriser(
+        news["text"].to_numpy(dtype=object)[np.sort(kept[train_rows[row]])], config, encoder
+    )
+
+
+def fit_vectoriser(
+    texts: NDArray[np.object_], config: NewsVectorConfig, encoder: TextEncoder | None = None
+) -> NewsVectoriser:
+    """Fit on the texts of training documents, in the order of the news; only ``kind="tfidf_svd"`` looks at them."""
     _check_encoder(config, encoder)
     if config.kind == "tfidf_svd":
-        row, _, kept = document_rows(news, panel, config)
-        texts = news["text"].to_numpy(dtype=object)[kept[train_rows[row]]]
         encoder = TfidfEncoder.fit(
             list(texts), config.dimensions, min_count=config.min_count, max_words=config.max_words
         )

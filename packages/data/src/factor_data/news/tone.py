@@ -59,6 +59,11 @@ class NewsScorer:
     config: NewsConfig
     tones: Mapping[str, float]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features that ``transform`` gives."""
+        return NEWS_FEATURES
+
     def score(self, text: str) -> float:
         """Return the mean tone of the different known words of a text, 0 if it has none."""
         known = [self.tones[word] for word in words_of(text) if word in self.tones]
