@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import nn
 
-from factor_data import SEGMENTS, Batch, FeatureStore, Fold, Segment, WindowDataset
+from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
     Engine,
@@ -164,7 +164,15 @@ class FoldRun:
             epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
+            augmentation=self._augmentation(),
         )
+
+    def _augmentation(self) -> Augmentation | None:
+        """What is done to training windows; tokens can be masked only."""
+        augmentation = self.settings.augmentation
+        if augmentation is None or self.kind == "features":
+            return augmentation
+        return replace(augmentation, noise_std=0.0, time_warp=0.0)
 
     def predict_rows(self, model: nn.Module | TabularModel, segment: Segment) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""

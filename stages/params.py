@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from factor_data import (
+    Augmentation,
     CleanRules,
     FoldConfig,
     MarketConfig,
@@ -107,6 +108,8 @@ class TrainParams(EngineConfig):
     loss: Literal["mse", "ic", "mse_ic"]
     # Per-date transform of the label that models are fitted to.
     target: TargetKind
+    # Changes made to training windows of networks (tokens are masked only); null: none.
+    augmentation: Augmentation | None
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
 

@@ -182,18 +182,18 @@ def test_spoilt_data_are_refused_and_the_last_split_stays(
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "expected"),
+    ("change", "expected"),
     [
-        ("split", {"train": 5000}, ["5000", "dates"]),
-        ("evaluate", {"quantiles": 41}, ["evaluate.quantiles", "41", "40"]),
+        (lambda params: params["split"]["folds"].update(train=5000), ["5000", "dates"]),
+        (lambda params: params["evaluate"].update(quantiles=41), ["evaluate.quantiles", "41", "40"]),
     ],
 )
 def test_what_the_data_cannot_carry_is_refused_by_split(
-    section: str, change: Document, expected: list[str], sampled: Checkout, tmp_path: Path
+    change: Callable[[Document], object], expected: list[str], sampled: Checkout, tmp_path: Path
 ) -> None:
     shutil.copytree(sampled.path, tmp_path / "copy")
     checkout = Checkout(tmp_path / "copy")
-    checkout.change_params(lambda params: params[section].update(change))
+    checkout.change_params(change)
     refused = checkout.stage("split")
     assert refused.returncode == 2
     for part in expected:

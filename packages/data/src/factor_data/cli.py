@@ -1,4 +1,4 @@
-"""The command ``factor-data``: import bars of any layout.
+"""The command ``factor-data``: import bars of any layout, have a language model read news.
 
 A sub-command is one function that adds its arguments and one that runs, both listed in ``COMMANDS``.
 """
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from factor_data.importing import ImportSummary, import_data
+from factor_data.news.factors import NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.layouts import LAYOUTS
 
@@ -172,4 +173,5 @@ class ProgressBar:
 
 COMMANDS = {
     "import": Command("Stream bars of any layout into the project's own.", _add_target, _import),
+    "news-factors": Command(NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors),
 }
