@@ -10,7 +10,7 @@ from factor_metrics.evaluation import Evaluation, evaluate_predictions
 from factor_metrics.floors import best_floor, compare_with_floors, random_ranking
 from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
-from factor_metrics.ic import ic, rank_ic
+from factor_metrics.ic import ic, ic_by_horizon, rank_ic, rank_ic_by_horizon
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
@@ -45,6 +45,7 @@ __all__ = [
     "evaluate_predictions",
     "expected_maximum_sharpe",
     "ic",
+    "ic_by_horizon",
     "newey_west_t",
     "num_distinct_models",
     "overfit_gap",
@@ -58,6 +59,7 @@ __all__ = [
     "quantile_returns",
     "random_ranking",
     "rank_ic",
+    "rank_ic_by_horizon",
     "rank_rows",
     "redundant_pairs",
     "spread",
