@@ -112,6 +112,13 @@ def spearman_of_ranks(x: RankedRows, y: RankedRows, min_symbols: int) -> Series:
     return result
 
 
+def mean_over_dates(ics: Matrix) -> Series:
+    """Return the mean of each series (num_series, num_dates) over its defined dates; NaN where it has none."""
+    defined = ~np.isnan(ics)
+    total, count = np.where(defined, ics, 0.0).sum(axis=1), defined.sum(axis=1)
+    return np.divide(total, count, out=np.full(len(ics), np.nan), where=count > 0)
+
+
 def checked_pair(
     prediction: ArrayLike, label: ArrayLike, min_symbols: int
 ) -> tuple[FloatMatrix, FloatMatrix]:
@@ -156,47 +163,50 @@ def _spearman_rows(x, y, num_present, x_ties, y_ties, min_symbols, result):  # t
 
 @njit(cache=True, nogil=True)
 def _pearson_rows(x, y, min_symbols, result):  # type: ignore[no-untyped-def]
-    """Pearson per row where both are present.
-
-    "Constant" is decided on the values themselves: the deviations of a constant row are rounding noise, not
-    exact 0. Dividing by the largest deviation keeps the squares of very small or large values in range, and
-    what the rounded mean leaves in the sums of deviations is taken off at the end.
-    """
     num_rows, num_columns = x.shape
-    known_x, known_y = np.empty(num_columns), np.empty(num_columns)
+    known_x, known_y, ones = np.empty(num_columns), np.empty(num_columns), np.ones(num_columns)
     for row in range(num_rows):
         count = 0
         for column in range(num_columns):
             known_x[count], known_y[count] = x[row, column], y[row, column]
             count += not (math.isnan(x[row, column]) or math.isnan(y[row, column]))
-        result[row] = _pearson(known_x[:count], known_y[:count]) if count >= min_symbols else np.nan
+        enough = count >= min_symbols
+        result[row] = weighted_pearson(known_x[:count], known_y[:count], ones[:count]) if enough else np.nan
 
 
 @njit(cache=True, nogil=True)
-def _pearson(x, y):  # type: ignore[no-untyped-def]
-    """Pearson of two vectors without NaN; NaN where either is constant."""
+def weighted_pearson(x, y, weight):  # type: ignore[no-untyped-def]
+    """Return the correlation of two vectors under positive weights, all without NaN.
+
+    sum w (x - mx)(y - my) / sqrt(sum w (x - mx)^2 sum w (y - my)^2) with weighted means mx, my; NaN where
+    either side is constant. That is decided on the values themselves: the deviations of a constant vector are
+    rounding noise, not exact 0. Dividing by the largest deviation keeps the squares of very small or large
+    values in range, and what the rounded means leave in the sums of deviations is taken off at the end.
+    """
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
-    x_sum, y_sum = 0.0, 0.0
+    total, x_sum, y_sum = 0.0, 0.0, 0.0
     for place in range(len(x)):
         x_low, x_high = min(x_low, x[place]), max(x_high, x[place])
         y_low, y_high = min(y_low, y[place]), max(y_high, y[place])
-        x_sum += x[place]
-        y_sum += y[place]
+        total += weight[place]
+        x_sum += weight[place] * x[place]
+        y_sum += weight[place] * y[place]
     if x_low == x_high or y_low == y_high:
         return np.nan
-    x_mean, y_mean = x_sum / len(x), y_sum / len(x)
+    x_mean, y_mean = x_sum / total, y_sum / total
     x_unit, y_unit = max(x_high - x_mean, x_mean - x_low), max(y_high - y_mean, y_mean - y_low)
     x_sum, y_sum, xx, xy, yy = 0.0, 0.0, 0.0, 0.0, 0.0
     for place in range(len(x)):
         x_deviation, y_deviation = (x[place] - x_mean) / x_unit, (y[place] - y_mean) / y_unit
-        x_sum += x_deviation
-        y_sum += y_deviation
-        xx += x_deviation * x_deviation
-        xy += x_deviation * y_deviation
-        yy += y_deviation * y_deviation
-    xx -= x_sum * x_sum / len(x)
-    xy -= x_sum * y_sum / len(x)
-    yy -= y_sum * y_sum / len(x)
+        x_weighted, y_weighted = weight[place] * x_deviation, weight[place] * y_deviation
+        x_sum += x_weighted
+        y_sum += y_weighted
+        xx += x_weighted * x_deviation
+        xy += x_weighted * y_deviation
+        yy += y_weighted * y_deviation
+    xx -= x_sum * x_sum / total
+    xy -= x_sum * y_sum / total
+    yy -= y_sum * y_sum / total
     if not (xx > 0.0 and yy > 0.0):
         return np.nan
     return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy))))
