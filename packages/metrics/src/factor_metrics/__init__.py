@@ -1,5 +1,19 @@
 """Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
+from factor_metrics.calibration import CalibrationCurve, calibration_curve
+from factor_metrics.classification import (
+    ClassificationScores,
+    Confusion,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    brier_score,
+    classification_scores,
+    confusion,
+    f1_score,
+    log_loss,
+    mcc,
+)
 from factor_metrics.diversity import (
     constant_share,
     num_distinct_models,
@@ -23,7 +37,14 @@ from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
+from factor_metrics.ranking import ndcg, precision_at_k, reciprocal_rank
 from factor_metrics.ranks import rank_rows
+from factor_metrics.regression import (
+    RegressionErrors,
+    mean_absolute_error,
+    mean_squared_error,
+    regression_errors,
+)
 from factor_metrics.report import ReportData, build_report
 from factor_metrics.sample_comparison import SampleComparison, compare_samples
 from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
@@ -38,6 +59,9 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "CalibrationCurve",
+    "ClassificationScores",
+    "Confusion",
     "Evaluation",
     "Gate",
     "GateConfig",
@@ -46,28 +70,43 @@ __all__ = [
     "ICSummary",
     "NeweyWest",
     "OverfitGap",
+    "RegressionErrors",
     "ReportData",
     "SampleComparison",
+    "accuracy",
+    "auc",
+    "balanced_accuracy",
     "best_floor",
     "bootstrap_interval",
+    "brier_score",
     "build_report",
+    "calibration_curve",
+    "classification_scores",
     "compare_samples",
     "compare_with_floors",
+    "confusion",
     "constant_share",
     "deflated_sharpe_ratio",
     "delay_decay",
     "evaluate_gates",
     "evaluate_predictions",
     "expected_maximum_sharpe",
+    "f1_score",
     "grouped_ic",
     "horizon_decay",
     "ic",
     "ic_by_horizon",
+    "log_loss",
+    "mcc",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "ndcg",
     "newey_west_t",
     "num_distinct_models",
     "overfit_gap",
     "overfitting_logits",
     "paired_difference",
+    "precision_at_k",
     "prediction_autocorrelation",
     "prediction_correlation",
     "probabilistic_sharpe_ratio",
@@ -80,7 +119,9 @@ __all__ = [
     "rank_ic",
     "rank_ic_by_horizon",
     "rank_rows",
+    "reciprocal_rank",
     "redundant_pairs",
+    "regression_errors",
     "rolling_mean_ic",
     "spread",
     "summarize",
