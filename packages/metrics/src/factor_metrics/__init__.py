@@ -34,6 +34,7 @@ from factor_metrics.ic_decay import (
 )
 from factor_metrics.ic_groups import GroupedIC, grouped_ic, quantile_ic
 from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
+from factor_metrics.interop import ForecastMatrices, from_alphalens, from_qlib, to_alphalens, to_qlib
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
@@ -63,6 +64,7 @@ __all__ = [
     "ClassificationScores",
     "Confusion",
     "Evaluation",
+    "ForecastMatrices",
     "Gate",
     "GateConfig",
     "GroupedIC",
@@ -92,6 +94,8 @@ __all__ = [
     "evaluate_predictions",
     "expected_maximum_sharpe",
     "f1_score",
+    "from_alphalens",
+    "from_qlib",
     "grouped_ic",
     "horizon_decay",
     "ic",
@@ -125,8 +129,10 @@ __all__ = [
     "rolling_mean_ic",
     "spread",
     "summarize",
+    "to_alphalens",
     "to_json_safe",
     "to_matrix",
+    "to_qlib",
     "turnover",
     "weighted_ic",
     "weighted_rank_ic",
