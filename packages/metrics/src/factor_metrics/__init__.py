@@ -20,7 +20,7 @@ from factor_metrics.diversity import (
     prediction_correlation,
     redundant_pairs,
 )
-from factor_metrics.evaluation import Evaluation, evaluate_predictions
+from factor_metrics.evaluation import Evaluation, evaluate_horizons, evaluate_predictions
 from factor_metrics.floors import best_floor, compare_with_floors, random_ranking
 from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
@@ -91,6 +91,7 @@ __all__ = [
     "deflated_sharpe_ratio",
     "delay_decay",
     "evaluate_gates",
+    "evaluate_horizons",
     "evaluate_predictions",
     "expected_maximum_sharpe",
     "f1_score",
