@@ -36,7 +36,6 @@ from factor_metrics.ic_groups import GroupedIC, grouped_ic, quantile_ic
 from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.interop import ForecastMatrices, from_alphalens, from_qlib, to_alphalens, to_qlib
 from factor_metrics.json_safe import to_json_safe
-from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranking import ndcg, precision_at_k, reciprocal_rank
 from factor_metrics.ranks import rank_rows
@@ -71,7 +70,6 @@ __all__ = [
     "ICDecay",
     "ICSummary",
     "NeweyWest",
-    "OverfitGap",
     "RegressionErrors",
     "ReportData",
     "SampleComparison",
@@ -108,7 +106,6 @@ __all__ = [
     "ndcg",
     "newey_west_t",
     "num_distinct_models",
-    "overfit_gap",
     "overfitting_logits",
     "paired_difference",
     "precision_at_k",
