@@ -1,4 +1,4 @@
-"""IC and rank IC against alphalens-reloaded and qlib's calc_ic on panels made to disagree.
+"""IC, by group too, and autocorrelation against alphalens-reloaded and qlib on panels made to disagree.
 
 Not a matter of speed: it fails where a value differs by more than 1e-12, or where one side says NaN and the other
 does not. One exception: on values that differ in their last bits pandas, and so qlib's IC, loses digits; there ours
@@ -11,12 +11,21 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-from alphalens.performance import factor_information_coefficient
+from alphalens.performance import factor_information_coefficient, factor_rank_autocorrelation
 from qlib.contrib.eva.alpha import calc_ic
 
-from factor_metrics import ForecastMatrices, ic, rank_ic, to_alphalens, to_qlib
+from factor_metrics import (
+    ForecastMatrices,
+    grouped_ic,
+    ic,
+    prediction_autocorrelation,
+    rank_ic,
+    to_alphalens,
+    to_qlib,
+)
 
 NUM_DATES, NUM_SYMBOLS = 40, 60
+GROUP = np.array(["banks", "energy", "tech"], dtype=object)[np.arange(NUM_SYMBOLS) % 3]
 LAST_BITS = "values that differ in their last bits"
 
 
@@ -69,13 +78,14 @@ def check(name: str, prediction: np.ndarray, label: np.ndarray) -> None:
         symbols=pd.Index([f"S{number:02d}" for number in range(NUM_SYMBOLS)]),
         prediction=prediction,
         labels={"1D": label},
-        quantile=np.ones(
-            prediction.shape, dtype=np.int64
-        ),  # alphalens' IC does not read it, but wants the column
+        group=np.broadcast_to(GROUP, prediction.shape),
+        quantile=np.ones(prediction.shape, dtype=np.int64),  # the IC does not read it
     )
-    by_alphalens = (
-        factor_information_coefficient(to_alphalens(forecast))["1D"].reindex(dates).to_numpy(np.float64)
-    )
+    factor_data = to_alphalens(forecast)
+    by_alphalens = factor_information_coefficient(factor_data)["1D"].reindex(dates).to_numpy(np.float64)
+    inside = factor_information_coefficient(factor_data, by_group=True)["1D"].unstack("group").reindex(dates)
+    judged = grouped_ic(prediction, label, GROUP, min_symbols=2)
+    difference(judged.ic, inside[list(judged.groups)].to_numpy(np.float64).T)
     frame = to_qlib(forecast)
     by_qlib = [series.reindex(dates).to_numpy() for series in calc_ic(frame["score"], frame["label"])]
     pearson, spearman = ic(prediction, label, min_symbols=2), rank_ic(prediction, label, min_symbols=2)
@@ -85,6 +95,10 @@ def check(name: str, prediction: np.ndarray, label: np.ndarray) -> None:
             f"{name:42s} IC from exact {difference(pearson, exact):.1e}; qlib's {np.abs(by_qlib[0] - exact).max():.1e}"
         )
         by_qlib[0] = exact
+    if not np.isnan(prediction).any():
+        # With gaps alphalens ranks among all symbols of a date, we among those of both dates.
+        by_rank = factor_rank_autocorrelation(factor_data).reindex(dates).to_numpy(np.float64)
+        difference(prediction_autocorrelation(prediction, min_symbols=2), by_rank)
     print(
         f"{name:42s} {np.isnan(spearman).sum():3d} NaN dates  alphalens {difference(spearman, by_alphalens):.1e}"
         f"  qlib IC {difference(pearson, by_qlib[0]):.1e}  qlib rank IC {difference(spearman, by_qlib[1]):.1e}"
