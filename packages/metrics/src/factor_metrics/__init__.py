@@ -1,5 +1,6 @@
 """Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
+from factor_metrics.bootstrap import BlockLength, bootstrap_interval, optimal_block_length
 from factor_metrics.diversity import (
     constant_share,
     num_distinct_models,
@@ -35,7 +36,7 @@ from factor_metrics.performance import (
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
-from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
+from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.trials import (
     deflated_sharpe_ratio,
@@ -47,6 +48,7 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "BlockLength",
     "Evaluation",
     "Gate",
     "GateConfig",
@@ -75,8 +77,11 @@ __all__ = [
     "ic",
     "max_drawdown",
     "moments",
+    "naive_t",
+    "newey_west_interval",
     "newey_west_t",
     "num_distinct_models",
+    "optimal_block_length",
     "overfit_gap",
     "overfitting_logits",
     "paired_difference",

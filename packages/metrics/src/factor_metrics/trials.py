@@ -7,9 +7,9 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
 
 from factor_metrics.checks import Series, as_matrix, check_at_least
+from factor_metrics.distributions import normal_cdf, normal_quantile
 from factor_metrics.ranks import rank_rows
 
 
@@ -26,7 +26,7 @@ def probabilistic_sharpe_ratio(
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if not variance > 0.0:
         return math.nan
-    return float(ndtr((sharpe - benchmark) * math.sqrt(num_dates - 1) / math.sqrt(variance)))
+    return normal_cdf((sharpe - benchmark) * math.sqrt(num_dates - 1) / math.sqrt(variance))
 
 
 def expected_maximum_sharpe(num_trials: int, trials_std: float) -> float:
@@ -41,8 +41,8 @@ def expected_maximum_sharpe(num_trials: int, trials_std: float) -> float:
         raise ValueError(f"trials_std must be at least 0, got {trials_std!r}")
     if num_trials == 1:
         return 0.0
-    at_n = ndtri(1.0 - 1.0 / num_trials)
-    at_ne = ndtri(1.0 - 1.0 / (num_trials * math.e))
+    at_n = normal_quantile(1.0 - 1.0 / num_trials)
+    at_ne = normal_quantile(1.0 - 1.0 / (num_trials * math.e))
     return float(trials_std * ((1.0 - np.euler_gamma) * at_n + np.euler_gamma * at_ne))
 
 
