@@ -27,7 +27,9 @@ def test_normal_quantile_equals_scipy_from_tail_to_tail():
 
 @pytest.mark.parametrize("degrees", DEGREES)
 def test_student_t_quantile_equals_scipy(degrees):
-    points = np.concatenate([10.0 ** np.linspace(-40, -1, 40), [0.2, 0.249, 0.251, 0.3, 0.4, 0.49, 0.75, 0.999]])
+    points = np.concatenate(
+        [10.0 ** np.linspace(-40, -1, 40), [0.2, 0.249, 0.251, 0.3, 0.4, 0.49, 0.75, 0.999]]
+    )
     found = np.array([student_t_quantile(float(p), degrees) for p in points])
     np.testing.assert_allclose(found, special.stdtrit(degrees, points), rtol=1e-12)
 

@@ -1,6 +1,11 @@
 """Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
-from factor_metrics.bootstrap import BlockLength, bootstrap_interval, optimal_block_length
+from factor_metrics.bootstrap import (
+    BlockLength,
+    bootstrap_block_length,
+    bootstrap_interval,
+    optimal_block_length,
+)
 from factor_metrics.diversity import (
     constant_share,
     num_distinct_models,
@@ -13,6 +18,8 @@ from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
 from factor_metrics.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
+from factor_metrics.monotonicity import Monotonicity, monotonicity
+from factor_metrics.multiple_testing import adjusted_p_values
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.performance import (
     Performance,
@@ -33,14 +40,17 @@ from factor_metrics.performance import (
     total_return,
     value_at_risk,
 )
+from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
 from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
+from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
 from factor_metrics.trials import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
+    minimum_track_record_length,
     overfitting_logits,
     probabilistic_sharpe_ratio,
     probability_of_backtest_overfitting,
@@ -53,14 +63,19 @@ __all__ = [
     "Gate",
     "GateConfig",
     "ICSummary",
+    "Monotonicity",
     "NeweyWest",
     "OverfitGap",
     "Performance",
+    "PermutationTest",
     "RelativePerformance",
     "ReportData",
+    "SuperiorAbility",
+    "adjusted_p_values",
     "annual_return",
     "annual_volatility",
     "best_floor",
+    "bootstrap_block_length",
     "bootstrap_interval",
     "build_report",
     "calmar_ratio",
@@ -76,7 +91,9 @@ __all__ = [
     "hit_rate",
     "ic",
     "max_drawdown",
+    "minimum_track_record_length",
     "moments",
+    "monotonicity",
     "naive_t",
     "newey_west_interval",
     "newey_west_t",
@@ -86,6 +103,7 @@ __all__ = [
     "overfitting_logits",
     "paired_difference",
     "performance",
+    "permutation_test",
     "prediction_correlation",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
@@ -95,12 +113,14 @@ __all__ = [
     "random_ranking",
     "rank_ic",
     "rank_rows",
+    "reality_check",
     "redundant_pairs",
     "relative_performance",
     "sharpe_ratio",
     "sortino_ratio",
     "spread",
     "summarize",
+    "superior_predictive_ability",
     "to_json_safe",
     "to_matrix",
     "total_return",

@@ -125,7 +125,7 @@ def bootstrap_interval(
     """
     check_share("confidence", confidence)
     check_at_least("num_bootstrap", num_bootstrap, 1)
-    _check_method(method)
+    check_method(method)
     values = _present(series)
     num_dates = len(values)
     length = _chosen_length(values, horizon, method, block_length)
@@ -138,7 +138,9 @@ def bootstrap_interval(
         deviations = _circular_sums_drawn(values - mean, length, num_bootstrap, seed) / num_dates
     else:
         deviations = resampled_means(values[:, None] - mean, length, num_bootstrap, seed, method)[:, 0]
-        deviations -= deviations.mean() if method == "moving" else 0.0  # its blocks do not average to the mean
+        deviations -= (
+            deviations.mean() if method == "moving" else 0.0
+        )  # its blocks do not average to the mean
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
     stretch = _stretch(num_dates, length, horizon, tail, method)
@@ -159,7 +161,9 @@ def resampled_means(
     chunk = max(1, _DRAWN_AT_ONCE // max(num_dates, 1))
     for first in range(0, num_bootstrap, chunk):
         last = min(first + chunk, num_bootstrap)
-        counts = _drawn_counts(generator, last - first, num_dates, length, get_args(BlockMethod).index(method))
+        counts = _drawn_counts(
+            generator, last - first, num_dates, length, get_args(BlockMethod).index(method)
+        )
         means[first:last] = counts @ values_DK / num_dates
     return means
 
@@ -239,9 +243,9 @@ def _drawn_counts(
     num_starts = num_dates - length + 1 if method == 1 else num_dates
     for draw in range(num_draws):
         left, date = 0, 0
-        for _ in range(num_dates):
+        for filled in range(num_dates):
             ends = generator.random() * length < 1.0 if method == 2 else left == 0
-            if ends:
+            if ends or filled == 0:
                 date, left = int(generator.random() * num_starts), length
             counts[draw, date] += 1.0
             date, left = date + 1, left - 1
@@ -257,7 +261,8 @@ def _autocovariances(deviation: Series, max_lag: int) -> Series:
     return np.array([float(deviation[lag:] @ deviation[: num_dates - lag]) for lag in lags]) / num_dates
 
 
-def _check_method(method: str) -> None:
+def check_method(method: str) -> None:
+    """Refuse a name that is no way of drawing blocks."""
     if method not in get_args(BlockMethod):
         raise ValueError(f"method must be one of {', '.join(get_args(BlockMethod))}, got {method!r}")
 
