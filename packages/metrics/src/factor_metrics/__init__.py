@@ -1,5 +1,6 @@
 """Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
+from factor_metrics.backtest import Backtest, TradingRules, backtest
 from factor_metrics.bootstrap import (
     BlockLength,
     bootstrap_block_length,
@@ -18,8 +19,10 @@ from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
 from factor_metrics.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
+from factor_metrics.limits import PositionLimits, apply_limits, limit_excess
 from factor_metrics.monotonicity import Monotonicity, monotonicity
 from factor_metrics.multiple_testing import adjusted_p_values
+from factor_metrics.neutral import neutralize
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.performance import (
     Performance,
@@ -41,6 +44,7 @@ from factor_metrics.performance import (
     value_at_risk,
 )
 from factor_metrics.permutation import PermutationTest, permutation_test
+from factor_metrics.portfolio import long_short_weights, proportional_weights, rebalance_every, top_k_weights
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
@@ -58,6 +62,7 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "Backtest",
     "BlockLength",
     "Evaluation",
     "Gate",
@@ -68,12 +73,16 @@ __all__ = [
     "OverfitGap",
     "Performance",
     "PermutationTest",
+    "PositionLimits",
     "RelativePerformance",
     "ReportData",
     "SuperiorAbility",
+    "TradingRules",
     "adjusted_p_values",
     "annual_return",
     "annual_volatility",
+    "apply_limits",
+    "backtest",
     "best_floor",
     "bootstrap_block_length",
     "bootstrap_interval",
@@ -90,11 +99,14 @@ __all__ = [
     "expected_maximum_sharpe",
     "hit_rate",
     "ic",
+    "limit_excess",
+    "long_short_weights",
     "max_drawdown",
     "minimum_track_record_length",
     "moments",
     "monotonicity",
     "naive_t",
+    "neutralize",
     "newey_west_interval",
     "newey_west_t",
     "num_distinct_models",
@@ -108,12 +120,14 @@ __all__ = [
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "promoted",
+    "proportional_weights",
     "quantile_of",
     "quantile_returns",
     "random_ranking",
     "rank_ic",
     "rank_rows",
     "reality_check",
+    "rebalance_every",
     "redundant_pairs",
     "relative_performance",
     "sharpe_ratio",
@@ -123,6 +137,7 @@ __all__ = [
     "superior_predictive_ability",
     "to_json_safe",
     "to_matrix",
+    "top_k_weights",
     "total_return",
     "turnover",
     "value_at_risk",
