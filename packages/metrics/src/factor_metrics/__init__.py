@@ -14,7 +14,15 @@ from factor_metrics.diversity import (
     redundant_pairs,
 )
 from factor_metrics.evaluation import Evaluation, evaluate_predictions
-from factor_metrics.floors import best_floor, compare_with_floors, random_ranking
+from factor_metrics.floors import (
+    FloorComparison,
+    best_floor,
+    compare_with_floors,
+    floor_table,
+    format_floor_table,
+    random_ranking,
+    random_ranking_interval,
+)
 from factor_metrics.frames import to_matrix
 from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
 from factor_metrics.ic import ic, rank_ic
@@ -45,6 +53,15 @@ from factor_metrics.performance import (
 )
 from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.portfolio import long_short_weights, proportional_weights, rebalance_every, top_k_weights
+from factor_metrics.price_floors import (
+    PRICE_FLOORS,
+    last_return_reversal,
+    majority_class,
+    momentum,
+    moving_average_gap,
+    opposite_of_last_sign,
+    price_floors,
+)
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
@@ -62,9 +79,11 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "PRICE_FLOORS",
     "Backtest",
     "BlockLength",
     "Evaluation",
+    "FloorComparison",
     "Gate",
     "GateConfig",
     "ICSummary",
@@ -97,19 +116,26 @@ __all__ = [
     "evaluate_gates",
     "evaluate_predictions",
     "expected_maximum_sharpe",
+    "floor_table",
+    "format_floor_table",
     "hit_rate",
     "ic",
+    "last_return_reversal",
     "limit_excess",
     "long_short_weights",
+    "majority_class",
     "max_drawdown",
     "minimum_track_record_length",
     "moments",
+    "momentum",
     "monotonicity",
+    "moving_average_gap",
     "naive_t",
     "neutralize",
     "newey_west_interval",
     "newey_west_t",
     "num_distinct_models",
+    "opposite_of_last_sign",
     "optimal_block_length",
     "overfit_gap",
     "overfitting_logits",
@@ -117,6 +143,7 @@ __all__ = [
     "performance",
     "permutation_test",
     "prediction_correlation",
+    "price_floors",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "promoted",
@@ -124,6 +151,7 @@ __all__ = [
     "quantile_of",
     "quantile_returns",
     "random_ranking",
+    "random_ranking_interval",
     "rank_ic",
     "rank_rows",
     "reality_check",
