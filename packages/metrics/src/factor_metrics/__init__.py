@@ -65,9 +65,11 @@ from factor_metrics.price_floors import (
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
+from factor_metrics.selection import Trial, TrialSelection, judge_trials
 from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
+from factor_metrics.thresholds import Threshold, check_thresholds, exit_status, format_gates
 from factor_metrics.trials import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
@@ -96,7 +98,10 @@ __all__ = [
     "RelativePerformance",
     "ReportData",
     "SuperiorAbility",
+    "Threshold",
     "TradingRules",
+    "Trial",
+    "TrialSelection",
     "adjusted_p_values",
     "annual_return",
     "annual_volatility",
@@ -107,6 +112,7 @@ __all__ = [
     "bootstrap_interval",
     "build_report",
     "calmar_ratio",
+    "check_thresholds",
     "compare_with_floors",
     "conditional_value_at_risk",
     "constant_share",
@@ -115,11 +121,14 @@ __all__ = [
     "equity_curve",
     "evaluate_gates",
     "evaluate_predictions",
+    "exit_status",
     "expected_maximum_sharpe",
     "floor_table",
     "format_floor_table",
+    "format_gates",
     "hit_rate",
     "ic",
+    "judge_trials",
     "last_return_reversal",
     "limit_excess",
     "long_short_weights",
