@@ -147,7 +147,7 @@ def decided_dates(weights: Matrix) -> NDArray[np.bool_]:
             f"weights of a date must be all NaN (no decision) or all known (0 = not held); {len(mixed)} date(s) "
             f"are mixed, first at rows {first}"
         )
-    return ~missing.any(axis=1) if weights.shape[1] else np.zeros(len(weights), dtype=bool)
+    return np.asarray((~missing).any(axis=1))
 
 
 def _limit_row(
