@@ -1,14 +1,19 @@
-"""From the long frame (timestamp, symbol, value) to a matrix, the only way in."""
+"""From the long frame (timestamp, symbol, value) to a matrix, the only way in.
+
+pandas is an extra of this package (``pip install factor-metrics[frames]``), so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def to_matrix(
@@ -48,6 +53,10 @@ def to_matrix(
     array([[ 1., nan],
            [nan,  2.]])
     """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("to_matrix needs pandas: pip install factor-metrics[frames]") from error
     if outside not in ("raise", "drop"):
         raise ValueError(f"outside must be 'raise' or 'drop', got {outside!r}")
     times = pd.DatetimeIndex(np.asarray(timestamp)).as_unit("ns")
@@ -58,7 +67,7 @@ def to_matrix(
             "timestamp, symbol and value must have the same length, "
             f"got {len(times)}, {len(names)} and {len(cells)}"
         )
-    _refuse_rows("timestamp or symbol is missing", np.asarray(times.isna() | names.isna()), times, names)
+    refuse_rows("timestamp or symbol is missing", np.asarray(times.isna() | names.isna()), times, names)
     date_axis = _axis(
         "dates", pd.DatetimeIndex(np.asarray(dates)).as_unit("ns") if dates is not None else None, times
     )
@@ -68,9 +77,9 @@ def to_matrix(
     row, column = date_axis.get_indexer(times), symbol_axis.get_indexer(names)
     off_axes = (row < 0) | (column < 0)
     if outside == "raise":
-        _refuse_rows("not on the given dates and symbols", off_axes, times, names)
+        refuse_rows("not on the given dates and symbols", off_axes, times, names)
     cell = np.where(off_axes, -1 - np.arange(len(row)), row.astype(np.int64) * len(symbol_axis) + column)
-    _refuse_rows("the same (timestamp, symbol) occurs twice", pd.Index(cell).duplicated(), times, names)
+    refuse_rows("the same (timestamp, symbol) occurs twice", pd.Index(cell).duplicated(), times, names)
 
     matrix = np.full((len(date_axis), len(symbol_axis)), np.nan)
     matrix[row[~off_axes], column[~off_axes]] = cells[~off_axes]
@@ -86,7 +95,8 @@ def _axis(name: str, wanted: pd.Index | None, values: pd.Index) -> pd.Index:
     return wanted
 
 
-def _refuse_rows(rule: str, bad: NDArray[np.bool_], times: pd.DatetimeIndex, names: pd.Index) -> None:
+def refuse_rows(rule: str, bad: NDArray[np.bool_], times: pd.Index, names: pd.Index) -> None:
+    """Refuse a long table with `bad` rows: count, rule, place and keys of the first three."""
     if bad.any():
         places = np.flatnonzero(bad)
         first = "; ".join(f"row {place}: ({times[place]}, {names[place]})" for place in places[:3])
