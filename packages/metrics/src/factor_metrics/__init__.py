@@ -13,6 +13,7 @@ from factor_metrics.gates import Gate, GateConfig, evaluate_gates, promoted
 from factor_metrics.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.overfit import OverfitGap, overfit_gap
+from factor_metrics.profile import Calibration, Estimates, Profile, profile_forecast
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
@@ -28,12 +29,15 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "Calibration",
+    "Estimates",
     "Evaluation",
     "Gate",
     "GateConfig",
     "ICSummary",
     "NeweyWest",
     "OverfitGap",
+    "Profile",
     "ReportData",
     "best_floor",
     "bootstrap_interval",
@@ -53,6 +57,7 @@ __all__ = [
     "prediction_correlation",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
+    "profile_forecast",
     "promoted",
     "quantile_of",
     "quantile_returns",

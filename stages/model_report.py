@@ -1,0 +1,111 @@
+"""One model's results in the form that the report shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore
+from factor_metrics import overfit_gap
+from factor_metrics.report import DateSeries, FloorRow, Overfit, ReportData, ResultRow
+from stages.params import Params
+from stages.report_data import (
+    Subject,
+    attained_row,
+    date_series,
+    profile,
+    quality_rules,
+    result_row,
+    row_counts,
+    shared_facts,
+    standard_error,
+    universe,
+)
+from stages.run import read_json
+
+
+def model_report(
+    subjects: Sequence[Subject],
+    floors: Sequence[FloorRow],
+    folds: NDArray[np.int64],
+    valid: Mapping[int, NDArray[np.float64]],
+    store: FeatureStore,
+    params: Params,
+    split: Path,
+) -> ReportData:
+    """Gather what the page of one model shows.
+
+    `folds` (num_dates,) says which fold tests a date; `valid` holds by horizon the rank IC on valid dates, a row per
+    fold; `split` is the folder with dataset.json, quality.json and folds.json.
+    """
+    dataset, name = read_json(split / "dataset.json"), subjects[0].name
+    config = params.evaluate
+    return ReportData(
+        title=f"Factorcast: {name}",
+        subtitle=f"{dataset['name']} · out-of-fold predictions of one model",
+        subject=name,
+        facts=facts(name, subjects[0], folds, store, params),
+        rows=[row for one in subjects for row in result_rows(one)],
+        floors=floors,
+        attained=[row for one in subjects for row in attained_row(name, one.judged, one)],
+        ic_series={one.horizon: beside_floor(one, "rank_ic", one.attainable) for one in subjects},
+        standard_errors={one.horizon: standard_error(one) for one in subjects},
+        spread_series={one.horizon: beside_floor(one, "spread") for one in subjects},
+        turnover_series={one.horizon: beside_floor(one, "turnover") for one in subjects},
+        profiles={one.horizon: profile(one, store, config) for one in subjects},
+        overfit=[row for one in subjects for row in overfit(one, folds, valid[one.horizon])],
+        universe=universe(dataset),
+        row_counts=[row_counts(one, store) for one in subjects],
+        quality=quality_rules(split),
+    )
+
+
+def facts(
+    name: str, subject: Subject, folds: NDArray[np.int64], store: FeatureStore, params: Params
+) -> dict[str, str]:
+    """How the model was made and scored."""
+    settings = ", ".join(f"{key} {value}" for key, value in asdict(params.zoo[name]).items())
+    training = f"target {params.train.target}, seed {params.train.seed}"
+    return {
+        "Model": f"{name}: {settings}" if settings else name,
+        "Training": f"{training}, loss {params.train.loss}, per fold",
+        "Folds": f"{len(np.unique(folds))}, every date predicted by the fold that did not see it",
+        **shared_facts(subject.dates, store, params.evaluate),
+    }
+
+
+def result_rows(subject: Subject) -> list[ResultRow]:
+    return [
+        result_row(subject.name, "model", subject.judged, subject),
+        *(result_row(name, "floor", judged, subject) for name, judged in subject.floors.items()),
+    ]
+
+
+def beside_floor(subject: Subject, series: str, attainable: NDArray[np.float64] | None = None) -> DateSeries:
+    """A series of the model and of its best floor, and what is attainable where that is known."""
+    floor = subject.best_floor
+    values = {subject.name: getattr(subject.judged, series), floor: getattr(subject.floors[floor], series)}
+    if attainable is not None:
+        values["attainable"] = attainable
+    return date_series(subject.dates, values)
+
+
+def overfit(subject: Subject, folds: NDArray[np.int64], valid: NDArray[np.float64]) -> list[Overfit]:
+    """Valid beside test rank IC: of all folds, then of each."""
+    test = subject.judged.rank_ic
+    gaps = {"all folds": overfit_gap(valid[np.isfinite(valid)], test)}
+    for position, fold in enumerate(np.unique(folds)):
+        gaps[f"fold {fold}"] = overfit_gap(valid[position], test[folds == fold])
+    return [
+        Overfit(
+            name=name,
+            horizon=subject.horizon,
+            valid_rank_ic=gap.valid,
+            test_rank_ic=gap.test,
+            gap=gap.gap,
+        )
+        for name, gap in gaps.items()
+    ]

@@ -1,0 +1,163 @@
+"""The stack's results in the form that the report shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore
+from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
+from factor_metrics.report import (
+    DateSeries,
+    Diversity,
+    FloorRow,
+    Overfit,
+    ReportData,
+    ResultRow,
+    WeightTable,
+)
+from stages.ensemble import HorizonResult
+from stages.judge import overfit_gap
+from stages.params import Params
+from stages.report_data import (
+    Subject,
+    attained_row,
+    date_series,
+    floor_row,
+    profile,
+    quality_rules,
+    result_row,
+    row_counts,
+    shared_facts,
+    standard_error,
+    universe,
+)
+from stages.run import read_json
+
+
+def stack_report(
+    results: Sequence[HorizonResult],
+    valid: dict[str, Any],
+    gates: Sequence[Gate],
+    store: FeatureStore,
+    params: Params,
+    split: Path,
+) -> ReportData:
+    """Gather everything the report shows; `split` is the folder with dataset.json and quality.json."""
+    dataset = read_json(split / "dataset.json")
+    subjects = [subject(result, store) for result in results]
+    pairs = list(zip(results, subjects, strict=True))
+    return ReportData(
+        title="Factorcast: out-of-fold results",
+        subtitle=f"{dataset['name']} · {len(params.models)} models and their stack",
+        promoted=promoted(gates),
+        facts=facts(results, store, params),
+        gates=gates,
+        rows=[row for result, one in pairs for row in result_rows(result, one)],
+        floors=[row for result, one in pairs for row in floor_rows(result, one, params)],
+        attained=[
+            row
+            for result, one in pairs
+            for name, judged in forecasts(result).items()
+            for row in attained_row(name, judged, one)
+        ],
+        ic_series={result.horizon: series(result, "rank_ic", result.attainable) for result in results},
+        standard_errors={one.horizon: standard_error(one) for one in subjects},
+        spread_series={result.horizon: series(result, "spread") for result in results},
+        turnover_series={result.horizon: series(result, "turnover") for result in results},
+        profiles={one.horizon: profile(one, store, params.evaluate) for one in subjects},
+        weights={
+            result.horizon: WeightTable(
+                folds=[f"fold {fold}" for fold in result.weights.folds],
+                models=params.models,
+                matrix=result.weights.weights,
+            )
+            for result in results
+        },
+        diversity={result.horizon: diversity(result, params) for result in results},
+        overfit=[line for result in results for line in overfit(result.horizon, valid, params)],
+        universe=universe(dataset),
+        row_counts=[row_counts(one, store) for one in subjects],
+        quality=quality_rules(split),
+    )
+
+
+def subject(result: HorizonResult, store: FeatureStore) -> Subject:
+    """The stack, whose weights are fitted to the label standardised per date."""
+    head = store.horizons.index(result.horizon)
+    return Subject(
+        name="stack",
+        kind="stack",
+        horizon=result.horizon,
+        dates=result.dates,
+        prediction=result.prediction,
+        target=store.matrix(store.targets("zscore")[:, head], result.dates),
+        judged=result.stack,
+        floors=result.floors,
+        attainable=result.attainable,
+    )
+
+
+def forecasts(result: HorizonResult) -> dict[str, Evaluation]:
+    return {"stack": result.stack, **result.models}
+
+
+def facts(results: Sequence[HorizonResult], store: FeatureStore, params: Params) -> dict[str, str]:
+    first = results[0]
+    return {
+        "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
+        "Purge and embargo": f"{params.split.purge} and {params.split.embargo} dates",
+        "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
+        **shared_facts(first.dates, store, params.evaluate),
+    }
+
+
+def result_rows(result: HorizonResult, stack: Subject) -> list[ResultRow]:
+    """Stack, models and floors of one horizon."""
+    return [
+        result_row("stack", "stack", result.stack, stack),
+        *(result_row(name, "model", judged, stack) for name, judged in result.models.items()),
+        *(result_row(name, "floor", judged, stack) for name, judged in result.floors.items()),
+    ]
+
+
+def floor_rows(result: HorizonResult, stack: Subject, params: Params) -> list[FloorRow]:
+    """The stack beside every floor, and each model beside the best one."""
+    config = params.evaluate
+    return [
+        *(floor_row("stack", result.stack, floor, stack, config) for floor in result.floors),
+        *(floor_row(name, judged, stack.best_floor, stack, config) for name, judged in result.models.items()),
+    ]
+
+
+def series(result: HorizonResult, name: str, attainable: NDArray[np.float64] | None = None) -> DateSeries:
+    """A series of the stack and every model, and what is attainable where that is known."""
+    values = {forecast: getattr(judged, name) for forecast, judged in forecasts(result).items()}
+    if attainable is not None:
+        values["attainable"] = attainable
+    return date_series(result.dates, values)
+
+
+def diversity(result: HorizonResult, params: Params) -> Diversity:
+    pairs = redundant_pairs(result.correlation, params.models, params.stack.gates.max_correlation)
+    return Diversity(
+        names=params.models,
+        correlation=result.correlation,
+        redundant=[(first, second) for first, second, _ in pairs],
+    )
+
+
+def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit]:
+    return [
+        Overfit(
+            name=name,
+            horizon=horizon,
+            valid_rank_ic=metrics[f"h{horizon}"]["valid_rank_ic"],
+            test_rank_ic=metrics[f"h{horizon}"]["rank_ic"],
+            gap=overfit_gap(metrics[f"h{horizon}"]),
+            threshold=params.stack.gates.max_overfit_gap,
+        )
+        for name, metrics in valid.items()
+    ]
