@@ -11,19 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[np.float64]
 Series = NDArray[np.float64]
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
 
 def as_array(name: str, values: ArrayLike, num_dimensions: int) -> NDArray[np.float64]:
     """Return `values` as float64 of `num_dimensions` dimensions (no copy where it already is)."""
+    return as_float_array(name, values, num_dimensions).astype(np.float64, copy=False)
+
+
+def as_float_array(name: str, values: ArrayLike, num_dimensions: int) -> FloatArray:
+    """Return `values` as it is if float32, else as float64, of `num_dimensions` dimensions."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numeric, got an array of dtype {array.dtype}")
-    array = array.astype(np.float64, copy=False)
+    if array.dtype != np.float32:
+        array = array.astype(np.float64, copy=False)
     if array.ndim != num_dimensions:
         shape_rule = {
             1: "(num_dates,)",
             2: "(num_dates, num_symbols)",
-            3: "(num_models, num_dates, num_symbols)",
+            3: "(num_models or num_horizons, num_dates, num_symbols)",
         }
         raise ValueError(f"{name} must have shape {shape_rule[num_dimensions]}, got {array.shape}")
     _refuse_infinite(name, array)
@@ -40,7 +47,7 @@ def as_series(name: str, values: ArrayLike) -> Series:
     return as_array(name, values, 1)
 
 
-def check_same_shape(name_a: str, a: NDArray[np.float64], name_b: str, b: NDArray[np.float64]) -> None:
+def check_same_shape(name_a: str, a: NDArray, name_b: str, b: NDArray) -> None:
     """Refuse two arrays that do not cover the same dates and symbols."""
     if a.shape != b.shape:
         raise ValueError(f"{name_a} and {name_b} must have the same shape, got {a.shape} and {b.shape}")
@@ -67,7 +74,7 @@ def check_quantiles(num_quantiles: int, num_symbols: int) -> None:
         raise ValueError(f"num_quantiles must be at most num_symbols = {num_symbols}, got {num_quantiles}")
 
 
-def _refuse_infinite(name: str, array: NDArray[np.float64]) -> None:
+def _refuse_infinite(name: str, array: FloatArray) -> None:
     infinite = np.isinf(array)
     if infinite.any():
         places = np.argwhere(infinite)

@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Matrix, as_array, as_matrix
-from factor_metrics.ic import rank_ic
+from factor_metrics.checks import Matrix, as_float_array, as_matrix
+from factor_metrics.ic import rank_ic_by_horizon
 
 
 def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Matrix:
@@ -29,17 +29,15 @@ def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Mat
         (num_models, num_models) symmetric. NaN where two models share no usable date; the diagonal is 1, or
         NaN for a model that is constant or missing on every date.
     """
-    predictions_MDS = as_array("predictions", predictions, 3)
+    predictions_MDS = as_float_array("predictions", predictions, 3)
     num_models = len(predictions_MDS)
     matrix = np.full((num_models, num_models), np.nan)
     for first in range(num_models):
-        if not np.all(np.isnan(rank_ic(predictions_MDS[first], predictions_MDS[first], min_symbols))):
-            matrix[first, first] = 1.0
-        for second in range(first + 1, num_models):
-            per_date = rank_ic(predictions_MDS[first], predictions_MDS[second], min_symbols)
-            per_date = per_date[~np.isnan(per_date)]
-            if len(per_date):
-                matrix[first, second] = matrix[second, first] = per_date.mean()
+        against_MD = rank_ic_by_horizon(predictions_MDS[first], predictions_MDS[first:], min_symbols)
+        for second, per_date in enumerate(against_MD, start=first):
+            defined = per_date[~np.isnan(per_date)]
+            if len(defined):
+                matrix[first, second] = matrix[second, first] = defined.mean()
     return matrix
 
 

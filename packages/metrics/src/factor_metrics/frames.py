@@ -1,14 +1,19 @@
-"""From the long frame (timestamp, symbol, value) to a matrix, the only way in."""
+"""From the long frame (timestamp, symbol, value) to a matrix, the only way in.
+
+pandas is an extra of this package (``pip install factor-metrics[frames]``), so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def to_matrix(
@@ -48,6 +53,8 @@ def to_matrix(
     array([[ 1., nan],
            [nan,  2.]])
     """
+    import pandas as pd
+
     if outside not in ("raise", "drop"):
         raise ValueError(f"outside must be 'raise' or 'drop', got {outside!r}")
     times = pd.DatetimeIndex(np.asarray(timestamp)).as_unit("ns")

@@ -6,11 +6,16 @@ says nothing, so its IC is NaN, not 0.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+import math
 
-from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least, check_same_shape
-from factor_metrics.ranks import rank_rows
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from factor_metrics.checks import Matrix, Series, as_float_array, check_at_least, check_same_shape
+from factor_metrics.ranks import RankedRows, rank_block, row_blocks
+
+FloatMatrix = NDArray[np.float32] | NDArray[np.float64]
 
 
 def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
@@ -34,8 +39,8 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
     >>> ic([[1.0, 2.0, 3.0]], [[0.1, 0.2, 0.3]], min_symbols=3).round(6)
     array([1.])
     """
-    prediction_DS, label_DS = _pairs(prediction, label, min_symbols)
-    return _pearson_rows(prediction_DS, label_DS, min_symbols)
+    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
+    return ic_by_horizon(prediction_DS, label_DS[None], min_symbols)[0]
 
 
 def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
@@ -49,49 +54,159 @@ def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> S
     >>> rank_ic([[1.0, 2.0, 30.0]], [[0.1, 0.2, 0.3]], min_symbols=3).round(6)
     array([1.])
     """
-    prediction_DS, label_DS = _pairs(prediction, label, min_symbols)
-    return _pearson_rows(rank_rows(prediction_DS), rank_rows(label_DS), min_symbols)
+    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
+    return rank_ic_by_horizon(prediction_DS, label_DS[None], min_symbols)[0]
 
 
-def _pairs(prediction: ArrayLike, label: ArrayLike, min_symbols: int) -> tuple[Matrix, Matrix]:
-    """Both matrices with NaN wherever either is missing."""
-    check_at_least("min_symbols", min_symbols, 2)
-    prediction_DS = as_matrix("prediction", prediction)
-    label_DS = as_matrix("label", label)
-    check_same_shape("prediction", prediction_DS, "label", label_DS)
-    missing = np.isnan(prediction_DS) | np.isnan(label_DS)
-    if not missing.any():
-        return prediction_DS, label_DS
-    return np.where(missing, np.nan, prediction_DS), np.where(missing, np.nan, label_DS)
+def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return `ic` of one prediction against several labels, (num_horizons, num_dates).
 
-
-def _pearson_rows(x_DS: Matrix, y_DS: Matrix, min_symbols: int) -> Series:
-    """Pearson per row of two matrices that are missing at the same places."""
-    present = ~np.isnan(x_DS)
-    num_symbols = present.sum(axis=1)
-    x_unit, x_varies = _unit_deviation(x_DS, present, num_symbols)
-    y_unit, y_varies = _unit_deviation(y_DS, present, num_symbols)
-    correlation = np.clip((x_unit * y_unit).sum(axis=1), -1.0, 1.0)
-    defined = (num_symbols >= min_symbols) & x_varies & y_varies
-    return np.where(defined, correlation, np.nan)
-
-
-def _unit_deviation(
-    values: Matrix, present: np.ndarray, num_symbols: np.ndarray
-) -> tuple[Matrix, np.ndarray]:
-    """Deviation from the row mean scaled to length one (0 where missing), and which rows are not constant.
-
-    "Constant" is decided on the values themselves: the deviations of a constant row are rounding noise, not
-    exact 0. Dividing by the largest deviation first keeps the squares of very small or large values in range.
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols).
+    labels
+        (num_horizons, num_dates, num_symbols), such as forward returns over several horizons.
     """
-    filled = np.where(present, values, 0.0)
-    highest = np.max(filled, axis=1, where=present, initial=-np.inf)
-    lowest = np.min(filled, axis=1, where=present, initial=np.inf)
-    varies = highest > lowest
-    mean = filled.sum(axis=1) / np.maximum(num_symbols, 1)
-    deviation = np.where(present, filled - mean[:, None], 0.0)
-    largest = np.abs(deviation).max(axis=1, initial=0.0)
-    deviation /= np.where(varies & (largest > 0.0), largest, 1.0)[:, None]
-    length = np.sqrt(np.square(deviation).sum(axis=1))
-    deviation /= np.where(length > 0.0, length, 1.0)[:, None]
-    return deviation, varies & (length > 0.0)
+    prediction_DS, labels_HDS = _checked_labels(prediction, labels, min_symbols)
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = np.ascontiguousarray(prediction_DS[block], dtype=np.float64)
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = np.ascontiguousarray(label_DS[block], dtype=np.float64)
+            _pearson_rows(x, y, min_symbols, result[horizon, block])
+    return result
+
+
+def rank_ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return `rank_ic` of one prediction against several labels, (num_horizons, num_dates).
+
+    The same numbers as one call per label, in less time: on dates where the next label is missing for the
+    same symbols, the ranks of the prediction hold again. Arguments as in `ic_by_horizon`.
+    """
+    prediction_DS, labels_HDS = _checked_labels(prediction, labels, min_symbols)
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = prediction_DS[block]
+        known = ~np.isnan(x)
+        present: NDArray[np.bool_] | None = None
+        ranked: RankedRows | None = None
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = label_DS[block]
+            now_present = known & ~np.isnan(y)
+            if present is None or ranked is None or not np.array_equal(present, now_present):
+                present, ranked = now_present, rank_block(x, now_present)
+            result[horizon, block] = spearman_of_ranks(ranked, rank_block(y, now_present), min_symbols)
+    return result
+
+
+def spearman_of_ranks(x: RankedRows, y: RankedRows, min_symbols: int) -> Series:
+    """Return the Spearman correlation per row of two blocks ranked among the same symbols.
+
+    cov / sqrt(var_x var_y) with, in doubled ranks, cov = sum r s - n (n + 1)^2 and
+    var = (n^3 - n - sum (t^3 - t)) / 3, t the length of each run of ties: integers, so only the last step
+    rounds. NaN where either variance is 0 or fewer than `min_symbols` are ranked.
+    """
+    result = np.empty(len(x.num_present))
+    _spearman_rows(x.doubled_rank, y.doubled_rank, x.num_present, x.tie_term, y.tie_term, min_symbols, result)
+    return result
+
+
+def mean_over_dates(ics: Matrix) -> Series:
+    """Return the mean of each series (num_series, num_dates) over its defined dates; NaN where it has none."""
+    defined = ~np.isnan(ics)
+    total, count = np.where(defined, ics, 0.0).sum(axis=1), defined.sum(axis=1)
+    return np.divide(total, count, out=np.full(len(ics), np.nan), where=count > 0)
+
+
+def checked_pair(
+    prediction: ArrayLike, label: ArrayLike, min_symbols: int
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return both as float matrices of one shape without infinity; ValueError otherwise."""
+    check_at_least("min_symbols", min_symbols, 2)
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    label_DS = as_float_array("label", label, 2)
+    check_same_shape("prediction", prediction_DS, "label", label_DS)
+    return prediction_DS, label_DS
+
+
+def _checked_labels(
+    prediction: ArrayLike, labels: ArrayLike, min_symbols: int
+) -> tuple[FloatMatrix, FloatMatrix]:
+    check_at_least("min_symbols", min_symbols, 2)
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    labels_HDS = as_float_array("labels", labels, 3)
+    if labels_HDS.shape[1:] != prediction_DS.shape:
+        raise ValueError(
+            "labels must have shape (num_horizons, num_dates, num_symbols) over the dates and symbols of "
+            f"prediction, {prediction_DS.shape}, got {labels_HDS.shape}"
+        )
+    return prediction_DS, labels_HDS
+
+
+@njit(cache=True, nogil=True)
+def _spearman_rows(x, y, num_present, x_ties, y_ties, min_symbols, result):  # type: ignore[no-untyped-def]
+    for row in range(len(x)):
+        count = num_present[row]
+        cube = count * count * count - count
+        x_variance, y_variance = (cube - x_ties[row]) // 3, (cube - y_ties[row]) // 3
+        if count < min_symbols or x_variance == 0 or y_variance == 0:
+            result[row] = np.nan
+            continue
+        product = np.int64(0)
+        for column in range(x.shape[1]):
+            product += np.int64(x[row, column]) * np.int64(y[row, column])
+        covariance = product - count * (count + 1) * (count + 1)
+        correlation = covariance / math.sqrt(float(x_variance) * float(y_variance))
+        result[row] = min(1.0, max(-1.0, correlation))
+
+
+@njit(cache=True, nogil=True)
+def _pearson_rows(x, y, min_symbols, result):  # type: ignore[no-untyped-def]
+    num_rows, num_columns = x.shape
+    known_x, known_y, ones = np.empty(num_columns), np.empty(num_columns), np.ones(num_columns)
+    for row in range(num_rows):
+        count = 0
+        for column in range(num_columns):
+            known_x[count], known_y[count] = x[row, column], y[row, column]
+            count += not (math.isnan(x[row, column]) or math.isnan(y[row, column]))
+        enough = count >= min_symbols
+        result[row] = weighted_pearson(known_x[:count], known_y[:count], ones[:count]) if enough else np.nan
+
+
+@njit(cache=True, nogil=True)
+def weighted_pearson(x, y, weight):  # type: ignore[no-untyped-def]
+    """Return the correlation of two vectors under positive weights, all without NaN.
+
+    sum w (x - mx)(y - my) / sqrt(sum w (x - mx)^2 sum w (y - my)^2) with weighted means mx, my; NaN where
+    either side is constant. That is decided on the values themselves: the deviations of a constant vector are
+    rounding noise, not exact 0. Dividing by the largest deviation keeps the squares of very small or large
+    values in range, and what the rounded means leave in the sums of deviations is taken off at the end.
+    """
+    x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
+    total, x_sum, y_sum = 0.0, 0.0, 0.0
+    for place in range(len(x)):
+        x_low, x_high = min(x_low, x[place]), max(x_high, x[place])
+        y_low, y_high = min(y_low, y[place]), max(y_high, y[place])
+        total += weight[place]
+        x_sum += weight[place] * x[place]
+        y_sum += weight[place] * y[place]
+    if x_low == x_high or y_low == y_high:
+        return np.nan
+    x_mean, y_mean = x_sum / total, y_sum / total
+    x_unit, y_unit = max(x_high - x_mean, x_mean - x_low), max(y_high - y_mean, y_mean - y_low)
+    x_sum, y_sum, xx, xy, yy = 0.0, 0.0, 0.0, 0.0, 0.0
+    for place in range(len(x)):
+        x_deviation, y_deviation = (x[place] - x_mean) / x_unit, (y[place] - y_mean) / y_unit
+        x_weighted, y_weighted = weight[place] * x_deviation, weight[place] * y_deviation
+        x_sum += x_weighted
+        y_sum += y_weighted
+        xx += x_weighted * x_deviation
+        xy += x_weighted * y_deviation
+        yy += y_weighted * y_deviation
+    xx -= x_sum * x_sum / total
+    xy -= x_sum * y_sum / total
+    yy -= y_sum * y_sum / total
+    if not (xx > 0.0 and yy > 0.0):
+        return np.nan
+    return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy))))
