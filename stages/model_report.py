@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
-from factor_metrics import overfit_gap
+from factor_metrics import compare_samples
 from factor_metrics.report import DateSeries, FloorRow, Overfit, ReportData, ResultRow
 from stages.params import Params
 from stages.report_data import (
@@ -95,17 +94,18 @@ def beside_floor(subject: Subject, series: str, attainable: NDArray[np.float64] 
 
 def overfit(subject: Subject, folds: NDArray[np.int64], valid: NDArray[np.float64]) -> list[Overfit]:
     """Valid beside test rank IC: of all folds, then of each."""
-    test = subject.judged.rank_ic
-    gaps = {"all folds": overfit_gap(valid[np.isfinite(valid)], test)}
+    test, horizon = subject.judged.rank_ic, subject.horizon
+    compared = {"all folds": compare_samples(valid[np.isfinite(valid)], test, horizon)}
     for position, fold in enumerate(np.unique(folds)):
-        gaps[f"fold {fold}"] = overfit_gap(valid[position], test[folds == fold])
+        compared[f"fold {fold}"] = compare_samples(valid[position], test[folds == fold], horizon)
     return [
         Overfit(
             name=name,
-            horizon=subject.horizon,
-            valid_rank_ic=gap.valid,
-            test_rank_ic=gap.test,
-            gap=gap.gap,
+            horizon=horizon,
+            valid_rank_ic=one.in_sample,
+            test_rank_ic=one.out_of_sample,
+            gap=one.degradation,
+            t_stat=one.degradation_t_stat,
         )
-        for name, gap in gaps.items()
+        for name, one in compared.items()
     ]

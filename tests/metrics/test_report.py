@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factor_metrics.report_charts import cumulative, rolling_mean
+from factor_metrics.report_style import number, percent
 
 from factor_metrics.report import (
     Attained,
@@ -28,8 +30,6 @@ from factor_metrics.report import (
     summary_text,
     verdict_text,
 )
-from factor_metrics.report_charts import cumulative, rolling_mean
-from factor_metrics.report_style import number, percent
 
 HOSTILE = "<script>alert('x')</script>"
 DATES = [f"2020-01-{day:02d}" for day in range(1, 31)]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least, check_same_shape
-from factor_metrics.ic import rank_ic
+from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
+from factor_metrics.ic_decay import ICDecay, delay_decay, horizon_decay
 from factor_metrics.quantiles import quantile_of, quantile_returns
 from factor_metrics.significance import bootstrap_interval
 
-LAGS = (0, 1, 2, 5, 10, 20)
+DELAYS = (0, 1, 2, 5, 10, 20)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class Profile:
     """Mean label per quantile of prediction, less the mean over the quantiles of the date."""
     horizon_decay: Estimates
     """Mean rank IC of this forecast against the label of every horizon."""
-    lag_decay: Estimates
+    delay_decay: Estimates
     """Mean rank IC of the forecast that is so many dates old, against the label of its own horizon."""
     calibration: Calibration | None = None
 
@@ -73,15 +73,6 @@ def estimate(
         intervals.append(bootstrap_interval(values, horizon, confidence, num_bootstrap, seed))
     low, high = np.array(intervals, dtype=np.float64).reshape(-1, 2).T
     return Estimates(names=tuple(series), mean=np.array(means), low=low, high=high)
-
-
-def lagged(prediction: ArrayLike, lag: int) -> Matrix:
-    """Return the prediction of `lag` dates earlier on each date, (num_dates, num_symbols); NaN at the start."""
-    values = as_matrix("prediction", prediction)
-    check_at_least("lag", lag, 0)
-    result = np.full(values.shape, np.nan)
-    result[lag:] = values[: len(values) - lag]
-    return result
 
 
 def calibration_series(
@@ -138,7 +129,7 @@ def profile_forecast(
     *,
     num_quantiles: int = 5,
     num_bins: int = 10,
-    lags: Sequence[int] = LAGS,
+    delays: Sequence[int] = DELAYS,
     min_symbols: int = 10,
     confidence: float = 0.95,
     num_bootstrap: int = 2000,
@@ -154,7 +145,7 @@ def profile_forecast(
         Per horizon the label, of the same shape; `horizon` is one of them.
     target
         What the prediction was trained to equal, in its unit; None leaves calibration out.
-    lags
+    delays
         Ages of the forecast in dates; those that leave no date are dropped.
     num_quantiles, num_bins, min_symbols
         Of the quantile means, of the calibration, and of the rank IC.
@@ -171,12 +162,10 @@ def profile_forecast(
 
     means = quantile_returns(prediction, own, num_quantiles)
     means = means - means.mean(axis=1, keepdims=True)
-    by_horizon = {h: rank_ic(prediction, label, min_symbols) for h, label in labels.items()}
-    by_lag = {
-        lag: by_horizon[horizon] if lag == 0 else rank_ic(lagged(prediction, lag), own, min_symbols)
-        for lag in lags
-        if lag < len(own)
-    }
+    across_horizons = horizon_decay(
+        prediction, np.stack([np.asarray(labels[h]) for h in sorted(labels)]), sorted(labels), min_symbols
+    )
+    across_delays = delay_decay(prediction, own, [d for d in delays if d < len(own)], min_symbols)
     calibration = None
     if target is not None:
         predicted, realised, slope = calibration_series(prediction, target, num_bins)
@@ -187,8 +176,8 @@ def profile_forecast(
         )
     return Profile(
         quantiles=estimated(_columns(means)),
-        horizon_decay=estimated({str(h): s for h, s in by_horizon.items()}, list(by_horizon)),
-        lag_decay=estimated({str(lag): series for lag, series in by_lag.items()}),
+        horizon_decay=estimated(_steps(across_horizons), across_horizons.steps),
+        delay_decay=estimated(_steps(across_delays)),
         calibration=calibration,
     )
 
@@ -196,6 +185,11 @@ def profile_forecast(
 def _columns(matrix: Matrix) -> dict[str, Series]:
     """Return the columns by their number, counted from 1."""
     return {str(column + 1): matrix[:, column] for column in range(matrix.shape[1])}
+
+
+def _steps(decay: ICDecay) -> dict[str, Series]:
+    """Return the series of each step by its number of bars."""
+    return {str(step): series for step, series in zip(decay.steps, decay.ic, strict=True)}
 
 
 def _mean(values: Series) -> float:

@@ -35,12 +35,12 @@ class Scale:
         return BOX * (1.0 - (values - self.low) / (self.high - self.low))
 
     def text(self, value: float) -> str:
-        """Return the label of a tick, with as many digits as the step needs."""
+        """Return the label of a tick: as many digits as the step needs, a sign where the axis has both."""
         step = (self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0) * (
             100.0 if self.unit == "share" else 1.0
         )
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        sign = value != 0.0
+        sign = self.low < 0.0 and value != 0.0
         return percent(value, digits, sign=sign) if self.unit == "share" else number(value, digits, sign=sign)
 
 

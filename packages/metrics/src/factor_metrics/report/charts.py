@@ -37,7 +37,10 @@ class Chart:
 
     key: str
     html: str
+    names: Sequence[str]
+    """What is at each place from left to right: dates, quantiles ..."""
     values: dict[str, Any]
+    """Of the lines, by place; `x` holds the places from 0 to 1, None where they are evenly spread over all."""
 
 
 def time_chart(
@@ -69,7 +72,8 @@ def time_chart(
         shapes.append(f'<path class="line {line.tone}" data-line="{position}" d="{path}"/>')
     ticks = [(float(x[position]) / BOX, text) for position, text in date_ticks(names)]
     html = _figure(key, label, shapes, scale, ticks) + _legend(key, lines)
-    return Chart(key=key, html=html, values=_values(names, x, unit, {ln.name: ln.values for ln in lines}))
+    columns = {line.name: line.values for line in lines}
+    return Chart(key=key, html=html, names=names, values=_values(None, unit, columns))
 
 
 def estimate_chart(
@@ -118,9 +122,8 @@ def estimate_chart(
             "low": estimates.low,
             "high": estimates.high,
         }
-    return Chart(
-        key=key, html=_figure(key, label, shapes, scale, ticks), values=_values(names, x, unit, columns)
-    )
+    html = _figure(key, label, shapes, scale, ticks)
+    return Chart(key=key, html=html, names=names, values=_values(x, unit, columns))
 
 
 def _equality(sideways: Scale, scale: Scale) -> str:
@@ -161,11 +164,10 @@ def _legend(key: str, lines: Sequence[Line]) -> str:
     return f'<div class="legend" data-chart="{key}">{buttons}</div>' if len(lines) > 1 else ""
 
 
-def _values(names: Sequence[str], x: Values, unit: str, columns: dict[str, Values]) -> dict[str, Any]:
+def _values(x: Values | None, unit: str, columns: dict[str, Values]) -> dict[str, Any]:
     """Return what the script shows under the pointer; missing numbers are None."""
     return {
-        "names": list(names),
-        "x": [round(float(place) / BOX, 4) if np.isfinite(place) else None for place in x],
+        "x": None if x is None else rounded(x / BOX),
         "unit": unit,
         "lines": [{"name": name, "values": rounded(values)} for name, values in columns.items()],
     }

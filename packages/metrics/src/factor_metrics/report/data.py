@@ -142,6 +142,8 @@ class Overfit:
     valid_rank_ic: float | None
     test_rank_ic: float | None
     gap: float | None
+    t_stat: float | None = None
+    """Of the gap, the two samples taken as independent."""
     threshold: float | None = None
 
     @property

@@ -1,7 +1,7 @@
 // The page works without this; it adds the horizon switch, values under the pointer, and lines that can be hidden.
 (function () {
   "use strict";
-  var charts = JSON.parse(document.getElementById("report-data").textContent).charts;
+  var data = JSON.parse(document.getElementById("report-data").textContent), charts = data.charts;
   var each = function (selector, act, root) { Array.prototype.forEach.call((root || document).querySelectorAll(selector), act); };
 
   function text(value, unit) {
@@ -18,7 +18,8 @@
   }
 
   function attach(plot, chart) {
-    var cursor, tip, current = -1;
+    var cursor, tip, current = -1, names = data.names[chart.names];
+    var places = chart.x || names.map(function (_, index) { return names.length > 1 ? index / (names.length - 1) : 0.5; });
     function clear() {
       if (cursor) { cursor.remove(); tip.remove(); cursor = tip = null; }
       current = -1;
@@ -28,10 +29,10 @@
       current = index;
       cursor = element("div", "", plot);
       cursor.className = "cursor";
-      cursor.style.left = 100 * chart.x[index] + "%";
+      cursor.style.left = 100 * places[index] + "%";
       tip = element("div", "", plot);
       tip.className = "tip";
-      element("b", chart.names[index].replace("T00:00:00", "").replace("T", " "), tip);
+      element("b", names[index].replace("T", " "), tip);
       chart.lines.forEach(function (line, position) {
         var path = plot.querySelector('path[data-line="' + position + '"]');
         if (path && path.classList.contains("off")) return;
@@ -39,12 +40,12 @@
         element("span", line.name, row);
         element("span", text(line.values[index], chart.unit), row);
       });
-      if (chart.x[index] > 0.5) tip.style.right = 100 * (1 - chart.x[index]) + 1.5 + "%";
-      else tip.style.left = 100 * chart.x[index] + 1.5 + "%";
+      if (places[index] > 0.5) tip.style.right = 100 * (1 - places[index]) + 1.5 + "%";
+      else tip.style.left = 100 * places[index] + 1.5 + "%";
     }
     function nearest(event) {
       var box = plot.getBoundingClientRect(), at = (event.clientX - box.left) / box.width, best = -1, least = 2;
-      chart.x.forEach(function (x, index) {
+      places.forEach(function (x, index) {
         if (x !== null && Math.abs(x - at) < least) { least = Math.abs(x - at); best = index; }
       });
       if (best >= 0 && best !== current) show(best);
@@ -57,8 +58,8 @@
       var step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step) return;
       event.preventDefault();
-      var from = current < 0 ? (step > 0 ? -1 : chart.x.length) : current;
-      show(Math.max(0, Math.min(chart.x.length - 1, from + step)));
+      var from = current < 0 ? (step > 0 ? -1 : places.length) : current;
+      show(Math.max(0, Math.min(places.length - 1, from + step)));
     });
   }
   each(".plot", function (plot) { if (charts[plot.id]) attach(plot, charts[plot.id]); });

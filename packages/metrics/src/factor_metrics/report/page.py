@@ -45,7 +45,7 @@ def report_sections(data: ReportData) -> list[Section]:
     sections = [
         Section(key="gates", heading="Targets and gates", body=tables.gates_html(data.gates)),
         Section(key="results", heading="Results", body=results.results_html(data.rows)),
-        Section(key="floors", heading="Beside the floors", body=results.floors_html(data.floors)),
+        views.floors_section(data),
         Section(key="attained", heading="Attained", body=results.attained_html(data.attained)),
         views.rank_ic_section(data),
         views.months_section(data),
@@ -82,15 +82,21 @@ def _navigation(data: ReportData, sections: list[Section]) -> str:
         for horizon in data.horizons
     )
     picker = ""
-    if len(data.horizons) > 1 and any(part.charts for part in sections):
+    if len(data.horizons) > 1 and any("data-horizon" in part.body for part in sections):
         picker = f'<div class="horizons" role="group" aria-label="Horizon" hidden><span>Horizon</span>{buttons}</div>'
     return f'<nav aria-label="Contents"><div class="links">{links}</div>{picker}</nav>'
 
 
 def _scripts(sections: list[Section]) -> str:
-    """Return the values of every chart and the script that shows them."""
-    charts = {chart.key: chart.values for section in sections for chart in section.charts}
-    text = json.dumps({"charts": charts}, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    """Return the values of every chart and the script that shows them; charts of the same dates share them."""
+    names: dict[tuple[str, ...], int] = {}
+    charts = {
+        chart.key: {**chart.values, "names": names.setdefault(tuple(chart.names), len(names))}
+        for section in sections
+        for chart in section.charts
+    }
+    document = {"names": list(names), "charts": charts}
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return (

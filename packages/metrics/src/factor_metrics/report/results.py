@@ -91,53 +91,50 @@ def results_html(rows: Sequence[ResultRow]) -> str:
     return "".join(parts)
 
 
-def floors_html(floors: Sequence[FloorRow]) -> str:
-    """Return, for each horizon, the forecasts beside their floors; what is not above one is marked."""
-    if not floors:
-        return ""
-    pills = {
-        "above": pill("above", "pass"),
-        "unclear": pill("not told apart", "warn"),
-        "below": pill("below floor", "fail"),
-    }
+FLOORS_NOTE = (
+    "A floor is a forecast that needs no model. The difference is taken date by date, so that what both share on a "
+    "date falls out; the interval belongs to it. Above: the whole interval is above 0. Below: the mean difference is "
+    "not above 0."
+)
+STATUS_PILLS = {
+    "above": pill("above", "pass"),
+    "unclear": pill("not told apart", "warn"),
+    "below": pill("below floor", "fail"),
+}
+
+
+def floors_table(floors: Sequence[FloorRow]) -> str:
+    """Return the forecasts of one horizon beside their floors; what is not above one is marked."""
     head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "t", "Verdict"]
-    parts = [
-        '<p class="note">A floor is a forecast that needs no model. The difference is taken date by date, so that '
-        "what both share on a date falls out; the interval belongs to it. Above: the whole interval is above 0. Below: "
-        "the mean difference is not above 0.</p>"
+    bars = [
+        ResultRow(
+            name=row.name,
+            kind="model",
+            horizon=row.horizon,
+            rank_ic=row.difference,
+            ci_low=row.low,
+            ci_high=row.high,
+        )
+        for row in floors
     ]
-    for horizon in sorted({row.horizon for row in floors}):
-        chosen = [row for row in floors if row.horizon == horizon]
-        bars = [
-            ResultRow(
-                name=row.name,
-                kind="model",
-                horizon=horizon,
-                rank_ic=row.difference,
-                ci_low=row.low,
-                ci_high=row.high,
-            )
-            for row in chosen
-        ]
-        domain = interval_domain(bars)
-        body = [
-            tr(
-                esc(row.name),
-                [
-                    f"<td>{esc(row.floor)}</td>",
-                    num(number(row.rank_ic)),
-                    num(number(row.floor_rank_ic)),
-                    num(f"<b>{number(row.difference)}</b>"),
-                    f'<td class="bar">{interval_svg(bar, domain)}</td>',
-                    num(interval(row.low, row.high)),
-                    num(number(row.t_stat, 2)),
-                    f"<td>{pills[row.status]}</td>",
-                ],
-            )
-            for row, bar in zip(chosen, bars, strict=True)
-        ]
-        parts.append(f"<h3>Horizon {horizon}</h3>{table(head, body, text=(0, 1, 5, 8))}")
-    return "".join(parts)
+    domain = interval_domain(bars)
+    body = [
+        tr(
+            esc(row.name),
+            [
+                f"<td>{esc(row.floor)}</td>",
+                num(number(row.rank_ic)),
+                num(number(row.floor_rank_ic)),
+                num(f"<b>{number(row.difference)}</b>"),
+                f'<td class="bar">{interval_svg(bar, domain)}</td>',
+                num(interval(row.low, row.high)),
+                num(number(row.t_stat, 2)),
+                f"<td>{STATUS_PILLS[row.status]}</td>",
+            ],
+        )
+        for row, bar in zip(floors, bars, strict=True)
+    ]
+    return table(head, body, text=(0, 1, 5, 8))
 
 
 def attained_html(attained: Sequence[Attained]) -> str:
@@ -172,21 +169,27 @@ def _share_bar(share: float | None) -> str:
 
 
 def overfit_html(overfit: Sequence[Overfit]) -> str:
-    """Return the table of validation against test rank IC."""
+    """Return the table of validation against test rank IC; with thresholds also what exceeds its own."""
+    with_threshold = any(item.threshold is not None for item in overfit)
     body = []
     for item in sorted(overfit, key=lambda item: item.horizon):
-        gap, limit = finite(item.gap), finite(item.threshold)
-        known = gap is not None and limit is not None
-        over = gap is not None and limit is not None and gap > limit
-        verdict = pill("over threshold", "fail") if over else pill("fine", "pass") if known else DASH
         cells = [num(f"{item.horizon}"), num(number(item.valid_rank_ic)), num(number(item.test_rank_ic))]
-        cells += [num(number(item.gap)), num(percent(item.retention, 0)), num(number(item.threshold))]
-        cells.append(f"<td>{verdict}</td>")
-        body.append(tr(esc(item.name), cells))
-    head = ["Forecast", "Horizon", "Validation", "Test", "Gap", "Kept", "Threshold", "Verdict"]
+        cells += [num(number(item.gap)), num(number(item.t_stat, 2)), num(percent(item.retention, 0))]
+        if with_threshold:
+            cells += [num(number(item.threshold)), f"<td>{_overfit_pill(item)}</td>"]
+        body.append(tr(esc(item.name), cells, "lead" if item.name == "all folds" else ""))
+    head = ["Forecast", "Horizon", "Validation", "Test", "Gap", "t of the gap", "Kept"]
+    head += ["Threshold", "Verdict"] if with_threshold else []
     note = (
         '<p class="note">Validation dates chose the epoch or the number of trees: in that sense their rank IC is '
         "in-sample; test dates chose nothing. The gap is the first less the second, what is kept the second over the "
         "first. Both are means over different dates: a gap of either sign is also the market of those dates.</p>"
     )
-    return note + table(head, body, text=(0, 7)) if body else ""
+    return note + table(head, body, text=(0, 8)) if body else ""
+
+
+def _overfit_pill(item: Overfit) -> str:
+    gap, limit = finite(item.gap), finite(item.threshold)
+    if gap is None or limit is None:
+        return DASH
+    return pill("over threshold", "fail") if gap > limit else pill("fine", "pass")

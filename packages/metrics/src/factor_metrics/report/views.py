@@ -12,6 +12,7 @@ from factor_metrics.profile import Calibration
 from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
 from factor_metrics.report.data import DateSeries, ReportData
 from factor_metrics.report.heat import months_table
+from factor_metrics.report.results import FLOORS_NOTE, floors_table
 from factor_metrics.report.series import (
     below_peak,
     cumulative,
@@ -86,6 +87,16 @@ def lines_of(
     ]
 
 
+def floors_section(data: ReportData) -> Section:
+    """Forecasts beside their floors."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        return floors_table([row for row in data.floors if row.horizon == horizon]), []
+
+    horizons = sorted({row.horizon for row in data.floors})
+    return by_horizon("floors", "Beside the floors", FLOORS_NOTE, horizons, view)
+
+
 def rank_ic_section(data: ReportData) -> Section:
     """Rolling mean rank IC of every forecast, the subject's with its interval."""
 
@@ -133,9 +144,9 @@ def decay_section(data: ReportData) -> Section:
                 prefix="h",
             ),
             estimate_chart(
-                f"chart-decay-lag-{horizon}",
+                f"chart-decay-delay-{horizon}",
                 f"Rank IC of forecasts of horizon {horizon} by their age in dates",
-                profile.lag_decay,
+                profile.delay_decay,
             ),
         ]
         titles = ["Against the labels of other horizons", "When the forecast is that many dates old"]
