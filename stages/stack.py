@@ -41,6 +41,7 @@ def main() -> None:
         write_bundle(results, weights, store, params, gates, folder / "bundle")
         data = stack_report(results, valid, gates, store, params, split=RESULTS / "split")
         write_json(folder / "comparison.json", to_json_safe(data.rows))
+        write_json(folder / "floors.json", to_json_safe(data.floors))
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
 
 

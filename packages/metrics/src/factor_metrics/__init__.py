@@ -21,6 +21,7 @@ from factor_metrics.ic_decay import (
 from factor_metrics.ic_groups import GroupedIC, grouped_ic, quantile_ic
 from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.json_safe import to_json_safe
+from factor_metrics.live import LiveICReporter
 from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.profile import Calibration, Estimates, Profile, profile_forecast
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
@@ -29,6 +30,7 @@ from factor_metrics.report import ReportData, build_report
 from factor_metrics.sample_comparison import SampleComparison, compare_samples
 from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
+from factor_metrics.system import record_system_figures, system_figures
 from factor_metrics.trials import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
@@ -47,6 +49,7 @@ __all__ = [
     "GroupedIC",
     "ICDecay",
     "ICSummary",
+    "LiveICReporter",
     "NeweyWest",
     "OverfitGap",
     "Profile",
@@ -85,10 +88,12 @@ __all__ = [
     "rank_ic",
     "rank_ic_by_horizon",
     "rank_rows",
+    "record_system_figures",
     "redundant_pairs",
     "rolling_mean_ic",
     "spread",
     "summarize",
+    "system_figures",
     "to_json_safe",
     "to_matrix",
     "turnover",
