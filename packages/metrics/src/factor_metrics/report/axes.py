@@ -15,6 +15,7 @@ BOX = 1000
 """Side of the box that every chart is drawn in; the page stretches it."""
 MONTH_STEPS = (1, 3, 6, 12, 24, 60, 120)
 MAX_DATE_TICKS = 8
+MIN_SPAN = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,9 @@ class Scale:
 
     def text(self, value: float) -> str:
         """Return the label of a tick: as many digits as the step needs, a sign where the axis has both."""
-        step = (self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0) * (
-            100.0 if self.unit == "share" else 1.0
-        )
+        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0
+        if self.unit == "share":
+            step *= 100.0
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
         sign = self.low < 0.0 and value != 0.0
         return percent(value, digits, sign=sign) if self.unit == "share" else number(value, digits, sign=sign)
@@ -51,13 +52,13 @@ def scale_of(arrays: Sequence[NDArray[np.float64]], unit: str = "number", *, zer
     if zero or not len(real):
         real = np.append(real, 0.0)
     low, high = float(real.min()), float(real.max())
-    pad = 0.05 * (high - low) or 1.0
-    low, high = (
-        (low - pad if low < 0.0 or not zero else low),
-        (high + pad if high > 0.0 or not zero else high),
-    )
-    if low == high:
-        high = low + 1.0
+    if high - low < MIN_SPAN:
+        high = low + 1.0  # a flat line, or what rounding left of one
+    pad = 0.05 * (high - low)
+    if low < 0.0 or not zero:
+        low -= pad
+    if high > 0.0 or not zero:
+        high += pad
     return Scale(low=low, high=high, ticks=nice_ticks(low, high), unit=unit)
 
 

@@ -81,7 +81,7 @@ def _draw_series(axes: Any, frame: pd.DataFrame, horizon: int) -> None:
     sums = cumulative(frame["spread"].to_numpy(dtype=np.float64), horizon)
     axes[0].set_title(f"mean rank IC of the last {window} dates", fontsize=10)
     axes[0].plot(dates, rolling_mean(rank_ic, window), color=COLORS["model"])
-    axes[1].set_title("cumulative spread before costs; below: under its peak", fontsize=10)
+    axes[1].set_title("cumulative spread and its drawdown", fontsize=10)
     axes[1].plot(dates, sums, color=COLORS["model"])
     axes[1].fill_between(dates, below_peak(sums), 0.0, color=COLORS["model"], alpha=0.3)
     for axis in axes:
