@@ -107,7 +107,7 @@ def parse_gpus(text: str) -> list[dict[str, Any]]:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return int(cell) if cell.isdigit() else float(cell)
     except ValueError:
         return None
 
