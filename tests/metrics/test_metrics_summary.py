@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_metrics import bootstrap_interval, newey_west_t, paired_difference, summarize
-from factor_metrics.significance import bootstrap_block_length, newey_west_lag
+from factor_metrics.bootstrap import bootstrap_block_length
+from factor_metrics.significance import newey_west_lag
 
 
 def overlapping(seed, num_dates, horizon):
@@ -108,7 +109,7 @@ def test_fewer_dates_than_two_horizons_have_no_interval():
 @pytest.mark.parametrize("num_dates", [50, 53])
 def test_resampled_means_have_the_exact_variance_of_circular_blocks(num_dates):
     """The variance of a sum of blocks is known in closed form: brute force over all starts, no randomness."""
-    from factor_metrics.significance import _bootstrap_sums
+    from factor_metrics.bootstrap import _circular_sums_drawn
 
     series = overlapping(2, num_dates, 3)
     series -= series.mean()
@@ -119,7 +120,7 @@ def test_resampled_means_have_the_exact_variance_of_circular_blocks(num_dates):
         size: np.array([wrapped[i : i + size].sum() for i in range(num_dates)]) for size in (length, rest)
     }
     variance = num_whole * block_sums[length].var() + (block_sums[rest].var() if rest else 0.0)
-    draws = _bootstrap_sums(series, length, 40_000, seed=0)
+    draws = _circular_sums_drawn(series, length, 40_000, seed=0)
     assert draws.mean() == pytest.approx(0.0, abs=4 * math.sqrt(variance / 40_000))
     assert draws.var() == pytest.approx(variance, rel=0.03)
 

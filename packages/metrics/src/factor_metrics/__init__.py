@@ -1,5 +1,11 @@
 """Metrics of cross-sectional forecasts: arrays (num_dates, num_symbols) in, numbers and a report out."""
 
+from factor_metrics.bootstrap import (
+    BlockLength,
+    bootstrap_block_length,
+    bootstrap_interval,
+    optimal_block_length,
+)
 from factor_metrics.diversity import (
     constant_share,
     num_distinct_models,
@@ -22,18 +28,48 @@ from factor_metrics.ic_groups import GroupedIC, grouped_ic, quantile_ic
 from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.live import LiveICReporter
+from factor_metrics.monotonicity import Monotonicity, monotonicity
+from factor_metrics.multiple_testing import adjusted_p_values
 from factor_metrics.overfit import OverfitGap, overfit_gap
+from factor_metrics.performance import (
+    Performance,
+    RelativePerformance,
+    annual_return,
+    annual_volatility,
+    calmar_ratio,
+    conditional_value_at_risk,
+    drawdown,
+    equity_curve,
+    hit_rate,
+    max_drawdown,
+    moments,
+    performance,
+    relative_performance,
+    sharpe_ratio,
+    sortino_ratio,
+    total_return,
+    value_at_risk,
+)
+from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.profile import Calibration, Estimates, Profile, profile_forecast
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranks import rank_rows
 from factor_metrics.report import ReportData, build_report
 from factor_metrics.sample_comparison import SampleComparison, compare_samples
-from factor_metrics.significance import NeweyWest, bootstrap_interval, newey_west_t
+from factor_metrics.significance import (
+    NeweyWest,
+    bootstrap_interval,
+    naive_t,
+    newey_west_interval,
+    newey_west_t,
+)
 from factor_metrics.summary import ICSummary, paired_difference, summarize
+from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
 from factor_metrics.system import record_system_figures, system_figures
 from factor_metrics.trials import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
+    minimum_track_record_length,
     overfitting_logits,
     probabilistic_sharpe_ratio,
     probability_of_backtest_overfitting,
@@ -41,6 +77,7 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
+    "BlockLength",
     "Calibration",
     "Estimates",
     "Evaluation",
@@ -50,31 +87,54 @@ __all__ = [
     "ICDecay",
     "ICSummary",
     "LiveICReporter",
+    "Monotonicity",
     "NeweyWest",
     "OverfitGap",
+    "Performance",
+    "PermutationTest",
     "Profile",
+    "RelativePerformance",
     "ReportData",
     "SampleComparison",
+    "SuperiorAbility",
+    "adjusted_p_values",
+    "annual_return",
+    "annual_volatility",
     "best_floor",
+    "bootstrap_block_length",
     "bootstrap_interval",
     "build_report",
+    "calmar_ratio",
     "compare_samples",
     "compare_with_floors",
+    "conditional_value_at_risk",
     "constant_share",
     "deflated_sharpe_ratio",
     "delay_decay",
+    "drawdown",
+    "equity_curve",
     "evaluate_gates",
     "evaluate_predictions",
     "expected_maximum_sharpe",
     "grouped_ic",
+    "hit_rate",
     "horizon_decay",
     "ic",
     "ic_by_horizon",
+    "max_drawdown",
+    "minimum_track_record_length",
+    "moments",
+    "monotonicity",
+    "naive_t",
+    "newey_west_interval",
     "newey_west_t",
     "num_distinct_models",
+    "optimal_block_length",
     "overfit_gap",
     "overfitting_logits",
     "paired_difference",
+    "performance",
+    "permutation_test",
     "prediction_autocorrelation",
     "prediction_correlation",
     "probabilistic_sharpe_ratio",
@@ -88,15 +148,22 @@ __all__ = [
     "rank_ic",
     "rank_ic_by_horizon",
     "rank_rows",
+    "reality_check",
     "record_system_figures",
     "redundant_pairs",
+    "relative_performance",
     "rolling_mean_ic",
+    "sharpe_ratio",
+    "sortino_ratio",
     "spread",
     "summarize",
+    "superior_predictive_ability",
     "system_figures",
     "to_json_safe",
     "to_matrix",
+    "total_return",
     "turnover",
+    "value_at_risk",
     "weighted_ic",
     "weighted_rank_ic",
 ]

@@ -1,8 +1,8 @@
-"""Is a mean IC different from zero? Newey-West t-statistic and circular block bootstrap.
+"""Is a mean IC different from zero? The t-statistic and the interval of Newey and West, the naive t beside it.
 
-Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the plain t-statistic is too
-large. Both methods here allow for it. Missing dates are dropped first; the dates that remain are treated as
-consecutive.
+Labels of horizon h overlap for h - 1 dates, so daily ICs are autocorrelated and the naive t-statistic is too
+large. Missing dates are dropped first; the dates that remain are treated as consecutive. Intervals from blocks
+are in `bootstrap`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri, stdtrit
 
 from factor_metrics.checks import Series, as_series, check_at_least, check_share
-
-_BOOTSTRAP_CHUNK = 2_000_000  # block starts drawn at once: bounds the memory, not the result
+from factor_metrics.distributions import normal_cdf, student_t_quantile
 
 
 class NeweyWest(NamedTuple):
@@ -79,101 +77,70 @@ def newey_west_t(series: ArrayLike, horizon: int = 1, lag: int | None = None) ->
     if standard_error == 0.0:
         return NeweyWest(mean, math.nan, math.nan, math.nan)
     t_stat = mean / standard_error
-    return NeweyWest(mean, standard_error, t_stat, float(2.0 * ndtr(-abs(t_stat))))
+    return NeweyWest(mean, standard_error, t_stat, 2.0 * normal_cdf(-abs(t_stat)))
 
 
-def bootstrap_block_length(num_dates: int, horizon: int = 1) -> int:
-    """Return the block length: ceil(T^(1/3)), at least three horizons where labels overlap.
-
-    Never above half of the dates, but never below the horizon.
-    """
-    check_at_least("horizon", horizon, 1)
-    overlap = 1 if horizon == 1 else 3 * horizon
-    length = max(overlap, math.ceil(round(num_dates ** (1.0 / 3.0), 9)))
-    return max(horizon, min(length, num_dates // 2), 1)
-
-
-def bootstrap_interval(
-    series: ArrayLike,
-    horizon: int = 1,
-    confidence: float = 0.95,
-    num_bootstrap: int = 2000,
-    seed: int = 0,
+def newey_west_interval(
+    series: ArrayLike, horizon: int = 1, confidence: float = 0.95, lag: int | None = None
 ) -> tuple[float, float]:
-    """Return the (low, high) percentile interval of the mean from a circular block bootstrap.
+    """Return the (low, high) interval of the mean from a Newey-West error that is wide enough to be believed.
 
-    Blocks of `bootstrap_block_length` consecutive dates, wrapped around the end, are drawn with replacement
-    until T dates are collected (Politis and Romano, 1992, "A circular block-resampling procedure for
-    stationary data").
-
-    Few long blocks say little about their own spread, and a plain percentile interval is then too short. It
-    is therefore stretched about the mean by sqrt(T / (T - block)), as blocks vary about the sample's own
-    mean, and by the ratio of Student's t to the normal quantile with 3 T / (2 block) degrees of freedom,
-    those of a Bartlett estimate of the variance. Both factors tend to 1 with many blocks. Within a block the
-    covariance of dates k apart counts 1 - k / block times; of the triangle 1 - k / h that overlapping labels
-    alone bring, the share 1 - (h^2 - 1) / (3 h block) is left, and the interval is divided by its root.
+    The default lag is ceil(1.3 sqrt(T)), the rule of Lazarus, Lewis, Stock and Watson (2018), "HAR inference:
+    recommendations for practice", at least three horizons and at most half of the dates. So long a window
+    needs what a normal quantile and the short lag of `newey_west_t` leave out: Student's t with
+    1.5 T / (lag + 1) degrees of freedom, the share (lag + 1) / T of the variance that deviations from the
+    sample's own mean lose, and the share of the triangle of overlapping labels that the Bartlett weights cut
+    off. Without overlap this is close to the fixed-b critical values of Kiefer and Vogelsang (2005).
 
     Parameters
     ----------
     series
         (num_dates,), NaN dates are dropped.
     horizon
-        Bars from entry to exit of the label; a block is never shorter.
+        Bars from entry to exit of the label.
     confidence
-        Two-sided level in (0, 1). Far levels need more draws: at least 20 / (1 - confidence).
-    num_bootstrap, seed
-        Number of draws and seed; the same arguments give the same interval.
+        Two-sided level in (0, 1).
+    lag
+        Overrides the rule; at least horizon - 1.
 
     Returns
     -------
     tuple of float
-        (NaN, NaN) with fewer than two dates, or with fewer than two blocks of `horizon` dates: that is too
-        little to say anything about the spread.
+        (NaN, NaN) with fewer than two dates, fewer than two windows of `lag` + 1 dates or of `horizon` dates;
+        no width for a constant series.
     """
     check_share("confidence", confidence)
-    check_at_least("num_bootstrap", num_bootstrap, 1)
+    check_at_least("horizon", horizon, 1)
     values = _present(series)
     num_dates = len(values)
-    length = bootstrap_block_length(num_dates, horizon)
-    if num_dates < 2 or num_dates < 2 * horizon:
+    if lag is None:
+        overlap = 1 if horizon == 1 else 3 * horizon
+        lag = min(max(overlap, math.ceil(1.3 * math.sqrt(num_dates))), num_dates // 2 - 1)
+        lag = max(lag, horizon - 1)
+    check_at_least("lag", lag, horizon - 1)
+    window = lag + 1
+    if num_dates < 2 or num_dates < 2 * window:
         return math.nan, math.nan
-    if values.min() == values.max():
-        return float(values[0]), float(values[0])
-    mean = float(values.mean())
-    deviations = _bootstrap_sums(values - mean, length, num_bootstrap, seed) / num_dates
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(deviations, [tail, 1.0 - tail])
-    stretch = math.sqrt(num_dates / (num_dates - length))
-    stretch *= stdtrit(1.5 * num_dates / length, tail) / ndtri(tail)
-    stretch /= math.sqrt(1.0 - (horizon**2 - 1.0) / (3.0 * horizon * length))
-    return mean + float(stretch * low), mean + float(stretch * high)
+    result = newey_west_t(values, horizon, lag)
+    if math.isnan(result.standard_error):
+        return result.mean, result.mean
+    share = 1.0 - (horizon**2 - 1.0) / (3.0 * horizon * window)
+    scale = math.sqrt(num_dates / ((num_dates - window) * share))
+    half_width = -student_t_quantile((1.0 - confidence) / 2.0, 1.5 * num_dates / window) * scale
+    half_width *= result.standard_error
+    return result.mean - half_width, result.mean + half_width
 
 
-def _bootstrap_sums(values: Series, length: int, num_bootstrap: int, seed: int) -> Series:
-    """Sum of each resampled series: whole blocks plus one shortened block that completes the length."""
-    num_dates = len(values)
-    num_whole, remainder = divmod(num_dates, length)
-    whole_sums = _circular_sums(values, length)
-    rest_sums = _circular_sums(values, remainder)
-    num_blocks = num_whole + (remainder > 0)
-    generator = np.random.default_rng(seed)
-    sums = np.empty(num_bootstrap)
-    chunk = max(1, _BOOTSTRAP_CHUNK // num_blocks)
-    for first in range(0, num_bootstrap, chunk):
-        last = min(first + chunk, num_bootstrap)
-        starts = generator.integers(0, num_dates, size=(last - first, num_blocks))
-        sums[first:last] = whole_sums[starts[:, :num_whole]].sum(axis=1)
-        if remainder:
-            sums[first:last] += rest_sums[starts[:, -1]]
-    return sums
+def naive_t(series: ArrayLike) -> float:
+    """Return mean / (std / sqrt(T)), ddof 1: the t-statistic that takes the dates as independent.
 
-
-def _circular_sums(values: Series, length: int) -> Series:
-    """Sum of `length` values from every start, wrapping around the end."""
-    if length == 0:
-        return np.zeros(len(values))
-    wrapped = np.concatenate([values, values[: length - 1]])
-    return np.lib.stride_tricks.sliding_window_view(wrapped, length).sum(axis=1)
+    To be read beside `newey_west_t` only: with labels that overlap it is too large. NaN with fewer than two
+    dates or a constant series.
+    """
+    values = _present(series)
+    if len(values) < 2 or values.min() == values.max():
+        return math.nan
+    return float(values.mean() / (values.std(ddof=1) / math.sqrt(len(values))))
 
 
 def _present(series: ArrayLike) -> Series:

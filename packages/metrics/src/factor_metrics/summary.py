@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from factor_metrics.bootstrap import bootstrap_interval
 from factor_metrics.checks import as_series, check_same_shape
-from factor_metrics.significance import bootstrap_interval, newey_west_t
+from factor_metrics.significance import naive_t, newey_west_t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class ICSummary:
     """Share of dates with IC > 0."""
     num_dates: int
     """Number of dates where the IC is defined."""
+    naive_t_stat: float
+    """mean / (std / sqrt(num_dates)): what t would be if dates were independent."""
 
     def to_dict(self) -> dict[str, float]:
         """Return the fields as a plain dict (NaN kept; see `to_json_safe`)."""
@@ -89,6 +92,7 @@ def summarize(
         ci_high=ci_high,
         hit_rate=float((values > 0.0).mean()) if num_dates else math.nan,
         num_dates=num_dates,
+        naive_t_stat=naive_t(values),
     )
 
 

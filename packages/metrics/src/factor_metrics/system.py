@@ -37,9 +37,9 @@ def system_figures(disk: Path = Path(), clock: Callable[[], float] = time.time) 
     Returns
     -------
     dict
-        `time` (ISO, UTC), `cpu` (percent over a tenth of a second, num_cores, load_1_minute), `memory` and `disk` in bytes,
-        `process` (bytes resident, threads), `gpus`: a list, one dict each with the keys of `GPU_FIELDS`, or None with
-        the reason in `gpu_note`.
+        `time` (ISO, UTC); `cpu`: percent over a tenth of a second, num_cores, load_1_minute; `memory` and `disk` in
+        bytes; `process`: bytes resident, threads; `gpus`: a list, one dict each with the keys of `GPU_FIELDS`, or
+        None with the reason in `gpu_note`.
 
     Raises
     ------

@@ -293,7 +293,7 @@ def months_section(data: ReportData) -> Section:
         means = monthly_means(item.dates, np.asarray(item.values[data.subject], dtype=float))
         return months_table(means), []
 
-    note = f"Mean rank IC of {esc(data.subject)} by month; {DASH} where no date has one. Dates are those of the forecast."
+    note = f"Mean rank IC of {esc(data.subject)} by month of the forecast; {DASH} where no date has one."
     return by_horizon("months", "Months", note, list(chosen), view)
 
 
