@@ -100,7 +100,7 @@ def test_a_negative_weight_is_refused_with_its_place():
     weight = np.ones((2, 12))
     weight[1, 5] = -1.0
     with pytest.raises(
-        ValueError, match=r"weight must not be negative, got 1 such value\(s\), first at \(1, 5\)"
+        ValueError, match=r"weight must be at least 0 or NaN, got 1 other value\(s\), first at \(1, 5\): -1.0"
     ):
         weighted_ic(np.zeros((2, 12)), np.zeros((2, 12)), weight)
 

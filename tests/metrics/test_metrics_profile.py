@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_metrics import profile_forecast, rank_ic
+from factor_metrics.bootstrap import bootstrap_interval
 from factor_metrics.profile import calibration_series, estimate
-from factor_metrics.significance import bootstrap_interval
 
 
 def market(seed: int = 0, num_dates: int = 60, num_symbols: int = 40) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Charts: nice axes, broken lines, running sums and drawdowns, months."""
+"""Charts: nice axes, broken lines, running sums, months."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from factor_metrics.report.axes import band_path, date_ticks, line_path, nice_ti
 from factor_metrics.report.charts import Line, estimate_chart, time_chart
 from factor_metrics.report.series import (
     MAX_POINTS,
-    below_peak,
     cumulative,
     drawn,
     monthly_means,
@@ -108,18 +107,6 @@ def test_the_band_of_independent_dates_is_the_error_of_a_rolling_mean() -> None:
     claimed = rolling_error(values[:, 0], 60, error)[-1]
     simulated = np.std([rolling_mean(column, 60)[-1] for column in values.T])
     assert claimed == pytest.approx(simulated, rel=0.12)
-
-
-@given(st.lists(FINITE, min_size=1, max_size=50))
-def test_a_drawdown_is_the_distance_from_the_highest_sum_so_far(steps: list[float]) -> None:
-    sums = np.cumsum(steps)
-    expected = [value - max(0.0, *sums[: place + 1]) for place, value in enumerate(sums)]
-    np.testing.assert_allclose(below_peak(sums), expected, atol=1e-6)
-
-
-def test_a_loss_from_the_start_is_a_drawdown() -> None:
-    np.testing.assert_allclose(below_peak(np.array([-1.0, -3.0, 1.0, 0.5])), [-1.0, -3.0, 0.0, -0.5])
-    np.testing.assert_allclose(below_peak(np.array([np.nan, 1.0])), [np.nan, 0.0])
 
 
 @pytest.mark.parametrize("num_dates", [0, 1, MAX_POINTS, MAX_POINTS + 1, 10 * MAX_POINTS + 3])

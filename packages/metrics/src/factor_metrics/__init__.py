@@ -6,6 +6,20 @@ from factor_metrics.bootstrap import (
     bootstrap_interval,
     optimal_block_length,
 )
+from factor_metrics.calibration import CalibrationCurve, calibration_curve
+from factor_metrics.classification import (
+    ClassificationScores,
+    Confusion,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    brier_score,
+    classification_scores,
+    confusion,
+    f1_score,
+    log_loss,
+    mcc,
+)
 from factor_metrics.diversity import (
     constant_share,
     num_distinct_models,
@@ -26,6 +40,7 @@ from factor_metrics.ic_decay import (
 )
 from factor_metrics.ic_groups import GroupedIC, grouped_ic, quantile_ic
 from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
+from factor_metrics.interop import ForecastMatrices, from_alphalens, from_qlib, to_alphalens, to_qlib
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.live import LiveICReporter
 from factor_metrics.monotonicity import Monotonicity, monotonicity
@@ -51,18 +66,19 @@ from factor_metrics.performance import (
     value_at_risk,
 )
 from factor_metrics.permutation import PermutationTest, permutation_test
-from factor_metrics.profile import Calibration, Estimates, Profile, profile_forecast
+from factor_metrics.profile import Estimates, Profile, ScaleCalibration, profile_forecast
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
+from factor_metrics.ranking import ndcg, precision_at_k, reciprocal_rank
 from factor_metrics.ranks import rank_rows
+from factor_metrics.regression import (
+    RegressionErrors,
+    mean_absolute_error,
+    mean_squared_error,
+    regression_errors,
+)
 from factor_metrics.report import ReportData, build_report
 from factor_metrics.sample_comparison import SampleComparison, compare_samples
-from factor_metrics.significance import (
-    NeweyWest,
-    bootstrap_interval,
-    naive_t,
-    newey_west_interval,
-    newey_west_t,
-)
+from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
 from factor_metrics.system import record_system_figures, system_figures
@@ -78,9 +94,12 @@ from factor_metrics.turnover import turnover
 
 __all__ = [
     "BlockLength",
-    "Calibration",
+    "CalibrationCurve",
+    "ClassificationScores",
+    "Confusion",
     "Estimates",
     "Evaluation",
+    "ForecastMatrices",
     "Gate",
     "GateConfig",
     "GroupedIC",
@@ -93,21 +112,30 @@ __all__ = [
     "Performance",
     "PermutationTest",
     "Profile",
+    "RegressionErrors",
     "RelativePerformance",
     "ReportData",
     "SampleComparison",
+    "ScaleCalibration",
     "SuperiorAbility",
+    "accuracy",
     "adjusted_p_values",
     "annual_return",
     "annual_volatility",
+    "auc",
+    "balanced_accuracy",
     "best_floor",
     "bootstrap_block_length",
     "bootstrap_interval",
+    "brier_score",
     "build_report",
+    "calibration_curve",
     "calmar_ratio",
+    "classification_scores",
     "compare_samples",
     "compare_with_floors",
     "conditional_value_at_risk",
+    "confusion",
     "constant_share",
     "deflated_sharpe_ratio",
     "delay_decay",
@@ -116,16 +144,24 @@ __all__ = [
     "evaluate_gates",
     "evaluate_predictions",
     "expected_maximum_sharpe",
+    "f1_score",
+    "from_alphalens",
+    "from_qlib",
     "grouped_ic",
     "hit_rate",
     "horizon_decay",
     "ic",
     "ic_by_horizon",
+    "log_loss",
     "max_drawdown",
+    "mcc",
+    "mean_absolute_error",
+    "mean_squared_error",
     "minimum_track_record_length",
     "moments",
     "monotonicity",
     "naive_t",
+    "ndcg",
     "newey_west_interval",
     "newey_west_t",
     "num_distinct_models",
@@ -135,6 +171,7 @@ __all__ = [
     "paired_difference",
     "performance",
     "permutation_test",
+    "precision_at_k",
     "prediction_autocorrelation",
     "prediction_correlation",
     "probabilistic_sharpe_ratio",
@@ -149,8 +186,10 @@ __all__ = [
     "rank_ic_by_horizon",
     "rank_rows",
     "reality_check",
+    "reciprocal_rank",
     "record_system_figures",
     "redundant_pairs",
+    "regression_errors",
     "relative_performance",
     "rolling_mean_ic",
     "sharpe_ratio",
@@ -159,8 +198,10 @@ __all__ = [
     "summarize",
     "superior_predictive_ability",
     "system_figures",
+    "to_alphalens",
     "to_json_safe",
     "to_matrix",
+    "to_qlib",
     "total_return",
     "turnover",
     "value_at_risk",

@@ -74,6 +74,14 @@ def check_quantiles(num_quantiles: int, num_symbols: int) -> None:
         raise ValueError(f"num_quantiles must be at most num_symbols = {num_symbols}, got {num_quantiles}")
 
 
+def refuse_cells(name: str, rule: str, values: FloatArray, bad: NDArray[np.bool_]) -> None:
+    """Refuse an array with `bad` cells: count, rule and the first three with place and value."""
+    if bad.any():
+        places = [tuple(int(i) for i in place) for place in np.argwhere(bad)[:3]]
+        first = "; ".join(f"{place}: {values[place]}" for place in places)
+        raise ValueError(f"{name} {rule}, got {np.count_nonzero(bad)} other value(s), first at {first}")
+
+
 def _refuse_infinite(name: str, array: FloatArray) -> None:
     infinite = np.isinf(array)
     if infinite.any():

@@ -65,7 +65,7 @@ def to_matrix(
             "timestamp, symbol and value must have the same length, "
             f"got {len(times)}, {len(names)} and {len(cells)}"
         )
-    _refuse_rows("timestamp or symbol is missing", np.asarray(times.isna() | names.isna()), times, names)
+    refuse_rows("timestamp or symbol is missing", np.asarray(times.isna() | names.isna()), times, names)
     date_axis = _axis(
         "dates", pd.DatetimeIndex(np.asarray(dates)).as_unit("ns") if dates is not None else None, times
     )
@@ -75,9 +75,9 @@ def to_matrix(
     row, column = date_axis.get_indexer(times), symbol_axis.get_indexer(names)
     off_axes = (row < 0) | (column < 0)
     if outside == "raise":
-        _refuse_rows("not on the given dates and symbols", off_axes, times, names)
+        refuse_rows("not on the given dates and symbols", off_axes, times, names)
     cell = np.where(off_axes, -1 - np.arange(len(row)), row.astype(np.int64) * len(symbol_axis) + column)
-    _refuse_rows("the same (timestamp, symbol) occurs twice", pd.Index(cell).duplicated(), times, names)
+    refuse_rows("the same (timestamp, symbol) occurs twice", pd.Index(cell).duplicated(), times, names)
 
     matrix = np.full((len(date_axis), len(symbol_axis)), np.nan)
     matrix[row[~off_axes], column[~off_axes]] = cells[~off_axes]
@@ -93,7 +93,8 @@ def _axis(name: str, wanted: pd.Index | None, values: pd.Index) -> pd.Index:
     return wanted
 
 
-def _refuse_rows(rule: str, bad: NDArray[np.bool_], times: pd.DatetimeIndex, names: pd.Index) -> None:
+def refuse_rows(rule: str, bad: NDArray[np.bool_], times: pd.Index, names: pd.Index) -> None:
+    """Refuse a long table with `bad` rows: count, rule, place and keys of the first three."""
     if bad.any():
         places = np.flatnonzero(bad)
         first = "; ".join(f"row {place}: ({times[place]}, {names[place]})" for place in places[:3])

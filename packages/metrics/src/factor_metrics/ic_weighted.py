@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
+from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape, refuse_cells
 from factor_metrics.ic import checked_pair, weighted_pearson
 from factor_metrics.ranks import rank_block, row_blocks
 
@@ -70,10 +70,7 @@ def _by_blocks(
 def _checked_weight(weight: ArrayLike, prediction_DS: NDArray[np.floating]) -> Matrix:
     weight_DS = as_matrix("weight", weight)
     check_same_shape("prediction", prediction_DS, "weight", weight_DS)
-    negative = np.argwhere(weight_DS < 0.0)
-    if len(negative):
-        first = ", ".join(str((int(date), int(symbol))) for date, symbol in negative[:3])
-        raise ValueError(f"weight must not be negative, got {len(negative)} such value(s), first at {first}")
+    refuse_cells("weight", "must be at least 0 or NaN", weight_DS, weight_DS < 0.0)
     return weight_DS
 
 

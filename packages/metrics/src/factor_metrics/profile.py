@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from factor_metrics.bootstrap import bootstrap_interval
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
 from factor_metrics.ic_decay import ICDecay, delay_decay, horizon_decay
 from factor_metrics.quantiles import quantile_of, quantile_returns
-from factor_metrics.significance import bootstrap_interval
 
 DELAYS = (0, 1, 2, 5, 10, 20)
 
@@ -30,7 +30,7 @@ class Estimates:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Calibration:
+class ScaleCalibration:
     """What was predicted beside what came, in bins of the prediction, lowest first."""
 
     predicted: Series
@@ -52,7 +52,7 @@ class Profile:
     """Mean rank IC of this forecast against the label of every horizon."""
     delay_decay: Estimates
     """Mean rank IC of the forecast that is so many dates old, against the label of its own horizon."""
-    calibration: Calibration | None = None
+    calibration: ScaleCalibration | None = None
 
 
 def estimate(
@@ -169,7 +169,7 @@ def profile_forecast(
     calibration = None
     if target is not None:
         predicted, realised, slope = calibration_series(prediction, target, num_bins)
-        calibration = Calibration(
+        calibration = ScaleCalibration(
             predicted=np.array([_mean(column) for column in predicted.T]),
             realised=estimated(_columns(realised)),
             slope=estimated({"slope": slope}),

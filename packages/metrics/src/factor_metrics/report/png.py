@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from factor_metrics.performance import drawdown
 from factor_metrics.report.data import ResultRow, finite
 from factor_metrics.report.folder import FolderResults
 from factor_metrics.report.results import result_key
-from factor_metrics.report.series import below_peak, cumulative, rolling_mean, rolling_window
+from factor_metrics.report.series import cumulative, rolling_mean, rolling_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +79,14 @@ def _draw_series(axes: Any, frame: pd.DataFrame, horizon: int) -> None:
     dates = frame["timestamp"].to_numpy()
     rank_ic = frame["rank_ic"].to_numpy(dtype=np.float64)
     window = rolling_window(len(rank_ic))
-    sums = cumulative(frame["spread"].to_numpy(dtype=np.float64), horizon)
+    spread = frame["spread"].to_numpy(dtype=np.float64)
     axes[0].set_title(f"mean rank IC of the last {window} dates", fontsize=10)
     axes[0].plot(dates, rolling_mean(rank_ic, window), color=COLORS["model"])
     axes[1].set_title("cumulative spread and its drawdown", fontsize=10)
-    axes[1].plot(dates, sums, color=COLORS["model"])
-    axes[1].fill_between(dates, below_peak(sums), 0.0, color=COLORS["model"], alpha=0.3)
+    axes[1].plot(dates, cumulative(spread, horizon), color=COLORS["model"])
+    axes[1].fill_between(
+        dates, drawdown(spread / horizon, compound=False), 0.0, color=COLORS["model"], alpha=0.3
+    )
     for axis in axes:
         axis.axhline(0.0, color="#18202b", linewidth=0.8)
         axis.tick_params(labelsize=8)

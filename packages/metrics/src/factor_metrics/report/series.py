@@ -1,4 +1,4 @@
-"""The arithmetic of the charts over time: rolling means, running sums, drawdowns, means by month."""
+"""The arithmetic of the charts over time: rolling means, running sums, means by month."""
 
 from __future__ import annotations
 
@@ -55,11 +55,6 @@ def cumulative(values: NDArray[np.float64], horizon: int) -> NDArray[np.float64]
     if not real.any():
         return np.full(len(values), np.nan)
     return np.cumsum(np.where(real, values, 0.0)) / max(horizon, 1)
-
-
-def below_peak(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far a running sum that began at 0 lies below its highest value so far; never above 0."""
-    return np.where(np.isnan(sums), np.nan, sums - np.maximum.accumulate(np.fmax(sums, 0.0)))
 
 
 def drawn(num_dates: int) -> NDArray[np.int64]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics.profile import Calibration
+from factor_metrics.performance import drawdown
+from factor_metrics.profile import ScaleCalibration
 from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
 from factor_metrics.report.data import DateSeries, ReportData
 from factor_metrics.report.heat import months_table
 from factor_metrics.report.results import FLOORS_NOTE, floors_table
 from factor_metrics.report.series import (
-    below_peak,
     cumulative,
     monthly_means,
     rolling_error,
@@ -196,8 +196,9 @@ def spread_section(data: ReportData) -> Section:
         ]
         html = charts[0].html
         if data.subject in item.values:
-            sums = cumulative(np.asarray(item.values[data.subject], dtype=float), horizon)
-            down = Line(name="below the peak", values=below_peak(sums), tone=tones(data)[data.subject])
+            spread = np.asarray(item.values[data.subject], dtype=float)
+            depth = drawdown(spread / horizon, compound=False)
+            down = Line(name="below the peak", values=depth, tone=tones(data)[data.subject])
             charts.append(
                 time_chart(
                     f"chart-drawdown-{horizon}",
@@ -243,7 +244,7 @@ def turnover_section(data: ReportData) -> Section:
 
 def calibration_section(data: ReportData) -> Section:
     """What was predicted beside what came."""
-    found: Mapping[int, Calibration] = {
+    found: Mapping[int, ScaleCalibration] = {
         horizon: profile.calibration
         for horizon, profile in data.profiles.items()
         if profile.calibration is not None
