@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, fold_picture, read_folds
 from factor_metrics import (
     Evaluation,
     Profile,
@@ -133,12 +133,17 @@ def row_counts(subject: Subject, store: FeatureStore) -> RowCounts:
     )
 
 
+def picture_of_folds(split: Path, store: FeatureStore) -> str:
+    """When each fold trains, validates and tests, as inline SVG."""
+    return fold_picture(read_folds(split / "folds.json"), store.dates)
+
+
 def quality_rules(split: Path) -> list[QualityRule]:
     return [
         QualityRule(
             rule=rule["name"],
             description=rule["description"],
-            action=rule["action"],
+            action=rule["effect"],
             count=rule["count"],
             share=rule["share"],
         )

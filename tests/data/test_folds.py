@@ -44,6 +44,19 @@ def test_embargo_takes_the_dates_right_after_earlier_tests_out_of_later_training
     assert places(folds[3].train) == [16, 17, 21, 22]
 
 
+def test_a_fold_describes_its_dates_and_what_was_left_out() -> None:
+    folds = walk_forward(DAYS, train=10, valid=1, test=2, step=5, purge=2, embargo=3)
+    assert folds[3].describe() == {
+        "fold": 3,
+        "train_first": "2020-01-16", "train_last": "2020-01-22", "train_dates": 4,
+        "valid_first": "2020-01-28", "valid_last": "2020-01-28", "valid_dates": 1,
+        "test_first": "2020-01-31", "test_last": "2020-02-01", "test_dates": 2,
+        "purge_dates": 4, "embargo_dates": 6,
+    }  # fmt: skip
+    assert places(folds[3].purge) == [25, 26, 28, 29]
+    assert places(folds[3].embargo) == [17, 18, 19, 22, 23, 24]
+
+
 def test_only_full_test_ranges_are_made() -> None:
     assert len(walk_forward(DAYS[:13], train=5, valid=2, test=2, step=1, purge=1, embargo=0)) == 3
     assert len(walk_forward(DAYS[:12], train=5, valid=2, test=2, step=2, purge=1, embargo=0)) == 1
@@ -84,7 +97,7 @@ def test_a_history_too_short_says_how_much_is_needed_and_present() -> None:
 
 
 def test_an_embargo_that_eats_the_training_is_refused() -> None:
-    with pytest.raises(ValueError, match="embargo 20 leaves none"):
+    with pytest.raises(ValueError, match="fold 5: purge 0 and embargo 20 leave none of the 3 train dates"):
         walk_forward(DAYS, train=3, valid=1, test=1, step=1, purge=0, embargo=20)
 
 
@@ -117,5 +130,6 @@ def test_folds_survive_a_file_to_the_nanosecond(tmp_path) -> None:
     write_folds(tmp_path / "folds.json", folds)
     for fold, again in zip(folds, read_folds(tmp_path / "folds.json"), strict=True):
         assert fold.index == again.index
-        for segment in ("train", "valid", "test"):
-            np.testing.assert_array_equal(fold.dates(segment), again.dates(segment))
+        for name in ("train", "valid", "test", "purge", "embargo"):
+            np.testing.assert_array_equal(getattr(fold, name), getattr(again, name))
+    assert [len(fold.embargo) for fold in folds] == [0, 0, 0, 1]

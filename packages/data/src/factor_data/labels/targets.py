@@ -1,49 +1,24 @@
-"""Labels: what a prediction made at the close of t is scored against."""
+"""Targets: labels made comparable across dates, and the check that there is something to learn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.cross_section import group_moments, group_ranks
-from factor_data.panel import Panel
 
-TargetKind = Literal["rank", "zscore", "raw"]
-
-
-def forward_return(panel: Panel, horizon: int, delay: int = 1) -> NDArray[np.float64]:
-    """Return the simple return from entry at ``t + delay`` to exit at ``t + delay + horizon``.
-
-    ``price[t + delay + horizon] / price[t + delay] - 1`` on the adjusted close, where t + k means k positions
-    later on the panel's calendar (not k bars of the symbol later).
-
-    Parameters
-    ----------
-    panel : Panel
-    horizon : int >= 1, bars from entry to exit
-    delay : int >= 0, bars from t to entry
-
-    Returns
-    -------
-    (num_rows,) float64, NaN where the symbol has no bar at entry or at exit
-    """
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1 bar, got {horizon}")
-    if delay < 0:
-        raise ValueError(f"delay must not be negative, got {delay}")
-    price = panel.adjusted("close")
-    entry, exit_ = panel.rows_at(delay), panel.rows_at(delay + horizon)
-    known = (entry >= 0) & (exit_ >= 0)
-    label = np.full(panel.num_rows, np.nan)
-    label[known] = price[exit_[known]] / price[entry[known]] - 1.0
-    return label
+TargetKind = Literal["rank", "zscore", "raw", "rank_gauss", "demeaned"]
 
 
 def cross_sectional_target(
-    label: NDArray, date_code: NDArray[np.integer], kind: TargetKind = "rank"
+    label: NDArray,
+    date_code: NDArray[np.integer],
+    kind: TargetKind = "rank",
+    group: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float32]:
     """Turn a label into a training target that is comparable across dates.
 
@@ -51,28 +26,67 @@ def cross_sectional_target(
     ----------
     label : (num_rows,) float, NaN = unknown
     date_code : (num_rows,) int, the date of each row
-    kind : "rank": average rank of the date, centred, scaled to unit standard deviation (of a date without
-        ties); "zscore": minus mean over population standard deviation of the date, then clipped to [-3, 3];
+    kind : what is done within each date.
+        "rank": average rank, centred, scaled to unit standard deviation (of a date without ties);
+        "zscore": minus mean over population standard deviation, then clipped to [-3, 3];
+        "rank_gauss": standard normal quantile of (average rank - 1/2) / count;
+        "demeaned": minus mean, in the label's own unit;
         "raw": the label itself
+    group : (num_rows,) int >= 0, such as an industry code. With it, the mean of the row's date and group is taken off
+        the label first: the target is neutral to the group. A group of one row has the neutral label 0
 
     Returns
     -------
-    (num_rows,) float32. NaN stays NaN; on a date whose labels are all equal (or single) rank and zscore are
-    NaN.
+    (num_rows,) float32. NaN stays NaN; on a date whose labels are all equal (or single) every kind but raw is NaN.
     """
     if kind not in get_args(TargetKind):
         raise ValueError(f"kind must be one of {get_args(TargetKind)}, got {kind!r}")
+    if group is not None:
+        label = neutralised(label, date_code, group)
     if kind == "raw":
         return label.astype(np.float32)
     mean, std, _ = group_moments(label, date_code)
     with np.errstate(invalid="ignore", divide="ignore"):
-        if kind == "rank":
+        if kind in ("rank", "rank_gauss"):
             rank, count = group_ranks(label, date_code)
-            target = (rank - (count + 1) / 2) / np.sqrt((count.astype(float) ** 2 - 1) / 12)
-        else:
+            target = _normal_scores(rank, count) if kind == "rank_gauss" else _centred(rank, count)
+        elif kind == "zscore":
             target = np.clip((label - mean) / std, -3.0, 3.0)
+        else:
+            target = label - mean
     target[_constant_dates(label, date_code)[date_code]] = np.nan
     return target.astype(np.float32)
+
+
+def neutralised(
+    label: NDArray, date_code: NDArray[np.integer], group: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return the label minus the mean of its date and group, (num_rows,) float64; NaN stays NaN."""
+    if len(group) != len(label) or (len(group) and group.min() < 0):
+        raise ValueError(f"group must hold one code >= 0 for each of the {len(label)} rows, got {len(group)}")
+    if not len(label):
+        return label.astype(np.float64)
+    key = date_code.astype(np.int64) * (int(group.max()) + 1) + group
+    cell = np.unique(key, return_inverse=True)[1]
+    residual = label - group_moments(label, cell)[0]
+    residual[_constant_dates(label, cell)[cell] & ~np.isnan(label)] = (
+        0.0  # exactly, so that no rounding is ranked
+    )
+    return residual
+
+
+def _centred(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
+    return (rank - (count + 1) / 2) / np.sqrt((count.astype(float) ** 2 - 1) / 12)
+
+
+def _normal_scores(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Normal quantiles; ranks and counts repeat from date to date, so few of them differ."""
+    score = np.full(len(rank), np.nan)
+    known = ~np.isnan(rank)
+    share, at = np.unique((rank[known] - 0.5) / count[known], return_inverse=True)
+    quantile = NormalDist().inv_cdf
+    score[known] = np.array([quantile(value) for value in share.tolist()])[at] if len(share) else score[known]
+    return score
 
 
 def _constant_dates(label: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.bool_]:

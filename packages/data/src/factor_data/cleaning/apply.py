@@ -1,0 +1,155 @@
+"""Clean bars by the table of rules: every rule is counted, nothing is invented or filled."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data.cleaning.bars import Bars, Mask
+from factor_data.cleaning.config import CleanRules
+from factor_data.cleaning.find import Found
+from factor_data.cleaning.rules import EVERY_INFINITE, HISTORY_RULES, LAST_RULES, VALUE_RULES, Action, Rule
+from factor_data.panel import UNIVERSE, Panel
+from factor_data.quality.coverage import Coverage, num_occupied_symbols, stamp
+from factor_data.quality.report import NUM_OFFENDERS, Offender, QualityReport, RuleResult, share_of
+
+DEFAULT_RULES = CleanRules()
+
+
+def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, QualityReport]:
+    """Apply the rules and say what they did.
+
+    Parameters
+    ----------
+    panel : bars as they were read
+    rules : thresholds, and what each rule does (``RULES`` is the table; its docstring says what the actions mean)
+
+    Returns
+    -------
+    (cleaned panel, report); the input is not changed. Every close is above 0. Symbols and dates without a bar left are
+    gone. The column ``in_universe`` is 1.0 where a bar may be a sample on its date, and 0.0 where a rule has masked the
+    bar as a whole, such as before the ``min_history``-th bar of its symbol. All of it is known at t: a rule decides
+    about a bar from the symbol's own bars up to it.
+
+    Raises
+    ------
+    ValueError if a column that ``rules`` names is absent, or no bar is left
+    """
+    cleaned, report = clean_symbols(panel, rules)
+    report.check_not_empty()
+    return cleaned.compact(), report
+
+
+def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, QualityReport]:
+    """Clean the bars of some symbols, to be put together later: cleaning is a map over symbols.
+
+    Parameters
+    ----------
+    panel : all bars of some symbols. Its ``symbols`` and ``dates`` are those of the whole, also where no bar is here
+    rules : as for ``clean_bars``
+
+    Returns
+    -------
+    (cleaned bars, report on them). The bars keep ``symbols``, ``dates`` and codes; none may be left. The reports of
+    disjoint parts are put together by ``QualityReport.merge``.
+    """
+    _check_columns(panel, rules)
+    log = _Log(panel, rules)
+    bars = Bars(panel)
+    drop = np.zeros(bars.panel.num_rows, dtype=bool)
+    for rule in VALUE_RULES:
+        drop |= log.apply(rule, bars, present=~drop)
+    for later in (HISTORY_RULES, LAST_RULES):
+        bars = bars.select(~drop)
+        drop = np.zeros(bars.panel.num_rows, dtype=bool)
+        for rule in later:
+            drop |= log.apply(rule, bars)
+    bars = bars.select(~drop)
+    cleaned = bars.panel.with_columns(**bars.columns | {UNIVERSE: bars.universe.astype(np.float64)})
+    report = QualityReport(
+        rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned)
+    )
+    return cleaned, report
+
+
+def _check_columns(panel: Panel, rules: CleanRules) -> None:
+    if rules.limit_column is not None and rules.limit_column not in panel.columns:
+        raise ValueError(
+            f"limit_column: the bars have no column {rules.limit_column!r}; they have {list(panel.columns)}"
+        )
+    Bars(panel).factor_columns(rules.factor_columns)
+
+
+class _Log:
+    """Applies rules one by one and keeps the result of each."""
+
+    def __init__(self, panel: Panel, rules: CleanRules) -> None:
+        self.rules = rules
+        self.results: list[RuleResult] = []
+        self._total = {"bars": panel.num_rows, "symbols": num_occupied_symbols(panel)}
+
+    def apply(self, rule: Rule, bars: Bars, present: Mask | None = None) -> Mask:
+        """Let a rule act on the bars that are ``present`` (default all); returns the bars to drop, (num_rows,)."""
+        action = self.rules.action(rule.name)
+        nothing = np.zeros(bars.panel.num_rows, dtype=bool)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = rule.find(bars, self.rules)
+        if found is None:
+            self._add(rule, action, 0, (), effect=f"not checked: no {rule.needs}")
+            return nothing
+        hit = found.hit if present is None else found.hit & present
+        rows = np.flatnonzero(hit)
+        count = len(rows) if found.weight is None else int(found.weight[rows].sum())
+        self._add(rule, action, count, _first_offenders(rule, found, bars, rows), rule.effect(action))
+        if action == "mask":
+            _mask(rule, bars, hit)
+        return hit if action == "drop" else nothing
+
+    def _add(
+        self, rule: Rule, action: Action, count: int, offenders: tuple[Offender, ...], effect: str
+    ) -> None:
+        total = self._total["symbols" if rule.unit == "symbols" else "bars"]
+        self.results.append(
+            RuleResult(
+                name=rule.name,
+                description=rule.text.format(**vars(self.rules)),
+                action=action,
+                effect=effect,
+                unit=rule.unit,
+                count=count,
+                share=share_of(count, total),
+                offenders=offenders,
+            )
+        )
+
+
+def _mask(rule: Rule, bars: Bars, hit: Mask) -> None:
+    """Take what offends out of use: the values of some columns, or the bar as a whole."""
+    if rule.blanks == (EVERY_INFINITE,):
+        for name in list(bars.columns):
+            if (infinite := np.isinf(bars[name]) & hit).any():
+                bars.blank(name, infinite)
+    elif rule.blanks:
+        for name in rule.blanks:
+            if hit.any():
+                bars.blank(name, hit)
+    else:
+        bars.universe &= ~hit
+
+
+def _first_offenders(rule: Rule, found: Found, bars: Bars, rows: NDArray[np.intp]) -> tuple[Offender, ...]:
+    """The first of ``rows`` by time, then symbol, with the value that the rule complains about."""
+    panel = bars.panel
+    order = np.lexsort((panel.symbol_code[rows], panel.date_code[rows]))
+    value = bars[rule.column] if found.value is None else found.value
+    return tuple(
+        Offender(
+            timestamp=stamp(panel.dates[panel.date_code[row]]),
+            symbol=str(panel.symbols[panel.symbol_code[row]]),
+            column=rule.column,
+            value=float(value[row]) if np.isfinite(value[row]) else None,
+        )
+        for row in rows[order[:NUM_OFFENDERS]]
+    )

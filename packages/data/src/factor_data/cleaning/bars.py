@@ -1,0 +1,109 @@
+"""The bars that the rules look at: columns that masks write to, and what is derived from a symbol's past."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data.panel import Panel
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Bars:
+    """Columns of a panel under cleaning. Columns are copied when they are first written to.
+
+    ``universe`` is True where no rule has taken the bar out of the universe. Everything here is a function of
+    the symbol's own bars, at t and before.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self.columns = dict(panel.columns)
+        self.universe = np.ones(panel.num_rows, dtype=bool)
+        self._copied: set[str] = set()
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    def blank(self, name: str, hit: Mask) -> None:
+        """Set a column to NaN where ``hit``; the panel's own array stays as it is."""
+        if name not in self._copied:
+            self.columns[name] = np.array(self.columns[name])
+            self._copied.add(name)
+        self.columns[name][hit] = np.nan
+
+    def factor_columns(self, patterns: tuple[str, ...]) -> list[str]:
+        """Return the columns that any of the names or patterns fits; ValueError if one fits none."""
+        names: dict[str, None] = {}
+        for pattern in patterns:
+            found = (
+                [pattern]
+                if pattern in self.columns
+                else [name for name in self.columns if fnmatchcase(name, pattern)]
+            )
+            if not found:
+                raise ValueError(
+                    f"factor_columns: the bars have no column {pattern!r}; they have {list(self.columns)}"
+                )
+            names.update(dict.fromkeys(found))
+        return list(names)
+
+    def select(self, keep: Mask) -> Bars:
+        """Return the bars of ``keep``; symbols, dates and codes stay as they are."""
+        if keep.all():
+            return self
+        kept = Bars(self.panel.select(keep))
+        kept.columns = {name: values[keep] for name, values in self.columns.items()}
+        kept._copied = set(self.columns)
+        kept.universe = self.universe[keep]
+        return kept
+
+    @cached_property
+    def first(self) -> Mask:
+        """(num_rows,) True on the first bar of each symbol."""
+        code = self.panel.symbol_code
+        return np.r_[True, code[1:] != code[:-1]] if len(code) else np.zeros(0, dtype=bool)
+
+    @cached_property
+    def age(self) -> NDArray[np.int64]:
+        """(num_rows,) number of earlier bars of the symbol."""
+        rows = np.arange(self.panel.num_rows)
+        return rows - np.maximum.accumulate(np.where(self.first, rows, 0))
+
+    @cached_property
+    def adjusted_close(self) -> Floats:
+        """(num_rows,) the adjusted close where there is one, else the close."""
+        return self.columns["adj_close" if "adj_close" in self.columns else "close"]
+
+    def ratio(self, values: Floats) -> Floats:
+        """(num_rows,) value over the value of the symbol's bar before; NaN on its first bar."""
+        result = np.full(len(values), np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            np.divide(values[1:], values[:-1], out=result[1:], where=~self.first[1:])
+        return result
+
+    @cached_property
+    def close_ratio(self) -> Floats:
+        return self.ratio(self.columns["close"])
+
+    @cached_property
+    def adjusted_ratio(self) -> Floats:
+        return self.ratio(self.adjusted_close) if "adj_close" in self.columns else self.close_ratio
+
+    def same_as_before(self, name: str) -> Mask:
+        """(num_rows,) True where the value equals that of the symbol's bar before."""
+        values = self.columns[name]
+        return ~self.first & (values == np.r_[np.nan, values[:-1]]) if len(values) else self.first
+
+    def run_length(self, name: str) -> NDArray[np.int64]:
+        """(num_rows,) how many bars in a row, up to and with this one, have this value."""
+        rows = np.arange(self.panel.num_rows)
+        return rows - np.maximum.accumulate(np.where(self.same_as_before(name), 0, rows)) + 1

@@ -1,0 +1,143 @@
+"""What each cleaning rule looks for: functions of the bars and the thresholds, each at t and before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data.cleaning.bars import Bars, Mask
+from factor_data.panel import UNIVERSE
+
+if TYPE_CHECKING:
+    from factor_data.cleaning.config import CleanRules
+
+SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 20.0)
+
+
+class Found(NamedTuple):
+    """What a rule found: the bars, and per bar the value to show and how often it counts (default 1)."""
+
+    hit: Mask
+    value: NDArray | None = None
+    weight: NDArray[np.int64] | None = None
+
+
+Find = Callable[[Bars, "CleanRules"], Found | None]
+
+
+def infinite_value(bars: Bars, rules: CleanRules) -> Found:
+    hit = np.zeros(bars.panel.num_rows, dtype=bool)
+    shown = np.full(bars.panel.num_rows, np.nan)
+    for values in bars.columns.values():
+        infinite = np.isinf(values)
+        if infinite.any():
+            shown = np.where(infinite & ~hit, values, shown)
+            hit |= infinite
+    return Found(hit, shown)
+
+
+def unusable(column: str) -> Find:
+    def find(bars: Bars, rules: CleanRules) -> Found | None:
+        return Found(~(bars[column] > 0.0)) if column in bars else None
+
+    return find
+
+
+def outside_universe(bars: Bars, rules: CleanRules) -> Found | None:
+    return Found(~(bars[UNIVERSE] > 0.0)) if UNIVERSE in bars else None
+
+
+def range_crossed(bars: Bars, rules: CleanRules) -> Found:
+    return Found(bars["high"] < bars["low"])
+
+
+def outside_range(column: str) -> Find:
+    def find(bars: Bars, rules: CleanRules) -> Found:
+        value, slack = bars[column], rules.price_tolerance
+        return Found((value > bars["high"] * (1 + slack)) | (value < bars["low"] * (1 - slack)))
+
+    return find
+
+
+def suspended(bars: Bars, rules: CleanRules) -> Found:
+    hit = bars["volume"] <= 0.0
+    return Found(hit | (bars["amount"] <= 0.0) if "amount" in bars else hit)
+
+
+def volume_negative(bars: Bars, rules: CleanRules) -> Found:
+    return Found(bars["volume"] < 0.0)
+
+
+def volume_zero(bars: Bars, rules: CleanRules) -> Found:
+    return Found(bars["volume"] == 0.0)
+
+
+def missing_ratio(bars: Bars, rules: CleanRules) -> Found | None:
+    names = bars.factor_columns(rules.factor_columns)
+    if not names:
+        return None
+    missing = np.zeros(bars.panel.num_rows, dtype=np.int64)
+    for name in names:
+        missing += np.isnan(bars[name])
+    share = missing / len(names)
+    return Found(share > rules.max_missing, share)
+
+
+def limit_day(bars: Bars, rules: CleanRules) -> Found | None:
+    if rules.limit_column is None and rules.limit_move is None:
+        return None
+    unknown = np.ones(bars.panel.num_rows, dtype=bool)
+    hit = ~unknown
+    if rules.limit_column is not None:
+        hit = np.isin(bars[rules.limit_column], rules.limit_values)
+        unknown = np.isnan(bars[rules.limit_column])
+    if rules.limit_move is not None:
+        hit |= unknown & (np.abs(bars.adjusted_ratio - 1.0) > rules.limit_move)
+    return Found(hit, bars.adjusted_ratio - 1.0)
+
+
+def large_move(bars: Bars, rules: CleanRules) -> Found:
+    move = bars.adjusted_ratio - 1.0
+    return Found(np.abs(move) > rules.max_abs_return, move)
+
+
+def split_suspected(bars: Bars, rules: CleanRules) -> Found:
+    jump, tolerance = bars.close_ratio, rules.split_tolerance
+    times = np.maximum(jump, 1.0 / jump)
+    candidates = np.flatnonzero(times > SPLIT_RATIOS[0] * (1.0 - tolerance))
+    near = np.abs(times[candidates, None] / np.array(SPLIT_RATIOS) - 1.0).min(axis=1) < tolerance
+    hit = np.zeros(len(jump), dtype=bool)
+    hit[candidates] = near & (np.abs(bars.adjusted_ratio[candidates] / jump[candidates] - 1.0) < tolerance)
+    return Found(hit, jump)
+
+
+def duplicate_bar(bars: Bars, rules: CleanRules) -> Found:
+    hit = bars["volume"] > 0.0
+    for name in ("volume", "close", "open", "high", "low"):
+        hit &= bars.same_as_before(name)
+    return Found(hit)
+
+
+def stale_price(bars: Bars, rules: CleanRules) -> Found:
+    return Found(bars.run_length("close") >= rules.stale_bars)
+
+
+def calendar_gap(bars: Bars, rules: CleanRules) -> Found:
+    gap = np.where(bars.first, 0, np.diff(bars.panel.date_code.astype(np.int64), prepend=0) - 1)
+    return Found(gap > 0, gap, gap)
+
+
+def adjusted_equals_close(bars: Bars, rules: CleanRules) -> Found | None:
+    """The first bar of each symbol whose adjusted close equals its close throughout: a fact about the whole sample."""
+    if "adj_close" not in bars:
+        return None
+    code = bars.panel.symbol_code
+    differs = np.bincount(code, weights=bars["adj_close"] != bars["close"], minlength=bars.panel.num_symbols)
+    return Found(bars.first & (differs[code] == 0))
+
+
+def short_history(bars: Bars, rules: CleanRules) -> Found:
+    return Found(bars.age < rules.min_history - 1)

@@ -1,0 +1,137 @@
+"""How folds are made, as one section of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, get_args
+
+from factor_data.folds.cut import check_labels_apart, check_lengths, check_purge, needed_purge
+from factor_data.folds.fold import SEGMENTS, Dates, Fold
+from factor_data.folds.purged import combinatorial_purged
+from factor_data.folds.schemes import DateRange, fixed_dates, ratio, walk_forward, yearly
+
+Scheme = Literal["rolling", "expanding", "yearly", "fixed", "ratio", "cpcv"]
+
+# scheme -> the fields it must be given, the fields it may be given
+FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "rolling": (("train", "valid", "test", "step"), ()),
+    "expanding": (("train", "valid", "test", "step"), ()),
+    "yearly": (("min_train_years", "valid_months"), ("max_train_years",)),
+    "fixed": (("train_range", "valid_range", "test_range"), ()),
+    "ratio": (("ratios",), ()),
+    "cpcv": (("num_groups", "num_test_groups"), ("valid_groups",)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldConfig:
+    """How a calendar is cut into folds. Lengths are numbers of dates (bars of the calendar).
+
+    A scheme takes the fields named after it, and refuses the others'.
+    """
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    scheme: Scheme
+    # all schemes
+    purge: int | None = None
+    # dates left out between segments; None: delay + the longest horizon, the least that is accepted
+    embargo: int | None = None
+    # dates after a test range that later training leaves out; None: as many as purge for cpcv, else 0
+    min_train: int = 1
+    min_valid: int = 1
+    min_test: int = 1
+    # fewest dates that a segment may have once purge and embargo are taken out
+    # rolling, expanding: dates of the ranges, and from one fold to the next
+    train: int | None = None
+    valid: int | None = None
+    test: int | None = None
+    step: int | None = None
+    # yearly: calendar years of history before the test year, and months at its end that validate
+    max_train_years: int | None = None
+    min_train_years: int | None = None
+    valid_months: int | None = None
+    # fixed: first and last date, both included
+    train_range: DateRange | None = None
+    valid_range: DateRange | None = None
+    test_range: DateRange | None = None
+    # ratio: shares of the dates for train, valid and test
+    ratios: tuple[float, float, float] | None = None
+    # cpcv: groups of dates, how many are tested at a time, and whether one validates (0 or 1; None: 1)
+    num_groups: int | None = None
+    num_test_groups: int | None = None
+    valid_groups: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheme not in get_args(Scheme):
+            raise ValueError(f"scheme must be one of {get_args(Scheme)}, got {self.scheme!r}")
+        required, optional = FIELDS[self.scheme]
+        if missing := [name for name in required if getattr(self, name) is None]:
+            raise ValueError(f"scheme {self.scheme} needs {', '.join(missing)}")
+        every = {name for group in FIELDS.values() for names in group for name in names}
+        foreign = every - {*required, *optional}
+        if given := [f.name for f in fields(self) if f.name in foreign and getattr(self, f.name) is not None]:
+            raise ValueError(f"scheme {self.scheme} has no {', '.join(given)}")
+        lengths = {
+            name: getattr(self, name) for name in ("purge", "embargo", "train", "valid", "test", "step")
+        }
+        check_lengths(**{name: value for name, value in lengths.items() if value is not None})
+        check_lengths(min_train=self.min_train, min_test=self.min_test)
+
+
+def make_folds(dates: Dates, config: FoldConfig, *, horizons: Sequence[int], delay: int) -> list[Fold]:
+    """Cut a calendar into folds as the configuration says.
+
+    Parameters
+    ----------
+    dates : (num_dates,) datetime64, sorted and unique
+    config : FoldConfig
+    horizons, delay : of the labels; they say how far a label reaches, and thus the least purge. A ready-made target
+        counts with the number of dates that it looks ahead
+
+    Returns
+    -------
+    list of Fold, at least one; no label of a segment takes a price of another segment of its fold
+
+    Raises
+    ------
+    ValueError if the purge is too small, a segment too short, or the dates do not suffice
+    """
+    purge = needed_purge(horizons, delay) if config.purge is None else config.purge
+    check_purge(purge, horizons, delay)
+    embargo = config.embargo if config.embargo is not None else (purge if config.scheme == "cpcv" else 0)
+    folds = _cut(dates, config, purge, embargo)
+    _check_long_enough(folds, config)
+    check_labels_apart(folds, dates, horizons, delay)
+    return folds
+
+
+def _cut(dates: Dates, config: FoldConfig, purge: int, embargo: int) -> list[Fold]:
+    given = {name: getattr(config, name) for names in FIELDS[config.scheme] for name in names}
+    match config.scheme:
+        case "rolling" | "expanding":
+            expanding = config.scheme == "expanding"
+            return walk_forward(dates, **given, purge=purge, embargo=embargo, expanding=expanding)
+        case "yearly":
+            return yearly(dates, **given, min_test=config.min_test, purge=purge, embargo=embargo)
+        case "fixed":
+            ranges = (given["train_range"], given["valid_range"], given["test_range"])
+            return fixed_dates(dates, *ranges, purge=purge, embargo=embargo)
+        case "ratio":
+            return ratio(dates, given["ratios"], purge=purge, embargo=embargo)
+        case "cpcv":
+            given["valid_groups"] = 1 if config.valid_groups is None else config.valid_groups
+            return combinatorial_purged(dates, **given, purge=purge, embargo=embargo)
+
+
+def _check_long_enough(folds: Sequence[Fold], config: FoldConfig) -> None:
+    for fold in folds:
+        for segment in SEGMENTS:
+            fewest, found = getattr(config, f"min_{segment}"), len(fold.dates(segment))
+            if segment == "valid" and config.valid_groups == 0:
+                continue
+            if found < fewest:
+                raise ValueError(
+                    f"fold {fold.index}: {segment} has {found} dates after purge and embargo, min_{segment} is {fewest}"
+                )

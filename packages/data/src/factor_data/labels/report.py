@@ -1,0 +1,77 @@
+"""How many rows a label is made of, and how many it leaves out, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelReport:
+    """Rows of one label: ``rows = used + unknown + dropped``, counted over the rows in the universe.
+
+    ``unknown``: no price at entry or at exit, such as on the last dates. ``dropped``: known, and left out by ``rule``:
+    a score on the rows that are used is conditional on it. ``outside`` counts the rows out of the universe, which
+    are in none of the others.
+    """
+
+    name: str
+    rule: str
+    rows: int
+    used: int
+    unknown: int
+    dropped: int
+    outside: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        known = self.used + self.dropped
+        share = f" ({self.dropped / known:.1%} of those known: {self.rule})" if self.dropped else ""
+        return (
+            f"{self.name}: {self.used:,} of {self.rows:,} rows are used, {self.unknown:,} unknown, "
+            f"{self.dropped:,} dropped{share}"
+        )
+
+
+def label_report(
+    name: str,
+    label: NDArray,
+    *,
+    in_universe: NDArray[np.bool_],
+    source: NDArray | None = None,
+    rule: str = "",
+) -> LabelReport:
+    """Count the rows of a label.
+
+    Parameters
+    ----------
+    name : of the label
+    label : (num_rows,) or (num_rows, num_columns) float; a row counts as used if all its columns are known
+    in_universe : (num_rows,) bool
+    source : what the label was made of by a rule that drops rows, such as the forward return of a direction; by default
+        the label itself, and nothing is dropped
+    rule : which rows are dropped, in words, such as "moves between -0.5 % and 0.55 %"
+    """
+    known = _known(label)
+    source_known = known if source is None else _known(source)
+    if (known & ~source_known).any():
+        raise ValueError(f"{name}: the label is known on rows whose source is not")
+    return LabelReport(
+        name=name,
+        rule=rule,
+        rows=int(in_universe.sum()),
+        used=int((known & in_universe).sum()),
+        unknown=int((~source_known & in_universe).sum()),
+        dropped=int((source_known & ~known & in_universe).sum()),
+        outside=int((~in_universe).sum()),
+    )
+
+
+def _known(values: NDArray) -> NDArray[np.bool_]:
+    return ~np.isnan(values.reshape(len(values), -1)).any(axis=1)
