@@ -15,7 +15,7 @@ from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_fl
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
-from stages.report_data import Subject, floor_row
+from stages.report_data import Subject, floor_row, profile, row_counts
 from stages.run import RESULTS, StageError, run, stage_output, write_json
 
 
@@ -68,14 +68,13 @@ def judge_head(
     label = store.matrix(store.labels[:, head], dates)
     return Subject(
         name=name,
-        kind="model",
         horizon=horizon,
         dates=dates,
-        prediction=prediction,
-        target=store.matrix(target, dates),
         judged=judge(prediction, label, horizon, config),
         floors=judge_floors(store, dates, prediction, label, horizon, config),
         attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+        profile=profile(prediction, store.matrix(target, dates), horizon, dates, store, config),
+        row_counts=row_counts(prediction, horizon, dates, store),
     )
 
 

@@ -16,10 +16,8 @@ from stages.report_data import (
     attained_row,
     date_series,
     picture_of_folds,
-    profile,
     quality_rules,
     result_row,
-    row_counts,
     shared_facts,
     standard_error,
     universe,
@@ -42,7 +40,6 @@ def model_report(
     fold; `split` is the folder with dataset.json, quality.json and folds.json.
     """
     dataset, name = read_json(split / "dataset.json"), subjects[0].name
-    config = params.evaluate
     return ReportData(
         title=f"Factorcast: {name}",
         subtitle=f"{dataset['name']} · out-of-fold predictions of one model",
@@ -55,11 +52,11 @@ def model_report(
         standard_errors={one.horizon: standard_error(one) for one in subjects},
         spread_series={one.horizon: beside_floor(one, "spread") for one in subjects},
         turnover_series={one.horizon: beside_floor(one, "turnover") for one in subjects},
-        profiles={one.horizon: profile(one, store, config) for one in subjects},
+        profiles={one.horizon: one.profile for one in subjects},
         overfit=[row for one in subjects for row in overfit(one, folds, valid[one.horizon])],
         fold_picture=picture_of_folds(split, store),
         universe=universe(dataset),
-        row_counts=[row_counts(one, store) for one in subjects],
+        row_counts=[one.row_counts for one in subjects],
         quality=quality_rules(split),
     )
 

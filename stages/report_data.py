@@ -34,19 +34,17 @@ Kind = Literal["model", "stack", "floor"]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One forecast at one horizon, judged, and what it is judged by. Matrices are (num_dates, num_symbols)."""
+    """The forecast that a page is about, at one horizon: judged, and what it is judged by."""
 
     name: str
-    kind: Kind
     horizon: int
     dates: NDArray[np.datetime64]
-    prediction: NDArray[np.float64]
-    target: NDArray
-    """What the prediction was fitted to, in its unit."""
     judged: Evaluation
     floors: dict[str, Evaluation]
     attainable: NDArray[np.float64] | None
     """(num_dates,) rank IC of the true expectation, on a simulated market with a signal."""
+    profile: Profile
+    row_counts: RowCounts
 
     @property
     def best_floor(self) -> str:
@@ -100,13 +98,24 @@ def standard_error(subject: Subject) -> float:
     return newey_west_t(subject.judged.rank_ic, subject.horizon).standard_error
 
 
-def profile(subject: Subject, store: FeatureStore, config: EvaluateParams) -> Profile:
-    labels = {h: store.matrix(store.labels[:, head], subject.dates) for head, h in enumerate(store.horizons)}
+def profile(
+    prediction: NDArray,
+    target: NDArray,
+    horizon: int,
+    dates: NDArray[np.datetime64],
+    store: FeatureStore,
+    config: EvaluateParams,
+) -> Profile:
+    """Quantiles, decay and calibration of a prediction; `target` is what it was fitted to, in its unit.
+
+    Both are (num_dates, num_symbols).
+    """
+    labels = {h: store.matrix(store.labels[:, head], dates) for head, h in enumerate(store.horizons)}
     return profile_forecast(
-        subject.prediction,
+        prediction,
         labels,
-        subject.horizon,
-        subject.target,
+        horizon,
+        target,
         num_quantiles=config.quantiles,
         min_symbols=config.min_symbols,
         confidence=config.confidence,
@@ -115,15 +124,17 @@ def profile(subject: Subject, store: FeatureStore, config: EvaluateParams) -> Pr
     )
 
 
-def row_counts(subject: Subject, store: FeatureStore) -> RowCounts:
+def row_counts(
+    prediction: NDArray, horizon: int, dates: NDArray[np.datetime64], store: FeatureStore
+) -> RowCounts:
     """Where the rows of the scored dates go."""
-    on_dates = np.isin(store.dates, subject.dates)[store.date_code]
-    label = store.matrix(store.labels[:, store.horizons.index(subject.horizon)], subject.dates)
+    on_dates = np.isin(store.dates, dates)[store.date_code]
     in_universe = int((on_dates & store.in_universe).sum())
-    predicted, known = np.isfinite(subject.prediction), np.isfinite(label)
-    ended = ~known.any(axis=1)
+    predicted = np.isfinite(prediction)
+    known = np.isfinite(store.matrix(store.labels[:, store.horizons.index(horizon)], dates))
+    ended = np.searchsorted(store.dates, dates) + store.delay + horizon >= len(store.dates)
     return RowCounts(
-        horizon=subject.horizon,
+        horizon=horizon,
         bars=int(on_dates.sum()),
         in_universe=in_universe,
         without_prediction=in_universe - int(predicted.sum()),

@@ -20,7 +20,7 @@ from factor_metrics.report import (
 )
 from stages.ensemble import HorizonResult
 from stages.judge import overfit_gap
-from stages.params import Params
+from stages.params import EvaluateParams, Params
 from stages.report_data import (
     Subject,
     attained_row,
@@ -48,7 +48,10 @@ def stack_report(
 ) -> ReportData:
     """Gather everything the report shows; `split` is the folder with dataset.json and quality.json."""
     dataset = read_json(split / "dataset.json")
-    subjects = [subject(result, store) for result in results]
+    targets = store.targets("zscore")  # what the stack's weights are fitted to
+    subjects = [
+        subject(result, targets[:, head], store, params.evaluate) for head, result in enumerate(results)
+    ]
     pairs = list(zip(results, subjects, strict=True))
     return ReportData(
         title="Factorcast: out-of-fold results",
@@ -68,7 +71,7 @@ def stack_report(
         standard_errors={one.horizon: standard_error(one) for one in subjects},
         spread_series={result.horizon: series(result, "spread") for result in results},
         turnover_series={result.horizon: series(result, "turnover") for result in results},
-        profiles={one.horizon: profile(one, store, params.evaluate) for one in subjects},
+        profiles={one.horizon: one.profile for one in subjects},
         weights={
             result.horizon: WeightTable(
                 folds=[f"fold {fold}" for fold in result.weights.folds],
@@ -81,24 +84,23 @@ def stack_report(
         overfit=[line for result in results for line in overfit(result.horizon, valid, params)],
         fold_picture=picture_of_folds(split, store),
         universe=universe(dataset),
-        row_counts=[row_counts(one, store) for one in subjects],
+        row_counts=[one.row_counts for one in subjects],
         quality=quality_rules(split),
     )
 
 
-def subject(result: HorizonResult, store: FeatureStore) -> Subject:
-    """The stack, whose weights are fitted to the label standardised per date."""
-    head = store.horizons.index(result.horizon)
+def subject(result: HorizonResult, target: NDArray, store: FeatureStore, config: EvaluateParams) -> Subject:
+    """The stack at one horizon; `target` (num_rows,) is in the unit of its prediction."""
+    prediction, horizon, dates = result.prediction, result.horizon, result.dates
     return Subject(
         name="stack",
-        kind="stack",
-        horizon=result.horizon,
-        dates=result.dates,
-        prediction=result.prediction,
-        target=store.matrix(store.targets("zscore")[:, head], result.dates),
+        horizon=horizon,
+        dates=dates,
         judged=result.stack,
         floors=result.floors,
         attainable=result.attainable,
+        profile=profile(prediction, store.matrix(target, dates), horizon, dates, store, config),
+        row_counts=row_counts(prediction, horizon, dates, store),
     )
 
 

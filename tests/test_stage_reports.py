@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 
 @pytest.fixture(scope="module")
-def subject(store: FeatureStore) -> Subject:
+def prediction(store: FeatureStore) -> np.ndarray:
     """A forecast of the last 60 dates at horizon 5 that knows a little; the first symbol is never predicted."""
     dates, head = store.dates[-60:], 1
     label = store.matrix(store.labels[:, head], dates)
@@ -44,21 +44,27 @@ def subject(store: FeatureStore) -> Subject:
     in_universe = np.isfinite(store.matrix(np.ones(len(store.date_code)), dates))
     prediction = np.where(in_universe, np.nan_to_num(label) + noise, np.nan)
     prediction[:, 0] = np.nan
+    return prediction
+
+
+@pytest.fixture(scope="module")
+def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
+    dates = store.dates[-60:]
+    label = store.matrix(store.labels[:, 1], dates)
     return Subject(
         name="knowing",
-        kind="model",
         horizon=5,
         dates=dates,
-        prediction=prediction,
-        target=label,
         judged=judge(prediction, label, 5, CONFIG),
         floors=judge_floors(store, dates, prediction, label, 5, CONFIG),
         attainable=np.full(len(dates), 0.5),
+        profile=profile(prediction, label, 5, dates, store, CONFIG),
+        row_counts=row_counts(prediction, 5, dates, store),
     )
 
 
 def test_every_row_of_the_scored_dates_is_counted_once(store: FeatureStore, subject: Subject) -> None:
-    counts = row_counts(subject, store)
+    counts = subject.row_counts
     frame = pd.DataFrame(
         {
             "date": store.dates[store.date_code],
@@ -114,11 +120,13 @@ def test_valid_and_test_are_compared_for_all_folds_and_each(subject: Subject) ->
     assert rows["fold 0"].retention == pytest.approx(np.nanmean(test[:30]) / 0.2)
 
 
-def test_the_profile_reaches_over_all_horizons_of_the_store(store: FeatureStore, subject: Subject) -> None:
-    found = profile(subject, store, CONFIG)
+def test_the_profile_reaches_over_all_horizons_of_the_store(
+    store: FeatureStore, subject: Subject, prediction: np.ndarray
+) -> None:
+    found = subject.profile
     other = store.matrix(store.labels[:, 0], subject.dates)
     assert found.horizon_decay.names == ("1", "5")
-    assert found.horizon_decay.mean[0] == pytest.approx(np.nanmean(rank_ic(subject.prediction, other, 5)))
+    assert found.horizon_decay.mean[0] == pytest.approx(np.nanmean(rank_ic(prediction, other, 5)))
     assert found.horizon_decay.mean[1] == pytest.approx(subject.judged.rank_ic_summary.mean)
     assert found.calibration is not None
 

@@ -167,7 +167,7 @@ class RowCounts:
     without_price: int
     """A forecast, but no price at entry or at exit: delisted, suspended, missing."""
     after_the_end: int
-    """A forecast, but the data ends before the exit: no symbol of the date has a label."""
+    """A forecast, but the data ends before the exit."""
     scored: int
     """A forecast and a label."""
 
