@@ -83,7 +83,7 @@ def test_reality_check_equals_arch(seed):
     """arch leaves the statistic in the units of the losses: its upper p-value is White's reality check."""
     values = differences(seed) * np.linspace(0.5, 2.0, 15)
     expected = arch_p_values(values, 6)["upper"]
-    found = reality_check(values, num_bootstrap=4000, block_length=6)
+    found = reality_check(values, num_bootstrap=4000, block_length=6, stretch=False)
     assert found.p_value == pytest.approx(expected, abs=0.035)
     assert found.p_lower == found.p_value == found.p_upper
     assert found.best == values.mean(axis=0).argmax()
@@ -98,7 +98,7 @@ def test_superior_predictive_ability_equals_arch_on_studentised_differences(seed
         kernel = (1 - lag / 300) * (5 / 6) ** lag + lag / 300 * (5 / 6) ** (300 - lag)
         variance += 2 * kernel * (deviation[lag:] * deviation[:-lag]).sum(axis=0) / 300
     expected = arch_p_values(values / np.sqrt(variance), 6)
-    found = superior_predictive_ability(values, num_bootstrap=4000, block_length=6)
+    found = superior_predictive_ability(values, num_bootstrap=4000, block_length=6, stretch=False)
     assert found.statistic == pytest.approx(
         max((math.sqrt(300) * values.mean(axis=0) / np.sqrt(variance)).max(), 0)
     )

@@ -99,7 +99,7 @@ def bootstrap_interval(
     bootstrap").
 
     Few long blocks say little about their own spread, and a plain percentile interval is then too short. It
-    is therefore stretched about the mean, see `_stretch`; the factors tend to 1 with many blocks.
+    is therefore stretched about the mean, see `block_stretch`; the factors tend to 1 with many blocks.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def bootstrap_interval(
         )  # its blocks do not average to the mean
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(deviations, [tail, 1.0 - tail])
-    stretch = _stretch(num_dates, length, horizon, tail, method)
+    stretch = block_stretch(num_dates, length, horizon, tail, method)
     return mean + float(stretch * low), mean + float(stretch * high)
 
 
@@ -168,8 +168,8 @@ def resampled_means(
     return means
 
 
-def _stretch(num_dates: int, length: int, horizon: int, tail: float, method: BlockMethod) -> float:
-    """By how much the percentiles of the resampled mean are moved away from the mean.
+def block_stretch(num_dates: int, length: int, horizon: int, tail: float, method: BlockMethod) -> float:
+    """Return by how much the percentiles of the resampled mean are moved away from the mean.
 
     The variance of the resampled mean is a kernel estimate: dates k apart count w_k = 1 - k / L times, or
     (1 - 1/L)^k with stationary blocks of mean length L. Three things follow from the sums over k = -inf..inf:

@@ -1,18 +1,50 @@
 """Floors: signals without a model that every model has to beat.
 
-A floor is a plain matrix (num_dates, num_symbols), such as the reversed return of the last five bars. Which
-floors are used is a table of the caller; here are the one that knows nothing, and the comparison.
+A floor is a plain matrix (num_dates, num_symbols), such as the reversed return of the last five bars
+(`price_floors` has them for closes). Which floors are used is a table of the caller; here are the one that knows
+nothing, and the comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Matrix, as_series
+from factor_metrics.checks import Matrix, as_matrix, as_series, check_at_least, check_share
+from factor_metrics.distributions import normal_quantile
 from factor_metrics.summary import ICSummary, paired_difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorComparison:
+    """A model beside a floor, on the dates where both have an IC."""
+
+    model: str
+    """Name of the model."""
+    floor: str
+    """Name of the floor."""
+    model_mean: float
+    """Mean IC of the model on the common dates."""
+    floor_mean: float
+    """Mean IC of the floor on the common dates."""
+    difference: float
+    """model_mean - floor_mean."""
+    ci_low: float
+    """Lower end of the block-bootstrap interval of the difference."""
+    ci_high: float
+    """Upper end."""
+    p_value: float
+    """Two-sided Newey-West p-value of the difference."""
+    num_dates: int
+    """Common dates."""
+    below_floor: bool
+    """Not above the floor: the difference is 0, negative or unknown."""
+    proven: bool
+    """The whole interval of the difference is above 0."""
 
 
 def random_ranking(shape: tuple[int, int], seed: int = 0) -> Matrix:
@@ -20,6 +52,46 @@ def random_ranking(shape: tuple[int, int], seed: int = 0) -> Matrix:
     if len(shape) != 2 or min(shape) < 0:
         raise ValueError(f"shape must be (num_dates, num_symbols), got {shape}")
     return np.random.default_rng(seed).random(shape)
+
+
+def random_ranking_interval(
+    label: ArrayLike, confidence: float = 0.95, min_symbols: int = 10
+) -> tuple[float, float]:
+    """Return the (low, high) interval of the mean IC that random rankings reach on these labels.
+
+    A random ranking of n symbols has IC 0 on average with variance 1 / (n - 1), whatever the labels and for
+    Pearson and Spearman alike (Hotelling and Pabst, 1936, "Rank correlation and tests of significance involving
+    no assumption of normality"), and dates are independent. The mean over dates has standard deviation
+    sqrt(sum 1 / (n_t - 1)) / T and is taken as normal, which over 20 dates or more it is.
+
+    Parameters
+    ----------
+    label
+        (num_dates, num_symbols), NaN = missing. Dates with fewer than `min_symbols` symbols or a constant label
+        have no IC and are left out.
+    confidence
+        Two-sided level in (0, 1).
+    min_symbols
+        As in `rank_ic`.
+
+    Returns
+    -------
+    tuple of float
+        (-x, x); (NaN, NaN) without a usable date.
+    """
+    check_share("confidence", confidence)
+    check_at_least("min_symbols", min_symbols, 2)
+    label_DS = as_matrix("label", label)
+    present = ~np.isnan(label_DS)
+    highest = np.max(label_DS, axis=1, where=present, initial=-np.inf)
+    lowest = np.min(label_DS, axis=1, where=present, initial=np.inf)
+    count = present.sum(axis=1)[highest > lowest]
+    count = count[count >= min_symbols]
+    if not len(count):
+        return math.nan, math.nan
+    std = math.sqrt(float((1.0 / (count - 1.0)).sum())) / len(count)
+    half_width = normal_quantile(0.5 + confidence / 2.0) * std
+    return -half_width, half_width
 
 
 def best_floor(floor_ics: Mapping[str, ArrayLike]) -> str:
@@ -37,6 +109,59 @@ def compare_with_floors(
 ) -> dict[str, ICSummary]:
     """Return, per floor, the paired difference model - floor on common dates (see `paired_difference`)."""
     return {name: paired_difference(model_ic, floor_ics[name], horizon, confidence) for name in floor_ics}
+
+
+def floor_table(
+    model_ics: Mapping[str, ArrayLike],
+    floor_ics: Mapping[str, ArrayLike],
+    horizon: int = 1,
+    confidence: float = 0.95,
+) -> tuple[FloorComparison, ...]:
+    """Return one row per model and floor, models and floors in their order: is the model worth more than none?
+
+    Parameters
+    ----------
+    model_ics, floor_ics
+        Per name (num_dates,) IC over the same dates, NaN where undefined.
+    horizon, confidence
+        Of the interval of the paired difference, see `paired_difference`.
+    """
+    rows = []
+    for model, model_ic in model_ics.items():
+        for floor, difference in compare_with_floors(model_ic, floor_ics, horizon, confidence).items():
+            series, reference = as_series(model, model_ic), as_series(floor, floor_ics[floor])
+            both = ~(np.isnan(series) | np.isnan(reference))
+            rows.append(
+                FloorComparison(
+                    model=model,
+                    floor=floor,
+                    model_mean=float(series[both].mean()) if both.any() else math.nan,
+                    floor_mean=float(reference[both].mean()) if both.any() else math.nan,
+                    difference=difference.mean,
+                    ci_low=difference.ci_low,
+                    ci_high=difference.ci_high,
+                    p_value=difference.p_value,
+                    num_dates=difference.num_dates,
+                    below_floor=not difference.mean > 0.0,
+                    proven=difference.ci_low > 0.0,
+                )
+            )
+    return tuple(rows)
+
+
+def format_floor_table(rows: Sequence[FloorComparison]) -> str:
+    """Return the rows as a plain text table with a mark: "BELOW" its floor, "above" (proven) or "unproven"."""
+    names = [(row.model, row.floor) for row in rows]
+    width_model = max([len("model"), *(len(model) for model, _ in names)])
+    width_floor = max([len("floor"), *(len(floor) for _, floor in names)])
+    lines = [f"{'model':<{width_model}}  {'floor':<{width_floor}}  difference  interval            mark"]
+    for row in rows:
+        mark = "BELOW" if row.below_floor else "above" if row.proven else "unproven"
+        lines.append(
+            f"{row.model:<{width_model}}  {row.floor:<{width_floor}}  {row.difference:>+10.4f}  "
+            f"[{row.ci_low:+.4f}, {row.ci_high:+.4f}]  {mark}"
+        )
+    return "\n".join(lines)
 
 
 def _mean_or_worst(name: str, series: ArrayLike) -> float:

@@ -76,6 +76,7 @@ def evaluate_gates(
     model_names: Sequence[str],
     horizon: int,
     num_looks: int,
+    oof_gaps: Mapping[str, float] | None = None,
 ) -> tuple[Gate, ...]:
     """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
 
@@ -100,10 +101,16 @@ def evaluate_gates(
     num_looks
         Models x horizons that were looked at: the level of the interval is Bonferroni's,
         1 - (1 - confidence) / num_looks.
+    oof_gaps
+        Per model, mean valid minus mean out-of-fold rank IC, where out-of-fold and test dates are not the same
+        dates; held against `max_overfit_gap` as well. None: the test dates are the out-of-fold ones.
     """
     check_at_least("num_looks", num_looks, 1)
     familywise = 1.0 - (1.0 - config.confidence) / num_looks
     stack = summarize(stack_ic, horizon, familywise, _NUM_BOOTSTRAP)
+    gaps = [("overfit_gap", overfit_gaps, "valid minus test rank IC of every model")]
+    if oof_gaps is not None:
+        gaps.append(("oof_gap", oof_gaps, "valid minus out-of-fold rank IC of every model"))
     return (
         _at_least("oof_rows", num_oof_rows, config.min_oof_rows, "out-of-fold rows of the stack"),
         _above(
@@ -115,9 +122,7 @@ def evaluate_gates(
         ),
         _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "Newey-West t of the stack's rank IC"),
         _floor_gate(config, stack_ic, floor_ics, horizon),
-        _worst_gate(
-            "overfit_gap", overfit_gaps, config.max_overfit_gap, "valid minus test rank IC of every model"
-        ),
+        *(_worst_gate(name, values, config.max_overfit_gap, what) for name, values, what in gaps),
         _worst_gate(
             "constant_output",
             constant_shares,

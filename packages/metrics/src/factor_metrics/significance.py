@@ -123,7 +123,7 @@ def newey_west_interval(
         return math.nan, math.nan
     result = newey_west_t(values, horizon, lag)
     if math.isnan(result.standard_error):
-        return result.mean, result.mean
+        return float(values[0]), float(values[0])
     share = 1.0 - (horizon**2 - 1.0) / (3.0 * horizon * window)
     scale = math.sqrt(num_dates / ((num_dates - window) * share))
     half_width = -student_t_quantile((1.0 - confidence) / 2.0, 1.5 * num_dates / window) * scale

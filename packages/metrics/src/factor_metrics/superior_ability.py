@@ -11,7 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.bootstrap import BlockMethod, bootstrap_block_length, check_method, resampled_means
+from factor_metrics.bootstrap import (
+    BlockMethod,
+    block_stretch,
+    bootstrap_block_length,
+    check_method,
+    resampled_means,
+)
 from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least
 
 
@@ -30,6 +36,9 @@ class SuperiorAbility(NamedTuple):
     """Column of the model with the largest statistic."""
 
 
+_TAIL = 0.025  # where Student's t is held against the normal to stretch the draws
+
+
 def superior_predictive_ability(
     differences: ArrayLike,
     horizon: int = 1,
@@ -37,6 +46,7 @@ def superior_predictive_ability(
     seed: int = 0,
     method: BlockMethod = "stationary",
     block_length: int | None = None,
+    stretch: bool = True,
 ) -> SuperiorAbility:
     """Return Hansen's test that the best of all models beats the benchmark.
 
@@ -54,6 +64,10 @@ def superior_predictive_ability(
         Of the labels: sets the block length, see `bootstrap_block_length`.
     num_bootstrap, seed, method, block_length
         Of the bootstrap; the same arguments give the same p-values.
+    stretch
+        Stretch the draws as `bootstrap_interval` does, for few blocks and overlapping labels. False = the test as
+        published, which rejects too often in short samples (about 9 % instead of 5 % with 250 dates, blocks of 7
+        and 20 models).
 
     Returns
     -------
@@ -71,6 +85,7 @@ def superior_predictive_ability(
             f"differences must vary over dates; {len(constant)} column(s) do not, first {constant[0]}"
         )
     draws = resampled_means(values - means, length, num_bootstrap, seed, method)
+    draws *= block_stretch(len(values), length, horizon, _TAIL, method) if stretch else 1.0
     studentised = means / scale
     statistic = max(float(studentised.max()), 0.0)
     threshold = -math.sqrt(2.0 * math.log(math.log(num_dates)))
@@ -93,16 +108,19 @@ def reality_check(
     seed: int = 0,
     method: BlockMethod = "stationary",
     block_length: int | None = None,
+    stretch: bool = True,
 ) -> SuperiorAbility:
     """Return White's reality check: `superior_predictive_ability` without studentising, upper p-value.
 
     White (2000), "A reality check for data snooping": statistic max_k sqrt(T) d_k, draws centred at d_k. Wild
     models dominate the maximum and bad ones raise the p-value: Hansen's test mends both, this one is the
-    standard to compare with. `p_lower`, `p_value` and `p_upper` are the same number.
+    standard to compare with. `p_lower`, `p_value` and `p_upper` are the same number. Arguments
+    as there.
     """
     values, length = _checked(differences, horizon, num_bootstrap, method, block_length)
     means = values.mean(axis=0)
     draws = resampled_means(values - means, length, num_bootstrap, seed, method)
+    draws *= block_stretch(len(values), length, horizon, _TAIL, method) if stretch else 1.0
     p_value = _exceeding(draws, float(means.max()))
     statistic = math.sqrt(len(values)) * float(means.max())
     return SuperiorAbility(statistic, p_value, p_value, p_value, int(means.argmax()))
@@ -142,7 +160,7 @@ def _checked(
     if num_missing:
         raise ValueError(f"differences must hold no NaN (drop the dates first), got {num_missing}")
     length = bootstrap_block_length(num_dates, horizon) if block_length is None else block_length
-    check_at_least("block_length", length, 1)
+    check_at_least("block_length", length, horizon)
     if num_dates < max(2 * length, 4):
         needed = max(2 * length, 4)
         raise ValueError(f"differences must hold at least two blocks = {needed} dates, got {num_dates}")

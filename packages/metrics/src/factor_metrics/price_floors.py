@@ -1,0 +1,107 @@
+"""Floors that need nothing but closes: reversal, momentum, moving-average gap, last sign, majority class.
+
+Every function takes closes (num_dates, num_symbols), above 0, NaN = missing, and returns a matrix of that shape
+that is known at the close of its date: later closes play no part. A value needs both of its end points, so gaps
+stay gaps and nothing is filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import Matrix, as_matrix, check_at_least
+
+
+def last_return_reversal(close: ArrayLike, num_bars: int = 1) -> Matrix:
+    """Return minus the return of the last `num_bars` bars: what fell is predicted to rise.
+
+    Jegadeesh (1990), "Evidence of predictable behavior of security returns".
+    """
+    return -_past_return(close, num_bars, 0)
+
+
+def momentum(close: ArrayLike, lookback: int = 60, skip: int = 5) -> Matrix:
+    """Return close[t - skip] / close[t - lookback] - 1: what rose is predicted to go on.
+
+    The last bars are left out because they reverse: Jegadeesh and Titman (1993), "Returns to buying winners and
+    selling losers".
+    """
+    check_at_least("skip", skip, 0)
+    check_at_least("lookback", lookback, skip + 1)
+    return _past_return(close, lookback, skip)
+
+
+def moving_average_gap(close: ArrayLike, window: int = 20) -> Matrix:
+    """Return close / mean of the last `window` closes, this one included, - 1: above 0 = over its average.
+
+    NaN where one of the closes is missing. Read as a trend; its negative as a return to the mean.
+    """
+    closes = _closes(close)
+    check_at_least("window", window, 2)
+    gap = np.full(closes.shape, np.nan)
+    if len(closes) >= window:
+        # A plain mean of each window: running sums would carry rounding, and NaN, into later dates.
+        means = np.lib.stride_tricks.sliding_window_view(closes, window, axis=0).mean(axis=2)
+        gap[window - 1 :] = closes[window - 1 :] / means - 1.0
+    return gap
+
+
+def opposite_of_last_sign(close: ArrayLike) -> Matrix:
+    """Return -1 after a rise, 1 after a fall, 0 after no move: the opposite of yesterday's sign."""
+    return -np.sign(_past_return(close, 1, 0)) + 0.0  # + 0.0: no negative zero
+
+
+def majority_class(close: ArrayLike, horizon: int = 1) -> Matrix:
+    """Return 1 where most moves over `horizon` bars known by then were up, else 0, the same for all symbols.
+
+    Counted over all symbols and dates so far, each move when its last bar has closed; no move counts as not up,
+    a tie gives 0. NaN for symbols without a close and until the first move is known. A floor for accuracy: a
+    market that rises on 53 % of days gives 53 % without a model. It orders no symbols, so its IC is NaN.
+    """
+    closes = _closes(close)
+    moves = _past_return(closes, horizon, 0)
+    known = ~np.isnan(moves)
+    num_up, num_known = np.cumsum((moves > 0.0).sum(axis=1)), np.cumsum(known.sum(axis=1))
+    majority = np.where(num_known > 0, (2 * num_up > num_known).astype(np.float64), np.nan)
+    return np.where(np.isnan(closes), np.nan, majority[:, None])
+
+
+PRICE_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
+    {
+        "reversal_1": last_return_reversal,
+        "reversal_5": lambda close: last_return_reversal(close, 5),
+        "momentum_60_5": momentum,
+        "over_average_20": moving_average_gap,
+        "under_average_20": lambda close: -moving_average_gap(close),
+        "opposite_of_last_sign": opposite_of_last_sign,
+    }
+)
+"""Floors that order symbols, by name; each takes closes."""
+
+
+def price_floors(close: ArrayLike) -> dict[str, Matrix]:
+    """Return every floor of `PRICE_FLOORS` for these closes, in its order."""
+    return {name: floor(close) for name, floor in PRICE_FLOORS.items()}
+
+
+def _past_return(close: ArrayLike, first: int, last: int) -> Matrix:
+    """close[t - last] / close[t - first] - 1; NaN before the first `first` dates and beside a missing close."""
+    closes = _closes(close)
+    check_at_least("num_bars", first, 1)
+    moves = np.full(closes.shape, np.nan)
+    if len(closes) > first:
+        moves[first:] = closes[first - last : len(closes) - last] / closes[:-first] - 1.0
+    return moves
+
+
+def _closes(close: ArrayLike) -> Matrix:
+    closes = as_matrix("close", close)
+    places = np.argwhere(closes <= 0.0)
+    if len(places):
+        where = ", ".join(str(tuple(int(index) for index in place)) for place in places[:3])
+        raise ValueError(f"close must be above 0, got {len(places)} value(s) that are not, first at {where}")
+    return closes
