@@ -1,4 +1,4 @@
-"""How predictions differ between models and symbols; the overfit gap."""
+"""How predictions differ between models and symbols."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from factor_metrics import (
     constant_share,
     num_distinct_models,
-    overfit_gap,
     prediction_correlation,
     rank_ic,
     redundant_pairs,
@@ -64,10 +63,3 @@ def test_constant_share_counts_the_dates_with_one_value_for_all():
     prediction = [[1.0, 1.0, nan], [1.0, 2.0, nan], [nan, nan, nan], [5.0, nan, nan], [0.1, 0.1, 0.1]]
     assert constant_share(prediction) == pytest.approx(2 / 3)
     assert np.isnan(constant_share(np.full((2, 3), nan)))
-
-
-def test_overfit_gap_is_valid_minus_test_without_missing_dates():
-    gap = overfit_gap([0.1, np.nan, 0.3], [0.05, 0.05])
-    assert (gap.valid, gap.test) == (pytest.approx(0.2), pytest.approx(0.05))
-    assert gap.gap == pytest.approx(0.15)
-    assert np.isnan(overfit_gap([], [0.1]).gap)

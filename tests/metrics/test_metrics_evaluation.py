@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from factor_metrics import evaluate_predictions, ic, quantile_returns, rank_ic, summarize, turnover
+from factor_metrics import (
+    evaluate_horizons,
+    evaluate_predictions,
+    ic,
+    quantile_returns,
+    rank_ic,
+    summarize,
+    turnover,
+)
 
 
 @pytest.fixture
@@ -40,3 +48,31 @@ def test_a_perfect_prediction_has_ic_one_and_a_spread(
 def test_more_quantiles_than_symbols_are_refused(prediction_and_label: tuple[np.ndarray, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="num_quantiles"):
         evaluate_predictions(*prediction_and_label, horizon=1, num_quantiles=31)
+
+
+def test_horizons_together_are_horizons_one_by_one_on_any_number_of_threads(
+    prediction_and_label: tuple[np.ndarray, np.ndarray],
+) -> None:
+    prediction, label = prediction_and_label
+    predictions, labels, horizons = [prediction, -prediction, label], [label, label, prediction], [1, 5, 10]
+    for num_threads in (1, 3):
+        together = evaluate_horizons(
+            predictions, labels, horizons=horizons, num_bootstrap=200, num_threads=num_threads
+        )
+        assert list(together) == horizons
+        for x, y, horizon in zip(predictions, labels, horizons, strict=True):
+            alone = evaluate_predictions(x, y, horizon=horizon, num_bootstrap=200)
+            assert together[horizon].rank_ic_summary == alone.rank_ic_summary
+            assert together[horizon].ic_summary == alone.ic_summary
+            np.testing.assert_array_equal(together[horizon].quantile_returns, alone.quantile_returns)
+            np.testing.assert_array_equal(together[horizon].turnover, alone.turnover)
+
+
+def test_a_horizon_without_its_matrices_or_named_twice_is_refused(
+    prediction_and_label: tuple[np.ndarray, np.ndarray],
+) -> None:
+    prediction, label = prediction_and_label
+    with pytest.raises(ValueError, match=r"one for each horizon, horizons unique, got 1, 1 and \[1, 5\]"):
+        evaluate_horizons([prediction], [label], horizons=[1, 5])
+    with pytest.raises(ValueError, match=r"got 2, 2 and \[5, 5\]"):
+        evaluate_horizons([prediction] * 2, [label] * 2, horizons=[5, 5])

@@ -1,5 +1,7 @@
 """ic and rank_ic: by hand, against scipy, and the properties they must have."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,6 +142,16 @@ def test_extreme_scales_change_nothing(scale):
 def test_a_large_common_offset_keeps_its_digits():
     prediction, label = noisy_pair(5)
     np.testing.assert_allclose(ic(prediction + 1e6, label), ic(prediction, label), atol=1e-8)
+
+
+def test_values_that_differ_in_their_last_bits_keep_their_correlation():
+    prediction, label = (values[:1].round(1) for values in noisy_pair(12, missing=0.0))
+    crowded = 1.0 + prediction * 2.0**-48  # multiples of 2^-52 by rounding: compared in exact fractions
+    x, y = ([Fraction(value) for value in values[0].tolist()] for values in (crowded, label))
+    x, y = ([value - sum(values) / len(values) for value in values] for values in (x, y))
+    covariance = sum(a * b for a, b in zip(x, y, strict=True))
+    squared = covariance**2 / (sum(a * a for a in x) * sum(b * b for b in y))
+    assert ic(crowded, label)[0] == pytest.approx(float(squared) ** 0.5, abs=1e-14)
 
 
 def test_inputs_are_left_untouched():

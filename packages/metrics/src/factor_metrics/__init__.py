@@ -27,7 +27,7 @@ from factor_metrics.diversity import (
     prediction_correlation,
     redundant_pairs,
 )
-from factor_metrics.evaluation import Evaluation, evaluate_predictions
+from factor_metrics.evaluation import Evaluation, evaluate_horizons, evaluate_predictions
 from factor_metrics.floors import (
     FloorComparison,
     best_floor,
@@ -56,7 +56,6 @@ from factor_metrics.live import LiveICReporter
 from factor_metrics.monotonicity import Monotonicity, monotonicity
 from factor_metrics.multiple_testing import adjusted_p_values
 from factor_metrics.neutral import neutralize
-from factor_metrics.overfit import OverfitGap, overfit_gap
 from factor_metrics.performance import (
     Performance,
     RelativePerformance,
@@ -134,7 +133,6 @@ __all__ = [
     "LiveICReporter",
     "Monotonicity",
     "NeweyWest",
-    "OverfitGap",
     "Performance",
     "PermutationTest",
     "PositionLimits",
@@ -176,6 +174,7 @@ __all__ = [
     "drawdown",
     "equity_curve",
     "evaluate_gates",
+    "evaluate_horizons",
     "evaluate_predictions",
     "exit_status",
     "expected_maximum_sharpe",
@@ -213,7 +212,6 @@ __all__ = [
     "num_distinct_models",
     "opposite_of_last_sign",
     "optimal_block_length",
-    "overfit_gap",
     "overfitting_logits",
     "paired_difference",
     "performance",

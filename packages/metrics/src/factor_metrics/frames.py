@@ -53,8 +53,10 @@ def to_matrix(
     array([[ 1., nan],
            [nan,  2.]])
     """
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("to_matrix needs pandas: pip install factor-metrics[frames]") from error
     if outside not in ("raise", "drop"):
         raise ValueError(f"outside must be 'raise' or 'drop', got {outside!r}")
     times = pd.DatetimeIndex(np.asarray(timestamp)).as_unit("ns")

@@ -91,7 +91,7 @@ def evaluate_gates(
     floor_ics
         Per floor (num_dates,) rank IC over the same dates.
     overfit_gaps
-        Per model, mean valid minus mean test rank IC at the primary horizon (`overfit_gap`).
+        Per model, mean valid minus mean test rank IC at the primary horizon (`compare_samples`).
     constant_shares
         Per model and stack, from `constant_share`.
     correlation, model_names

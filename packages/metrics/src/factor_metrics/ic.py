@@ -12,10 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_float_array, check_at_least, check_same_shape
+from factor_metrics.checks import FloatArray, Matrix, Series, as_float_array, check_at_least, check_same_shape
 from factor_metrics.ranks import RankedRows, rank_block, row_blocks
-
-FloatMatrix = NDArray[np.float32] | NDArray[np.float64]
 
 
 def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
@@ -40,7 +38,7 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
     array([1.])
     """
     prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
-    return ic_by_horizon(prediction_DS, label_DS[None], min_symbols)[0]
+    return _pearson_panel(prediction_DS, label_DS[None], min_symbols)[0]
 
 
 def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
@@ -55,7 +53,7 @@ def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> S
     array([1.])
     """
     prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
-    return rank_ic_by_horizon(prediction_DS, label_DS[None], min_symbols)[0]
+    return _spearman_panel(prediction_DS, label_DS[None], min_symbols)[0]
 
 
 def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
@@ -68,14 +66,7 @@ def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 1
     labels
         (num_horizons, num_dates, num_symbols), such as forward returns over several horizons.
     """
-    prediction_DS, labels_HDS = _checked_labels(prediction, labels, min_symbols)
-    result = np.empty(labels_HDS.shape[:2])
-    for block in row_blocks(*prediction_DS.shape):
-        x = np.ascontiguousarray(prediction_DS[block], dtype=np.float64)
-        for horizon, label_DS in enumerate(labels_HDS):
-            y = np.ascontiguousarray(label_DS[block], dtype=np.float64)
-            _pearson_rows(x, y, min_symbols, result[horizon, block])
-    return result
+    return _pearson_panel(*_checked_labels(prediction, labels, min_symbols), min_symbols)
 
 
 def rank_ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
@@ -84,20 +75,7 @@ def rank_ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: in
     The same numbers as one call per label, in less time: on dates where the next label is missing for the
     same symbols, the ranks of the prediction hold again. Arguments as in `ic_by_horizon`.
     """
-    prediction_DS, labels_HDS = _checked_labels(prediction, labels, min_symbols)
-    result = np.empty(labels_HDS.shape[:2])
-    for block in row_blocks(*prediction_DS.shape):
-        x = prediction_DS[block]
-        known = ~np.isnan(x)
-        present: NDArray[np.bool_] | None = None
-        ranked: RankedRows | None = None
-        for horizon, label_DS in enumerate(labels_HDS):
-            y = label_DS[block]
-            now_present = known & ~np.isnan(y)
-            if present is None or ranked is None or not np.array_equal(present, now_present):
-                present, ranked = now_present, rank_block(x, now_present)
-            result[horizon, block] = spearman_of_ranks(ranked, rank_block(y, now_present), min_symbols)
-    return result
+    return _spearman_panel(*_checked_labels(prediction, labels, min_symbols), min_symbols)
 
 
 def spearman_of_ranks(x: RankedRows, y: RankedRows, min_symbols: int) -> Series:
@@ -119,9 +97,7 @@ def mean_over_dates(ics: Matrix) -> Series:
     return np.divide(total, count, out=np.full(len(ics), np.nan), where=count > 0)
 
 
-def checked_pair(
-    prediction: ArrayLike, label: ArrayLike, min_symbols: int
-) -> tuple[FloatMatrix, FloatMatrix]:
+def checked_pair(prediction: ArrayLike, label: ArrayLike, min_symbols: int) -> tuple[FloatArray, FloatArray]:
     """Return both as float matrices of one shape without infinity; ValueError otherwise."""
     check_at_least("min_symbols", min_symbols, 2)
     prediction_DS = as_float_array("prediction", prediction, 2)
@@ -132,7 +108,7 @@ def checked_pair(
 
 def _checked_labels(
     prediction: ArrayLike, labels: ArrayLike, min_symbols: int
-) -> tuple[FloatMatrix, FloatMatrix]:
+) -> tuple[FloatArray, FloatArray]:
     check_at_least("min_symbols", min_symbols, 2)
     prediction_DS = as_float_array("prediction", prediction, 2)
     labels_HDS = as_float_array("labels", labels, 3)
@@ -142,6 +118,32 @@ def _checked_labels(
             f"prediction, {prediction_DS.shape}, got {labels_HDS.shape}"
         )
     return prediction_DS, labels_HDS
+
+
+def _pearson_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbols: int) -> Matrix:
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = np.ascontiguousarray(prediction_DS[block], dtype=np.float64)
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = np.ascontiguousarray(label_DS[block], dtype=np.float64)
+            _pearson_rows(x, y, min_symbols, result[horizon, block])
+    return result
+
+
+def _spearman_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbols: int) -> Matrix:
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = prediction_DS[block]
+        known = ~np.isnan(x)
+        present: NDArray[np.bool_] | None = None
+        ranked: RankedRows | None = None
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = label_DS[block]
+            now_present = known & ~np.isnan(y)
+            if present is None or ranked is None or not np.array_equal(present, now_present):
+                present, ranked = now_present, rank_block(x, now_present)
+            result[horizon, block] = spearman_of_ranks(ranked, rank_block(y, now_present), min_symbols)
+    return result
 
 
 @njit(cache=True, nogil=True)

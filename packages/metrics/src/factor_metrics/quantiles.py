@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_matrix, check_quantiles, check_same_shape
-from factor_metrics.ranks import rank_rows
+from factor_metrics.checks import (
+    Matrix,
+    Series,
+    as_float_array,
+    as_matrix,
+    check_quantiles,
+    check_same_shape,
+)
+from factor_metrics.ranks import rank_block, row_blocks
 
 
 def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
@@ -29,17 +37,15 @@ def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
     >>> quantile_of([[0.4, 0.1, 0.2, 0.3]], num_quantiles=2)
     array([[1, 0, 0, 1]])
     """
-    prediction_DS = as_matrix("prediction", prediction)
+    prediction_DS = as_float_array("prediction", prediction, 2)
     check_quantiles(num_quantiles, prediction_DS.shape[1])
-    ranks = rank_rows(prediction_DS)
-    present = ~np.isnan(ranks)
-    num_present = present.sum(axis=1)
-    twice_rank = np.where(present, 2.0 * ranks, 1.0).astype(np.int64)
-    quantile = (twice_rank - 1) * num_quantiles // (2 * np.maximum(num_present, 1))[:, None]
-    # Constant: every present symbol has the average rank (n + 1) / 2.
-    constant = np.all((twice_rank == (num_present + 1)[:, None]) | ~present, axis=1)
-    usable = (num_present >= num_quantiles) & ~constant
-    return np.where(present & usable[:, None], quantile, -1)
+    quantile = np.empty(prediction_DS.shape, dtype=np.int64)
+    for block in row_blocks(*prediction_DS.shape):
+        ranked = rank_block(prediction_DS[block], ~np.isnan(prediction_DS[block]))
+        _assign_quantiles(
+            ranked.doubled_rank, ranked.num_present, ranked.tie_term, num_quantiles, quantile[block]
+        )
+    return quantile
 
 
 def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int = 5) -> Matrix:
@@ -64,15 +70,16 @@ def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int
     >>> quantile_returns([[1.0, 2.0, 3.0, 4.0]], [[0.1, 0.3, 0.5, 0.7]], num_quantiles=2)
     array([[0.2, 0.6]])
     """
-    prediction_DS, label_DS = as_matrix("prediction", prediction), as_matrix("label", label)
+    prediction_DS, label_DS = as_float_array("prediction", prediction, 2), as_float_array("label", label, 2)
     check_same_shape("prediction", prediction_DS, "label", label_DS)
-    quantile = quantile_of(np.where(np.isnan(label_DS), np.nan, prediction_DS), num_quantiles)
-    means = np.full((len(label_DS), num_quantiles), np.nan)
-    for index in range(num_quantiles):
-        member = quantile == index
-        count = member.sum(axis=1)
-        total = np.where(member, label_DS, 0.0).sum(axis=1)
-        np.divide(total, count, out=means[:, index], where=count > 0)
+    check_quantiles(num_quantiles, label_DS.shape[1])
+    means = np.empty((len(label_DS), num_quantiles))
+    for block in row_blocks(*label_DS.shape):
+        values, labels = prediction_DS[block], np.ascontiguousarray(label_DS[block])
+        ranked = rank_block(values, ~np.isnan(values) & ~np.isnan(labels))
+        quantile = np.empty(labels.shape, dtype=np.int64)
+        _assign_quantiles(ranked.doubled_rank, ranked.num_present, ranked.tie_term, num_quantiles, quantile)
+        _mean_per_quantile(quantile, labels, means[block])
     return means
 
 
@@ -80,3 +87,35 @@ def spread(quantile_returns_DQ: ArrayLike) -> Series:
     """Return top minus bottom quantile per date, (num_dates,); NaN where either is NaN."""
     returns = as_matrix("quantile_returns", quantile_returns_DQ)
     return returns[:, -1] - returns[:, 0]
+
+
+@njit(cache=True, nogil=True)
+def _assign_quantiles(doubled_rank, num_present, tie_term, num_quantiles, quantile):  # type: ignore[no-untyped-def]
+    """Write the quantile of every ranked symbol, -1 for the others and for dates without quantiles."""
+    for row in range(len(doubled_rank)):
+        count = num_present[row]
+        constant = tie_term[row] == count * count * count - count  # one run of ties holds all
+        usable = count >= num_quantiles and not constant
+        for column in range(doubled_rank.shape[1]):
+            rank = np.int64(doubled_rank[row, column])
+            if usable and rank > 0:
+                quantile[row, column] = (rank - 1) * num_quantiles // (2 * count)
+            else:
+                quantile[row, column] = -1
+
+
+@njit(cache=True, nogil=True)
+def _mean_per_quantile(quantile, label, means):  # type: ignore[no-untyped-def]
+    """Write the mean label of every quantile, in float64; NaN for an empty one."""
+    num_rows, num_quantiles = means.shape
+    total, count = np.empty(num_quantiles), np.empty(num_quantiles, dtype=np.int64)
+    for row in range(num_rows):
+        total[:] = 0.0
+        count[:] = 0
+        for column in range(quantile.shape[1]):
+            index = quantile[row, column]
+            if index >= 0:
+                total[index] += label[row, column]
+                count[index] += 1
+        for index in range(num_quantiles):
+            means[row, index] = total[index] / count[index] if count[index] > 0 else np.nan

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Series, as_matrix, check_at_least
+from factor_metrics.checks import Series, as_float_array, check_at_least, check_quantiles
 from factor_metrics.quantiles import quantile_of
+from factor_metrics.ranks import row_blocks
 
 
 def turnover(prediction: ArrayLike, num_quantiles: int = 5, horizon: int = 1) -> Series:
@@ -35,8 +36,14 @@ def turnover(prediction: ArrayLike, num_quantiles: int = 5, horizon: int = 1) ->
     array([nan, 0.5])
     """
     check_at_least("horizon", horizon, 1)
-    quantile = quantile_of(as_matrix("prediction", prediction), num_quantiles)
-    side = (quantile == num_quantiles - 1).astype(np.int8) - (quantile == 0).astype(np.int8)
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    check_quantiles(num_quantiles, prediction_DS.shape[1])
+    side = np.empty(
+        prediction_DS.shape, dtype=np.int8
+    )  # of all dates, so one byte a symbol; quantiles by block
+    for block in row_blocks(*prediction_DS.shape):
+        quantile = quantile_of(prediction_DS[block], num_quantiles)
+        side[block] = (quantile == num_quantiles - 1).astype(np.int8) - (quantile == 0)
     shares = np.full(len(side), np.nan)
     if len(side) <= horizon:
         return shares
