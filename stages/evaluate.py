@@ -15,7 +15,7 @@ from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_fl
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
-from stages.report_data import Subject, floor_row, profile, row_counts
+from stages.report_data import Subject, floor_rows, profile, row_counts
 from stages.run import RESULTS, StageError, run, stage_output, write_json
 
 
@@ -32,9 +32,9 @@ def main() -> None:
     with stage_output(f"evaluate/{name}") as folder:
         subjects = [judge_head(name, head, oof, targets[:, head], store, params) for head in heads]
         floors = [
-            floor_row(name, one.judged, floor, one, params.evaluate)
+            row
             for one in subjects
-            for floor in one.floors
+            for row in floor_rows({name: one.judged}, one.floors, one.horizon, params.evaluate)
         ]
         valid = {
             store.horizons[head]: valid_rank_ic(store, oof, head, params.evaluate.min_symbols)

@@ -13,8 +13,8 @@ from factor_metrics import (
     Evaluation,
     Profile,
     best_floor,
+    floor_table,
     newey_west_t,
-    paired_difference,
     profile_forecast,
 )
 from factor_metrics.report import (
@@ -57,17 +57,22 @@ def result_row(name: str, kind: Kind, judged: Evaluation, subject: Subject) -> R
     return ResultRow(name=name, kind=kind, horizon=subject.horizon, below_floor=below, **summary(judged))
 
 
-def floor_row(
-    name: str, judged: Evaluation, floor: str, subject: Subject, config: EvaluateParams
-) -> FloorRow:
-    """A forecast beside a floor, date by date."""
-    beside = subject.floors[floor]
-    difference = paired_difference(
-        judged.rank_ic, beside.rank_ic, subject.horizon, config.confidence, config.bootstrap, config.seed
+def floor_rows(
+    forecasts: Mapping[str, Evaluation],
+    floors: Mapping[str, Evaluation],
+    horizon: int,
+    config: EvaluateParams,
+) -> list[FloorRow]:
+    """Each forecast beside each floor, date by date."""
+    table = floor_table(
+        {name: judged.rank_ic for name, judged in forecasts.items()},
+        {name: judged.rank_ic for name, judged in floors.items()},
+        horizon,
+        config.confidence,
+        config.bootstrap,
+        config.seed,
     )
-    return FloorRow.of(
-        name, floor, subject.horizon, judged.rank_ic_summary, beside.rank_ic_summary, difference
-    )
+    return [FloorRow.of(line, horizon) for line in table]
 
 
 def attained_row(name: str, judged: Evaluation, subject: Subject) -> list[Attained]:

@@ -25,7 +25,7 @@ from stages.report_data import (
     Subject,
     attained_row,
     date_series,
-    floor_row,
+    floor_rows,
     picture_of_folds,
     profile,
     quality_rules,
@@ -60,7 +60,7 @@ def stack_report(
         facts=facts(results, store, params),
         gates=gates,
         rows=[row for result, one in pairs for row in result_rows(result, one)],
-        floors=[row for result, one in pairs for row in floor_rows(result, one, params)],
+        floors=[row for result, one in pairs for row in beside_floors(result, one, params.evaluate)],
         attained=[
             row
             for result, one in pairs
@@ -127,12 +127,12 @@ def result_rows(result: HorizonResult, stack: Subject) -> list[ResultRow]:
     ]
 
 
-def floor_rows(result: HorizonResult, stack: Subject, params: Params) -> list[FloorRow]:
+def beside_floors(result: HorizonResult, stack: Subject, config: EvaluateParams) -> list[FloorRow]:
     """The stack beside every floor, and each model beside the best one."""
-    config = params.evaluate
+    best = {stack.best_floor: result.floors[stack.best_floor]}
     return [
-        *(floor_row("stack", result.stack, floor, stack, config) for floor in result.floors),
-        *(floor_row(name, judged, stack.best_floor, stack, config) for name, judged in result.models.items()),
+        *floor_rows({"stack": result.stack}, result.floors, result.horizon, config),
+        *floor_rows(result.models, best, result.horizon, config),
     ]
 
 

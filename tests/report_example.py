@@ -77,7 +77,7 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
             floor,
             replace(floor, floor="reversal", low=-0.01),
             replace(floor, name=model, difference=-0.01, low=-0.02, high=0.0),
-            replace(floor, floor=model, horizon=5, difference=nan, low=nan, high=None, t_stat=nan),
+            replace(floor, floor=model, horizon=5, difference=nan, low=nan, high=None, p_value=nan),
         ],
         attained=[
             Attained(name="stack", horizon=1, rank_ic=0.071, attainable_rank_ic=0.096, ratio=0.74),

@@ -20,7 +20,7 @@ from factor_metrics import rank_ic
 from stages.judge import judge, judge_floors
 from stages.model_report import beside_floor, overfit, result_rows
 from stages.params import EvaluateParams
-from stages.report_data import Subject, attained_row, date_series, floor_row, profile, row_counts
+from stages.report_data import Subject, attained_row, date_series, floor_rows, profile, row_counts
 
 CONFIG = EvaluateParams(quantiles=3, min_symbols=5, confidence=0.95, bootstrap=100, seed=0)
 HORIZONS = (1, 5)
@@ -88,14 +88,15 @@ def test_every_row_of_the_scored_dates_is_counted_once(store: FeatureStore, subj
 
 
 def test_a_forecast_is_held_against_its_floors_on_the_same_dates(subject: Subject) -> None:
-    rows = [floor_row("knowing", subject.judged, floor, subject, CONFIG) for floor in subject.floors]
+    rows = floor_rows({"knowing": subject.judged}, subject.floors, 5, CONFIG)
+    assert [row.floor for row in rows] == list(subject.floors)
     for row in rows:
         paired = subject.judged.rank_ic - subject.floors[row.floor].rank_ic
         assert row.difference == pytest.approx(np.nanmean(paired))
     assert {row.status for row in rows} == {"above"}
     assert subject.best_floor == max(rows, key=lambda row: row.floor_rank_ic or -1.0).floor
-    turned = replace(subject, judged=subject.floors["random"], floors={"knowing": subject.judged})
-    assert floor_row("random", turned.judged, "knowing", turned, CONFIG).status == "below"
+    (turned,) = floor_rows({"random": subject.floors["random"]}, {"knowing": subject.judged}, 5, CONFIG)
+    assert turned.status == "below"
 
 
 def test_what_does_not_beat_the_best_floor_is_marked(subject: Subject) -> None:

@@ -151,13 +151,13 @@ def test_verdict_of_a_stack_is_that_of_its_gates() -> None:
 
 def test_verdict_of_a_model_is_told_from_its_floors() -> None:
     data = example(promoted=None, subject="ridge")
-    above, unclear, below, _ = (replace(row, name="ridge") for row in data.floors)
+    above, unproven, below, _ = (replace(row, name="ridge") for row in data.floors)
     assert verdict(replace(data, floors=[above])) == ("pass", "ridge is above every floor at every horizon")
-    assert verdict(replace(data, floors=[above, unclear])) == (
+    assert verdict(replace(data, floors=[above, unproven])) == (
         "warn",
-        "ridge cannot be told apart from a floor at horizon 1",
+        "ridge is not proven to be above a floor at horizon 1",
     )
-    both = [unclear, below, replace(below, horizon=5)]
+    both = [unproven, below, replace(below, horizon=5)]
     assert verdict(replace(data, floors=both)) == ("fail", "ridge is below a floor at horizon 1 and 5")
     assert verdict(replace(data, floors=())) == ("warn", "ridge was held against no floor")
 
@@ -165,8 +165,8 @@ def test_verdict_of_a_model_is_told_from_its_floors() -> None:
 def test_a_forecast_whose_difference_is_unknown_counts_as_below_its_floor() -> None:
     row = example().floors[0]
     assert row.status == "above"
-    assert replace(row, low=0.0).status == "unclear"
-    assert replace(row, low=None).status == "unclear"
+    assert replace(row, low=0.0).status == "unproven"
+    assert replace(row, low=None).status == "unproven"
     assert replace(row, difference=0.0, low=0.01).status == "below"
     assert replace(row, difference=math.nan).status == "below"
     assert replace(row, difference=None).status == "below"
@@ -176,9 +176,11 @@ def test_floors_are_marked_one_horizon_at_a_time() -> None:
     html = build_report(example())
     part = html[html.index('<section id="floors"') : html.index('<section id="attained"')]
     first, second = part.split('data-horizon="5"')
-    assert [
-        first.count(text) for text in ("above</span>", "not told apart</span>", "below floor</span>")
-    ] == [1, 1, 1]
+    assert [first.count(text) for text in ("above</span>", "unproven</span>", "below floor</span>")] == [
+        1,
+        1,
+        1,
+    ]
     assert second.count("below floor</span>") == 1
 
 

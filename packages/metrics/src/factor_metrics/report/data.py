@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from factor_metrics.floors import FloorComparison
 from factor_metrics.gates import Gate
 from factor_metrics.profile import Profile
-from factor_metrics.summary import ICSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class ResultRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRow:
-    """One forecast beside one floor on the same dates: mean difference of rank IC and its interval."""
+    """One forecast beside one floor at one horizon: the difference of mean rank IC and its interval."""
 
     name: str
     floor: str
@@ -47,37 +47,29 @@ class FloorRow:
     difference: float | None
     low: float | None
     high: float | None
-    t_stat: float | None = None
+    p_value: float | None = None
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        floor: str,
-        horizon: int,
-        forecast: ICSummary,
-        beside: ICSummary,
-        difference: ICSummary,
-    ) -> FloorRow:
-        """Return the row of a forecast, its floor and `paired_difference` of the two."""
+    def of(cls, comparison: FloorComparison, horizon: int) -> FloorRow:
+        """Return the row of one line of `floor_table`."""
         return cls(
-            name=name,
-            floor=floor,
+            name=comparison.model,
+            floor=comparison.floor,
             horizon=horizon,
-            rank_ic=forecast.mean,
-            floor_rank_ic=beside.mean,
-            difference=difference.mean,
-            low=difference.ci_low,
-            high=difference.ci_high,
-            t_stat=difference.t_stat,
+            rank_ic=comparison.model_mean,
+            floor_rank_ic=comparison.floor_mean,
+            difference=comparison.difference,
+            low=comparison.ci_low,
+            high=comparison.ci_high,
+            p_value=comparison.p_value,
         )
 
     @property
-    def status(self) -> Literal["above", "unclear", "below"]:
-        """Above: the whole interval is. Below: the mean is not above 0, or unknown. Else unclear."""
+    def status(self) -> Literal["above", "unproven", "below"]:
+        """Above: the whole interval is. Below: the mean is not above 0, or unknown. Else unproven."""
         if self.difference is None or not self.difference > 0.0:
             return "below"
-        return "above" if self.low is not None and self.low > 0.0 else "unclear"
+        return "above" if self.low is not None and self.low > 0.0 else "unproven"
 
 
 @dataclass(frozen=True, kw_only=True)

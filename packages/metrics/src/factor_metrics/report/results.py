@@ -94,18 +94,18 @@ def results_html(rows: Sequence[ResultRow]) -> str:
 FLOORS_NOTE = (
     "A floor is a forecast that needs no model. The difference is taken date by date, so that what both share on a "
     "date falls out; the interval belongs to it. Above: the whole interval is above 0. Below: the mean difference is "
-    "not above 0."
+    "not above 0. Else it is unproven."
 )
 STATUS_PILLS = {
     "above": pill("above", "pass"),
-    "unclear": pill("not told apart", "warn"),
+    "unproven": pill("unproven", "warn"),
     "below": pill("below floor", "fail"),
 }
 
 
 def floors_table(floors: Sequence[FloorRow]) -> str:
     """Return the forecasts of one horizon beside their floors; what is not above one is marked."""
-    head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "t", "Verdict"]
+    head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "p", "Verdict"]
     bars = [
         ResultRow(
             name=row.name,
@@ -128,7 +128,7 @@ def floors_table(floors: Sequence[FloorRow]) -> str:
                 num(f"<b>{number(row.difference)}</b>"),
                 f'<td class="bar">{interval_svg(bar, domain)}</td>',
                 num(interval(row.low, row.high)),
-                num(number(row.t_stat, 2)),
+                num(number(row.p_value, 3, sign=False)),
                 f"<td>{STATUS_PILLS[row.status]}</td>",
             ],
         )

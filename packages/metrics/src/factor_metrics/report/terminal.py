@@ -22,7 +22,7 @@ HEAD = (
     "",
 )
 LEFT = (0, 5, 9)
-MARKS = {"above": "", "unclear": "not told apart from the floor", "below": "BELOW THE FLOOR"}
+MARKS = {"above": "", "unproven": "unproven", "below": "BELOW THE FLOOR"}
 
 
 def terminal_table(results: FolderResults) -> str:

@@ -31,7 +31,7 @@ def _floor_verdict(subject: str, rows: Sequence[FloorRow]) -> tuple[Tone, str]:
         return "warn", f"{subject} was held against no floor"
     for status, tone, words in (
         ("below", "fail", f"{subject} is below a floor"),
-        ("unclear", "warn", f"{subject} cannot be told apart from a floor"),
+        ("unproven", "warn", f"{subject} is not proven to be above a floor"),
     ):
         places = sorted({row.horizon for row in rows if row.status == status})
         if places:
