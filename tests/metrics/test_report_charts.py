@@ -175,3 +175,14 @@ def test_a_calibration_chart_has_the_line_of_equality() -> None:
     chart = estimate_chart("c", "label", estimates, across=both)
     assert 'class="line muted dash"' in chart.html
     assert [line["name"] for line in chart.values["lines"]] == ["predicted", "realised", "low", "high"]
+
+
+def test_a_bin_without_a_prediction_is_left_out() -> None:
+    values = np.array([-0.1, np.nan, 0.1])
+    estimates = Estimates(
+        names=("1", "2", "3"), mean=values, low=values - 0.1, high=np.array([0.0, 0.1, 0.2])
+    )
+    chart = estimate_chart("c", "label", estimates, across=values)
+    assert "nan" not in chart.html
+    assert chart.html.count('class="dot"') == chart.html.count('class="whisker"') == 2
+    assert chart.values["x"][1] is None

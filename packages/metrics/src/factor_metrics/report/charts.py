@@ -105,6 +105,8 @@ def estimate_chart(
     zero = float(scale.y(np.zeros(1))[0])
     half = 0.3 * BOX / max(len(names), 1)
     for place, middle, bottom, top in zip(x, mean, low, high, strict=True):
+        if not np.isfinite(place):
+            continue
         if bars and np.isfinite(middle):
             shapes.append(
                 f'<rect class="bar" x="{place - half:.4g}" width="{2 * half:.4g}" '
@@ -112,7 +114,7 @@ def estimate_chart(
             )
         if np.isfinite(bottom) and np.isfinite(top):
             shapes.append(f'<path class="whisker" d="M{place:.4g} {bottom:.4g}V{top:.4g}"/>')
-        if not bars and np.isfinite(middle) and np.isfinite(place):
+        if not bars and np.isfinite(middle):
             shapes.append(f'<path class="dot" d="M{place:.4g} {middle:.4g}h0"/>')
     columns = {"mean": estimates.mean, "low": estimates.low, "high": estimates.high}
     if across is not None:

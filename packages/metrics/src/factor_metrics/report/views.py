@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from factor_metrics.performance import drawdown
 from factor_metrics.profile import ScaleCalibration
 from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
-from factor_metrics.report.data import DateSeries, ReportData
+from factor_metrics.report.data import ReportData
 from factor_metrics.report.heat import months_table
+from factor_metrics.report.lines import ATTAINABLE, lines_of, tones
 from factor_metrics.report.results import FLOORS_NOTE, floors_table
 from factor_metrics.report.series import (
     cumulative,
@@ -22,10 +22,6 @@ from factor_metrics.report.series import (
     rolling_window,
 )
 from factor_metrics.report.text import DASH, esc, number
-
-ATTAINABLE = "attainable"
-NUM_COLORS = 8
-DASHES = ("", " dash", " dotted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,43 +44,6 @@ def by_horizon(
         body += f'<div class="views" data-horizon="{horizon}"><h3>Horizon {horizon}</h3>{html}</div>'
         charts += drawn
     return Section(key=key, heading=heading, body=body if horizons else "", charts=charts)
-
-
-def tones(data: ReportData) -> dict[str, str]:
-    """Give every name one class of colour and dash that all charts share."""
-    kinds = {row.name: row.kind for row in data.rows}
-    series = [*data.ic_series.values(), *data.spread_series.values(), *data.turnover_series.values()]
-    result: dict[str, str] = {}
-    position = 0
-    for name in sorted({name for item in series for name in item.values}):
-        kind = kinds.get(name, "stack" if name == "stack" else "model")
-        if kind == "stack":
-            result[name] = "s0"
-        elif name == ATTAINABLE:
-            result[name] = "muted dash"
-        elif kind == "floor":
-            result[name] = "muted dotted"
-        else:
-            result[name] = f"s{position % NUM_COLORS + 1}{DASHES[position // NUM_COLORS % len(DASHES)]}"
-            position += 1
-            if name == data.subject:
-                result[name] += " lead"
-    return result
-
-
-def lines_of(
-    data: ReportData, item: DateSeries, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> list[Line]:
-    """Return changed series as lines: the subject first, then models, then floors and what is attainable."""
-    styles = tones(data)
-
-    def order(name: str) -> tuple[bool, bool, str]:
-        return name != data.subject, "muted" in styles[name], name
-
-    return [
-        Line(name=name, values=change(np.asarray(item.values[name], dtype=float)), tone=styles[name])
-        for name in sorted(item.values, key=order)
-    ]
 
 
 def floors_section(data: ReportData) -> Section:
