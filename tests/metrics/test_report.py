@@ -159,6 +159,8 @@ def test_verdict_of_a_model_is_told_from_its_floors() -> None:
     )
     both = [unproven, below, replace(below, horizon=5)]
     assert verdict(replace(data, floors=both)) == ("fail", "ridge is below a floor at horizon 1 and 5")
+    three = [*both, replace(below, horizon=20)]
+    assert verdict(replace(data, floors=three))[1] == "ridge is below a floor at horizon 1, 5 and 20"
     assert verdict(replace(data, floors=())) == ("warn", "ridge was held against no floor")
 
 

@@ -35,8 +35,14 @@ def _floor_verdict(subject: str, rows: Sequence[FloorRow]) -> tuple[Tone, str]:
     ):
         places = sorted({row.horizon for row in rows if row.status == status})
         if places:
-            return tone, f"{words} at horizon {' and '.join(map(str, places))}"  # type: ignore[return-value]
+            return tone, f"{words} at horizon {listed(places)}"  # type: ignore[return-value]
     return "pass", f"{subject} is above every floor at every horizon"
+
+
+def listed(values: Sequence[object]) -> str:
+    """Return "a", "a and b", "a, b and c"."""
+    texts = [str(value) for value in values]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def best_row(rows: Sequence[ResultRow], kind: str, horizon: int) -> ResultRow | None:
