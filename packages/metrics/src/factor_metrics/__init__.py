@@ -62,7 +62,6 @@ from factor_metrics.performance import (
     annual_return,
     annual_volatility,
     calmar_ratio,
-    conditional_value_at_risk,
     drawdown,
     equity_curve,
     hit_rate,
@@ -73,7 +72,6 @@ from factor_metrics.performance import (
     sharpe_ratio,
     sortino_ratio,
     total_return,
-    value_at_risk,
 )
 from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.portfolio import long_short_weights, proportional_weights, rebalance_every, top_k_weights
@@ -103,6 +101,7 @@ from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval,
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
 from factor_metrics.system import record_system_figures, system_figures
+from factor_metrics.tail_risk import conditional_value_at_risk, value_at_risk
 from factor_metrics.thresholds import Threshold, check_thresholds, exit_status, format_gates
 from factor_metrics.trials import (
     deflated_sharpe_ratio,

@@ -179,57 +179,79 @@ def _simulate(
     num_missing = np.zeros(num_symbols, dtype=np.int64)
     cash = 1.0
     for date in range(num_dates):
-        equity = cash
-        for symbol in range(num_symbols):
-            now = price[date, symbol]
-            if value[symbol] != 0.0:
-                if np.isnan(now):
-                    num_missing[symbol] += 1
-                    counts[1, date] += 1
-                    if num_missing[symbol] > max_stale:
-                        # A lost long is worth less; a short of a lost symbol is bought back at its last price.
-                        worth = value[symbol] * recovery if value[symbol] > 0.0 else value[symbol]
-                        cash += worth
-                        equity += worth
-                        value[symbol] = 0.0
-                        counts[1, date] -= 1
-                        counts[2, date] += 1
-                else:
-                    value[symbol] *= now / last_price[symbol]
-            if not np.isnan(now):
-                last_price[symbol] = now
-                num_missing[symbol] = 0
-            equity += value[symbol]
+        received, counts[1, date], counts[2, date] = _revalue(
+            value, last_price, num_missing, price[date], max_stale, recovery
+        )
+        cash += received
+        equity = cash + value.sum()
         if equity <= 0.0:
             break
-        decision = date - delay
-        if decision >= 0 and decided[decision]:
-            traded = 0.0
-            for symbol in range(num_symbols):
-                change = wanted[decision, symbol] * equity - value[symbol]
-                if np.isnan(price[date, symbol]):
-                    counts[0, date] += change != 0.0
-                else:
-                    traded += abs(change)
-            part = min(1.0, max_turnover * equity / traded) if traded > 0.0 else 0.0
-            paid = 0.0
-            for symbol in range(num_symbols):
-                if not np.isnan(price[date, symbol]):
-                    change = part * (wanted[decision, symbol] * equity - value[symbol])
-                    value[symbol] = (
-                        wanted[decision, symbol] * equity if part == 1.0 else value[symbol] + change
-                    )
-                    cash -= change
-                    paid += change * buy_cost if change > 0.0 else -change * sell_cost
-            cash -= paid
-            series[1, date], series[2, date] = part * traded / equity, paid / equity
+        if date >= delay and decided[date - delay]:
+            target = wanted[date - delay] * equity
+            spent, paid, traded, counts[0, date] = _trade(
+                value, target, price[date], buy_cost, sell_cost, max_turnover * equity
+            )
+            cash -= spent + paid
+            series[1, date], series[2, date] = traded / equity, paid / equity
             equity -= paid
             if equity <= 0.0:
                 break
         series[0, date] = equity
-        for symbol in range(num_symbols):
-            held[date, symbol] = value[symbol] / equity
+        held[date] = value / equity
     return series, counts, held
+
+
+@njit(cache=True, nogil=True)
+def _revalue(
+    value: Series,
+    last_price: Series,
+    num_missing: NDArray[np.int64],
+    price: Series,
+    max_stale: int,
+    recovery: float,
+) -> tuple[float, int, int]:
+    """Bring values to the prices of the date, in place: (cash from positions written off, stale, written off)."""
+    received, num_stale, num_written_off = 0.0, 0, 0
+    for symbol in range(len(price)):
+        now = price[symbol]
+        if not np.isnan(now):
+            if value[symbol] != 0.0:
+                value[symbol] *= now / last_price[symbol]
+            last_price[symbol] = now
+            num_missing[symbol] = 0
+        elif value[symbol] != 0.0:
+            num_missing[symbol] += 1
+            if num_missing[symbol] > max_stale:
+                # A lost long is worth less; a short of a lost symbol is bought back at its last price.
+                received += value[symbol] * (recovery if value[symbol] > 0.0 else 1.0)
+                value[symbol] = 0.0
+                num_written_off += 1
+            else:
+                num_stale += 1
+    return received, num_stale, num_written_off
+
+
+@njit(cache=True, nogil=True)
+def _trade(
+    value: Series, target: Series, price: Series, buy_cost: float, sell_cost: float, most: float
+) -> tuple[float, float, float, int]:
+    """Move values to their targets, in place, where there is a price: (spent, cost paid, traded, blocked)."""
+    wanted, num_blocked = 0.0, 0
+    for symbol in range(len(price)):
+        change = target[symbol] - value[symbol]
+        if not np.isnan(price[symbol]):
+            wanted += abs(change)
+        elif change != 0.0:
+            num_blocked += 1
+    part = min(1.0, most / wanted) if wanted > 0.0 else 0.0
+    spent, paid = 0.0, 0.0
+    for symbol in range(len(price)):
+        if not np.isnan(price[symbol]):
+            change = part * (target[symbol] - value[symbol])
+            value[symbol] = target[symbol] if part == 1.0 else value[symbol] + change
+            spent += change
+            paid += change * buy_cost if change > 0.0 else -change * sell_cost
+    return spent, paid, part * wanted, num_blocked
 
 
 def _ordered_dates(dates: ArrayLike, num_dates: int) -> NDArray[Any]:

@@ -238,20 +238,32 @@ def _circular_sums(values: Series, length: int) -> Series:
 def _drawn_counts(
     generator: np.random.Generator, num_draws: int, num_dates: int, length: int, method: int
 ) -> NDArray[np.float64]:
-    """How often each date occurs in each draw: (num_draws, num_dates); `method` indexes BlockMethod."""
-    counts = np.zeros((num_draws, num_dates))
+    """How often each date occurs in each draw: (num_draws, num_dates); `method` indexes BlockMethod.
+
+    A block adds 1 from its start to its end: only the two ends are written, running sums fill in the rest.
+    """
+    counts = np.zeros((num_draws, num_dates + 1))
     num_starts = num_dates - length + 1 if method == 1 else num_dates
+    log_continue = np.log1p(-1.0 / length) if length > 1 else -np.inf
     for draw in range(num_draws):
-        left, date = 0, 0
-        for filled in range(num_dates):
-            ends = generator.random() * length < 1.0 if method == 2 else left == 0
-            if ends or filled == 0:
-                date, left = int(generator.random() * num_starts), length
-            counts[draw, date] += 1.0
-            date, left = date + 1, left - 1
-            if date == num_dates:
-                date = 0
-    return counts
+        ends = counts[draw]
+        filled = 0
+        while filled < num_dates:
+            start, size = int(generator.random() * num_starts), length
+            if method == 2:
+                drawn = np.log1p(-generator.random()) / log_continue  # geometric, at least 1
+                size = 1 + int(min(drawn, num_dates))
+            size = min(size, num_dates - filled)
+            filled += size
+            ends[start] += 1.0
+            if start + size > num_dates:
+                ends[0] += 1.0
+                ends[start + size - num_dates] -= 1.0
+            else:
+                ends[start + size] -= 1.0
+        for date in range(1, num_dates):
+            ends[date] += ends[date - 1]
+    return counts[:, :num_dates]
 
 
 def _autocovariances(deviation: Series, max_lag: int) -> Series:

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix
 from factor_metrics.neutral import as_exposures, project_out
-
-_MAX_STEPS = 200
-_TOLERANCE = 1e-13
+from factor_metrics.projection import project_sizes, solve_constrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,45 +166,14 @@ def _limit_row(
         )
     bounds = (limits.max_weight, limits.max_gross, limits.min_net, limits.max_net)
     if groups is None and exposures is None:
-        return side * _project(np.abs(wanted), side, *bounds)
-    book = _solve_dual(wanted, side, limits, groups, exposures)
+        return side * project_sizes(np.abs(wanted), side, *bounds)
+    constraints = _constraints(side, limits, groups, exposures)
+    book = side * solve_constrained(np.abs(wanted), limits.max_weight, *constraints)
     if exposures is not None:
         kept = book != 0.0
         book[kept] = project_out(book[kept], exposures[kept])  # what is left of the tolerance
     members = [] if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
     return book * _scale_inside(book, limits, members)
-
-
-def _solve_dual(
-    wanted: Series,
-    side: Series,
-    limits: PositionLimits,
-    groups: NDArray[np.int64] | None,
-    exposures: NDArray[np.float64] | None,
-) -> Series:
-    """Projected Newton steps on the few multipliers; the sizes clip(|wanted| - A' y, 0, cap) follow from them.
-
-    The dual of the projection is concave and piecewise quadratic: Bertsekas (1982), "Projected Newton methods
-    for optimization problems with simple constraints". Rows of A are equalities (exposures) or upper bounds.
-    """
-    size, cap = np.abs(wanted), limits.max_weight
-    rows, bounds, equal = _constraints(side, limits, groups, exposures)
-    scale = max(float(size.max(initial=0.0)), 1e-300)
-    multipliers = np.zeros(len(rows))
-    sizes = np.clip(size, 0.0, cap)
-    for _ in range(_MAX_STEPS):
-        slope = rows @ sizes - bounds
-        working = equal | (multipliers > 0.0) | (slope > 0.0)
-        if float(np.abs(slope[working]).max(initial=0.0)) < _TOLERANCE * scale:
-            break
-        inside = size - rows.T @ multipliers
-        free = rows[np.ix_(working, (inside > 0.0) & (inside < cap))]
-        curvature = free @ free.T
-        curvature[np.diag_indices_from(curvature)] += 1e-12 * max(float(np.trace(curvature)), 1e-3)
-        step = np.zeros(len(rows))
-        step[working] = np.linalg.solve(curvature, slope[working])
-        multipliers, sizes = _line_search(size, cap, rows, bounds, equal, multipliers, sizes, step)
-    return side * sizes
 
 
 def _constraints(
@@ -237,34 +203,6 @@ def _constraints(
     return matrix / length[:, None], np.array(bounds) / length, np.arange(len(rows)) < num_equal
 
 
-def _line_search(
-    size: Series,
-    cap: float,
-    rows: Matrix,
-    bounds: Series,
-    equal: NDArray[np.bool_],
-    multipliers: Series,
-    sizes: Series,
-    step: Series,
-) -> tuple[Series, Series]:
-    """Halve the step until the dual value rises enough (Armijo); multipliers of bounds stay at or above 0."""
-
-    def dual(point: Series, chosen: Series) -> float:
-        return 0.5 * float(np.square(chosen - size).sum()) + float(point @ (rows @ chosen - bounds))
-
-    value, slope = dual(multipliers, sizes), rows @ sizes - bounds
-    rounding = 1e-15 * (abs(value) + float(np.square(size).sum()))
-    part = 1.0
-    for _ in range(60):
-        moved = multipliers + part * step
-        moved = np.where(equal, moved, np.maximum(moved, 0.0))
-        chosen = np.clip(size - rows.T @ moved, 0.0, cap)
-        if dual(moved, chosen) >= value + 1e-4 * float(slope @ (moved - multipliers)) - rounding:
-            break
-        part *= 0.5
-    return moved, chosen
-
-
 def _scale_inside(book: Series, limits: PositionLimits, members: list[NDArray[np.intp]]) -> float:
     """The largest factor up to 1 with which every limit holds (each of them allows 0)."""
     size, net = np.abs(book), float(book.sum())
@@ -280,82 +218,6 @@ def _scale_inside(book: Series, limits: PositionLimits, members: list[NDArray[np
         if value > limit + 1e-9 * float(size.sum()) or value > limit > 0.0:
             factor = min(factor, limit / value)
     return factor
-
-
-@njit(cache=True, nogil=True)
-def _project(
-    size: Series, side: Series, max_weight: float, max_gross: float, min_net: float, max_net: float
-) -> NDArray[np.float64]:
-    """Nearest sizes in [0, max_weight] with sum at most max_gross and sum of side x size within the net limits.
-
-    The solution is clip(size - a, 0, max_weight) for longs and clip(size - b, ...) for shorts. Tried in turn:
-    no shift; net alone (b = -a); gross alone (a = b); both, where the sums of longs and of shorts are known.
-    """
-    longs, shorts = size[side > 0.0], size[side < 0.0]
-    a, b = 0.0, 0.0
-    net = _clipped_sum(longs, 0.0, max_weight) - _clipped_sum(shorts, 0.0, max_weight)
-    if net > max_net:
-        a = _solve_shift(longs, shorts, max_net, max_weight)
-    elif net < min_net:
-        a = _solve_shift(longs, shorts, min_net, max_weight)
-    b = -a
-    if _clipped_sum(longs, a, max_weight) + _clipped_sum(shorts, b, max_weight) > max_gross:
-        a = _solve_shift(size, size[:0], max_gross, max_weight)
-        b = a
-        net = _clipped_sum(longs, a, max_weight) - _clipped_sum(shorts, b, max_weight)
-        if net > max_net or net < min_net:
-            bound = max_net if net > max_net else min_net
-            a = _solve_shift(longs, longs[:0], (max_gross + bound) / 2.0, max_weight)
-            b = _solve_shift(shorts, shorts[:0], (max_gross - bound) / 2.0, max_weight)
-    projected = np.empty(len(size))
-    for index in range(len(size)):
-        shift = a if side[index] > 0.0 else b
-        projected[index] = min(max(size[index] - shift, 0.0), max_weight)
-    return projected
-
-
-@njit(cache=True, nogil=True)
-def _clipped_sum(size: Series, shift: float, cap: float) -> float:
-    total = 0.0
-    for value in size:
-        total += min(max(value - shift, 0.0), cap)
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _num_free(size: Series, shift: float, cap: float) -> int:
-    """How many sizes a small change of the shift moves."""
-    count = 0
-    for value in size:
-        count += 0.0 < value - shift < cap
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _solve_shift(longs: Series, shorts: Series, wanted: float, cap: float) -> float:
-    """Root of the falling, piecewise linear clipped difference: Newton steps inside a bracket, else halving."""
-    reach = abs(wanted) + (cap if cap < np.inf else 0.0) + 1.0
-    for value in longs:
-        reach = max(reach, 2.0 * value + abs(wanted))
-    for value in shorts:
-        reach = max(reach, 2.0 * value + abs(wanted))
-    low, high, shift = -reach, reach, 0.0
-    for _ in range(_MAX_STEPS):
-        excess = _clipped_sum(longs, shift, cap) - _clipped_sum(shorts, -shift, cap) - wanted
-        if excess > 0.0:
-            low = shift
-        else:
-            high = shift
-        free = _num_free(longs, shift, cap) + _num_free(shorts, -shift, cap)
-        following = shift + excess / free if free > 0 else 0.5 * (low + high)
-        if following == shift or excess == 0.0:
-            break
-        if not low < following < high:
-            following = 0.5 * (low + high)
-        if following in (low, high):
-            break
-        shift = following
-    return shift
 
 
 def _groups(groups: ArrayLike | None, limits: PositionLimits, num_symbols: int) -> NDArray[np.int64] | None:

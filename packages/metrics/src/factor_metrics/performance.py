@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Series, as_series, check_same_shape, check_share
+from factor_metrics.checks import Series, as_series, check_same_shape
+from factor_metrics.tail_risk import conditional_value_at_risk, value_at_risk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,32 +244,6 @@ def hit_rate(returns: ArrayLike) -> float:
     return float((values > 0.0).mean()) if len(values) else math.nan
 
 
-def value_at_risk(returns: ArrayLike, confidence: float = 0.95) -> float:
-    """Return the historical value at risk of one date: the loss (positive) at the 1 - confidence quantile.
-
-    The ceil(n (1 - confidence))-th worst return with the sign turned, an order statistic that was really seen.
-    NaN with fewer than 1 / (1 - confidence) dates (20 at 95 %): so short a history holds no such tail, and a
-    risk that was never measured is not a risk of 0.
-    """
-    worst, share = _tail(returns, confidence)
-    return -float(worst[math.ceil(share) - 1]) if len(worst) else math.nan
-
-
-def conditional_value_at_risk(returns: ArrayLike, confidence: float = 0.95) -> float:
-    """Return the mean loss (positive) of the worst n (1 - confidence) dates, the last of them counted in part.
-
-    Acerbi and Tasche (2002), "On the coherence of expected shortfall". NaN where `value_at_risk` is.
-    """
-    worst, share = _tail(returns, confidence)
-    if not len(worst):
-        return math.nan
-    whole = math.floor(share)
-    total = float(worst[:whole].sum())
-    if share > whole:
-        total += (share - whole) * float(worst[whole])
-    return -total / share
-
-
 def moments(returns: ArrayLike) -> tuple[float, float]:
     """Return (skewness, kurtosis), population moments, normal = (0, 3); NaN for a constant series."""
     values = _known(returns)
@@ -279,14 +254,6 @@ def moments(returns: ArrayLike) -> tuple[float, float]:
     variance = float(np.square(deviation).mean())
     skewness = float((deviation**3).mean()) / variance**1.5
     return skewness, float((deviation**4).mean()) / variance**2
-
-
-def _tail(returns: ArrayLike, confidence: float) -> tuple[Series, float]:
-    """Known returns, worst first, and how many of them are the tail; none where it is less than one date."""
-    check_share("confidence", confidence)
-    values = np.sort(_known(returns))
-    share = round(len(values) * (1.0 - confidence), 9)
-    return (values, share) if share >= 1.0 else (values[:0], share)
 
 
 def _known(returns: ArrayLike) -> Series:

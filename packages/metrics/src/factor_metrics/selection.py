@@ -96,27 +96,11 @@ def judge_trials(
     ValueError
         No trial; lengths differ; fewer than two common dates; a trial is constant on them.
     """
-    if not series:
-        raise ValueError("series must name at least one trial, got none")
     names = list(series)
     looks = len(names) if num_trials is None else num_trials
     check_at_least("num_trials", looks, len(names))
-    columns = [as_series(name, values) for name, values in series.items()]
-    reference = np.zeros(len(columns[0])) if benchmark is None else as_series("benchmark", benchmark)
-    for name, column in zip([*names, "benchmark"], [*columns, reference], strict=True):
-        if len(column) != len(columns[0]):
-            raise ValueError(f"{name} has {len(column)} dates, {names[0]} has {len(columns[0])}")
-    values = np.column_stack([*columns, reference])
-    values = values[~np.isnan(values).any(axis=1)]
-    values, reference = values[:, :-1], values[:, -1]
+    values, reference = _on_common_dates(series, benchmark)
     num_dates = len(values)
-    if num_dates < 2:
-        raise ValueError(f"series must share at least 2 dates on which all are known, got {num_dates}")
-    constant = [name for name, column in zip(names, values.T, strict=True) if column.min() == column.max()]
-    if constant:
-        raise ValueError(
-            f"{len(constant)} trial(s) are constant on the common dates: {', '.join(constant[:3])}"
-        )
     sharpe = values.mean(axis=0) / values.std(axis=0, ddof=1)
     trials_std = float(sharpe.std(ddof=1)) if len(names) > 1 else 0.0
     order = np.argsort(-sharpe, kind="stable")
@@ -133,6 +117,31 @@ def judge_trials(
         num_trials=looks,
         num_dates=num_dates,
     )
+
+
+def _on_common_dates(
+    series: Mapping[str, ArrayLike], benchmark: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(num_dates, num_trials) and the benchmark on the dates where all are known."""
+    if not series:
+        raise ValueError("series must name at least one trial, got none")
+    names = list(series)
+    columns = [as_series(name, values) for name, values in series.items()]
+    reference = np.zeros(len(columns[0])) if benchmark is None else as_series("benchmark", benchmark)
+    for name, column in zip([*names, "benchmark"], [*columns, reference], strict=True):
+        if len(column) != len(columns[0]):
+            raise ValueError(f"{name} has {len(column)} dates, {names[0]} has {len(columns[0])}")
+    values = np.column_stack([*columns, reference])
+    values = values[~np.isnan(values).any(axis=1)]
+    values, reference = values[:, :-1], values[:, -1]
+    if len(values) < 2:
+        raise ValueError(f"series must share at least 2 dates on which all are known, got {len(values)}")
+    constant = [name for name, column in zip(names, values.T, strict=True) if column.min() == column.max()]
+    if constant:
+        raise ValueError(
+            f"{len(constant)} trial(s) are constant on the common dates: {', '.join(constant[:3])}"
+        )
+    return values, reference
 
 
 def _ranked(
