@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,8 +128,8 @@ def _codes(group: ArrayLike, shape: tuple[int, ...]) -> tuple[tuple[str | int, .
 
 def _name(value: object) -> str | None:
     """The name of a group, None where there is none."""
-    if value is None or value == "" or value != value:  # only NaN differs from itself
+    if isinstance(value, str):
+        return value or None
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if not isinstance(value, str):
-        raise ValueError(f"group must hold text or integers, got {value!r} of type {type(value).__name__}")
-    return value
+    raise ValueError(f"group must hold text or integers, got {value!r} of type {type(value).__name__}")

@@ -17,9 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-CELLS_AT_ONCE = (
-    1 << 16
-)  # keys and ranks of a block of rows stay in the second-level cache; no influence on results
+CELLS_AT_ONCE = 1 << 16  # a block of rows that stays in the second-level cache; no influence on results
 _SHORT_RUN = 32  # up to here inserting beats sorting
 
 
