@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_data import RULES, UNIVERSE, CleanRules, Panel, QualityReport, clean_bars, clean_symbols
+from factor_data import (
+    RULES,
+    UNIVERSE,
+    CleanRules,
+    Panel,
+    QualityReport,
+    clean_bars,
+    clean_symbols,
+    rule_hits,
+)
 from factor_data.cleaning import Action
 
 NUM_SYMBOLS, NUM_DATES = 7, 40
@@ -89,7 +98,8 @@ def test_cleaning_in_parts_is_cleaning_the_whole(seed: int, rules: CleanRules, g
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), rules=rule_sets())
 def test_what_stays_is_what_was_read_or_missing(seed: int, rules: CleanRules) -> None:
-    """No value is filled or made up, no bar is invented, and what the features rely on holds."""
+    """No value is filled, neither from the past nor backwards nor from another symbol, and no bar is made up to
+    pad a short history; what the features rely on holds."""
     panel = dirty_panel(seed)
     after, report = clean_symbols(panel, rules)
     read = panel.to_pandas().set_index(["symbol", "timestamp"])
@@ -182,6 +192,26 @@ def test_every_count_is_that_of_a_plain_loop_over_bars(seed: int, share: float) 
         rule.name: expected[rule.name] for rule in RULES
     }
     assert after.num_rows == panel.num_rows - expected["close_unusable"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), rules=rule_sets())
+def test_the_hits_of_a_rule_are_the_bars_that_it_acts_on(seed: int, rules: CleanRules) -> None:
+    panel = dirty_panel(seed)
+    hits = rule_hits(panel, rules)
+    after, report = clean_symbols(panel, rules)
+    assert list(hits) == [rule.name for rule in report.rules]
+    dropped = np.zeros(panel.num_rows, dtype=bool)
+    outside = np.zeros(panel.num_rows, dtype=bool)
+    for rule, result in zip(RULES, report.rules, strict=True):
+        if rule.unit == "bars":
+            assert hits[rule.name].sum() == result.count
+        dropped |= hits[rule.name] & (result.action == "drop")
+        outside |= hits[rule.name] & (result.action == "mask") & (not rule.blanks)
+    left = panel.select(~dropped)
+    np.testing.assert_array_equal(after.symbol_code, left.symbol_code)
+    np.testing.assert_array_equal(after.date_code, left.date_code)
+    np.testing.assert_array_equal(after.in_universe, ~outside[~dropped])
 
 
 def test_offenders_are_the_first_in_time_then_by_symbol() -> None:

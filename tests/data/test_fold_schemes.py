@@ -274,7 +274,7 @@ CONFIGS = st.one_of(
 def test_no_label_takes_a_price_of_another_segment(
     config: dict, horizons: list[int], delay: int, more_purge: int | None, embargo: int | None, daily: bool
 ) -> None:
-    """G01 by brute force: the dates of every label of every horizon against the dates of the other segments."""
+    """By brute force: the dates of every label of every horizon against the dates of the other segments."""
     calendar = (
         BUSINESS[::13]
         if config["scheme"] == "yearly"
@@ -314,6 +314,12 @@ def test_a_purge_that_is_too_small_is_refused_and_one_that_is_larger_is_kept() -
     assert places(fold.valid)[0] - places(fold.train)[-1] == 8
 
 
+@pytest.mark.parametrize(("horizons", "delay"), [([], 1), ([0, 5], 1), ([1], -1)])
+def test_labels_that_cannot_be_have_no_purge(horizons: list[int], delay: int) -> None:
+    with pytest.raises(ValueError, match="horizons must be >= 1 and delay >= 0"):
+        needed_purge(horizons, delay)
+
+
 def test_folds_whose_labels_meet_are_refused_with_the_dates() -> None:
     folds = walk_forward(DAYS, train=10, valid=4, test=4, step=4, purge=3, embargo=0)
     check_labels_apart(folds, DAYS, [2], delay=1)
@@ -325,6 +331,19 @@ def test_folds_whose_labels_meet_are_refused_with_the_dates() -> None:
     behind = Fold(index=4, train=DAYS[20:], valid=DAYS[:0], test=DAYS[5:18])
     with pytest.raises(ValueError, match=r"fold 4: the test label of 2020-01-18 .* and train has 2020-01-21"):
         check_labels_apart([behind], DAYS, [3], delay=1)
+
+
+def test_the_derived_embargo_follows_the_labels_where_training_follows_a_test() -> None:
+    fold = folds_of(scheme="cpcv", num_groups=4, num_test_groups=1, valid_groups=0, horizons=(1, 2), delay=1)[
+        0
+    ]
+    assert (places(fold.purge), places(fold.embargo), places(fold.train)[0]) == (
+        [10, 11, 12],
+        [13, 14, 15],
+        16,
+    )
+    forward = folds_of(scheme="expanding", train=10, valid=4, test=4, step=4, horizons=(1, 2))
+    assert all(len(fold.embargo) == 0 for fold in forward)
 
 
 def test_segments_shorter_than_asked_are_refused() -> None:

@@ -178,7 +178,7 @@ def test_direction_has_a_dead_zone_whose_ends_are_labelled() -> None:
 
 
 def test_the_last_dates_are_unknown_and_not_down(panel: Panel) -> None:
-    """Defect 2e.4: the last row of every split was labelled 0."""
+    """A comparison with a price that is not there yet is no move down."""
     for horizon, delay in ((1, 0), (1, 1), (5, 1)):
         label = direction(forward_return(panel, horizon, delay), up=0.0, down=0.0)
         last = panel.date_code >= panel.num_dates - delay - horizon
@@ -189,7 +189,6 @@ def test_the_last_dates_are_unknown_and_not_down(panel: Panel) -> None:
 
 
 def test_the_first_of_several_steps_compares_the_next_close_with_this_one() -> None:
-    """Defect 2e.4: the first step compared t + 2 with t + 1."""
     frame = pd.DataFrame(
         {
             "timestamp": pd.bdate_range("2020-01-01", periods=6),
@@ -207,7 +206,7 @@ def test_the_first_of_several_steps_compares_the_next_close_with_this_one() -> N
 
 
 def test_ready_made_targets_are_passed_through_without_a_second_shift(panel: Panel) -> None:
-    """Defect 1i.11: a target that looks ahead already was taken from the next row."""
+    """They look ahead already: the value beside the bar of t is the target of t."""
     generator = np.random.default_rng(0)
     names = ("intra30m", "nextT1d", "ema1d")
     columns = {name: generator.normal(size=panel.num_rows) for name in names}

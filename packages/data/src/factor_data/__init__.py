@@ -1,6 +1,6 @@
 """Bars and news in; clean panel, causal features, labels, folds, normalisers, tokens and windows out."""
 
-from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols
+from factor_data.cleaning import RULES, CleanRules, Rule, clean_bars, clean_symbols, rule_hits
 from factor_data.features import FEATURES, FeatureMatrix, available_features, compute_features
 from factor_data.folds import (
     SEGMENTS,
@@ -104,6 +104,7 @@ __all__ = [
     "read_folds",
     "read_news",
     "ready_made_targets",
+    "rule_hits",
     "simulate_market",
     "stylised_facts",
     "walk_forward",

@@ -55,8 +55,32 @@ def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Pane
     (cleaned bars, report on them). The bars keep ``symbols``, ``dates`` and codes; none may be left. The reports of
     disjoint parts are put together by ``QualityReport.merge``.
     """
-    _check_columns(panel, rules)
     log = _Log(panel, rules)
+    cleaned = _clean(panel, rules, log)
+    report = QualityReport(
+        rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned)
+    )
+    return cleaned, report
+
+
+def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDArray[np.bool_]]:
+    """Return for each rule which bars it hits, to look at them or to weight them down.
+
+    Returns
+    -------
+    rule name -> (num_rows,) bool over the rows of ``panel``, as many True as bars the report counts. The hits of a
+    rule depend on what the rules before it do, as in ``clean_bars``
+    """
+    log = _Log(panel, rules)
+    _clean(panel, rules, log)
+    hits = {name: np.zeros(panel.num_rows, dtype=bool) for name in log.rows}
+    for name, rows in log.rows.items():
+        hits[name][rows] = True
+    return hits
+
+
+def _clean(panel: Panel, rules: CleanRules, log: _Log) -> Panel:
+    _check_columns(panel, rules)
     bars = Bars(panel)
     drop = np.zeros(bars.panel.num_rows, dtype=bool)
     for rule in VALUE_RULES:
@@ -67,11 +91,7 @@ def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Pane
         for rule in later:
             drop |= log.apply(rule, bars)
     bars = bars.select(~drop)
-    cleaned = bars.panel.with_columns(**bars.columns | {UNIVERSE: bars.universe.astype(np.float64)})
-    report = QualityReport(
-        rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned)
-    )
-    return cleaned, report
+    return bars.panel.with_columns(**bars.columns | {UNIVERSE: bars.universe.astype(np.float64)})
 
 
 def _check_columns(panel: Panel, rules: CleanRules) -> None:
@@ -83,11 +103,12 @@ def _check_columns(panel: Panel, rules: CleanRules) -> None:
 
 
 class _Log:
-    """Applies rules one by one and keeps the result of each."""
+    """Applies rules one by one; keeps the result of each and the rows that it hit."""
 
     def __init__(self, panel: Panel, rules: CleanRules) -> None:
         self.rules = rules
         self.results: list[RuleResult] = []
+        self.rows: dict[str, NDArray[np.intp]] = {}
         self._total = {"bars": panel.num_rows, "symbols": num_occupied_symbols(panel)}
 
     def apply(self, rule: Rule, bars: Bars, present: Mask | None = None) -> Mask:
@@ -97,10 +118,12 @@ class _Log:
         with np.errstate(invalid="ignore", divide="ignore"):
             found = rule.find(bars, self.rules)
         if found is None:
+            self.rows[rule.name] = np.zeros(0, dtype=np.intp)
             self._add(rule, action, 0, (), effect=f"not checked: no {rule.needs}")
             return nothing
         hit = found.hit if present is None else found.hit & present
         rows = np.flatnonzero(hit)
+        self.rows[rule.name] = bars.rows[rows]
         count = len(rows) if found.weight is None else int(found.weight[rows].sum())
         self._add(rule, action, count, _first_offenders(rule, found, bars, rows), rule.effect(action))
         if action == "mask":

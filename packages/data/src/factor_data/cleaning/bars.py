@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -17,7 +18,8 @@ Mask = NDArray[np.bool_]
 class Bars:
     """Columns of a panel under cleaning. Columns are copied when they are first written to.
 
-    ``universe`` is True where no rule has taken the bar out of the universe. Everything here is a function of
+    ``universe`` is True where no rule has taken the bar out of the universe, ``rows`` are the rows of the bars in the
+    panel that cleaning began with. Everything here is a function of
     the symbol's own bars, at t and before.
     """
 
@@ -25,6 +27,7 @@ class Bars:
         self.panel = panel
         self.columns = dict(panel.columns)
         self.universe = np.ones(panel.num_rows, dtype=bool)
+        self.rows = np.arange(panel.num_rows)
         self._copied: set[str] = set()
 
     def __getitem__(self, name: str) -> Floats:
@@ -60,10 +63,12 @@ class Bars:
         """Return the bars of ``keep``; symbols, dates and codes stay as they are."""
         if keep.all():
             return self
-        kept = Bars(self.panel.select(keep))
-        kept.columns = {name: values[keep] for name, values in self.columns.items()}
-        kept._copied = set(self.columns)
+        columns = {name: values[keep] for name, values in self.columns.items()}
+        code, date = self.panel.symbol_code[keep], self.panel.date_code[keep]
+        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns))
+        kept._copied = set(columns)
         kept.universe = self.universe[keep]
+        kept.rows = self.rows[keep]
         return kept
 
     @cached_property

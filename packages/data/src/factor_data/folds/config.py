@@ -77,7 +77,7 @@ class FoldConfig:
             name: getattr(self, name) for name in ("purge", "embargo", "train", "valid", "test", "step")
         }
         check_lengths(**{name: value for name, value in lengths.items() if value is not None})
-        check_lengths(min_train=self.min_train, min_test=self.min_test)
+        check_lengths(min_train=self.min_train, min_valid=self.min_valid, min_test=self.min_test)
 
 
 def make_folds(dates: Dates, config: FoldConfig, *, horizons: Sequence[int], delay: int) -> list[Fold]:

@@ -18,6 +18,8 @@ Mask = NDArray[np.bool_]
 
 def needed_purge(horizons: Sequence[int], delay: int) -> int:
     """Return how many dates after t a label of t reaches: delay + the longest horizon."""
+    if not horizons or min(horizons) < 1 or delay < 0:
+        raise ValueError(f"horizons must be >= 1 and delay >= 0, got {list(horizons)} and {delay}")
     return delay + max(horizons)
 
 
