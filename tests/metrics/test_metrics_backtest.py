@@ -1,6 +1,7 @@
 """Accounting through time: a known price path by hand, a ledger of shares, and what may not be known or made up."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -242,3 +243,11 @@ def test_impossible_input_is_refused():
 def test_impossible_rules_are_refused(rules, message):
     with pytest.raises(ValueError, match=message):
         TradingRules(**rules)
+
+
+def test_the_example_of_the_readme_earns_its_spread(capsys):
+    """The second block goes on where the first one ends."""
+    readme = Path(__file__).parents[2] / "packages" / "metrics" / "README.md"
+    blocks = [part.split("```")[0] for part in readme.read_text(encoding="utf-8").split("```python\n")[1:]]
+    exec(compile("\n".join(blocks), str(readme), "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Sharpe 8.")

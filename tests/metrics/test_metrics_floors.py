@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_metrics import (
-    PRICE_FLOORS,
     floor_table,
     format_floor_table,
     last_return_reversal,
@@ -23,6 +22,7 @@ from factor_metrics import (
     random_ranking_interval,
     rank_ic,
 )
+from factor_metrics.price_floors import PRICE_FLOORS
 
 NAN = np.nan
 

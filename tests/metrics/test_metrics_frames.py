@@ -121,8 +121,7 @@ def test_evaluation_is_its_parts():
 
 
 def test_every_public_name_exists_and_is_sorted():
-    in_order = sorted(factor_metrics.__all__, key=lambda name: (not name.isupper(), name))  # constants first
-    assert list(factor_metrics.__all__) == in_order
+    assert list(factor_metrics.__all__) == sorted(factor_metrics.__all__)
     assert all(hasattr(factor_metrics, name) for name in factor_metrics.__all__)
 
 

@@ -233,3 +233,10 @@ def test_impossible_books_are_refused():
         apply_limits([[0.1, 0.2]], TIGHT, exposures=[[[1.0], [np.nan]]])
     with pytest.raises(ValueError, match=r"exposures must have shape \(1, 2, num_exposures\)"):
         neutralize([[0.1, 0.2]], np.zeros((1, 3, 1)))
+
+
+def test_steps_that_do_not_settle_are_an_error_and_not_a_book(monkeypatch):
+    monkeypatch.setattr("factor_metrics.projection._MAX_STEPS", 1)
+    exposures = np.random.default_rng(0).normal(size=(4, 20, 2))
+    with pytest.raises(ValueError, match=r"limits and exposures leave an error of .* after 1 Newton steps"):
+        apply_limits(book(), TIGHT, exposures=exposures)

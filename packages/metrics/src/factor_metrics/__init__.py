@@ -76,7 +76,6 @@ from factor_metrics.performance import (
 from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.portfolio import long_short_weights, proportional_weights, rebalance_every, top_k_weights
 from factor_metrics.price_floors import (
-    PRICE_FLOORS,
     last_return_reversal,
     majority_class,
     momentum,
@@ -114,7 +113,6 @@ from factor_metrics.trials import (
 from factor_metrics.turnover import turnover
 
 __all__ = [
-    "PRICE_FLOORS",
     "Backtest",
     "BlockLength",
     "CalibrationCurve",

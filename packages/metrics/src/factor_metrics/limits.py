@@ -80,15 +80,15 @@ def apply_limits(
     Raises
     ------
     ValueError
-        No book can satisfy the net limit (with its date); or 0 is outside of the net limits although groups or
-        exposures are given.
+        No book can satisfy the net limit (with its date); 0 is outside of the net limits although groups or
+        exposures are given; or the Newton steps do not settle.
     """
     wanted = as_matrix("weights", weights)
     decided = decided_dates(wanted)
     members = _groups(groups, limits, wanted.shape[1])
     loadings = None if exposures is None else as_exposures(exposures, wanted.shape)
     if loadings is not None and limits.min_net == limits.max_net == 0.0:
-        # Net 0 as one more exposure: met to rounding instead of to the tolerance of alternating projections.
+        # Net 0 as one more exposure: met to rounding instead of to the solver's tolerance.
         loadings = np.concatenate([loadings, np.ones((*wanted.shape, 1))], axis=2)
     if (members is not None or loadings is not None) and not limits.min_net <= 0.0 <= limits.max_net:
         raise ValueError(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from factor_metrics.checks import Matrix, Series
 
 _MAX_STEPS = 200
-_TOLERANCE = 1e-13
+_TOLERANCE = 1e-13  # of the largest size: where the steps end
+_ACCEPTED = 1e-9  # what rounding may keep them from reaching
 
 
 @njit(cache=True, nogil=True)
@@ -106,8 +107,9 @@ def solve_constrained(
     for _ in range(_MAX_STEPS):
         slope = rows @ sizes - bounds
         working = equal | (multipliers > 0.0) | (slope > 0.0)
-        if float(np.abs(slope[working]).max(initial=0.0)) < _TOLERANCE * scale:
-            break
+        error = float(np.abs(slope[working]).max(initial=0.0))
+        if error < _TOLERANCE * scale:
+            return sizes
         inside = size - rows.T @ multipliers
         free = rows[np.ix_(working, (inside > 0.0) & (inside < cap))]
         curvature = free @ free.T
@@ -115,6 +117,8 @@ def solve_constrained(
         step = np.zeros(len(rows))
         step[working] = np.linalg.solve(curvature, slope[working])
         multipliers, sizes = _line_search(size, cap, rows, bounds, equal, multipliers, sizes, step)
+    if error > _ACCEPTED * scale:
+        raise ValueError(f"limits and exposures leave an error of {error:g} after {_MAX_STEPS} Newton steps")
     return sizes
 
 
