@@ -1,17 +1,15 @@
 """One horizon's ensemble: models combined out of fold and judged, with floors, on the dates that have a stack."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
 from factor_metrics import Evaluation, constant_share, prediction_correlation
 from factor_models import StackResult, stack_oof
-from stages.judge import best_floor_rank_ic, judge, judge_floors, summary
+from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import Params
 from stages.run import RESULTS, StageError
@@ -76,19 +74,6 @@ def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params
         | {"stack": constant_share(stacked)},
         attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
     )
-
-
-def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
-    """Rank IC per date of the true expectation on a simulated market; None on real data and without a signal."""
-    if not path.exists():
-        return None
-    truth = pd.read_parquet(path)
-    truth = truth[truth["horizon"] == horizon]
-    known = pd.Series(
-        truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
-    )
-    on_dates = known.reindex(dates).to_numpy(dtype=np.float64)
-    return on_dates if np.isfinite(on_dates).any() else None
 
 
 def stack_metrics(result: HorizonResult) -> dict[str, Any]:

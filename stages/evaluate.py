@@ -1,16 +1,21 @@
-"""evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model."""
+"""evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model; its report."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
-from factor_metrics import Evaluation, rank_ic, to_json_safe
-from stages.judge import best_floor_rank_ic, judge, judge_floors, summary
+from factor_metrics import build_report, rank_ic, to_json_safe
+from factor_metrics.report import FloorRow
+from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_floors, summary
+from stages.model_report import model_report
 from stages.oof import OutOfFold
-from stages.params import read_params
+from stages.params import Params, read_params
+from stages.report_data import Subject, floor_rows, profile, row_counts
 from stages.run import RESULTS, StageError, run, stage_output, write_json
 
 
@@ -22,32 +27,31 @@ def main() -> None:
     store = FeatureStore(RESULTS / "tokenize")
     params.check_universe(len(store.symbols))
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
-    dates = oof.dates("test")
-    metrics, floors, series, quantiles = {}, {}, [], []
+    targets = store.targets(params.train.target)
+    heads = range(len(store.horizons))
     with stage_output(f"evaluate/{name}") as folder:
-        for head, horizon in enumerate(store.horizons):
-            prediction = oof.matrix(horizon, "test")
-            label = store.matrix(store.labels[:, head], dates)
-            judged = judge(prediction, label, horizon, params.evaluate)
-            judged_floors = judge_floors(store, dates, prediction, label, horizon, params.evaluate)
-            floors[f"h{horizon}"] = {floor: summary(result) for floor, result in judged_floors.items()}
-            metrics[f"h{horizon}"] = {
-                **summary(judged),
-                "valid_rank_ic": valid_rank_ic(store, oof, head, params.evaluate.min_symbols),
-                "best_floor_rank_ic": best_floor_rank_ic(judged_floors),
+        subjects = [judge_head(name, head, oof, targets[:, head], store, params) for head in heads]
+        floors = [
+            row
+            for one in subjects
+            for row in floor_rows({name: one.judged}, one.floors, one.horizon, params.evaluate)
+        ]
+        valid = {
+            store.horizons[head]: valid_rank_ic(store, oof, head, params.evaluate.min_symbols)
+            for head in heads
+        }
+        metrics = {
+            f"h{one.horizon}": {
+                **summary(one.judged),
+                "valid_rank_ic": float(np.nanmean(valid[one.horizon])),
+                "best_floor_rank_ic": best_floor_rank_ic(one.floors),
             }
-            series.append(per_date(dates, horizon, judged))
-            mean_return = np.nanmean(judged.quantile_returns, axis=0)
-            quantiles += [(horizon, f"h{horizon} q{q + 1}", value) for q, value in enumerate(mean_return)]
-        frame = pd.concat(series)
-        frame.to_parquet(folder / "ic.parquet", index=False)
-        chart = frame[frame["horizon"] == store.horizons[0]]
-        chart[["timestamp", "rank_ic", "cumulative_rank_ic"]].to_csv(folder / "rank_ic.csv", index=False)
-        pd.DataFrame(quantiles, columns=["horizon", "quantile", "mean_return"]).to_csv(
-            folder / "quantiles.csv", index=False
-        )
-        write_json(folder / "floors.json", to_json_safe(floors))
+            for one in subjects
+        }
+        write_tables(subjects, floors, folder)
         write_json(folder / "metrics.json", to_json_safe(metrics))
+        data = model_report(subjects, floors, oof.fold_of_date(), valid, store, params, RESULTS / "split")
+        (folder / "report.html").write_text(build_report(data), encoding="utf-8")
     for key, values in metrics.items():
         print(
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "
@@ -55,19 +59,73 @@ def main() -> None:
         )
 
 
-def valid_rank_ic(store: FeatureStore, oof: OutOfFold, head: int, min_symbols: int) -> float:
-    """Mean rank IC on the valid dates, for the overfit gap; never a result."""
+def judge_head(
+    name: str, head: int, oof: OutOfFold, target: NDArray, store: FeatureStore, params: Params
+) -> Subject:
+    """The model and its floors at one horizon; `target` (num_rows,) is what it was fitted to."""
+    horizon, dates, config = store.horizons[head], oof.dates("test"), params.evaluate
+    prediction = oof.matrix(horizon, "test")
+    label = store.matrix(store.labels[:, head], dates)
+    return Subject(
+        name=name,
+        horizon=horizon,
+        dates=dates,
+        judged=judge(prediction, label, horizon, config),
+        floors=judge_floors(store, dates, prediction, label, horizon, config),
+        attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+        profile=profile(prediction, store.matrix(target, dates), horizon, dates, store, config),
+        row_counts=row_counts(prediction, horizon, dates, store),
+    )
+
+
+def valid_rank_ic(store: FeatureStore, oof: OutOfFold, head: int, min_symbols: int) -> NDArray[np.float64]:
+    """(num_folds, num_valid_dates) rank IC on the valid dates, for the overfit gap; never a result."""
     label = store.matrix(store.labels[:, head], oof.dates("valid"))
     folds = [oof.matrix(store.horizons[head], "valid", fold) for fold in oof.folds()]
-    return float(np.nanmean([rank_ic(prediction, label, min_symbols) for prediction in folds]))
+    return np.stack([rank_ic(prediction, label, min_symbols) for prediction in folds])
 
 
-def per_date(dates: NDArray[np.datetime64], horizon: int, judged: Evaluation) -> pd.DataFrame:
+def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: Path) -> None:
+    """Series per date, quantile means, and the floors with their distance from the model."""
+    frame = pd.concat([per_date(one) for one in subjects])
+    frame.to_parquet(folder / "ic.parquet", index=False)
+    chart = frame[frame["horizon"] == subjects[0].horizon]
+    chart[["timestamp", "rank_ic", "cumulative_rank_ic"]].to_csv(folder / "rank_ic.csv", index=False)
+    means = [
+        (one.horizon, f"h{one.horizon} q{quantile + 1}", value)
+        for one in subjects
+        for quantile, value in enumerate(np.nanmean(one.judged.quantile_returns, axis=0))
+    ]
+    table = pd.DataFrame(means, columns=["horizon", "quantile", "mean_return"])
+    table.to_csv(folder / "quantiles.csv", index=False)
+    beside = {(row.horizon, row.floor): row for row in rows}
+    floors = {
+        f"h{one.horizon}": {
+            floor: {**summary(judged), **difference(beside[one.horizon, floor])}
+            for floor, judged in one.floors.items()
+        }
+        for one in subjects
+    }
+    write_json(folder / "floors.json", to_json_safe(floors))
+
+
+def difference(row: FloorRow) -> dict[str, float | str | None]:
+    """The model less the floor."""
+    return {
+        "difference": row.difference,
+        "difference_low": row.low,
+        "difference_high": row.high,
+        "model_is": row.status,
+    }
+
+
+def per_date(subject: Subject) -> pd.DataFrame:
     """One row per date: IC, rank IC, spread and turnover; NaN where undefined."""
+    judged = subject.judged
     return pd.DataFrame(
         {
-            "timestamp": dates,
-            "horizon": np.int16(horizon),
+            "timestamp": subject.dates,
+            "horizon": np.int16(subject.horizon),
             "ic": judged.ic,
             "rank_ic": judged.rank_ic,
             "cumulative_rank_ic": np.nancumsum(judged.rank_ic),

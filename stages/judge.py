@@ -1,9 +1,11 @@
 """Predictions and floors judged the same way, for the stages that report them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
@@ -76,3 +78,16 @@ def judge_floors(
     signals["random"] = random_ranking(prediction.shape, config.seed)
     covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
     return {floor: judge(signal, label, horizon, config) for floor, signal in covered.items()}
+
+
+def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
+    """Rank IC per date of the true expectation on a simulated market; None on real data and without a signal."""
+    if not path.exists():
+        return None
+    truth = pd.read_parquet(path)
+    truth = truth[truth["horizon"] == horizon]
+    known = pd.Series(
+        truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
+    )
+    on_dates = known.reindex(dates).to_numpy(dtype=np.float64)
+    return on_dates if np.isfinite(on_dates).any() else None

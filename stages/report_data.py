@@ -1,153 +1,184 @@
-"""The stack's results in the form that the report shows."""
+"""What the report of a model and the report of the stack have in common, in the form that the report shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from factor_data import FeatureStore
-from factor_metrics import Evaluation, Gate, promoted, redundant_pairs
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, fold_picture, read_folds
+from factor_metrics import (
+    Evaluation,
+    Profile,
+    best_floor,
+    floor_table,
+    newey_west_t,
+    profile_forecast,
+)
 from factor_metrics.report import (
     Attained,
     DateSeries,
-    Diversity,
-    Overfit,
+    FloorRow,
     QualityRule,
-    ReportData,
     ResultRow,
-    WeightTable,
+    RowCounts,
 )
-from stages.ensemble import HorizonResult
-from stages.judge import best_floor_rank_ic, overfit_gap, summary
-from stages.params import Params
+from stages.judge import best_floor_rank_ic, summary
+from stages.params import EvaluateParams
 from stages.run import read_json
 
+Kind = Literal["model", "stack", "floor"]
 
-def report_data(
-    results: Sequence[HorizonResult],
-    valid: dict[str, Any],
-    gates: Sequence[Gate],
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The forecast that a page is about, at one horizon: judged, and what it is judged by."""
+
+    name: str
+    horizon: int
+    dates: NDArray[np.datetime64]
+    judged: Evaluation
+    floors: dict[str, Evaluation]
+    attainable: NDArray[np.float64] | None
+    """(num_dates,) rank IC of the true expectation, on a simulated market with a signal."""
+    profile: Profile
+    row_counts: RowCounts
+
+    @property
+    def best_floor(self) -> str:
+        return best_floor({name: floor.rank_ic for name, floor in self.floors.items()})
+
+
+def result_row(name: str, kind: Kind, judged: Evaluation, subject: Subject) -> ResultRow:
+    """The scores of a forecast; what does not beat the best floor is marked."""
+    below = kind != "floor" and not judged.rank_ic_summary.mean > best_floor_rank_ic(subject.floors)
+    return ResultRow(name=name, kind=kind, horizon=subject.horizon, below_floor=below, **summary(judged))
+
+
+def floor_rows(
+    forecasts: Mapping[str, Evaluation],
+    floors: Mapping[str, Evaluation],
+    horizon: int,
+    config: EvaluateParams,
+) -> list[FloorRow]:
+    """Each forecast beside each floor, date by date."""
+    table = floor_table(
+        {name: judged.rank_ic for name, judged in forecasts.items()},
+        {name: judged.rank_ic for name, judged in floors.items()},
+        horizon,
+        config.confidence,
+        config.bootstrap,
+        config.seed,
+    )
+    return [FloorRow.of(line, horizon) for line in table]
+
+
+def attained_row(name: str, judged: Evaluation, subject: Subject) -> list[Attained]:
+    """What was reached of what is attainable; nothing where that is not known."""
+    if subject.attainable is None:
+        return []
+    reached, attainable = judged.rank_ic_summary.mean, float(np.nanmean(subject.attainable))
+    return [
+        Attained(
+            name=name,
+            horizon=subject.horizon,
+            rank_ic=reached,
+            attainable_rank_ic=attainable,
+            ratio=reached / attainable,
+        )
+    ]
+
+
+def date_series(dates: NDArray[np.datetime64], values: Mapping[str, NDArray[np.float64]]) -> DateSeries:
+    """Series over the dates; of bars of a day the time is left out."""
+    texts = [str(date)[:19] for date in dates]
+    whole_days = all(text.endswith("T00:00:00") for text in texts)
+    return DateSeries(dates=[text[:10] for text in texts] if whole_days else texts, values=dict(values))
+
+
+def standard_error(subject: Subject) -> float:
+    """Of the mean rank IC, by Newey and West."""
+    return newey_west_t(subject.judged.rank_ic, subject.horizon).standard_error
+
+
+def profile(
+    prediction: NDArray,
+    target: NDArray,
+    horizon: int,
+    dates: NDArray[np.datetime64],
     store: FeatureStore,
-    params: Params,
-    split: Path,
-) -> ReportData:
-    """Gather everything the report shows; `split` is the folder with dataset.json and quality.json."""
-    dataset, quality = read_json(split / "dataset.json"), read_json(split / "quality.json")
-    return ReportData(
-        title="Factorcast: out-of-fold results",
-        subtitle=f"{dataset['name']} · {len(params.models)} models and their stack",
-        promoted=promoted(gates),
-        facts=facts(results, dataset, store, params),
-        gates=gates,
-        rows=[row for result in results for row in result_rows(result)],
-        attained=[line for result in results for line in attained(result)],
-        ic_series={result.horizon: ic_series(result) for result in results},
-        spread_series={result.horizon: spread_series(result) for result in results},
-        weights={
-            result.horizon: WeightTable(
-                folds=[f"fold {fold}" for fold in result.weights.folds],
-                models=params.models,
-                matrix=result.weights.weights,
-            )
-            for result in results
-        },
-        diversity={
-            result.horizon: Diversity(
-                names=params.models,
-                correlation=result.correlation,
-                redundant=[
-                    (first, second)
-                    for first, second, _ in redundant_pairs(
-                        result.correlation, params.models, params.stack.gates.max_correlation
-                    )
-                ],
-            )
-            for result in results
-        },
-        overfit=[line for result in results for line in overfit(result.horizon, valid, params)],
-        quality=[
-            QualityRule(
-                rule=rule["name"],
-                description=rule["description"],
-                action=rule["effect"],
-                count=rule["count"],
-                share=rule["share"],
-            )
-            for rule in quality["rules"]
-        ],
+    config: EvaluateParams,
+) -> Profile:
+    """Quantiles, decay and calibration of a prediction; `target` is what it was fitted to, in its unit.
+
+    Both are (num_dates, num_symbols).
+    """
+    labels = {h: store.matrix(store.labels[:, head], dates) for head, h in enumerate(store.horizons)}
+    return profile_forecast(
+        prediction,
+        labels,
+        horizon,
+        target,
+        num_quantiles=config.quantiles,
+        min_symbols=config.min_symbols,
+        confidence=config.confidence,
+        num_bootstrap=config.bootstrap,
+        seed=config.seed,
     )
 
 
-def facts(
-    results: Sequence[HorizonResult], dataset: dict[str, Any], store: FeatureStore, params: Params
+def row_counts(
+    prediction: NDArray, horizon: int, dates: NDArray[np.datetime64], store: FeatureStore
+) -> RowCounts:
+    """Where the rows of the scored dates go."""
+    on_dates = np.isin(store.dates, dates)[store.date_code]
+    in_universe = int((on_dates & store.in_universe).sum())
+    predicted = np.isfinite(prediction)
+    known = np.isfinite(store.matrix(store.labels[:, store.horizons.index(horizon)], dates))
+    ended = np.searchsorted(store.dates, dates) + store.delay + horizon >= len(store.dates)
+    return RowCounts(
+        horizon=horizon,
+        bars=int(on_dates.sum()),
+        in_universe=in_universe,
+        without_prediction=in_universe - int(predicted.sum()),
+        without_price=int((predicted & ~known)[~ended].sum()),
+        after_the_end=int(predicted[ended].sum()),
+        scored=int((predicted & known).sum()),
+    )
+
+
+def picture_of_folds(split: Path, store: FeatureStore) -> str:
+    """When each fold trains, validates and tests, as inline SVG."""
+    return fold_picture(read_folds(split / "folds.json"), store.dates)
+
+
+def quality_rules(split: Path) -> list[QualityRule]:
+    return [
+        QualityRule(
+            rule=rule["name"],
+            description=rule["description"],
+            action=rule["effect"],
+            count=rule["count"],
+            share=rule["share"],
+        )
+        for rule in read_json(split / "quality.json")["rules"]
+    ]
+
+
+def shared_facts(
+    dates: NDArray[np.datetime64], store: FeatureStore, config: EvaluateParams
 ) -> dict[str, str]:
-    first = results[0]
+    """How any forecast was scored."""
     return {
-        "Universe": str(dataset["universe"]),
-        "Dates that are scored": f"{len(first.dates)}, {first.dates[0]!s:.10} to {first.dates[-1]!s:.10}",
-        "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
+        "Dates that are scored": f"{len(dates)}, {dates[0]!s:.10} to {dates[-1]!s:.10}",
         "Prediction": f"made at the close of t, entered {store.delay} bar(s) later",
-        "Purge and embargo": f"{params.split.folds.purge} and {params.split.folds.embargo} dates",
-        "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
-        "Intervals": f"{params.evaluate.confidence:.0%}, block bootstrap with {params.evaluate.bootstrap} resamples",
+        "Intervals": f"{config.confidence:.0%}, block bootstrap with {config.bootstrap} resamples",
         "Costs": "none are taken off; a spread is before costs",
     }
 
 
-def result_rows(result: HorizonResult) -> list[ResultRow]:
-    """Stack, models and floors of one horizon; what does not beat the best floor is marked."""
-    best = best_floor_rank_ic(result.floors)
-
-    def row(name: str, kind: Literal["model", "stack", "floor"], judged: Evaluation) -> ResultRow:
-        below = kind != "floor" and not judged.rank_ic_summary.mean > best
-        return ResultRow(name=name, kind=kind, horizon=result.horizon, below_floor=below, **summary(judged))
-
-    return [
-        row("stack", "stack", result.stack),
-        *(row(name, "model", judged) for name, judged in result.models.items()),
-        *(row(name, "floor", judged) for name, judged in result.floors.items()),
-    ]
-
-
-def attained(result: HorizonResult) -> list[Attained]:
-    if result.attainable is None:
-        return []
-    judged = {"stack": result.stack, **result.models}
-    return [
-        Attained(
-            name=name,
-            horizon=result.horizon,
-            rank_ic=one.rank_ic_summary.mean,
-            attainable_rank_ic=result.mean_attainable,
-            ratio=one.rank_ic_summary.mean / result.mean_attainable,
-        )
-        for name, one in judged.items()
-    ]
-
-
-def ic_series(result: HorizonResult) -> DateSeries:
-    values = {
-        "stack": result.stack.rank_ic,
-        **{name: judged.rank_ic for name, judged in result.models.items()},
-    }
-    if result.attainable is not None:
-        values["attainable"] = result.attainable
-    return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
-
-
-def spread_series(result: HorizonResult) -> DateSeries:
-    values = {"stack": result.stack.spread, **{name: judged.spread for name, judged in result.models.items()}}
-    return DateSeries(dates=[str(date)[:19] for date in result.dates], values=values)
-
-
-def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit]:
-    return [
-        Overfit(
-            name=name,
-            horizon=horizon,
-            valid_rank_ic=metrics[f"h{horizon}"]["valid_rank_ic"],
-            test_rank_ic=metrics[f"h{horizon}"]["rank_ic"],
-            gap=overfit_gap(metrics[f"h{horizon}"]),
-            threshold=params.stack.gates.max_overfit_gap,
-        )
-        for name, metrics in valid.items()
-    ]
+def universe(dataset: dict[str, Any]) -> str:
+    """How the symbols were picked and prices adjusted, as `dataset.yaml` says it."""
+    return f"{dataset['universe']}. Prices: {dataset['adjustment']}."

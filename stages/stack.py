@@ -17,8 +17,8 @@ from stages.ensemble import HorizonResult, combine, stack_metrics
 from stages.judge import overfit_gap
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
-from stages.report_data import report_data
 from stages.run import RESULTS, read_json, run, stage_output, write_json
+from stages.stack_report import stack_report
 
 
 def main() -> None:
@@ -39,8 +39,9 @@ def main() -> None:
             folder / "metrics.json", to_json_safe({f"h{r.horizon}": stack_metrics(r) for r in results})
         )
         write_bundle(results, weights, store, params, gates, folder / "bundle")
-        data = report_data(results, valid, gates, store, params, split=RESULTS / "split")
+        data = stack_report(results, valid, gates, store, params, split=RESULTS / "split")
         write_json(folder / "comparison.json", to_json_safe(data.rows))
+        write_json(folder / "floors.json", to_json_safe(data.floors))
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
 
 

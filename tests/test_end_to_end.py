@@ -27,7 +27,10 @@ def stages_that_ran(output: str) -> set[str]:
 
 def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
     results = finished_run.path / "results"
-    assert (results / "stack" / "report.html").stat().st_size > 10_000
+    evaluated = sorted((results / "evaluate").iterdir())
+    assert evaluated
+    for folder in (results / "stack", *evaluated):
+        assert 50_000 < (folder / "report.html").stat().st_size < 2_000_000
     assert (results / "split" / "quality.html").exists()
     assert json.loads((results / "stack" / "gates.json").read_text())["gates"]
     predictions = pd.read_parquet(results / "train" / "lstm" / "predictions.parquet")
@@ -38,9 +41,11 @@ def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
         assert {path.name for path in fold.iterdir()} >= {"config.json", "model.safetensors", "metadata.json"}
 
 
-def test_the_report_opens_offline(finished_run: Checkout) -> None:
-    report = (finished_run.path / "results" / "stack" / "report.html").read_text()
-    assert not re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?(?:https?:)?//""", report)
+def test_the_reports_open_offline(finished_run: Checkout) -> None:
+    for path in (finished_run.path / "results").rglob("report.html"):
+        page = path.read_text()
+        assert not re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?(?:https?:)?//""", page)
+        assert page.count('<path class="line') > 5
 
 
 def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout) -> None:

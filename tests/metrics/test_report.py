@@ -1,12 +1,10 @@
-"""The HTML report: offline, escaped, free of NaN, and the same bytes for the same data."""
+"""The HTML report: offline, escaped, free of NaN, honest, and the same bytes for the same data."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -14,25 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factor_metrics.report import (
-    Attained,
-    DateSeries,
-    Diversity,
-    Gate,
-    Overfit,
-    QualityRule,
-    ReportData,
-    ResultRow,
-    WeightTable,
-    build_report,
-    summary_text,
-    verdict_text,
-)
-from factor_metrics.report_charts import cumulative, rolling_mean
-from factor_metrics.report_style import number, percent
+from factor_metrics.report import DateSeries, Diversity, ReportData, WeightTable, build_report
+from factor_metrics.report.text import interval, number, percent, plain
+from factor_metrics.report.words import summary_text, verdict
+from report_example import DATES, example
 
 HOSTILE = "<script>alert('x')</script>"
-DATES = [f"2020-01-{day:02d}" for day in range(1, 31)]
 
 
 class Page(HTMLParser):
@@ -72,56 +57,8 @@ class Page(HTMLParser):
             self.scripts[self._open] = self.scripts.get(self._open, "") + data
 
 
-def series(*names: str) -> DateSeries:
-    """Return noise with one gap for each name."""
-    rng = np.random.default_rng(3)
-    values = {name: rng.normal(size=len(DATES)) for name in names}
-    values[names[0]][4:9] = np.nan
-    return DateSeries(dates=DATES, values=values)
-
-
-def example(model: str = "ridge", **changes: Any) -> ReportData:
-    """Return a full report with missing numbers in every section."""
-    nan = math.nan
-    stack = ResultRow(name="stack", kind="stack", horizon=1, rank_ic=0.071, ci_low=0.064, ci_high=0.078)
-    rows = [
-        ResultRow(name="momentum", kind="floor", horizon=1, rank_ic=0.031, num_dates=600),
-        ResultRow(name=model, kind="model", horizon=1, rank_ic=-0.02, t_stat=nan, below_floor=True),
-        ResultRow(name="empty", kind="model", horizon=1, rank_ic=nan, ci_low=nan, ci_high=None),
-        replace(stack, num_dates=600),
-        replace(stack, horizon=5, rank_ic=None, ci_low=None),
-    ]
-    data = ReportData(
-        title="Report",
-        subtitle="synthetic",
-        promoted=False,
-        facts={"Seed": "7", model: model},
-        gates=[
-            Gate(name="beats floor", passed=True, value=0.04, threshold=0.0, rule="stack above floor"),
-            Gate(name=model, passed=False, value=nan, threshold=None, rule=model),
-        ],
-        rows=rows,
-        attained=[
-            Attained(name="stack", horizon=1, rank_ic=0.071, attainable_rank_ic=0.096, ratio=0.74),
-            Attained(name=model, horizon=5, rank_ic=nan, attainable_rank_ic=None, ratio=nan),
-        ],
-        ic_series={1: series(model, "stack", "attainable"), 5: series(model, "stack")},
-        spread_series={5: series(model, "stack")},
-        weights={1: WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
-        diversity={
-            1: Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])
-        },
-        overfit=[
-            Overfit(name=model, horizon=1, valid_rank_ic=0.1, test_rank_ic=0.0, gap=0.1, threshold=0.02),
-            Overfit(name="z", horizon=1, valid_rank_ic=nan, test_rank_ic=nan, gap=nan, threshold=None),
-        ],
-        quality=[QualityRule(rule=model, description=model, action="drop", count=3, share=nan)],
-    )
-    return replace(data, **changes)
-
-
-def specs(page: str) -> Any:
-    """Return the chart data inside a page, refusing NaN and infinities."""
+def values_in(page: str) -> Any:
+    """Return the chart values inside a page, refusing NaN and infinities."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} in the chart data")
@@ -129,7 +66,7 @@ def specs(page: str) -> Any:
     return json.loads(Page(page).scripts["report-data"], parse_constant=refuse)
 
 
-def test_opens_offline_with_the_library_once() -> None:
+def test_opens_offline_and_stays_light() -> None:
     html = build_report(example())
     page = Page(html)
     for name, value in page.attributes:
@@ -139,17 +76,36 @@ def test_opens_offline_with_the_library_once() -> None:
             assert (value or "#")[1:] in page.ids
     assert not {"link", "iframe", "img", "object", "base"} & set(page.tags)
     assert not re.search(r"url\(|@import", page.scripts["style"])
-    assert page.tags.count("script") == 3
-    assert html.count('<script id="plotly-library">') == 1
-    assert len(page.scripts["plotly-library"]) > 1_000_000
-    assert {"chart-rank-ic", "chart-spread"} <= set(page.ids)
+    assert not re.search(r"https?:", html)
+    assert page.tags.count("script") == 2
     assert len(page.ids) == len(set(page.ids))
+    assert len(html) < 200_000
 
 
-def test_library_is_left_out_without_charts() -> None:
-    html = build_report(example(ic_series={}, spread_series={}))
-    assert "plotly-library" not in html
-    assert len(html) < 100_000
+def test_every_chart_has_its_values_and_every_value_its_chart() -> None:
+    html = build_report(example())
+    page, values = Page(html), values_in(html)
+    drawn = {key for key in page.ids if key.startswith("chart-")}
+    assert drawn == set(values["charts"])
+    kinds = {re.sub(r"-\d+$", "", key) for key in drawn}
+    assert kinds == {
+        "chart-rank-ic", "chart-decay-horizon", "chart-decay-delay", "chart-quantiles", "chart-spread",
+        "chart-drawdown", "chart-turnover", "chart-calibration",
+    }  # fmt: skip
+    for chart in values["charts"].values():
+        names = values["names"][chart["names"]]
+        assert chart["x"] is None or len(chart["x"]) == len(names)
+        assert {len(line["values"]) for line in chart["lines"]} == {len(names)}
+    assert values["names"].count(DATES) == 1
+
+
+def test_charts_are_drawn_without_the_script() -> None:
+    page = Page(build_report(example()))
+    paths = [value or "" for name, value in page.attributes if name == "d"]
+    assert len(paths) > 60
+    assert all(re.fullmatch(r"[MLHVhZ0-9.e+ -]*", path) for path in paths)
+    assert sum(len(path) > 200 for path in paths) >= 8
+    assert "hidden" not in [name for name, _ in page.attributes if name == "data-horizon"]
 
 
 def test_hostile_names_are_text() -> None:
@@ -157,9 +113,9 @@ def test_hostile_names_are_text() -> None:
     assert HOSTILE not in html
     assert "alert('x')</" not in html
     page = Page(html)
-    assert page.tags.count("script") == 3
+    assert page.tags.count("script") == 2
     assert HOSTILE in page.text
-    names = [line["name"] for spec in specs(html) for view in spec["views"] for line in view["lines"]]
+    names = [line["name"] for chart in values_in(html)["charts"].values() for line in chart["lines"]]
     assert HOSTILE in names
 
 
@@ -168,8 +124,9 @@ def test_missing_numbers_are_dashes_and_null() -> None:
     page = Page(html)
     assert not re.search(r"\b(nan|none|inf|null)\b", page.text.lower().replace("redundant pairs: none", ""))
     assert "–" in page.text
-    assert any(None in line["y"] for spec in specs(html) for view in spec["views"] for line in view["lines"])
-    drawn = [value or "" for name, value in page.attributes if name in ("x1", "x2", "cx", "style")]
+    lines = [line for chart in values_in(html)["charts"].values() for line in chart["lines"]]
+    assert any(None in line["values"] for line in lines)
+    drawn = [value or "" for name, value in page.attributes if name in ("x1", "x2", "cx", "style", "d")]
     assert not [value for value in drawn if "nan" in value]
 
 
@@ -177,17 +134,56 @@ def test_same_data_same_bytes() -> None:
     assert build_report(example()).encode() == build_report(example()).encode()
 
 
-def test_verdict_texts() -> None:
+def test_verdict_of_a_stack_is_that_of_its_gates() -> None:
     data = example()
     passed = [replace(gate, passed=True) for gate in data.gates]
-    assert verdict_text(data) == "NOT promoted: 1 of 2 gates failed: ridge"
+    assert verdict(data) == ("fail", "NOT promoted: 1 of 2 gates failed: ridge")
     assert 'class="verdict fail"' in build_report(data)
     good = replace(data, gates=passed, promoted=True)
-    assert verdict_text(good) == "Promoted: every gate passed"
+    assert verdict(good) == ("pass", "Promoted: every gate passed")
     assert 'class="verdict pass"' in build_report(good)
-    assert "although 1 of 2" in verdict_text(replace(data, promoted=True))
-    assert verdict_text(replace(data, gates=passed)).startswith("NOT promoted")
-    assert verdict_text(replace(data, gates=())).startswith("NOT promoted")
+    tone, text = verdict(replace(data, promoted=True))
+    assert tone == "warn"
+    assert "although 1 of 2" in text
+    assert verdict(replace(data, gates=passed))[1].startswith("NOT promoted")
+    assert verdict(replace(data, gates=()))[1].startswith("NOT promoted")
+
+
+def test_verdict_of_a_model_is_told_from_its_floors() -> None:
+    data = example(promoted=None, subject="ridge")
+    above, unproven, below, _ = (replace(row, name="ridge") for row in data.floors)
+    assert verdict(replace(data, floors=[above])) == ("pass", "ridge is above every floor at every horizon")
+    assert verdict(replace(data, floors=[above, unproven])) == (
+        "warn",
+        "ridge is not proven to be above a floor at horizon 1",
+    )
+    both = [unproven, below, replace(below, horizon=5)]
+    assert verdict(replace(data, floors=both)) == ("fail", "ridge is below a floor at horizon 1 and 5")
+    three = [*both, replace(below, horizon=20)]
+    assert verdict(replace(data, floors=three))[1] == "ridge is below a floor at horizon 1, 5 and 20"
+    assert verdict(replace(data, floors=())) == ("warn", "ridge was held against no floor")
+
+
+def test_a_forecast_whose_difference_is_unknown_counts_as_below_its_floor() -> None:
+    row = example().floors[0]
+    assert row.status == "above"
+    assert replace(row, low=0.0).status == "unproven"
+    assert replace(row, low=None).status == "unproven"
+    assert replace(row, difference=0.0, low=0.01).status == "below"
+    assert replace(row, difference=math.nan).status == "below"
+    assert replace(row, difference=None).status == "below"
+
+
+def test_floors_are_marked_one_horizon_at_a_time() -> None:
+    html = build_report(example())
+    part = html[html.index('<section id="floors"') : html.index('<section id="attained"')]
+    first, second = part.split('data-horizon="5"')
+    assert [first.count(text) for text in ("above</span>", "unproven</span>", "below floor</span>")] == [
+        1,
+        1,
+        1,
+    ]
+    assert second.count("below floor</span>") == 1
 
 
 def test_summary_is_told_from_the_data() -> None:
@@ -200,6 +196,11 @@ def test_summary_is_told_from_the_data() -> None:
     assert summary_text(example(rows=(), gates=())) == "No forecast was scored."
 
 
+def test_gates_count_what_was_met_missed_and_not_measured() -> None:
+    text = Page(build_report(example())).text
+    assert "1 of 2 targets met, 1 missed, of these 1 because nothing could be measured." in text
+
+
 def test_rows_are_ordered_and_marked() -> None:
     html = build_report(example())
     part = html[html.index('id="results"') : html.index("Horizon 5")]
@@ -208,13 +209,41 @@ def test_rows_are_ordered_and_marked() -> None:
     assert part.count("below floor") == 1
 
 
-@pytest.mark.parametrize("section", ["attained", "weights", "diversity", "overfit", "quality", "gates"])
+def test_universe_and_lost_rows_are_stated() -> None:
+    text = Page(build_report(example())).text
+    assert "all that ridge knows" in text
+    assert "conditional on survival to the exit" in text
+    assert "5 (6.2 %)" in text  # without a price, of the 80 in the universe
+    assert "20 (20.0 %)" in text  # outside the universe, of the 100 bars
+
+
+def test_the_fold_picture_goes_in_as_it_is() -> None:
+    data = example()
+    assert data.fold_picture in build_report(data)
+    assert '<section id="folds"' not in build_report(replace(data, fold_picture=""))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "attained",
+        "floors",
+        "weights",
+        "diversity",
+        "overfit",
+        "quality",
+        "gates",
+        "profiles",
+        "turnover_series",
+    ],
+)
 def test_empty_section_is_absent(section: str) -> None:
-    empty: Any = {} if section in ("weights", "diversity") else ()
+    empty: Any = () if section in ("attained", "floors", "overfit", "quality", "gates") else {}
+    heading = {"profiles": "calibration", "turnover_series": "turnover"}.get(section, section)
     full, bare = Page(build_report(example())), Page(build_report(example(**{section: empty})))
-    assert section in full.ids
-    assert section not in bare.ids
-    assert ("href", f"#{section}") not in bare.attributes
+    assert heading in full.ids
+    assert heading not in bare.ids
+    assert ("href", f"#{heading}") not in bare.attributes
 
 
 def test_bare_report_builds() -> None:
@@ -224,7 +253,7 @@ def test_bare_report_builds() -> None:
 
 
 def test_wrong_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="one value for each of the 30 dates"):
+    with pytest.raises(ValueError, match="one value for each of the 84 dates"):
         DateSeries(dates=DATES, values={"a": [1.0]})
     with pytest.raises(ValueError, match="weight matrix"):
         WeightTable(folds=["a"], models=["b", "c"], matrix=[[1.0]])
@@ -232,22 +261,10 @@ def test_wrong_shapes_are_refused() -> None:
         Diversity(names=["a"], correlation=[[1.0, 2.0]])
 
 
-def test_chart_arithmetic() -> None:
-    values = np.array([1.0, 3.0, np.nan, 5.0])
-    np.testing.assert_allclose(rolling_mean(values, 2), [1.0, 2.0, 3.0, 5.0])
-    np.testing.assert_allclose(rolling_mean(values, 4), [np.nan, 2.0, 2.0, 3.0])
-    np.testing.assert_allclose(cumulative(values, 2), [0.5, 2.0, 2.0, 4.5])
-    assert np.isnan(cumulative(np.full(3, np.nan), 1)).all()
-
-
 def test_number_formats() -> None:
     assert [number(value, 2) for value in (0.5, -0.5, -0.001, None, math.inf)] == [
         "+0.50", "−0.50", "+0.00", "–", "–",
     ]  # fmt: skip
     assert [percent(value) for value in (0.741, None, math.nan)] == ["74.1 %", "–", "–"]
-
-
-def test_plotly_is_imported_lazily() -> None:
-    code = "import sys, factor_metrics.report; sys.exit('plotly' in sys.modules)"
-    path = ":".join(entry for entry in sys.path if entry)
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, check=False).returncode == 0
+    assert [plain(value) for value in (0.123456, 12345.6, -2.0, np.nan)] == ["0.1235", "12,346", "−2", "–"]
+    assert [interval(-0.1, 0.2), interval(None, math.nan)] == ["[−0.100, +0.200]", "–"]

@@ -52,6 +52,7 @@ from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.interop import ForecastMatrices, from_alphalens, from_qlib, to_alphalens, to_qlib
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.limits import PositionLimits, apply_limits, limit_excess
+from factor_metrics.live import LiveICReporter
 from factor_metrics.monotonicity import Monotonicity, monotonicity
 from factor_metrics.multiple_testing import adjusted_p_values
 from factor_metrics.neutral import neutralize
@@ -82,6 +83,7 @@ from factor_metrics.price_floors import (
     opposite_of_last_sign,
     price_floors,
 )
+from factor_metrics.profile import Estimates, Profile, ScaleCalibration, profile_forecast
 from factor_metrics.quantiles import quantile_of, quantile_returns, spread
 from factor_metrics.ranking import ndcg, precision_at_k, reciprocal_rank
 from factor_metrics.ranks import rank_rows
@@ -97,6 +99,7 @@ from factor_metrics.selection import Trial, TrialSelection, judge_trials
 from factor_metrics.significance import NeweyWest, naive_t, newey_west_interval, newey_west_t
 from factor_metrics.summary import ICSummary, paired_difference, summarize
 from factor_metrics.superior_ability import SuperiorAbility, reality_check, superior_predictive_ability
+from factor_metrics.system import record_system_figures, system_figures
 from factor_metrics.tail_risk import conditional_value_at_risk, value_at_risk
 from factor_metrics.thresholds import Threshold, check_thresholds, exit_status, format_gates
 from factor_metrics.trials import (
@@ -115,6 +118,7 @@ __all__ = [
     "CalibrationCurve",
     "ClassificationScores",
     "Confusion",
+    "Estimates",
     "Evaluation",
     "FloorComparison",
     "ForecastMatrices",
@@ -123,15 +127,18 @@ __all__ = [
     "GroupedIC",
     "ICDecay",
     "ICSummary",
+    "LiveICReporter",
     "Monotonicity",
     "NeweyWest",
     "Performance",
     "PermutationTest",
     "PositionLimits",
+    "Profile",
     "RegressionErrors",
     "RelativePerformance",
     "ReportData",
     "SampleComparison",
+    "ScaleCalibration",
     "SuperiorAbility",
     "Threshold",
     "TradingRules",
@@ -212,6 +219,7 @@ __all__ = [
     "price_floors",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
+    "profile_forecast",
     "promoted",
     "proportional_weights",
     "quantile_ic",
@@ -225,6 +233,7 @@ __all__ = [
     "reality_check",
     "rebalance_every",
     "reciprocal_rank",
+    "record_system_figures",
     "redundant_pairs",
     "regression_errors",
     "relative_performance",
@@ -234,6 +243,7 @@ __all__ = [
     "spread",
     "summarize",
     "superior_predictive_ability",
+    "system_figures",
     "to_alphalens",
     "to_json_safe",
     "to_matrix",

@@ -105,10 +105,18 @@ def best_floor(floor_ics: Mapping[str, ArrayLike]) -> str:
 
 
 def compare_with_floors(
-    model_ic: ArrayLike, floor_ics: Mapping[str, ArrayLike], horizon: int = 1, confidence: float = 0.95
+    model_ic: ArrayLike,
+    floor_ics: Mapping[str, ArrayLike],
+    horizon: int = 1,
+    confidence: float = 0.95,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
 ) -> dict[str, ICSummary]:
     """Return, per floor, the paired difference model - floor on common dates (see `paired_difference`)."""
-    return {name: paired_difference(model_ic, floor_ics[name], horizon, confidence) for name in floor_ics}
+    return {
+        name: paired_difference(model_ic, floor_ics[name], horizon, confidence, num_bootstrap, seed)
+        for name in floor_ics
+    }
 
 
 def floor_table(
@@ -116,6 +124,8 @@ def floor_table(
     floor_ics: Mapping[str, ArrayLike],
     horizon: int = 1,
     confidence: float = 0.95,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
 ) -> tuple[FloorComparison, ...]:
     """Return one row per model and floor, models and floors in their order: is the model worth more than none?
 
@@ -123,12 +133,13 @@ def floor_table(
     ----------
     model_ics, floor_ics
         Per name (num_dates,) IC over the same dates, NaN where undefined.
-    horizon, confidence
+    horizon, confidence, num_bootstrap, seed
         Of the interval of the paired difference, see `paired_difference`.
     """
     rows = []
     for model, model_ic in model_ics.items():
-        for floor, difference in compare_with_floors(model_ic, floor_ics, horizon, confidence).items():
+        differences = compare_with_floors(model_ic, floor_ics, horizon, confidence, num_bootstrap, seed)
+        for floor, difference in differences.items():
             series, reference = as_series(model, model_ic), as_series(floor, floor_ics[floor])
             both = ~(np.isnan(series) | np.isnan(reference))
             rows.append(

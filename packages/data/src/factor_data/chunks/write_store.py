@@ -24,7 +24,7 @@ from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
 from factor_data.features import FeaturePlan
 from factor_data.folds import Fold
-from factor_data.labels import LabelCheck, LabelReport, Price, forward_return, label_report
+from factor_data.labels import LabelCheck, Price, forward_return
 from factor_data.news import NEWS_FEATURES, NewsConfig, NewsVectorConfig
 from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
 from factor_data.store import fold_folder
@@ -57,15 +57,13 @@ class StoreWriter:
     price: Price = "close"
 
     def write_labels(self) -> None:
-        """labels.npy: the forward return of each horizon; labels.json: how many rows it has and has not."""
+        """labels.npy: the forward return of each horizon."""
         self.directory.mkdir(parents=True, exist_ok=True)
         file = ArrayFile.create(
             self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64
         )
         task = partial(_write_labels, self.panel, file, self.horizons, self.delay, self.price)
-        parts = list(self.workers.map(task, self._symbol_parts(8 * len(self.horizons))))
-        reports = [LabelReport.merge(same) for same in zip(*parts, strict=True)]
-        write_json(self.directory / "labels.json", {"labels": [report.to_dict() for report in reports]})
+        self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
 
     def check_labels(self, fold: Fold) -> None:
         """Refuse, as ``factor_data.check_labels`` does, a fold whose training labels teach nothing."""
@@ -191,11 +189,10 @@ def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: S
 
 def _write_labels(
     panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, price: Price, spans: Spans
-) -> list[LabelReport]:
+) -> None:
     part = panel.read(*spans[0].tolist())
-    labels = {f"h{horizon}": forward_return(part, horizon, delay, price) for horizon in horizons}
-    target.scatter(spans, np.column_stack(list(labels.values())))
-    return [label_report(name, label, in_universe=part.in_universe) for name, label in labels.items()]
+    labels = [forward_return(part, horizon, delay, price) for horizon in horizons]
+    target.scatter(spans, np.column_stack(labels))
 
 
 def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,6 @@ class LabelReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
-
-    @classmethod
-    def merge(cls, parts: Sequence[LabelReport]) -> LabelReport:
-        """Put together the reports of one label on disjoint rows."""
-        counts = ("rows", "used", "unknown", "dropped", "outside")
-        return replace(parts[0], **{name: sum(getattr(part, name) for part in parts) for name in counts})
 
     def __str__(self) -> str:
         known = self.used + self.dropped

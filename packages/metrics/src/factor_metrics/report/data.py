@@ -1,0 +1,220 @@
+"""What a report is made of: plain data, checked for shape, and nothing of how it looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from factor_metrics.floors import FloorComparison
+from factor_metrics.gates import Gate
+from factor_metrics.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """The out-of-sample scores of one model, stack or floor at one horizon."""
+
+    name: str
+    kind: Literal["model", "stack", "floor"]
+    horizon: int
+    rank_ic: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    t_stat: float | None = None
+    icir: float | None = None
+    ic: float | None = None
+    hit_rate: float | None = None
+    spread: float | None = None
+    turnover: float | None = None
+    num_dates: int = 0
+    below_floor: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorRow:
+    """One forecast beside one floor at one horizon: the difference of mean rank IC and its interval."""
+
+    name: str
+    floor: str
+    horizon: int
+    rank_ic: float | None
+    floor_rank_ic: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None = None
+
+    @classmethod
+    def of(cls, comparison: FloorComparison, horizon: int) -> FloorRow:
+        """Return the row of one line of `floor_table`."""
+        return cls(
+            name=comparison.model,
+            floor=comparison.floor,
+            horizon=horizon,
+            rank_ic=comparison.model_mean,
+            floor_rank_ic=comparison.floor_mean,
+            difference=comparison.difference,
+            low=comparison.ci_low,
+            high=comparison.ci_high,
+            p_value=comparison.p_value,
+        )
+
+    @property
+    def status(self) -> Literal["above", "unproven", "below"]:
+        """Above: the whole interval is. Below: the mean is not above 0, or unknown. Else unproven."""
+        if self.difference is None or not self.difference > 0.0:
+            return "below"
+        return "above" if self.low is not None and self.low > 0.0 else "unproven"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attained:
+    """The rank IC reached beside the one that a perfect forecast of the signal would reach."""
+
+    name: str
+    horizon: int
+    rank_ic: float | None
+    attainable_rank_ic: float | None
+    ratio: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DateSeries:
+    """Named series over shared dates (ISO texts); every series is as long as ``dates`` and may hold NaN."""
+
+    dates: Sequence[str]
+    values: Mapping[str, ArrayLike]
+
+    def __post_init__(self) -> None:
+        """Refuse a series of another length than the dates."""
+        for name, series in self.values.items():
+            if np.asarray(series, dtype=float).shape != (len(self.dates),):
+                raise ValueError(f"series {name!r} needs one value for each of the {len(self.dates)} dates")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WeightTable:
+    """Stack weights: ``matrix[i, j]`` is the weight of ``models[j]`` in ``folds[i]``."""
+
+    folds: Sequence[str]
+    models: Sequence[str]
+    matrix: ArrayLike
+
+    def __post_init__(self) -> None:
+        """Refuse a matrix of another shape than folds by models."""
+        if np.asarray(self.matrix, dtype=float).shape != (len(self.folds), len(self.models)):
+            raise ValueError("the weight matrix needs one row for each fold and one column for each model")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Diversity:
+    """Correlations between the models' predictions, and the pairs that are too much alike."""
+
+    names: Sequence[str]
+    correlation: ArrayLike
+    redundant: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a matrix that is not names by names."""
+        if np.asarray(self.correlation, dtype=float).shape != (len(self.names), len(self.names)):
+            raise ValueError("the correlation matrix needs one row and one column for each name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfit:
+    """Validation against test rank IC of one model or fold; ``gap`` is the first less the second."""
+
+    name: str
+    horizon: int
+    valid_rank_ic: float | None
+    test_rank_ic: float | None
+    gap: float | None
+    t_stat: float | None = None
+    """Of the gap, the two samples taken as independent."""
+    threshold: float | None = None
+
+    @property
+    def retention(self) -> float | None:
+        """Test over validation; None where validation is not above 0, for a ratio would mean nothing."""
+        valid, test = self.valid_rank_ic, self.test_rank_ic
+        return None if valid is None or test is None or not valid > 0.0 else test / valid
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """Where the rows of the scored dates go at one horizon; the last four add up to `in_universe`."""
+
+    horizon: int
+    bars: int
+    """Rows of the panel."""
+    in_universe: int
+    """Of these, rows that count."""
+    without_prediction: int
+    """No forecast was made, as where the lookback is not full."""
+    without_price: int
+    """A forecast, but no price at entry or at exit: delisted, suspended, missing."""
+    after_the_end: int
+    """A forecast, but the data ends before the exit."""
+    scored: int
+    """A forecast and a label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRule:
+    """What one data quality rule found, and what was done about it; ``share`` lies in 0 to 1."""
+
+    rule: str
+    description: str
+    action: str
+    count: int
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything a report shows: of a stack, or of one model. What is empty is left out of the page."""
+
+    title: str
+    subtitle: str
+    promoted: bool | None = None
+    """None where promotion is not the question, as for a single model."""
+    subject: str = "stack"
+    """The forecast that the page is about: its name in the rows and series."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    gates: Sequence[Gate] = ()
+    rows: Sequence[ResultRow] = ()
+    floors: Sequence[FloorRow] = ()
+    attained: Sequence[Attained] = ()
+    ic_series: Mapping[int, DateSeries] = field(default_factory=dict)
+    """Rank IC per date, by horizon."""
+    standard_errors: Mapping[int, float] = field(default_factory=dict)
+    """Newey-West standard error of the subject's mean rank IC, by horizon: the band of the chart."""
+    spread_series: Mapping[int, DateSeries] = field(default_factory=dict)
+    turnover_series: Mapping[int, DateSeries] = field(default_factory=dict)
+    profiles: Mapping[int, Profile] = field(default_factory=dict)
+    """Quantiles, decay and calibration of the subject, by horizon."""
+    weights: Mapping[int, WeightTable] = field(default_factory=dict)
+    diversity: Mapping[int, Diversity] = field(default_factory=dict)
+    overfit: Sequence[Overfit] = ()
+    fold_picture: str = ""
+    """Inline SVG of the folds, written by the project itself: it goes into the page as it is."""
+    universe: str = ""
+    """How the symbols were picked, in the words of whoever picked them."""
+    row_counts: Sequence[RowCounts] = ()
+    quality: Sequence[QualityRule] = ()
+
+    @property
+    def horizons(self) -> list[int]:
+        """Every horizon that something is shown of, ascending."""
+        named = [*self.ic_series, *self.spread_series, *self.turnover_series, *self.profiles]
+        return sorted({*named, *(row.horizon for row in self.rows)})
+
+
+def finite(value: float | None) -> float | None:
+    """Return a finite number as it is, and None for anything else."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,117 @@
+"""What the stages evaluate and stack write, read back as rows: for the terminal table and the PNG."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from factor_metrics.report.data import FloorRow, ResultRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderResults:
+    """The scores of one folder, and the forecasts beside their floors."""
+
+    title: str
+    rows: tuple[ResultRow, ...]
+    floors: tuple[FloorRow, ...]
+    promoted: bool | None = None
+    """The verdict of the gates; None for a single model."""
+
+    @property
+    def horizons(self) -> list[int]:
+        """Every horizon, ascending."""
+        return sorted({row.horizon for row in self.rows})
+
+    def best_floor(self, horizon: int) -> ResultRow | None:
+        """Return the floor with the highest rank IC at a horizon, None where there is none."""
+        known = [row for row in self.rows if row.kind == "floor" and row.horizon == horizon]
+        return max(known, key=lambda row: -2.0 if row.rank_ic is None else row.rank_ic, default=None)
+
+    def beside_best_floor(self, row: ResultRow) -> FloorRow | None:
+        """Return the comparison of a forecast with the best floor of its horizon, None where there is none."""
+        best = self.best_floor(row.horizon)
+        for pair in self.floors:
+            if best and (pair.name, pair.horizon, pair.floor) == (row.name, row.horizon, best.name):
+                return pair
+        return None
+
+
+def read_results(path: Path) -> list[FolderResults]:
+    """Return the results of a model's folder, of the stack's, or of all models' folders below `path`.
+
+    Raises
+    ------
+    ValueError
+        The folder holds none of these, or a file in it is not what the stages write.
+    """
+    if (path / "comparison.json").is_file():
+        return [_read_stack(path)]
+    if (path / "metrics.json").is_file() and (path / "floors.json").is_file():
+        return [_read_model(path)]
+    found = sorted(child for child in path.glob("*") if (child / "floors.json").is_file())
+    if not found:
+        raise ValueError(
+            f"{path} holds no results: give a model's folder (metrics.json, floors.json), the stack's "
+            "(comparison.json), or the folder above them"
+        )
+    return [results for child in found for results in read_results(child)]
+
+
+def _read_stack(path: Path) -> FolderResults:
+    document = _json(path / "comparison.json")
+    gates = _json(path / "gates.json")
+    floors = _json(path / "floors.json")
+    try:
+        return FolderResults(
+            title=path.name,
+            rows=tuple(_row(ResultRow, item) for item in document),
+            floors=tuple(_row(FloorRow, item) for item in floors),
+            promoted=bool(gates["promoted"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not what the stage stack writes ({error!r})") from None
+
+
+def _read_model(path: Path) -> FolderResults:
+    metrics, floors = _json(path / "metrics.json"), _json(path / "floors.json")
+    rows, pairs = [], []
+    try:
+        for key, scores in metrics.items():
+            horizon = int(key.removeprefix("h"))
+            below = any(floor["model_is"] == "below" for floor in floors[key].values())
+            rows.append(
+                _row(ResultRow, scores, name=path.name, kind="model", horizon=horizon, below_floor=below)
+            )
+            for name, floor in floors[key].items():
+                rows.append(_row(ResultRow, floor, name=name, kind="floor", horizon=horizon))
+                pairs.append(
+                    FloorRow(
+                        name=path.name,
+                        floor=name,
+                        horizon=horizon,
+                        rank_ic=scores["rank_ic"],
+                        floor_rank_ic=floor["rank_ic"],
+                        difference=floor["difference"],
+                        low=floor["difference_low"],
+                        high=floor["difference_high"],
+                    )
+                )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not what the stage evaluate writes ({error!r})") from None
+    return FolderResults(title=path.name, rows=tuple(rows), floors=tuple(pairs))
+
+
+def _row(row_class: type, document: dict[str, Any], **more: Any) -> Any:
+    """Return a row from the keys that it knows."""
+    known = {item.name for item in fields(row_class)}
+    return row_class(**{key: value for key, value in document.items() if key in known}, **more)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None

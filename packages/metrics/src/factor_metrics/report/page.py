@@ -1,0 +1,109 @@
+"""One HTML document out of a report's data: its sections in order, the style sheet, the script, the values.
+
+Everything is inside, so the file opens without a network, and the same data always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+from factor_metrics.report import heat, results, tables, views
+from factor_metrics.report.data import ReportData
+from factor_metrics.report.text import esc
+from factor_metrics.report.views import Section
+from factor_metrics.report.words import summary_text, verdict
+
+MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
+
+
+def build_report(data: ReportData) -> str:
+    """Return one HTML document that needs no other file and no network; see `ReportData` for what it shows."""
+    sections = report_sections(data)
+    bodies = "".join(
+        f'<section id="{part.key}"><h2>{esc(part.heading)}</h2>{part.body}</section>\n' for part in sections
+    )
+    tone, text = verdict(data)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{esc(data.title)}</title>\n<style>{_asset('page.css')}</style>\n</head>\n"
+        f'<body style="--subject:var(--{_subject_kind(data)})">\n'
+        f'<header><h1>{esc(data.title)}</h1><p class="subtitle">{esc(data.subtitle)}</p>\n'
+        f'<div class="verdict {tone}" id="verdict" role="status"><span class="mark" aria-hidden="true">{MARKS[tone]}'
+        f"</span><strong>{esc(text)}</strong></div>\n"
+        f'<p class="summary" id="summary">{esc(summary_text(data))}</p></header>\n'
+        f"{_navigation(data, sections)}\n<main>\n{bodies}</main>\n{_scripts(sections)}\n</body>\n</html>\n"
+    )
+
+
+def report_sections(data: ReportData) -> list[Section]:
+    """Return every section that has something to show, in the order of the page."""
+    subject = data.subject
+    folds = f'<div class="folds">{data.fold_picture}</div>' if data.fold_picture else ""
+    sections = [
+        Section(key="gates", heading="Targets and gates", body=tables.gates_html(data.gates)),
+        Section(key="results", heading="Results", body=results.results_html(data.rows)),
+        views.floors_section(data),
+        Section(key="attained", heading="Attained", body=results.attained_html(data.attained)),
+        views.rank_ic_section(data),
+        views.months_section(data),
+        views.decay_section(data),
+        views.quantile_section(data),
+        views.spread_section(data),
+        views.turnover_section(data),
+        views.calibration_section(data),
+        Section(key="weights", heading="Weights", body=heat.weights_html(data.weights)),
+        Section(key="diversity", heading="Diversity", body=heat.diversity_html(data.diversity)),
+        Section(key="overfit", heading="In and out of sample", body=results.overfit_html(data.overfit)),
+        Section(key="folds", heading="Folds", body=folds),
+        Section(
+            key="conditions",
+            heading="Universe and conditions",
+            body=tables.conditions_html(data.universe, data.row_counts),
+        ),
+        Section(key="quality", heading="Data quality", body=tables.quality_html(data.quality)),
+        Section(key="facts", heading=f"About {subject}", body=tables.facts_html(data.facts)),
+    ]
+    return [section for section in sections if section.body]
+
+
+def _subject_kind(data: ReportData) -> str:
+    kinds = {row.name: row.kind for row in data.rows}
+    return kinds.get(data.subject, "model")
+
+
+def _navigation(data: ReportData, sections: list[Section]) -> str:
+    """Return the links to the sections and the switch of the horizon, which the script brings to life."""
+    links = "".join(f'<a href="#{part.key}">{esc(part.heading)}</a>' for part in sections)
+    buttons = "".join(
+        f'<button type="button" value="{horizon}" aria-pressed="false">{horizon}</button>'
+        for horizon in data.horizons
+    )
+    picker = ""
+    if len(data.horizons) > 1 and any("data-horizon" in part.body for part in sections):
+        picker = f'<div class="horizons" role="group" aria-label="Horizon" hidden><span>Horizon</span>{buttons}</div>'
+    return f'<nav aria-label="Contents"><div class="links">{links}</div>{picker}</nav>'
+
+
+def _scripts(sections: list[Section]) -> str:
+    """Return the values of every chart and the script that shows them; charts of the same dates share them."""
+    names: dict[tuple[str, ...], int] = {}
+    charts = {
+        chart.key: {**chart.values, "names": names.setdefault(tuple(chart.names), len(names))}
+        for section in sections
+        for chart in section.charts
+    }
+    document = {"names": list(names), "charts": charts}
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return (
+        f'<script type="application/json" id="report-data">{text}</script>\n'
+        f'<script id="report-script">\n{_asset("page.js")}</script>'
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("factor_metrics.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""The results of a folder as a plain table for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from factor_metrics.report.data import ResultRow, finite
+from factor_metrics.report.folder import FolderResults
+from factor_metrics.report.results import result_key
+from factor_metrics.report.text import DASH, MINUS, interval, number
+
+HEAD = (
+    "forecast",
+    "horizon",
+    "rank IC",
+    "interval",
+    "t",
+    "best floor",
+    "its IC",
+    "difference",
+    "interval",
+    "",
+)
+LEFT = (0, 5, 9)
+MARKS = {"above": "", "unproven": "unproven", "below": "BELOW THE FLOOR"}
+
+
+def terminal_table(results: FolderResults) -> str:
+    """Return one line per forecast and horizon: rank IC, interval, t, and the best floor beside it."""
+    ordered = sorted(results.rows, key=lambda row: (row.horizon, *result_key(row)))
+    lines = [_cells(results, row) for row in ordered]
+    text = _aligned([HEAD, *lines])
+    if results.promoted is not None:
+        text += "\nPromoted: every gate passed." if results.promoted else "\nNOT promoted: a gate failed."
+    # A terminal or log is also searched and pasted: the plain sign.
+    return f"{results.title}\n{text}".replace(MINUS, "-").replace(DASH, "-")
+
+
+def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
+    name = f"floor: {row.name}" if row.kind == "floor" else row.name
+    cells = (
+        name,
+        f"{row.horizon}",
+        number(row.rank_ic),
+        interval(row.ci_low, row.ci_high),
+        number(row.t_stat, 1),
+    )
+    best = results.best_floor(row.horizon)
+    if row.kind == "floor" or best is None:
+        return (*cells, "", "", "", "", "")
+    pair = results.beside_best_floor(row)
+    if pair is None:
+        mark = MARKS["below"] if row.below_floor else ""
+        return (*cells, best.name, number(best.rank_ic), DASH, DASH, mark)
+    difference = number(pair.difference) if finite(pair.difference) is not None else DASH
+    bounds = interval(pair.low, pair.high)
+    return (*cells, best.name, number(best.rank_ic), difference, bounds, MARKS[pair.status])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text in columns, a line under the first one."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in LEFT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -1,0 +1,263 @@
+"""The sections of the page that are charts: one view for each horizon, of which the page shows the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from factor_metrics.performance import drawdown
+from factor_metrics.profile import ScaleCalibration
+from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
+from factor_metrics.report.data import ReportData
+from factor_metrics.report.heat import months_table
+from factor_metrics.report.lines import ATTAINABLE, lines_of, tones
+from factor_metrics.report.results import FLOORS_NOTE, floors_table
+from factor_metrics.report.series import (
+    cumulative,
+    monthly_means,
+    rolling_error,
+    rolling_mean,
+    rolling_window,
+)
+from factor_metrics.report.text import DASH, esc, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what is below it; a section without a body is left out."""
+
+    key: str
+    heading: str
+    body: str
+    charts: Sequence[Chart] = ()
+
+
+def by_horizon(
+    key: str, heading: str, note: str, horizons: Sequence[int], view: Callable[[int], tuple[str, list[Chart]]]
+) -> Section:
+    """Return a section with one view for each of the horizons."""
+    body, charts = f'<p class="note">{note}</p>', []
+    for horizon in sorted(horizons):
+        html, drawn = view(horizon)
+        body += f'<div class="views" data-horizon="{horizon}"><h3>Horizon {horizon}</h3>{html}</div>'
+        charts += drawn
+    return Section(key=key, heading=heading, body=body if horizons else "", charts=charts)
+
+
+def floors_section(data: ReportData) -> Section:
+    """Forecasts beside their floors."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        return floors_table([row for row in data.floors if row.horizon == horizon]), []
+
+    horizons = sorted({row.horizon for row in data.floors})
+    return by_horizon("floors", "Beside the floors", FLOORS_NOTE, horizons, view)
+
+
+def rank_ic_section(data: ReportData) -> Section:
+    """Rolling mean rank IC of every forecast, the subject's with its interval."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        item = data.ic_series[horizon]
+        window = rolling_window(len(item.dates))
+        band = None
+        if data.subject in item.values and horizon in data.standard_errors:
+            values = np.asarray(item.values[data.subject], dtype=float)
+            middle = rolling_mean(values, window)
+            # 1.96: the normal quantile of a 95 % interval.
+            half = 1.96 * rolling_error(values, window, data.standard_errors[horizon])
+            band = middle - half, middle + half
+        chart = time_chart(
+            f"chart-rank-ic-{horizon}",
+            f"Rolling mean rank IC over {window} dates, horizon {horizon}",
+            item.dates,
+            lines_of(data, item, lambda values: rolling_mean(values, window)),
+            band=band,
+        )
+        return chart.html, [chart]
+
+    lengths = sorted({rolling_window(len(item.dates)) for item in data.ic_series.values()})
+    note = f"Mean rank IC of the last {' or '.join(map(str, lengths))} dates."
+    if data.standard_errors:
+        note += (
+            f" The band is the 95 % interval of {esc(data.subject)}'s mean over that many dates, by the Newey-West "
+            "standard error of the whole period."
+        )
+    if any(ATTAINABLE in item.values for item in data.ic_series.values()):
+        note += " The dashed grey line is the attainable rank IC."
+    return by_horizon("rank-ic", "Rank IC over time", note, list(data.ic_series), view)
+
+
+def decay_section(data: ReportData) -> Section:
+    """How long the subject's forecast stays good."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        profile = data.profiles[horizon]
+        charts = [
+            estimate_chart(
+                f"chart-decay-horizon-{horizon}",
+                f"Rank IC of the forecast of horizon {horizon} against the label of every horizon",
+                profile.horizon_decay,
+                prefix="h",
+            ),
+            estimate_chart(
+                f"chart-decay-delay-{horizon}",
+                f"Rank IC of forecasts of horizon {horizon} by their age in dates",
+                profile.delay_decay,
+            ),
+        ]
+        titles = ["Against the labels of other horizons", "When the forecast is that many dates old"]
+        return _side_by_side(titles, charts), charts
+
+    note = (
+        f"Mean rank IC of {esc(data.subject)} with its interval. What falls slowly can be traded slowly; a peak at "
+        "an age above 0 would mean that the forecast looks at the wrong horizon."
+    )
+    return by_horizon("decay", "Decay", note, list(data.profiles), view)
+
+
+def quantile_section(data: ReportData) -> Section:
+    """Mean outcome by quantile of the subject's forecast."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        chart = estimate_chart(
+            f"chart-quantiles-{horizon}",
+            f"Mean label by quantile of the forecast of horizon {horizon}",
+            data.profiles[horizon].quantiles,
+            unit="share",
+            bars=True,
+            prefix="q",
+        )
+        return f'<div class="small">{chart.html}</div>', [chart]
+
+    note = (
+        f"Mean label of the symbols by quantile of {esc(data.subject)}'s forecast, lowest first, less the date's mean "
+        "over the quantiles, so that the market does not hide it; with the interval of each."
+    )
+    return by_horizon("quantiles", "Quantiles", note, list(data.profiles), view)
+
+
+def spread_section(data: ReportData) -> Section:
+    """Cumulative spread of every forecast, and the subject's distance from its peak."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        item = data.spread_series[horizon]
+        charts = [
+            time_chart(
+                f"chart-spread-{horizon}",
+                f"Cumulative spread, horizon {horizon}",
+                item.dates,
+                lines_of(data, item, lambda values: cumulative(values, horizon)),
+                unit="share",
+            )
+        ]
+        html = charts[0].html
+        if data.subject in item.values:
+            spread = np.asarray(item.values[data.subject], dtype=float)
+            depth = drawdown(spread / horizon, compound=False)
+            down = Line(name="below the peak", values=depth, tone=tones(data)[data.subject])
+            charts.append(
+                time_chart(
+                    f"chart-drawdown-{horizon}",
+                    f"Drawdown of the cumulative spread, horizon {horizon}",
+                    item.dates,
+                    [down],
+                    unit="share",
+                    filled=True,
+                )
+            )
+            html += f'<h4>Below the peak: {esc(data.subject)}</h4><div class="low">{charts[1].html}</div>'
+        return html, charts
+
+    note = (
+        "Running sum of the spread, the mean label of the top less that of the bottom quantile; below it how far the "
+        "sum lies under its highest value so far. Outcomes of horizon h overlap, so every date's spread is divided by "
+        "h. No cost is taken off, nothing is compounded."
+    )
+    return by_horizon("spread", "Spread and drawdown", note, list(data.spread_series), view)
+
+
+def turnover_section(data: ReportData) -> Section:
+    """How much of the book changes."""
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        item = data.turnover_series[horizon]
+        window = rolling_window(len(item.dates))
+        chart = time_chart(
+            f"chart-turnover-{horizon}",
+            f"Rolling mean turnover, horizon {horizon}",
+            item.dates,
+            lines_of(data, item, lambda values: rolling_mean(values, window)),
+            unit="share",
+        )
+        return f'<div class="small">{chart.html}</div>', [chart]
+
+    note = (
+        "Share of the top and bottom quantile that was not there one horizon earlier: what a book that is renewed "
+        "every horizon has to trade. Rolling mean."
+    )
+    return by_horizon("turnover", "Turnover", note, list(data.turnover_series), view)
+
+
+def calibration_section(data: ReportData) -> Section:
+    """What was predicted beside what came."""
+    found: Mapping[int, ScaleCalibration] = {
+        horizon: profile.calibration
+        for horizon, profile in data.profiles.items()
+        if profile.calibration is not None
+    }
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        item = found[horizon]
+        chart = estimate_chart(
+            f"chart-calibration-{horizon}",
+            f"Mean realised by mean predicted target in bins of the forecast of horizon {horizon}",
+            item.realised,
+            across=item.predicted,
+            prefix="bin ",
+        )
+        slope, low, high = (float(values[0]) for values in (item.slope.mean, item.slope.low, item.slope.high))
+        text = (
+            f'<p class="note">Slope <b>{number(slope, 2)}</b> [{number(low, 2)}, {number(high, 2)}]: '
+            f"{_slope_words(low, high)}.</p>"
+        )
+        axis = '<p class="axis">mean predicted</p>'
+        return f'<div class="small">{chart.html}</div>{axis}{text}', [chart]
+
+    note = (
+        f"Mean realised target against mean predicted, in bins of {esc(data.subject)}'s forecast, in the unit that it "
+        "was fitted to, both less the date's mean. On the dashed line they are equal. The slope is the mean over dates "
+        "of the regression of realised on predicted (Fama and MacBeth, 1973). It matters where the size of a forecast "
+        "is used; ranks do not depend on it."
+    )
+    return by_horizon("calibration", "Calibration", note, list(found), view)
+
+
+def _slope_words(low: float, high: float) -> str:
+    """Say what the interval of a calibration slope means."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "too few dates to tell"
+    if high < 1.0:
+        return "forecasts are too far apart" if low > 0.0 else "the scale says nothing reliable"
+    return "forecasts are too close together" if low > 1.0 else "the scale fits"
+
+
+def months_section(data: ReportData) -> Section:
+    """Mean rank IC of the subject, month by month."""
+    chosen = {h: item for h, item in data.ic_series.items() if data.subject in item.values}
+
+    def view(horizon: int) -> tuple[str, list[Chart]]:
+        item = chosen[horizon]
+        means = monthly_means(item.dates, np.asarray(item.values[data.subject], dtype=float))
+        return months_table(means), []
+
+    note = f"Mean rank IC of {esc(data.subject)} by month of the forecast; {DASH} where no date has one."
+    return by_horizon("months", "Months", note, list(chosen), view)
+
+
+def _side_by_side(titles: Sequence[str], charts: Sequence[Chart]) -> str:
+    """Return two charts beside one another, below one another where it is narrow."""
+    parts = (f"<div><h4>{title}</h4>{chart.html}</div>" for title, chart in zip(titles, charts, strict=True))
+    return f'<div class="pair">{"".join(parts)}</div>'
