@@ -170,6 +170,8 @@ def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit
 def purge_and_embargo(params: Params) -> str:
     """What keeps the labels of segments apart; by default what the labels need."""
     folds = params.split.folds
-    purge = needed_purge(params.tokenize.horizons, params.tokenize.delay) if folds.purge is None else folds.purge
+    purge = (
+        needed_purge(params.tokenize.horizons, params.tokenize.delay) if folds.purge is None else folds.purge
+    )
     embargo = "the scheme's own embargo" if folds.embargo is None else f"an embargo of {folds.embargo}"
     return f"{purge} dates and {embargo} ({folds.scheme} folds)"
