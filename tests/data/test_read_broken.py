@@ -68,7 +68,7 @@ def columns_moved(content: bytes, draw: st.DataObject) -> bytes:
 
 
 def encoded_anew(content: bytes, draw: st.DataObject) -> bytes:
-    return content.decode("utf-8", "ignore").encode(draw.draw(ENCODINGS, "encoding"))
+    return content.decode("utf-8", "ignore").encode(draw.draw(ENCODINGS, "encoding"), "replace")
 
 
 TEXT_DAMAGE = [truncated, flipped, inserted, field_replaced, lines_shuffled, columns_moved, encoded_anew]

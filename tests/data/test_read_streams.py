@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_the_file(
         "write_batch_size": 500,
     }
     highest = []
-    for num_days in (500, 2000):
+    for num_days in (600, 1800):
         path = write(bars(50, num_days), tmp_path / f"bars{suffix}", **small if suffix == ".parquet" else {})
         before = pa.total_allocated_bytes()
         tables = iter_bar_tables(path, batch_rows=2500)

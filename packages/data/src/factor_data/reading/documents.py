@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from factor_data.reading.place import Place
 from factor_data.reading.raw import Raw, read_batches
 from factor_data.reading.sources import File
 from factor_data.reading.stamps import parse_stamps
-from factor_data.reading.table import Table, to_symbols, to_text
+from factor_data.reading.table import Table, frame_of, to_symbols, to_text
 from factor_data.reading.zones import OneZone
 
 
@@ -65,5 +64,4 @@ class NewsFile:
             "symbol": symbols,
             "text": to_text(place, raw.rows["text"], "text"),
         }
-        frame = pd.DataFrame({name: pd.Series(v, dtype=v.dtype, copy=False) for name, v in columns.items()})
-        return Table(self.path, frame, zone.add(place, stamps), raw.first_row, raw.share)
+        return Table(self.path, frame_of(columns), zone.add(place, stamps), raw.first_row, raw.share)

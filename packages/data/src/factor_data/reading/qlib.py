@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -23,7 +22,7 @@ from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
 from factor_data.reading.stamps import Stamps, parse_stamps
-from factor_data.reading.table import Table
+from factor_data.reading.table import Table, frame_of
 from factor_data.reading.zones import OneZone
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # no folder names in Windows
@@ -70,7 +69,7 @@ class QlibSymbol:
             frame = {"timestamp": stamps[part], "symbol": np.full(len(part), self.symbol, dtype=object)}
             frame |= {name: values[name][part] for name in self.columns}
             yield Table(
-                self.path, pd.DataFrame(frame), zone.zone, int(part[0]) + 1, (start + len(part)) / len(rows)
+                self.path, frame_of(frame), zone.zone, int(part[0]) + 1, (start + len(part)) / len(rows)
             )
 
     def _values(self, file: File) -> NDArray[np.float64]:
@@ -87,7 +86,8 @@ class QlibSymbol:
                 f"the calendar has {num_stamps} stamps"
             )
         values = np.full(num_stamps, np.nan)
-        values[int(start) : int(start) + len(numbers) - 1] = numbers[1:]
+        with np.errstate(invalid="ignore"):  # whatever kind of NaN
+            values[int(start) : int(start) + len(numbers) - 1] = numbers[1:]
         if np.isinf(values).any():
             Place(file.path).refuse("is infinite in", np.isinf(values), rule="numbers must be finite")
         return values

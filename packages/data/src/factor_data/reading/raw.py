@@ -3,7 +3,7 @@ but that the file is what its name says."""
 
 from __future__ import annotations
 
-import io
+import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,6 +57,9 @@ def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator
     num_read = 0
     for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
         num_read += batch.num_rows
+        for column in batch.columns:
+            if not pa.types.is_primitive(column.type):
+                column.validate(full=True)  # damaged text is no UTF-8, and Arrow does not look by itself
         yield pa.Table.from_batches([batch]), num_read / max(reader.metadata.num_rows, 1)
 
 
@@ -70,17 +73,19 @@ def _csv_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tup
 def _csv_header(opened: Any) -> list[str]:
     """The names in the first line that is not blank."""
     head = opened.read(LONGEST_HEADER).removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n")
-    first_line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
-    return [str(name) for name in _csv_reader(io.BytesIO(first_line + b"\n")).schema.names]
+    first_line = re.split(rb"[\r\n]", head, maxsplit=1)[0].decode("utf-8")
+    if not first_line:
+        raise csv.Error("the file is empty")
+    return next(csv.reader([first_line]))
 
 
-def _csv_reader(opened: Any, columns: list[str] | None = None) -> pyarrow.csv.CSVStreamingReader:
+def _csv_reader(opened: Any, columns: list[str]) -> pyarrow.csv.CSVStreamingReader:
     return pyarrow.csv.open_csv(
         opened,
         read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=columns, column_types=dict.fromkeys(columns or (), pa.string())
+            include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         ),
     )
 
@@ -109,7 +114,7 @@ def _said_of(file: File) -> Iterator[None]:
     """Turn what Arrow says of a damaged file into a ValueError that names it."""
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         kind = "Parquet, is it truncated?" if file.suffix == ".parquet" else "CSV"
         raise ValueError(
             f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})"

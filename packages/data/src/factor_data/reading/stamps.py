@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from factor_data.reading.place import Place
 
-ZONE_PATTERN = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(Z|UTC|[+-]\d{2}(?::?\d{2})?)\s*$"
-DAY_PATTERN = r"\d{4}-?\d{2}-?\d{2}"
+# ISO 8601: a day, or a day and a time that may have a zone
+STAMP = (
+    r"^\s*(?P<day>\d{4}-\d{2}-\d{2}|\d{8})"
+    r"(?:[T ](?P<time>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*(?P<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?\s*$"
+)
 # datetime64[ns] ends in 2262 and numpy wraps around silently
 EARLIEST, LATEST = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
 
@@ -51,7 +54,7 @@ def parse_stamps(place: Place, column: pa.ChunkedArray, name: str) -> Stamps:
     different = encoded.dictionary
     code = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if is_text(kind):
-        return _parse_text(place, different, code, name)
+        return _parse_text(place, different.cast(pa.string()), code, name)
     zone = kind.tz if pa.types.is_timestamp(kind) else None
     wall = pc.local_timestamp(different) if zone else different
     values = np.asarray(wall.to_numpy(zero_copy_only=False))
@@ -66,22 +69,36 @@ def is_text(kind: pa.DataType) -> bool:
 
 def _parse_text(place: Place, different: pa.Array, code: NDArray[np.int64], name: str) -> Stamps:
     written = different.to_numpy(zero_copy_only=False).astype(object)
-    text = pd.Series(written).str.strip()
-    blank = (text == "").to_numpy()
+    blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(different), ""))
     if blank.any():
         place.refuse(f"{name} is missing in", blank[code])
-    zone_text = text.str.extract(ZONE_PATTERN, expand=False)
-    zone, zones = pd.factorize(zone_text.to_numpy(dtype=object), use_na_sentinel=False)
-    names = tuple(None if pd.isna(z) else str(z) for z in zones)
-    length = np.array([len(n or "") for n in names])[zone]
-    naive = [t[: len(t) - n].strip() for t, n in zip(text, length, strict=True)]
-    parsed = pd.to_datetime(pd.Series(naive, dtype=object), format="ISO8601", errors="coerce")
-    wrong = (parsed.isna() | ~text.str.match(DAY_PATTERN)).to_numpy(dtype=bool)
+    parts = pc.extract_regex(different, STAMP)
+    day = pc.replace_substring_regex(parts.field("day"), r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3")
+    time = pc.if_else(pc.equal(parts.field("time"), ""), "00:00", parts.field("time"))
+    text = pc.binary_join_element_wise(day, time, "T")
+    try:
+        if parts.null_count:
+            raise pa.ArrowInvalid("not all have the form of a stamp")
+        wall = text.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        wall = _parse_one_by_one(place, text, parts, code, written, name)
+    zones = parts.field("zone").dictionary_encode()
+    names = tuple(zone or None for zone in zones.dictionary.to_pylist())
+    return Stamps(wall, zones.indices.to_numpy(zero_copy_only=False).astype(np.int64), names, code, written)
+
+
+def _parse_one_by_one(
+    place: Place, text: pa.Array, parts: pa.Array, code: NDArray[np.int64], written: NDArray, name: str
+) -> NDArray[np.datetime64]:
+    """Say which stamps are no dates (as the 13th month), or lie where datetime64[ns] does not reach."""
+    series = pd.Series(text.to_pylist(), dtype=object).where(~np.asarray(parts.is_null()), None)
+    parsed = pd.to_datetime(series, format="ISO8601", errors="coerce")
+    wrong = parsed.isna().to_numpy()
     if wrong.any():
         place.refuse(
             f"{name} is not ISO 8601 (as 2020-01-31 or 2020-01-31T09:35) in", wrong[code], written[code]
         )
-    return Stamps(_nanoseconds(place, parsed.to_numpy(), code, name), zone, names, code, written)
+    return _nanoseconds(place, parsed.to_numpy(), code, name)
 
 
 def _nanoseconds(
@@ -89,5 +106,7 @@ def _nanoseconds(
 ) -> NDArray[np.datetime64]:
     outside = (wall < EARLIEST) | (wall >= LATEST)
     if outside.any():
-        place.refuse(f"{name} is not in the years 1678 to 2261 in", outside[code], wall.astype(str)[code])
+        place.refuse(
+            f"{name} is not in the years 1678 to 2261 in", outside[code], wall[code].astype(str).tolist()
+        )
     return wall.astype("datetime64[ns]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,16 @@ class Table:
     zone: str | None
     first_row: int = 1
     share: float = 1.0
+
+
+def frame_of(columns: Mapping[str, NDArray]) -> pd.DataFrame:
+    """A frame of arrays as they are: nothing is copied, and no text becomes another type."""
+    index = pd.RangeIndex(len(next(iter(columns.values()))))
+    series = {
+        name: pd.Series(values, index=index, dtype=values.dtype, copy=False)
+        for name, values in columns.items()
+    }
+    return pd.DataFrame(series, index=index, copy=False)
 
 
 def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from factor_data.reading.place import Place
 from factor_data.reading.raw import Raw, read_batches
 from factor_data.reading.sources import File
 from factor_data.reading.stamps import Stamps
-from factor_data.reading.table import Table, to_numbers
+from factor_data.reading.table import Table, frame_of, to_numbers
 from factor_data.reading.zones import OneZone
 
 
@@ -113,11 +112,7 @@ class BarFile(ABC):
             columns[name] = to_numbers(place, raw.rows[column], name, self.file.suffix == ".csv")
         for name in self.absent:
             columns[name] = np.full(raw.rows.num_rows, np.nan)
-        frame = pd.DataFrame(
-            {name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in columns.items()},
-            copy=False,
-        )
-        return Table(self.path, frame, zone.add(place, stamps), raw.first_row, raw.share)
+        return Table(self.path, frame_of(columns), zone.add(place, stamps), raw.first_row, raw.share)
 
 
 def absent_prices(numbers: Mapping[str, str]) -> tuple[str, ...]:
