@@ -110,6 +110,25 @@ def test_a_value_needs_only_its_own_window(panel: Panel) -> None:
     np.testing.assert_array_equal(whole[rows][known], again[known])
 
 
+@pytest.mark.parametrize("name", ["bars", "alpha158", "alpha360"])
+def test_nothing_is_filled_across_symbols_or_from_later_bars(name: str, panel: Panel) -> None:
+    """Each symbol alone gives the same bytes, and where a close is missing no value steps in for it."""
+    close = panel.columns["close"].copy()
+    last_of_symbols = panel.starts[1:] - 1
+    close[last_of_symbols[:-1]] = np.nan
+    close[panel.starts[:-1] + 70] = np.nan
+    broken = panel.with_columns(close=close, adj_close=close)
+    whole = compute_features(broken, [name])
+    for code in range(panel.num_symbols):
+        own = panel.symbol_code == code
+        np.testing.assert_array_equal(compute_features(broken.select(own), [name]).values, whole.values[own])
+    at_the_gap = whole.values[panel.starts[:-1] + 70]
+    price = [
+        i for i, n in enumerate(whole.names) if n.startswith(("return", "close_to", "MA", "CLOSE", "STD"))
+    ]
+    assert np.isnan(at_the_gap[:, price]).all()
+
+
 def test_features_do_not_depend_on_the_price_level(panel: Panel) -> None:
     scaled = panel.with_columns(
         **{n: panel.columns[n] * 8.0 for n in ("open", "high", "low", "close", "adj_close")}

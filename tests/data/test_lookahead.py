@@ -15,6 +15,7 @@ from factor_data import (
     compute_features,
     fit_normaliser,
     forward_return,
+    window_zscore,
 )
 
 
@@ -24,7 +25,7 @@ def test_features_do_not_look_ahead(name: str, place: int, panel: Panel) -> None
     assert_no_lookahead(lambda p: compute_features(p, [name]), panel, panel.dates[place])
 
 
-@pytest.mark.parametrize("kind", ["robust_zscore", "rank"])
+@pytest.mark.parametrize("kind", ["robust_zscore", "zscore", "quantile_gauss", "rank", "rank_gauss"])
 def test_normalised_values_do_not_look_ahead(kind: str, panel: Panel) -> None:
     def normalised(bars: Panel) -> np.ndarray:
         features = compute_features(bars)
@@ -53,6 +54,26 @@ def whole_sample_high(panel: Panel) -> np.ndarray:
     close = panel.columns["close"]
     highs = np.maximum.reduceat(close, panel.starts[:-1][np.diff(panel.starts) > 0])
     return close / np.repeat(highs, np.diff(panel.starts)[np.diff(panel.starts) > 0])
+
+
+def expanding_high(panel: Panel) -> np.ndarray:
+    """The causal form of the scaling above: the highest close so far."""
+    close = panel.columns["close"]
+    pieces = np.split(close, panel.starts[1:-1])
+    return np.concatenate([piece / np.maximum.accumulate(piece) for piece in pieces])
+
+
+def own_window_zscore(panel: Panel) -> np.ndarray:
+    """The last value of each 5-bar window, scaled by the window itself."""
+    closes = np.column_stack([np.roll(panel.columns["close"], lag) for lag in range(4, -1, -1)])
+    scaled = window_zscore(closes[:, :, None])[0][:, -1, 0]
+    age = np.arange(panel.num_rows) - panel.starts[panel.symbol_code]
+    return np.where(age >= 4, scaled, np.nan)
+
+
+@pytest.mark.parametrize("causal", [expanding_high, own_window_zscore])
+def test_causal_scaling_passes(causal, panel: Panel) -> None:
+    assert_no_lookahead(causal, panel, panel.dates[100])
 
 
 def whole_sample_mean(panel: Panel) -> np.ndarray:

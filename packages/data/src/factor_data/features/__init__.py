@@ -1,7 +1,7 @@
 """Causal features of bars."""
 
 from factor_data.features.alpha158 import alpha158
-from factor_data.features.alpha158_kernels import ALPHA158_NAMES
+from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha360 import ALPHA360_NAMES, alpha360
 from factor_data.features.compute import (
     FEATURE_SETS,

@@ -32,7 +32,8 @@ A value depends, bit for bit, on the bars of its window alone (``factor_data.fea
 
 from __future__ import annotations
 
-from factor_data.features.alpha158_kernels import ALPHA158_NAMES, alpha158_rows
+from factor_data.features.alpha158_kernels import alpha158_rows
+from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha_inputs import fill_by_symbol
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.panel import Panel

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from factor_data.features import alpha158_names as column
 from factor_data.features.nested import (
     NUM_WINDOWS,
     WINDOWS,
@@ -33,52 +34,10 @@ from factor_data.features.ratios import (
     std_over,
 )
 
-BAR_NAMES = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
-PRICE_NAMES = ("OPEN0", "HIGH0", "LOW0", "VWAP0")
-ROLLING_NAMES = (
-    *(
-        "ROC",
-        "MA",
-        "STD",
-        "BETA",
-        "RSQR",
-        "RESI",
-        "MAX",
-        "MIN",
-        "QTLU",
-        "QTLD",
-        "RANK",
-        "RSV",
-        "IMAX",
-        "IMIN",
-    ),
-    *("IMXD", "CORR", "CORD", "CNTP", "CNTN", "CNTD", "SUMP", "SUMN", "SUMD", "VMA", "VSTD", "WVMA"),
-    *("VSUMP", "VSUMN", "VSUMD"),
-)
-ALPHA158_NAMES = (
-    *BAR_NAMES,
-    *PRICE_NAMES,
-    *(f"{name}{window}" for name in ROLLING_NAMES for window in WINDOWS),
-)
+NUM_FEATURES = len(column.ALPHA158_NAMES)
 BLOCK = 1024
 PAD = WINDOWS[-1] + 1  # the oldest move of the longest window starts one bar before it
 Block = NDArray[np.float32]  # (158, num_rows), one row per feature
-
-
-def _first(name: str) -> int:
-    """Column of the shortest window of a rolling feature."""
-    return ALPHA158_NAMES.index(f"{name}{WINDOWS[0]}")
-
-
-ROC, MA, STD, BETA, RSQR, RESI = (_first(name) for name in ("ROC", "MA", "STD", "BETA", "RSQR", "RESI"))
-MAX, MIN, QTLU, QTLD, RANK, RSV = (_first(name) for name in ("MAX", "MIN", "QTLU", "QTLD", "RANK", "RSV"))
-IMAX, IMIN, IMXD, CORR, CORD = (_first(name) for name in ("IMAX", "IMIN", "IMXD", "CORR", "CORD"))
-CNTP, CNTN, CNTD, SUMP, SUMN, SUMD = (
-    _first(name) for name in ("CNTP", "CNTN", "CNTD", "SUMP", "SUMN", "SUMD")
-)
-VMA, VSTD, WVMA, VSUMP, VSUMN, VSUMD = (
-    _first(name) for name in ("VMA", "VSTD", "WVMA", "VSUMP", "VSUMN", "VSUMD")
-)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -93,13 +52,13 @@ def alpha158_rows(
     result: NDArray[np.float32],
 ) -> None:
     """Fill ``result`` (num_rows, 158) for the symbols whose bars are ``starts[s]:starts[s + 1]``."""
-    features = np.empty((len(ALPHA158_NAMES), BLOCK + 32), dtype=np.float32)
+    features = np.empty((NUM_FEATURES, BLOCK + 32), dtype=np.float32)
     padded = np.empty((6, PAD + BLOCK))
     for symbol in range(len(starts) - 1):
         for first in range(starts[symbol], starts[symbol + 1], BLOCK):
             num_rows = min(BLOCK, starts[symbol + 1] - first)
-            for place, column in enumerate((open_, high, low, close, volume, vwap)):
-                _load(column, starts[symbol], first, padded[place, : PAD + num_rows])
+            for place, values in enumerate((open_, high, low, close, volume, vwap)):
+                _load(values, starts[symbol], first, padded[place, : PAD + num_rows])
             columns = padded[:, : PAD + num_rows]
             block = features[:, :num_rows]
             _bar_shape(columns[:, PAD:], block)
@@ -108,18 +67,18 @@ def alpha158_rows(
             _quantiles(columns[3], block)
             _rank(columns[3], block)
             _changes(columns[3], columns[4], block)
-            _gains_and_losses(columns[3], block[SUMP:VMA])
-            _gains_and_losses(columns[4], block[VSUMP:])
-            _signs(columns[3], block[CNTP:SUMP])
+            _gains_and_losses(columns[3], block[column.SUMP : column.VMA])
+            _gains_and_losses(columns[4], block[column.VSUMP :])
+            _signs(columns[3], block[column.CNTP : column.SUMP])
             _store(block, result[first : first + num_rows])
 
 
 @njit(cache=True, nogil=True)
-def _load(column: Floats, symbol_start: int, first: int, padded: Floats) -> None:
+def _load(values: Floats, symbol_start: int, first: int, padded: Floats) -> None:
     """Copy the block with ``PAD`` bars before it; what lies before the symbol is NaN."""
     for i in range(len(padded)):
         row = first - PAD + i
-        padded[i] = column[row] if row >= symbol_start else np.nan
+        padded[i] = values[row] if row >= symbol_start else np.nan
 
 
 @njit(cache=True, nogil=True)
@@ -171,15 +130,15 @@ def _close_and_volume(close: Floats, volume: Floats, block: Block) -> None:
     for k in range(NUM_WINDOWS):
         window = WINDOWS[k]
         bars = window * (window * window - 1.0) / 12.0  # sum of squares of the bar numbers around their mean
-        over(close[PAD - window :], c, 1.0, block[ROC + k])
-        over(mean[k, PAD:], c, 1.0, block[MA + k])
-        std_over(squares[k, PAD:], window, c, block[STD + k])
-        over(trends[k, PAD:], c, 1.0 / bars, block[BETA + k])
-        r_squared(trends[k, PAD:], squares[k, PAD:], bars, block[RSQR + k])
-        residual_over(c, mean[k, PAD:], trends[k, PAD:], 0.5 * (window - 1) / bars, block[RESI + k])
-        correlation(products[k, PAD:], squares[k, PAD:], log_squares[k, PAD:], block[CORR + k])
-        over(volume_mean[k, PAD:], scale[PAD:], 1.0, block[VMA + k])
-        std_over(volume_squares[k, PAD:], window, scale[PAD:], block[VSTD + k])
+        over(close[PAD - window :], c, 1.0, block[column.ROC + k])
+        over(mean[k, PAD:], c, 1.0, block[column.MA + k])
+        std_over(squares[k, PAD:], window, c, block[column.STD + k])
+        over(trends[k, PAD:], c, 1.0 / bars, block[column.BETA + k])
+        r_squared(trends[k, PAD:], squares[k, PAD:], bars, block[column.RSQR + k])
+        residual_over(c, mean[k, PAD:], trends[k, PAD:], 0.5 * (window - 1) / bars, block[column.RESI + k])
+        correlation(products[k, PAD:], squares[k, PAD:], log_squares[k, PAD:], block[column.CORR + k])
+        over(volume_mean[k, PAD:], scale[PAD:], 1.0, block[column.VMA + k])
+        std_over(volume_squares[k, PAD:], window, scale[PAD:], block[column.VSTD + k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -197,10 +156,10 @@ def _changes(close: Floats, volume: Floats, block: Block) -> None:
     products = nested_products(ratio, flow, ratio_mean, flow_mean)
     weighted_squares = nested_products(weighted, weighted, weighted_mean, weighted_mean)
     for k in range(NUM_WINDOWS):
-        correlation(products[k, PAD:], ratio_squares[k, PAD:], flow_squares[k, PAD:], block[CORD + k])
+        correlation(products[k, PAD:], ratio_squares[k, PAD:], flow_squares[k, PAD:], block[column.CORD + k])
         for row in range(block.shape[1]):
             weighted_mean[k, PAD + row] += EPSILON
-        std_over(weighted_squares[k, PAD:], WINDOWS[k], weighted_mean[k, PAD:], block[WVMA + k])
+        std_over(weighted_squares[k, PAD:], WINDOWS[k], weighted_mean[k, PAD:], block[column.WVMA + k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -214,14 +173,16 @@ def _extremes(high: Floats, low: Floats, close: Floats, block: Block) -> None:
         top, depth, top_lag, bottom_lag = (
             tops[k, PAD:], depths[k, PAD:], top_lags[k, PAD:], bottom_lags[k, PAD:],
         )  # fmt: skip
-        over(top, c, 1.0, block[MAX + k])
-        over(depth, c, -1.0, block[MIN + k])
-        place_in_range(c, top, depth, block[RSV + k])
+        over(top, c, 1.0, block[column.MAX + k])
+        over(depth, c, -1.0, block[column.MIN + k])
+        place_in_range(c, top, depth, block[column.RSV + k])
         for row in range(len(c)):
             unknown_top, unknown_bottom = 0.0 * top[row], 0.0 * depth[row]  # NaN stays
-            block[IMAX + k, row] = (window - top_lag[row]) / window + unknown_top
-            block[IMIN + k, row] = (window - bottom_lag[row]) / window + unknown_bottom
-            block[IMXD + k, row] = (bottom_lag[row] - top_lag[row]) / window + unknown_top + unknown_bottom
+            block[column.IMAX + k, row] = (window - top_lag[row]) / window + unknown_top
+            block[column.IMIN + k, row] = (window - bottom_lag[row]) / window + unknown_bottom
+            block[column.IMXD + k, row] = (
+                (bottom_lag[row] - top_lag[row]) / window + unknown_top + unknown_bottom
+            )
 
 
 @njit(cache=True, nogil=True)
@@ -237,8 +198,8 @@ def _quantiles(close: Floats, block: Block) -> None:
         for row in range(block.shape[1]):
             _replace(ordered, known[PAD - window + row], known[PAD + row])
             last = close[PAD + row] if ordered[window - 1] < np.inf else np.nan
-            block[QTLU + k, row] = (high[0] + (high[1] - high[0]) * (upper - above)) / last
-            block[QTLD + k, row] = (small[0] + (small[1] - small[0]) * (lower - below)) / last
+            block[column.QTLU + k, row] = (high[0] + (high[1] - high[0]) * (upper - above)) / last
+            block[column.QTLD + k, row] = (small[0] + (small[1] - small[0]) * (lower - below)) / last
 
 
 @njit(cache=True, nogil=True)
@@ -267,7 +228,7 @@ def _rank(close: Floats, block: Block) -> None:
             _add_rank(close[PAD - lag : len(close) - lag], c, rank)
         first = WINDOWS[k]
         for row in range(len(c)):
-            block[RANK + k, row] = rank[row] / WINDOWS[k]
+            block[column.RANK + k, row] = rank[row] / WINDOWS[k]
 
 
 @njit(cache=True, nogil=True)

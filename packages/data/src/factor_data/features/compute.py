@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.features.alpha158 import alpha158
-from factor_data.features.alpha158_kernels import ALPHA158_NAMES
+from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha360 import ALPHA360_NAMES, alpha360
 from factor_data.features.dates import DATE_FEATURES, DateFeature, of_symbol
 from factor_data.features.matrix import FeatureMatrix
