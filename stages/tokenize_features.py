@@ -26,7 +26,8 @@ from stages.workers import local_workers
 
 
 def main() -> None:
-    config = read_params().tokenize
+    params = read_params()
+    config = params.tokenize
     source = RESULTS / "split"
     panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")

@@ -179,6 +179,7 @@ def test_spoilt_data_are_refused_and_the_last_split_stays(
     for part in expected:
         assert part in refused.stderr
     assert (checkout.path / "results" / "split" / "folds.json").read_bytes() == before
+    assert not list((checkout.path / "results").glob(".*")), "scratch files are left"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The feature store gives back what was written, aligned by row, knows the universe, and has one content however the
 work on it was cut."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from factor_data import (
     simulate_market,
     walk_forward,
 )
+from factor_data.chunks.write_store import write_index
 
 NAMES = ["return_1", "volatility_5", "market_return_1"]
 HORIZONS = (1, 5)
@@ -113,6 +114,16 @@ def test_no_byte_of_a_store_depends_on_the_parts_or_the_threads(
     assert_same_files(actual, expected)
 
 
+def test_processes_write_what_threads_write(
+    whole: tuple[str, Path], saved: Path, folds: list[Fold], tmp_path: Path
+) -> None:
+    kind, expected = whole
+    with ProcessPoolExecutor(2) as executor:
+        workers = Workers(max_bytes=300_000, count=2, executor=executor)
+        write_store(tmp_path, saved, folds, workers, kind, MARKET.news)
+    assert_same_files(tmp_path, expected)
+
+
 def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
     whole: tuple[str, Path], panel: Panel, folds: list[Fold], labels: NDArray[np.float64]
 ) -> None:
@@ -144,8 +155,8 @@ def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold
     )
 
 
-def test_the_index_of_a_store_is_the_one_pandas_writes(
-    store: FeatureStore, panel: Panel, tmp_path: Path
+def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
+    saved: Path, panel: Panel, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame(
         {
@@ -154,8 +165,10 @@ def test_the_index_of_a_store_is_the_one_pandas_writes(
             "in_universe": panel.in_universe,
         }
     )
-    frame.to_parquet(tmp_path / "index.parquet", index=False)
-    assert (store.directory / "index.parquet").read_bytes() == (tmp_path / "index.parquet").read_bytes()
+    for rows in (300, 2**20):
+        frame.to_parquet(tmp_path / "expected.parquet", index=False, row_group_size=rows)
+        write_index(open_panel(saved), tmp_path / "actual.parquet", rows)
+        assert (tmp_path / "actual.parquet").read_bytes() == (tmp_path / "expected.parquet").read_bytes()
 
 
 def test_a_fold_without_a_label_is_refused_as_check_labels_does(

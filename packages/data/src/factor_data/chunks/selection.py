@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from factor_data.chunks.workers import Workers
 
-TABLE_BYTES = 16 * 2**20
-MOST_BITS = 16
+TABLE_BYTES = 4 * 2**20
+MOST_BITS = 12
 IN_TURN = Workers(max_bytes=1)
 
 Values = NDArray[np.floating]

@@ -156,12 +156,12 @@ class StoreWriter:
         return ArrayFile.open(self.directory / f"{name}.npy")
 
 
-def write_index(panel: SavedPanel, path: Path) -> None:
-    """index.parquet: timestamp, symbol and in_universe of every row, a row group at a time."""
+def write_index(panel: SavedPanel, path: Path, group_rows: int = ROW_GROUP) -> None:
+    """index.parquet: timestamp, symbol and in_universe of every row, written a row group at a time."""
     symbols = pd.Index(panel.symbols)
     writer: pq.ParquetWriter | None = None
-    for first in range(0, max(panel.num_rows, 1), ROW_GROUP):
-        last = min(first + ROW_GROUP, panel.num_rows)
+    for first in range(0, max(panel.num_rows, 1), group_rows):
+        last = min(first + group_rows, panel.num_rows)
         frame = pd.DataFrame(
             {
                 "timestamp": panel.dates[panel.date_code.read(first, last)],
