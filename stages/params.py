@@ -15,16 +15,18 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from factor_data import (
+    RANK_KINDS,
     Augmentation,
     CleanRules,
     FoldConfig,
     MarketConfig,
     NewsConfig,
     NewsVectorConfig,
+    NormaliserKind,
     Price,
     TargetKind,
-    available_features,
     check_purge,
+    same_for_all_symbols,
 )
 from factor_metrics import GateConfig
 from factor_models import MODELS, EngineConfig
@@ -59,7 +61,7 @@ class TokenizeParams:
     """Section `tokenize`: what the models see and what they are asked."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-    # Names out of factor_data.available_features(); an empty list means all of them.
+    # Features and sets of features (docs/features.md); an empty list means the set "bars".
     features: tuple[str, ...]
     # Bars from entry to exit, one label and one model head each.
     horizons: tuple[int, ...]
@@ -67,7 +69,7 @@ class TokenizeParams:
     delay: int
     # Entry and exit at this price of their bars.
     price: Price
-    normaliser: Literal["robust_zscore", "rank"]
+    normaliser: NormaliserKind
     # Normalised values are clipped to [-clip, clip] (robust_zscore).
     clip: float
     # Quantile tokens per feature, besides 0 = missing.
@@ -79,10 +81,7 @@ class TokenizeParams:
     news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.features) - set(available_features())):
-            raise ValueError(f"features: unknown {unknown}; known are {', '.join(available_features())}")
-        if len(set(self.features)) < len(self.features):
-            raise ValueError(f"features: {list(self.features)} names a feature twice")
+        self._check_features()
         if not self.horizons or min(self.horizons) < 1:
             raise ValueError(f"horizons: {list(self.horizons)} must be one or more whole numbers >= 1")
         if sorted(set(self.horizons)) != list(self.horizons):
@@ -92,6 +91,17 @@ class TokenizeParams:
             raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
+
+    def _check_features(self) -> None:
+        try:
+            same = same_for_all_symbols(self.features or None)
+        except ValueError as error:
+            raise ValueError(f"features: {error}") from None
+        if same and self.normaliser in RANK_KINDS:
+            raise ValueError(
+                f"normaliser: {self.normaliser} within a date would make {', '.join(same[:3])} 0, since they are the "
+                "same for all symbols of a date; use robust_zscore, zscore or quantile_gauss with such features"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

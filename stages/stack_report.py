@@ -112,7 +112,7 @@ def facts(results: Sequence[HorizonResult], store: FeatureStore, params: Params)
     first = results[0]
     return {
         "Folds": f"{len(first.weights.folds)}; the first one only teaches the stack its weights",
-        "Purge and embargo": purge_and_embargo(params),
+        "Purge and embargo": purge_and_embargo(params, store),
         "Training": f"seed {params.train.seed}, ZeRO stage {params.train.zero.stage}, loss {params.train.loss}",
         **shared_facts(first.dates, store, params.evaluate),
     }
@@ -167,11 +167,9 @@ def overfit(horizon: int, valid: dict[str, Any], params: Params) -> list[Overfit
     ]
 
 
-def purge_and_embargo(params: Params) -> str:
+def purge_and_embargo(params: Params, store: FeatureStore) -> str:
     """What keeps the labels of segments apart; by default what the labels need."""
     folds = params.split.folds
-    purge = (
-        needed_purge(params.tokenize.horizons, params.tokenize.delay) if folds.purge is None else folds.purge
-    )
+    purge = needed_purge(store.horizons, store.delay) if folds.purge is None else folds.purge
     embargo = "the scheme's own embargo" if folds.embargo is None else f"an embargo of {folds.embargo}"
     return f"{purge} dates and {embargo} ({folds.scheme} folds)"

@@ -65,6 +65,10 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
         lambda d: d["tokenize"].update(features=["returns"]),
         ["tokenize.features", "returns"],
     ),
+    "a rank of what is the same for all symbols": (
+        lambda d: d["tokenize"].update(features=["bars", "calendar"]),
+        ["tokenize.normaliser", "rank", "day_of_week", "use robust_zscore"],
+    ),
     "an unknown model": (lambda d: d["zoo"].update(gru={}), ["zoo.gru", "unknown model"]),
     "a model without a section": (lambda d: d["zoo"].pop("lstm"), ["models", "lstm", "no section"]),
     "an unknown key of a model": (lambda d: d["zoo"]["lstm"].update(hiden=3), ["zoo.lstm.hiden", "'hidden'"]),

@@ -17,7 +17,17 @@ DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = sorted(DAG)
 COMMANDS = {"show", "use_data"}
 PLUMBING = {"__init__", "run", "params"}
-PARTS = {"workers", "progress", "fold", "oof", "judge", "ensemble", "report_data", "model_report", "stack_report"}
+PARTS = {
+    "workers",
+    "progress",
+    "fold",
+    "oof",
+    "judge",
+    "ensemble",
+    "report_data",
+    "model_report",
+    "stack_report",
+}
 
 
 def module_of(stage: str) -> str:

@@ -22,6 +22,7 @@ from factor_data.features import (
     compute_features,
     expand_features,
     plan_features,
+    same_for_all_symbols,
 )
 from factor_data.folds import (
     SEGMENTS,
@@ -73,7 +74,7 @@ from factor_data.news import (
     load_news,
     news_coverage,
 )
-from factor_data.normalise import Normaliser, fit_normaliser, window_zscore
+from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser, window_zscore
 from factor_data.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 from factor_data.quality import Offender, QualityReport, RuleResult
 from factor_data.reading.bars import iter_bar_tables, read_bars
@@ -103,6 +104,7 @@ __all__ = [
     "FEATURE_SETS",
     "LAYOUTS",
     "NEWS_FEATURES",
+    "RANK_KINDS",
     "REQUIRED_COLUMNS",
     "RULES",
     "SEGMENTS",
@@ -132,6 +134,7 @@ __all__ = [
     "NewsVectorConfig",
     "NewsVectoriser",
     "Normaliser",
+    "NormaliserKind",
     "Offender",
     "Panel",
     "Price",
@@ -196,6 +199,7 @@ __all__ = [
     "read_news",
     "ready_made_targets",
     "rule_hits",
+    "same_for_all_symbols",
     "session_codes",
     "simulate_market",
     "sort_bars",

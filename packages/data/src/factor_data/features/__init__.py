@@ -10,6 +10,7 @@ from factor_data.features.compute import (
     compute_features,
     expand_features,
     plan_features,
+    same_for_all_symbols,
 )
 from factor_data.features.dates import DATE_FEATURES, DateFeature
 from factor_data.features.matrix import FeatureMatrix
@@ -30,4 +31,5 @@ __all__ = [
     "compute_features",
     "expand_features",
     "plan_features",
+    "same_for_all_symbols",
 ]

@@ -127,6 +127,13 @@ def expand_features(names: Sequence[str] | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in chosen for name in FEATURE_SETS.get(part, (part,))))
 
 
+def same_for_all_symbols(names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return those of the names whose value is one for the whole date: a rank within the date says nothing of them."""
+    market = [name for name in FEATURE_SETS["market"] if name.startswith("market_")]
+    constant = {*FEATURE_SETS["calendar"], *market}
+    return tuple(name for name in expand_features(names) if name in constant or "@" in name)
+
+
 def plan_features(names: Sequence[str] | None, symbols: NDArray[np.str_]) -> FeaturePlan:
     """Sort names into symbol and date features; ``symbols`` is the panel's table, for ``<feature>@<symbol>``."""
     columns = expand_features(names)
