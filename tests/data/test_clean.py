@@ -125,8 +125,8 @@ def test_a_bar_without_a_close_is_dropped_and_leaves_a_gap(close: float) -> None
     assert counts == {"close_unusable": 1, "calendar_gap": 1, **SHORT}
 
 
-def test_no_rule_can_leave_a_bar_without_a_positive_close() -> None:
-    assert {rule.name: rule.actions for rule in RULES}["close_unusable"] == ("drop",)
+def test_no_rule_can_leave_a_close_that_is_no_price() -> None:
+    assert {rule.name: rule.actions for rule in RULES}["close_unusable"] == ("drop", "mask")
     assert {rule.name: rule.actions for rule in RULES}["infinite_value"] == ("drop", "mask")
 
 
@@ -323,8 +323,19 @@ def test_wrong_settings_are_refused_by_name_and_value() -> None:
     for name, (value, message) in wrong.items():
         with pytest.raises(ValueError, match=message):
             CleanRules(**{name: value})
-    with pytest.raises(ValueError, match="close_unusable cannot be 'flag'; it can be drop"):
+    with pytest.raises(ValueError, match="close_unusable cannot be 'flag'; it can be drop, mask"):
         CleanRules(actions={"close_unusable": "flag"})
+
+
+def test_factors_without_prices_are_kept_where_a_missing_close_is_only_masked() -> None:
+    frame = quiet_frame().assign(open=np.nan, high=np.nan, low=np.nan, close=np.nan, factor_0=1.0)
+    cleaned, report = clean_bars(
+        Panel.from_frame(frame), CleanRules(min_history=1, actions={"close_unusable": "mask"})
+    )
+    assert cleaned.num_rows == len(frame)
+    assert cleaned.in_universe.all()
+    assert (cleaned.columns["factor_0"] == 1.0).all()
+    assert report.count("close_unusable") == len(frame)
 
 
 def test_nothing_left_is_refused_with_the_reason() -> None:

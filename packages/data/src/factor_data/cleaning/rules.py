@@ -70,7 +70,8 @@ VALUE_RULES: tuple[Rule, ...] = (
         column="close",
         find=find.unusable("close"),
         default="drop",
-        actions=("drop",),
+        actions=("drop", "mask"),  # mask: for ready-made factors and targets that come without prices
+        blanks=("close",),
     ),
     *(
         Rule(
