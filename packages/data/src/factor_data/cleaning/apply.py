@@ -28,10 +28,10 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
 
     Returns
     -------
-    (cleaned panel, report); the input is not changed. Every close is above 0 (or NaN, where ``close_unusable`` masks). Symbols and dates without a bar left are
-    gone. The column ``in_universe`` is 1.0 where a bar may be a sample on its date, and 0.0 where a rule has masked the
-    bar as a whole, such as before the ``min_history``-th bar of its symbol. All of it is known at t: a rule decides
-    about a bar from the symbol's own bars up to it.
+    (cleaned panel, report); the input is not changed. Every close is above 0 (or NaN, where ``close_unusable`` masks).
+    Symbols and dates without a bar left are gone. The column ``in_universe`` is 1.0 where a bar may be a sample on its
+    date, and 0.0 where a rule has masked the bar as a whole, such as before the ``min_history``-th bar of its symbol.
+    All of it is known at t: a rule decides about a bar from the symbol's own bars up to it.
 
     Raises
     ------
