@@ -31,6 +31,7 @@ from factor_models import (
     set_seed,
 )
 from stages import ROOT
+from stages.live_ic import LiveIC
 from stages.params import Params
 from stages.progress import TrainingProgress
 
@@ -69,15 +70,18 @@ class FoldRun:
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
 
-    def windows(self, segment: Segment) -> WindowDataset:
-        """The samples of a segment."""
+    def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
+        """The samples of a segment, or of its last dates."""
+        rows = self.store.rows(self.fold, segment)
+        if last_dates is not None:
+            rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(
             self.inputs,
             self.targets,
             getattr(self.config, "lookback", 1),
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
-            rows=self.store.rows(self.fold, segment),
+            rows=rows,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -129,8 +133,25 @@ class FoldRun:
         for record in state.history if state else []:
             self._log(record, live)  # a run that goes on logs the epochs before it was killed as well
 
+        live_ic = LiveIC(
+            self.name,
+            self.fold,
+            self.store,
+            self.targets,
+            engine,
+            self.predict_rows,
+            self.settings.live_ic,
+            first=self.rank == 0,
+            resumed=state is not None,
+        )
+
+        def after_step(step: int, loss: float) -> None:
+            progress.step()
+            live_ic.after_step()
+
         def after_epoch(record: EpochRecord, state: FitState) -> None:
             progress.epoch(record.epoch, record.loss, record.score, record.lr)
+            live_ic.report()
             self.checkpoint.save(engine, state)
             self._log(record, live)
 
@@ -141,7 +162,7 @@ class FoldRun:
             get_loss(self.settings.loss),
             epochs=self.settings.epochs,
             patience=self.settings.patience,
-            on_step=[lambda step, loss: progress.step()],
+            on_step=[after_step],
             on_epoch=[after_epoch],
             state=state,
         )
@@ -174,9 +195,11 @@ class FoldRun:
             return augmentation
         return replace(augmentation, noise_std=0.0, time_warp=0.0)
 
-    def predict_rows(self, model: nn.Module | TabularModel, segment: Segment) -> tuple[NDArray, NDArray]:
+    def predict_rows(
+        self, model: nn.Module | TabularModel, segment: Segment, last_dates: int | None = None
+    ) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
-        dataset = self.windows(segment)
+        dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
             return dataset.rows, model.predict(self.inputs[dataset.rows])
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
@@ -238,7 +261,7 @@ class FoldRun:
         """Where a killed run goes on; the key holds all that decides the weights."""
         identity = {
             "model": self.model_config,
-            "train": asdict(self.settings),
+            "train": {**asdict(self.settings), "live_ic": None},  # it decides nothing
             "fold": self.fold.describe(),
             "inputs": digest(self.inputs),
             "targets": digest(self.targets),

@@ -105,6 +105,22 @@ class TokenizeParams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveICParams:
+    """Section `train.live_ic`: when the IC is reported while a network trains, besides at the end of each epoch."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Optimiser steps, and minutes, after which another report is due; null: not for this reason.
+    every_steps: int | None
+    every_minutes: float | None
+
+    def __post_init__(self) -> None:
+        for name in ("every_steps", "every_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: {value} must be > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainParams(EngineConfig):
     """Section `train`: how every model is trained; the engine's fields and the loop's."""
 
@@ -120,6 +136,8 @@ class TrainParams(EngineConfig):
     target: TargetKind
     # Changes made to training windows of networks (tokens are masked only); null: none.
     augmentation: Augmentation | None
+    # IC in and out of sample while a network trains, as files in .live/.
+    live_ic: LiveICParams
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
 

@@ -21,6 +21,7 @@ PARTS = {
     "workers",
     "progress",
     "fold",
+    "live_ic",
     "oof",
     "judge",
     "ensemble",

@@ -48,6 +48,17 @@ def test_the_reports_open_offline(finished_run: Checkout) -> None:
         assert page.count('<path class="line') > 5
 
 
+def test_the_ic_in_and_out_of_sample_was_reported_while_networks_trained(finished_run: Checkout) -> None:
+    for model in ("lstm", "tcn_attention", "token_transformer"):
+        folder = finished_run.path / ".live" / model / "fold_00"
+        history = json.loads((folder / "history.json").read_text())
+        assert json.loads((folder / "latest.json").read_text()) == history[-1]
+        assert [report["reason"] for report in history[-2:]] == ["steps", "epoch"]
+        for scores in history[-1]["targets"].values():
+            assert scores["in_sample"]["num_dates"] > scores["out_of_sample"]["num_dates"] > 0
+        assert len((folder / "system.jsonl").read_text().splitlines()) == len(history)
+
+
 def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout) -> None:
     again = finished_run.run("dvc", "repro")
     assert not stages_that_ran(again.stdout)

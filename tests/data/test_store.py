@@ -16,15 +16,18 @@ from factor_data import (
     Fold,
     MarketConfig,
     NewsConfig,
+    NewsVectorConfig,
     Panel,
     QuantileTokenizer,
     StoreWriter,
+    SymbolVocabulary,
     Workers,
     check_labels,
     clean_bars,
     compute_features,
     cross_sectional_target,
     fit_news_scorer,
+    fit_news_vectors,
     fit_normaliser,
     forward_return,
     open_panel,
@@ -38,6 +41,7 @@ NAMES = ["return_1", "volatility_5", "market_return_1"]
 HORIZONS = (1, 5)
 MARKET = simulate_market(MarketConfig(symbols=12, bars=150))
 NEWS = NewsConfig(min_count=3, cutoff_minutes=960)
+VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,8 @@ def write_store(
     for fold in folds:
         writer.check_labels(fold)
     writer.write_features()
-    writer.write_folds(folds, FitConfig(normaliser=normaliser, clip=3.0, num_tokens=8, news=NEWS), news)
+    fit = FitConfig(normaliser=normaliser, clip=3.0, num_tokens=8, news=NEWS, news_vectors=VECTORS)
+    writer.write_folds(folds, fit, news)
     return folder
 
 
@@ -137,7 +142,9 @@ def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
         scorer = fit_news_scorer(MARKET.news, panel, labels[:, 1], train, NEWS)
         assert any(scorer.tones.values())
         scores = scorer.transform(MARKET.news, panel)
-        values, names = np.hstack([features.values, scores.values]), (*features.names, *scores.names)
+        vectors = fit_news_vectors(MARKET.news, panel, train, VECTORS).transform(MARKET.news, panel)
+        values = np.hstack([features.values, scores.values, vectors.values])
+        names = (*features.names, *scores.names, *vectors.names)
         normaliser = fit_normaliser(values, train, names, kind, 3.0)
         inputs = normaliser.transform(values, panel.date_code)
         tokenizer = QuantileTokenizer.fit(inputs, train, 8, names)
@@ -145,10 +152,21 @@ def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
         np.testing.assert_array_equal(store.tokens(fold.index), tokenizer.transform(inputs))
         assert store.normaliser(fold.index).hash == normaliser.hash
         assert store.tokenizer(fold.index).hash == tokenizer.hash
+        known = SymbolVocabulary.fit(panel.symbol[train])
+        assert store.vocabulary(fold.index).hash == known.hash
 
 
 def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold]) -> None:
-    fitted = ["inputs.npy", "news_scorer.json", "normaliser.json", "tokenizer.json", "tokens.npy"]
+    fitted = [
+        "inputs.npy",
+        "news_scorer.json",
+        "news_vectors.json",
+        "news_vectors.npz",
+        "normaliser.json",
+        "tokenizer.json",
+        "tokens.npy",
+        "vocabulary.json",
+    ]
     shared = ["features.npy", "index.parquet", "labels.npy", "store.json"]
     assert names_under(whole[1]) == sorted(
         [*shared, *(f"fold_{fold:02d}/{name}" for fold in range(len(folds)) for name in fitted)]

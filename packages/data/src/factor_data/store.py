@@ -2,10 +2,10 @@
 
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
 num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
-Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`, with news
-`news_scorer.json`) and what models read: `inputs.npy` float32, `tokens.npy` uint8, both (num_rows, num_inputs), the
-news columns last. Rows are those of the panel, sorted by (symbol, time), in every array; all can be memory-mapped,
-so that several training processes share one copy.
+Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`,
+`vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`) and what models read: `inputs.npy` float32,
+`tokens.npy` uint8, both (num_rows, num_inputs), the news columns last. Rows are those of the panel, sorted by (symbol,
+time), in every array; all can be memory-mapped, so that several training processes share one copy.
 """
 
 import json
@@ -19,6 +19,7 @@ from factor_data.folds import Fold, Segment
 from factor_data.labels import TargetKind, cross_sectional_target
 from factor_data.normalise import Normaliser
 from factor_data.tokens import QuantileTokenizer
+from factor_data.vocabulary import SymbolVocabulary
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
@@ -71,6 +72,10 @@ class FeatureStore:
 
     def tokenizer(self, fold: int) -> QuantileTokenizer:
         return QuantileTokenizer.from_dict(self._document(fold, "tokenizer"))
+
+    def vocabulary(self, fold: int) -> SymbolVocabulary:
+        """Ids of the symbols that the fold was trained on; every other one is unknown."""
+        return SymbolVocabulary.load(fold_folder(self.directory, fold) / "vocabulary.json")
 
     def inputs(self, fold: int) -> NDArray[np.float32]:
         """Normalised inputs (num_rows, num_inputs) float32; NaN = missing."""

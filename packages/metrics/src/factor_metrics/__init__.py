@@ -52,7 +52,7 @@ from factor_metrics.ic_weighted import weighted_ic, weighted_rank_ic
 from factor_metrics.interop import ForecastMatrices, from_alphalens, from_qlib, to_alphalens, to_qlib
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.limits import PositionLimits, apply_limits, limit_excess
-from factor_metrics.live import LiveICReporter
+from factor_metrics.live import LiveICReporter, Sample
 from factor_metrics.monotonicity import Monotonicity, monotonicity
 from factor_metrics.multiple_testing import adjusted_p_values
 from factor_metrics.neutral import neutralize
@@ -137,6 +137,7 @@ __all__ = [
     "RegressionErrors",
     "RelativePerformance",
     "ReportData",
+    "Sample",
     "SampleComparison",
     "ScaleCalibration",
     "SuperiorAbility",

@@ -130,10 +130,15 @@ class LiveICReporter:
         """Count optimiser steps; return the report where one was due and written, else None."""
         check_at_least("num_steps", num_steps, 0)
         self.num_steps += num_steps
+        reason = self.due()
+        return self.report_now(reason) if reason else None
+
+    def due(self) -> str | None:
+        """Return why a report is due, "steps" or "minutes"; None where it is not."""
         if self.every_steps is not None and self.num_steps - self.last_step >= self.every_steps:
-            return self.report_now("steps")
+            return "steps"
         if self.every_minutes is not None and self.clock() - self.last_time >= 60.0 * self.every_minutes:
-            return self.report_now("minutes")
+            return "minutes"
         return None
 
     def report_now(self, reason: str = "demand") -> dict[str, Any]:

@@ -140,6 +140,14 @@ class Engine:
         dist.all_reduce(value)
         return float(value) / self.ranks.world_size
 
+    def agree(self, decision: bool) -> bool:
+        """What the first process decided, on every process. All processes must call it."""
+        if self.ranks.world_size == 1:
+            return decision
+        value = torch.tensor([float(decision)], device=self.device)
+        dist.broadcast(value, src=0)
+        return bool(value.item())
+
     def full_state_dict(self) -> dict[str, Tensor]:
         """Plain fp32 CPU weights on every process, at any ZeRO stage. All processes must call it."""
         parameters = dict(self._engine.module.named_parameters())

@@ -29,6 +29,7 @@ from factor_data.news import NEWS_FEATURES, NewsConfig, NewsVectorConfig
 from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
 from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
+from factor_data.vocabulary import SymbolVocabulary
 
 ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
 
@@ -120,6 +121,7 @@ class StoreWriter:
             names = (*names, *vectoriser.names)
         rows = self.workers.rows(8 * len(names))
         train = self.panel.parts_of_dates(fold.train, rows)
+        SymbolVocabulary.fit(self._symbols_in(train)).save(folder / "vocabulary.json")
         normaliser = fit_normaliser_parts(
             self._columns(tuple(sources), train), names, fit.normaliser, fit.clip
         )
@@ -143,6 +145,15 @@ class StoreWriter:
         scorer = fit_scorer(news, self.panel, labels, head, fold.train, config, self.workers, folder)
         write_json(folder / "news_scorer.json", scorer.to_dict())
         return write_news_features(scorer, news, self.panel, folder / "news_scores.npy", self.workers)
+
+    def _symbols_in(self, parts: Sequence[Spans]) -> NDArray[np.str_]:
+        """The symbols that have a bar of the universe in the parts."""
+        seen = np.zeros(len(self.panel.symbols), dtype=bool)
+        for codes in self.workers.map(
+            partial(_universe_values, self.panel, (self.panel.symbol_code,)), parts
+        ):
+            seen[codes] = True
+        return self.panel.symbols[seen]
 
     def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
         return ColumnParts(
