@@ -156,7 +156,7 @@ def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold
 
 
 def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
-    saved: Path, panel: Panel, tmp_path: Path
+    saved: Path, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = pd.DataFrame(
         {
@@ -167,7 +167,8 @@ def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
     )
     for rows in (300, 2**20):
         frame.to_parquet(tmp_path / "expected.parquet", index=False, row_group_size=rows)
-        write_index(open_panel(saved), tmp_path / "actual.parquet", rows)
+        monkeypatch.setattr("factor_data.chunks.write_store.ROW_GROUP", rows)
+        write_index(open_panel(saved), tmp_path / "actual.parquet")
         assert (tmp_path / "actual.parquet").read_bytes() == (tmp_path / "expected.parquet").read_bytes()
 
 

@@ -30,7 +30,7 @@ from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_no
 from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
 
-ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
+ROW_GROUP = 1 << 20  # rows of a row group of index.parquet, as pandas writes it: 25 MiB in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +148,12 @@ class StoreWriter:
         return ArrayFile.open(self.directory / f"{name}.npy")
 
 
-def write_index(panel: SavedPanel, path: Path, group_rows: int = ROW_GROUP) -> None:
+def write_index(panel: SavedPanel, path: Path) -> None:
     """index.parquet: timestamp, symbol and in_universe of every row, written a row group at a time."""
     symbols = pd.Index(panel.symbols)
     writer: pq.ParquetWriter | None = None
-    for first in range(0, max(panel.num_rows, 1), group_rows):
-        last = min(first + group_rows, panel.num_rows)
+    for first in range(0, max(panel.num_rows, 1), ROW_GROUP):
+        last = min(first + ROW_GROUP, panel.num_rows)
         frame = pd.DataFrame(
             {
                 "timestamp": panel.dates[panel.date_code.read(first, last)],
