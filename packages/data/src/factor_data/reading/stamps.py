@@ -29,7 +29,7 @@ class Stamps:
     zone: NDArray[np.int64]  # (num_different,) index into zones
     zones: tuple[str | None, ...]  # as written: None, "Z", "-05:00", "America/New_York"
     code: NDArray[np.int64]  # (num_rows,) index into wall and zone
-    written: NDArray[np.object_]  # (num_different,) how it is said in messages
+    written: NDArray  # (num_different,) text or datetime64, for messages
 
     @property
     def values(self) -> NDArray[np.datetime64]:
@@ -59,7 +59,7 @@ def parse_stamps(place: Place, column: pa.ChunkedArray, name: str) -> Stamps:
     wall = pc.local_timestamp(different) if zone else different
     values = np.asarray(wall.to_numpy(zero_copy_only=False))
     no_zone = np.zeros(len(values), dtype=np.int64)
-    return Stamps(_nanoseconds(place, values, code, name), no_zone, (zone,), code, values.astype(object))
+    return Stamps(_nanoseconds(place, values, code, name), no_zone, (zone,), code, values)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -76,11 +76,11 @@ def _parse_text(place: Place, different: pa.Array, code: NDArray[np.int64], name
     day = pc.replace_substring_regex(parts.field("day"), r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3")
     time = pc.if_else(pc.equal(parts.field("time"), ""), "00:00", parts.field("time"))
     text = pc.binary_join_element_wise(day, time, "T")
-    try:
-        if parts.null_count:
-            raise pa.ArrowInvalid("not all have the form of a stamp")
-        wall = text.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False)
+    try:  # where a stamp has not the form, parts and text are null
+        wall = None if parts.null_count else text.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
+        wall = None
+    if wall is None:
         wall = _parse_one_by_one(place, text, parts, code, written, name)
     zones = parts.field("zone").dictionary_encode()
     names = tuple(zone or None for zone in zones.dictionary.to_pylist())
