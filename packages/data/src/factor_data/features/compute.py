@@ -58,16 +58,18 @@ class FeaturePlan:
             ("alpha158", ALPHA158_NAMES, alpha158),
             ("alpha360", ALPHA360_NAMES, alpha360),
         ):
-            wanted = [n for n in self.symbol_names if _family(n) == family]
-            if wanted:
-                columns = [family_names.index(name) for name in wanted]
-                places = [self.symbol_names.index(name) for name in wanted]
-                values[:, places] = compute(panel, threads).values[:, columns]
+            places = [i for i, name in enumerate(self.symbol_names) if _family(name) == family]
+            if places:
+                matrix = compute(panel, threads).values
+                if self.symbol_names == family_names:
+                    return matrix
+                columns = [family_names.index(self.symbol_names[place]) for place in places]
+                _copy_columns(matrix, columns, values, places)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for place, name in enumerate(self.symbol_names):
                 if _family(name) == "table":
-                    values[:, place] = FEATURES[name](panel)
-        values[~np.isfinite(values)] = np.nan
+                    column = FEATURES[name](panel).astype(np.float32)
+                    values[:, place] = np.where(np.isfinite(column), column, np.nan)
         return values
 
     def all_values(
@@ -85,15 +87,15 @@ class FeaturePlan:
             return symbol_values
         result = np.empty((len(symbol_values), len(self.names)), dtype=np.float32)
         place = {name: i for i, name in enumerate(self.symbol_names)}
+        kept = [column for column, name in enumerate(self.names) if name in place]
+        _copy_columns(symbol_values, [place[self.names[column]] for column in kept], result, kept)
         for column, name in enumerate(self.names):
-            if name in place:
-                result[:, column] = symbol_values[:, place[name]]
-                continue
-            feature = self.date_features[name]
-            bases = symbol_values[:, [place[base] for base in feature.bases]]
-            assert in_universe is not None, "a plan with date features needs in_universe"
-            result[:, column] = feature.function(bases, date_code, symbol_code, in_universe)
-        result[~np.isfinite(result)] = np.nan
+            if name in self.date_features:
+                feature = self.date_features[name]
+                bases = symbol_values[:, [place[base] for base in feature.bases]]
+                assert in_universe is not None, "a plan with date features needs in_universe"
+                values = feature.function(bases, date_code, symbol_code, in_universe)
+                result[:, column] = np.where(np.isfinite(values), values, np.nan)
         return result
 
 
@@ -154,6 +156,12 @@ def compute_features(
         plan.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe
     )
     return FeatureMatrix(values=values, names=plan.names, panel=panel)
+
+
+def _copy_columns(source: NDArray, columns: list[int], target: NDArray, places: list[int]) -> None:
+    """Copy some columns by blocks of rows: no second matrix is made, and memory is read once."""
+    for first in range(0, len(source), 8192):
+        target[first : first + 8192][:, places] = source[first : first + 8192][:, columns]
 
 
 _FAMILIES = {
