@@ -162,7 +162,7 @@ def _count(
             total = tables
         else:
             for whole, part in zip(total, tables, strict=True):
-                whole += part
+                np.add(whole, part, out=whole)
     assert total is not None
     return total
 
