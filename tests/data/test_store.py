@@ -114,6 +114,19 @@ def test_no_byte_of_a_store_depends_on_the_parts_or_the_threads(
     assert_same_files(actual, expected)
 
 
+@pytest.mark.parametrize("kind", ["rank", "rank_gauss"])
+def test_ranks_without_news_are_the_same_in_all_folds_and_those_of_the_whole_panel(
+    kind: str, saved: Path, panel: Panel, folds: list[Fold], tmp_path: Path
+) -> None:
+    store = FeatureStore(write_store(tmp_path, saved, folds, Workers(max_bytes=20_000), kind))
+    features = compute_features(panel, NAMES)
+    normaliser = fit_normaliser(features.values, np.ones(panel.num_rows, dtype=bool), NAMES, kind, 3.0)
+    expected = normaliser.transform(features.values, panel.date_code)
+    assert len(folds) > 1
+    for fold in folds:
+        np.testing.assert_array_equal(store.inputs(fold.index), expected)
+
+
 def test_processes_write_what_threads_write(
     whole: tuple[str, Path], saved: Path, folds: list[Fold], tmp_path: Path
 ) -> None:

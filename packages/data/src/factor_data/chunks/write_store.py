@@ -118,8 +118,11 @@ class StoreWriter:
         write_json(folder / "normaliser.json", normaliser.to_dict())
         shape = (self.panel.num_rows, len(names))
         inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
-        task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
-        self.workers.run(task, self.panel.date_parts(rows))
+        if ranked is not None and news is None:
+            self.workers.run(partial(_copy_rows, ranked, inputs), self.panel.symbol_parts(rows))
+        else:
+            task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
+            self.workers.run(task, self.panel.date_parts(rows))
         for scores in sources[1:]:
             scores.path.unlink()
         tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
@@ -212,10 +215,13 @@ def _write_inputs(
         return
     values = ranked.gather(spans)
     num_features = sources[0].shape[1]
-    if len(sources) > 1:
-        scores = replace(normaliser, names=normaliser.names[num_features:])
-        values[:, num_features:] = scores.transform(sources[1].gather(spans), date_code)
+    scores = replace(normaliser, names=normaliser.names[num_features:])
+    values[:, num_features:] = scores.transform(sources[1].gather(spans), date_code)
     target.scatter(spans, values)
+
+
+def _copy_rows(source: ArrayFile, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, source.gather(spans))
 
 
 def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:
