@@ -31,6 +31,7 @@ def main() -> None:
     source = RESULTS / "split"
     panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")
+    check_labels_apart(folds, panel.dates, config.horizons, config.delay)
     path = source / "news.parquet"
     news = load_news(path, use_news=config.use_news) if path.exists() else None
     plan = plan_features(config.features or None, panel.symbols)
@@ -61,7 +62,6 @@ def fill_store(
         delay=config.delay,
         price=config.price,
     )
-    check_labels_apart(folds, panel.dates, config.horizons, config.delay)
     writer.write_labels()
     for fold in folds:
         writer.check_labels(fold)

@@ -10,11 +10,12 @@ from factor_data import (
     FeatureStore,
     MarketConfig,
     Panel,
+    StoreWriter,
+    Workers,
     clean_bars,
-    compute_features,
-    forward_return,
+    open_panel,
+    plan_features,
     simulate_market,
-    write_shared,
 )
 from factor_metrics import rank_ic
 from stages.judge import judge, judge_floors
@@ -29,9 +30,19 @@ HORIZONS = (1, 5)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("store")
-    panel, _ = clean_bars(Panel.from_frame(simulate_market(MarketConfig(symbols=20, bars=160)).bars))
-    labels = np.column_stack([forward_return(panel, horizon) for horizon in HORIZONS])
-    write_shared(folder, panel, compute_features(panel), labels, HORIZONS, delay=1)
+    bars = Panel.from_frame(simulate_market(MarketConfig(symbols=20, bars=160)).bars)
+    clean_bars(bars)[0].save(folder / "panel")
+    panel = open_panel(folder / "panel")
+    writer = StoreWriter(
+        directory=folder,
+        panel=panel,
+        workers=Workers(max_bytes=10**8),
+        plan=plan_features(None, panel.symbols),
+        horizons=HORIZONS,
+        delay=1,
+    )
+    writer.write_labels()
+    writer.write_features()
     return FeatureStore(folder)
 
 

@@ -119,6 +119,19 @@ def test_no_byte_of_a_store_depends_on_the_parts_or_the_threads(
     assert_same_files(actual, expected)
 
 
+@pytest.mark.parametrize("kind", ["rank", "rank_gauss"])
+def test_ranks_without_news_are_the_same_in_all_folds_and_those_of_the_whole_panel(
+    kind: str, saved: Path, panel: Panel, folds: list[Fold], tmp_path: Path
+) -> None:
+    store = FeatureStore(write_store(tmp_path, saved, folds, Workers(max_bytes=20_000), kind))
+    features = compute_features(panel, NAMES)
+    normaliser = fit_normaliser(features.values, np.ones(panel.num_rows, dtype=bool), NAMES, kind, 3.0)
+    expected = normaliser.transform(features.values, panel.date_code)
+    assert len(folds) > 1
+    for fold in folds:
+        np.testing.assert_array_equal(store.inputs(fold.index), expected)
+
+
 def test_processes_write_what_threads_write(
     whole: tuple[str, Path], saved: Path, folds: list[Fold], tmp_path: Path
 ) -> None:
@@ -174,7 +187,7 @@ def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold
 
 
 def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
-    saved: Path, panel: Panel, tmp_path: Path
+    saved: Path, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = pd.DataFrame(
         {
@@ -185,7 +198,8 @@ def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
     )
     for rows in (300, 2**20):
         frame.to_parquet(tmp_path / "expected.parquet", index=False, row_group_size=rows)
-        write_index(open_panel(saved), tmp_path / "actual.parquet", rows)
+        monkeypatch.setattr("factor_data.chunks.write_store.ROW_GROUP", rows)
+        write_index(open_panel(saved), tmp_path / "actual.parquet")
         assert (tmp_path / "actual.parquet").read_bytes() == (tmp_path / "expected.parquet").read_bytes()
 
 

@@ -6,6 +6,7 @@ fill it while it is read once.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class ArrayFile:
         kind = np.dtype(dtype)
         with path.open("wb") as file:
             offset = write_header(file, shape, kind)
-            file.truncate(offset + int(np.prod(shape)) * kind.itemsize)
+            file.truncate(offset + math.prod(shape) * kind.itemsize)
         return cls(path, shape, kind, offset)
 
     @classmethod
@@ -54,7 +55,7 @@ class ArrayFile:
 
     @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, first: int, last: int) -> NDArray:
         """Rows ``first:last``."""
@@ -64,11 +65,10 @@ class ArrayFile:
         """Read the rows of the spans, one span after the other."""
         merged = merge_adjacent(spans)
         result = np.empty((int((merged[:, 1] - merged[:, 0]).sum()), *self.shape[1:]), dtype=self.dtype)
-        view, done = result.reshape(-1).view(np.uint8), 0
+        view, done = result.reshape(-1).view(np.uint8).data, 0
         with self.path.open("rb", buffering=0) as file:
-            for first, last in merged.tolist():
-                size = (last - first) * self.row_bytes
-                _read_exactly(file, view[done : done + size], self.offset + first * self.row_bytes)
+            for start, size in self._bytes(merged):
+                _read_exactly(file, view[done : done + size], start)
                 done += size
         return result
 
@@ -85,12 +85,16 @@ class ArrayFile:
                 f"{self.path}: {count} rows of {self.shape[1:]} {self.dtype} are due, "
                 f"got {values.shape} {values.dtype}"
             )
-        view, done = np.ascontiguousarray(values).reshape(-1).view(np.uint8), 0
+        view, done = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, 0
         with self.path.open("r+b", buffering=0) as file:
-            for first, last in merged.tolist():
-                size = (last - first) * self.row_bytes
-                _write_exactly(file, view[done : done + size], self.offset + first * self.row_bytes)
+            for start, size in self._bytes(merged):
+                _write_exactly(file, view[done : done + size], start)
                 done += size
+
+    def _bytes(self, spans: Spans) -> list[list[int]]:
+        """Where each span starts in the file, and how long it is."""
+        starts = self.offset + spans[:, 0] * self.row_bytes
+        return np.column_stack([starts, (spans[:, 1] - spans[:, 0]) * self.row_bytes]).tolist()
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> int:
@@ -109,16 +113,16 @@ def merge_adjacent(spans: Spans) -> Spans:
     return np.column_stack([spans[np.r_[True, apart], 0], spans[np.r_[apart, True], 1]])
 
 
-def _read_exactly(file: IO[bytes], view: NDArray[np.uint8], offset: int) -> None:
+def _read_exactly(file: IO[bytes], view: memoryview, offset: int) -> None:
     done = 0
     while done < len(view):
-        size = os.preadv(file.fileno(), [view[done:].data], offset + done)
+        size = os.preadv(file.fileno(), [view[done:]], offset + done)
         if size == 0:
             raise ValueError(f"{file.name}: ends before byte {offset + len(view)}; is it truncated?")
         done += size
 
 
-def _write_exactly(file: IO[bytes], view: NDArray[np.uint8], offset: int) -> None:
+def _write_exactly(file: IO[bytes], view: memoryview, offset: int) -> None:
     done = 0
     while done < len(view):
-        done += os.pwrite(file.fileno(), view[done:].data, offset + done)
+        done += os.pwrite(file.fileno(), view[done:], offset + done)

@@ -17,7 +17,7 @@ from factor_data.atomic import write_json
 
 HEADER = "panel.json"
 FORMAT = 1
-REMAP_ROWS = 1 << 20
+REMAP_ROWS = 1 << 16
 
 
 class PanelRows(Protocol):

@@ -14,7 +14,7 @@ from factor_data.array_file import ArrayFile, Spans, merge_adjacent
 from factor_data.panel import UNIVERSE, Panel
 from factor_data.panel_writer import FORMAT, HEADER
 
-SCAN_ROWS = 1 << 20
+SCAN_ROWS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from factor_data.chunks.workers import Workers
 
-TABLE_BYTES = 4 * 2**20
 MOST_BITS = 12
-IN_TURN = Workers(max_bytes=1)
+TABLE_SHARE = 16  # part of the memory that the tables of one part take
+IN_TURN = Workers(max_bytes=2**26)
 
 Values = NDArray[np.floating]
 Ranks = Callable[[int], NDArray[np.int64]]
@@ -126,11 +126,11 @@ def _select(parts: ColumnParts, ranks: Ranks) -> tuple[list[int], list[NDArray[n
     """Per column how many values are known, and those of the ranks (0 = smallest) that ``ranks`` gives for so many."""
     shapes = list(parts.map(_columns_and_type))
     num_columns, kind = shapes[0]
-    left = 8 * kind.itemsize  # bits that are not known yet
+    left = width = 8 * kind.itemsize  # bits that are not known yet
     groups = [np.zeros(1, dtype=np.uint64)] * num_columns
     counts: list[int] = []
     while left:
-        bits = _bits_at_once(groups, left, 8 * kind.itemsize)
+        bits = _bits_at_once(groups, left, width, parts.workers.max_bytes // TABLE_SHARE)
         tables = _count(parts, groups, left, bits)
         if not counts:
             counts = [int(table.sum()) for table in tables]
@@ -144,11 +144,12 @@ def _select(parts: ColumnParts, ranks: Ranks) -> tuple[list[int], list[NDArray[n
     return counts, [_values_of(prefix, kind) for prefix in prefixes]
 
 
-def _bits_at_once(groups: list[NDArray[np.uint64]], left: int, width: int) -> int:
+def _bits_at_once(groups: list[NDArray[np.uint64]], left: int, width: int, table_bytes: int) -> int:
+    """``MOST_BITS`` at first, as the lookup of groups expects; then so many that the tables have ``table_bytes``."""
     if left == width:
         return MOST_BITS
     num_rows = max(1, sum(len(group) for group in groups))
-    return min(left, MOST_BITS, max(2, (TABLE_BYTES // (8 * num_rows)).bit_length() - 1))
+    return min(left, MOST_BITS, max(2, (table_bytes // (8 * num_rows)).bit_length() - 1))
 
 
 def _count(
@@ -157,7 +158,11 @@ def _count(
     """Per column (num_groups, 2**bits): how many values have the group's leading bits and then these ``bits``."""
     total: list[NDArray[np.int64]] | None = None
     for tables in parts.map(partial(_count_part, groups, left, bits)):
-        total = tables if total is None else [a + b for a, b in zip(total, tables, strict=True)]
+        if total is None:
+            total = tables
+        else:
+            for whole, part in zip(total, tables, strict=True):
+                np.add(whole, part, out=whole)
     assert total is not None
     return total
 

@@ -31,7 +31,7 @@ from factor_data.store import fold_folder
 from factor_data.tokens import QuantileTokenizer
 from factor_data.vocabulary import SymbolVocabulary
 
-ROW_GROUP = 1 << 20  # rows of a row group of index.parquet
+ROW_GROUP = 1 << 20  # rows of a row group of index.parquet, as pandas writes it: 25 MiB in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,11 @@ class StoreWriter:
         write_json(folder / "normaliser.json", normaliser.to_dict())
         shape = (self.panel.num_rows, len(names))
         inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
-        task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
-        self.workers.run(task, self.panel.date_parts(rows))
+        if ranked is not None and news is None:
+            self.workers.run(partial(_copy_rows, ranked, inputs), self.panel.symbol_parts(rows))
+        else:
+            task = partial(_write_inputs, self.panel, tuple(sources), normaliser, ranked, inputs)
+            self.workers.run(task, self.panel.date_parts(rows))
         for news_features in sources[1:]:
             news_features.path.unlink()
         tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
@@ -167,12 +170,12 @@ class StoreWriter:
         return ArrayFile.open(self.directory / f"{name}.npy")
 
 
-def write_index(panel: SavedPanel, path: Path, group_rows: int = ROW_GROUP) -> None:
+def write_index(panel: SavedPanel, path: Path) -> None:
     """index.parquet: timestamp, symbol and in_universe of every row, written a row group at a time."""
     symbols = pd.Index(panel.symbols)
     writer: pq.ParquetWriter | None = None
-    for first in range(0, max(panel.num_rows, 1), group_rows):
-        last = min(first + group_rows, panel.num_rows)
+    for first in range(0, max(panel.num_rows, 1), ROW_GROUP):
+        last = min(first + ROW_GROUP, panel.num_rows)
         frame = pd.DataFrame(
             {
                 "timestamp": panel.dates[panel.date_code.read(first, last)],
@@ -232,10 +235,13 @@ def _write_inputs(
         return
     values = ranked.gather(spans)
     num_features = sources[0].shape[1]
-    if len(sources) > 1:
-        of_news = replace(normaliser, names=normaliser.names[num_features:])
-        values[:, num_features:] = of_news.transform(gather(sources[1:], spans), date_code)
+    of_news = replace(normaliser, names=normaliser.names[num_features:])
+    values[:, num_features:] = of_news.transform(gather(sources[1:], spans), date_code)
     target.scatter(spans, values)
+
+
+def _copy_rows(source: ArrayFile, target: ArrayFile, spans: Spans) -> None:
+    target.scatter(spans, source.gather(spans))
 
 
 def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:
