@@ -4,12 +4,18 @@ Names of modules and buffers are those of the published checkpoints, so that a s
 Shapes: B series, T bars, D width, N heads, E = D / N.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 NORM_EPSILON = 1e-5
 ROTARY_BASE = 10_000.0
+
+Angles = tuple[Tensor, Tensor]
+"""Cosine, and sine with a minus in the first half, of some positions."""
 
 
 class RMSNorm(nn.Module):
@@ -48,20 +54,19 @@ class RotaryEmbedding(nn.Module):
         exponent = torch.arange(0, head_dim, 2).float() / head_dim
         self.register_buffer("inv_freq", 1.0 / ROTARY_BASE**exponent)
 
-    def angles(self, num_positions: int, start: int = 0) -> tuple[Tensor, Tensor]:
-        """Cosine and sine (num_positions, E) of positions start, start + 1, ..."""
+    def angles(self, num_positions: int, start: int = 0) -> Angles:
+        """Those of positions start, start + 1, ..., (num_positions, E) each."""
         inverse = self.inv_freq.float()  # bf16 positions would collide
         position = torch.arange(start, start + num_positions, device=inverse.device, dtype=torch.float32)
         angle = torch.outer(position, inverse)
-        angle = torch.cat([angle, angle], dim=-1)
-        return angle.cos(), angle.sin()
+        cosine, sine = angle.cos(), angle.sin()
+        return torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
 
 
-def rotate(x_BNTE: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x_BNTE: Tensor, angles: Angles) -> Tensor:
     """Rotate (..., T, E) by the angles of its T positions."""
     cosine, sine = (angle.to(x_BNTE.dtype) for angle in angles)
-    first, second = x_BNTE.chunk(2, dim=-1)
-    return x_BNTE * cosine + torch.cat([-second, first], dim=-1) * sine
+    return torch.addcmul(x_BNTE * cosine, x_BNTE.roll(x_BNTE.shape[-1] // 2, dims=-1), sine)
 
 
 class Attention(nn.Module):
@@ -135,10 +140,9 @@ class SelfAttention(Attention):
     """Causal self-attention; with a cache, x holds the bars that follow those in it."""
 
     def forward(
-        self, x_BTD: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None
+        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
         num_new, num_seen = x_BTD.shape[1], cache.length if cache else 0
-        angles = self.rotary.angles(num_new, cache.position if cache else 0)
         query = rotate(self.split(self.q_proj(x_BTD)), angles)
         key = rotate(self.split(self.k_proj(x_BTD)), angles)
         value = self.split(self.v_proj(x_BTD))
@@ -170,10 +174,29 @@ class TransformerBlock(nn.Module):
         self.ffn = FeedForward(d_model, ff_dim, ffn_dropout_p)
 
     def forward(
-        self, x_BTD: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None
+        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.norm1(x_BTD), mask, cache)
+        x_BTD = x_BTD + self.self_attn(self.norm1(x_BTD), angles, mask, cache)
         return x_BTD + self.ffn(self.norm2(x_BTD))
+
+
+class Transformer(nn.ModuleList):
+    """Blocks one after another."""
+
+    def __init__(self, num_blocks: int, *sizes_and_dropouts: Any) -> None:
+        super().__init__(TransformerBlock(*sizes_and_dropouts) for _ in range(num_blocks))
+
+    def run(
+        self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:
+        """States (B, T, D); with caches, one a block, x holds the bars that follow those in them."""
+        blocks = [block for block in self if isinstance(block, TransformerBlock)]
+        if not blocks:
+            return x_BTD
+        angles = blocks[0].self_attn.rotary.angles(x_BTD.shape[1], caches[0].position if caches else 0)
+        for number, block in enumerate(blocks):
+            x_BTD = block(x_BTD, angles, mask, caches[number] if caches else None)
+        return x_BTD
 
 
 def attendable(padding_mask: Tensor | None) -> Tensor | None:

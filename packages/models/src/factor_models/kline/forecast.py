@@ -214,17 +214,16 @@ def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
     columns = {
         name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in COLUMNS if name in frame
     }
-    zeros = np.zeros(len(frame))
-    volume = columns.setdefault("volume", zeros)
+    for name, values in columns.items():
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise ValueError(
+                f"series {series}: column {name!r} is missing or infinite in {len(wrong)} rows, "
+                f"first row {wrong[0] + 1} ({values[wrong[0]]})"
+            )
+    volume = columns.setdefault("volume", np.zeros(len(frame)))
     columns.setdefault("amount", volume * np.mean([columns[name] for name in PRICES], axis=0))
-    bars = np.column_stack([columns[name] for name in COLUMNS])
-    row, column = np.nonzero(~np.isfinite(bars))
-    if len(row):
-        raise ValueError(
-            f"series {series}: {len(row)} numbers are missing or infinite, first {COLUMNS[column[0]]} in row "
-            f"{row[0] + 1} ({bars[row[0], column[0]]})"
-        )
-    return bars
+    return np.column_stack([columns[name] for name in COLUMNS])
 
 
 def _stamps(series: int, name: str, stamps: Stamps) -> pd.DatetimeIndex:

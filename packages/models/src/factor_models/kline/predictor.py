@@ -18,7 +18,7 @@ from factor_models.kline.blocks import (
     Attention,
     KeyValueCache,
     RMSNorm,
-    TransformerBlock,
+    Transformer,
     attendable,
     rotate,
 )
@@ -175,9 +175,7 @@ class Kronos(Pretrained):
         self.time_emb = TemporalEmbedding(d_model, learn_te)
         self.token_drop = nn.Dropout(token_dropout_p)
         dropouts = (ffn_dropout_p, attn_dropout_p, resid_dropout_p)
-        self.transformer = nn.ModuleList(
-            TransformerBlock(d_model, n_heads, ff_dim, *dropouts) for _ in range(n_layers)
-        )
+        self.transformer = Transformer(n_layers, d_model, n_heads, ff_dim, *dropouts)
         self.norm = RMSNorm(d_model)
         self.dep_layer = DependencyLayer(d_model, official_parity)
         self.head = DualHead(s1_bits, s2_bits, d_model)
@@ -237,11 +235,7 @@ class Kronos(Pretrained):
         x = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
             x = x + self.time_emb(stamp)
-        x = self.token_drop(x)
-        mask = attendable(padding_mask)
-        for number, block in enumerate(self.transformer):
-            x = block(x, mask, caches[number] if caches else None)
-        return self.norm(x)
+        return self.norm(self.transformer.run(self.token_drop(x), attendable(padding_mask), caches))
 
     def loss(
         self,

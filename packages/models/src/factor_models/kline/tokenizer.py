@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from factor_models.kline.blocks import KeyValueCache, TransformerBlock
+from factor_models.kline.blocks import KeyValueCache, Transformer
 from factor_models.kline.pretrained import Pretrained
 
 _TINY = 1e-8
@@ -113,12 +113,8 @@ class KronosTokenizer(Pretrained):
         dropouts = (ffn_dropout_p, attn_dropout_p, resid_dropout_p)
         self.embed = nn.Linear(d_in, d_model)
         self.head = nn.Linear(d_model, d_in)
-        self.encoder = nn.ModuleList(
-            TransformerBlock(d_model, n_heads, ff_dim, *dropouts) for _ in range(n_enc_layers - 1)
-        )
-        self.decoder = nn.ModuleList(
-            TransformerBlock(d_model, n_heads, ff_dim, *dropouts) for _ in range(n_dec_layers - 1)
-        )
+        self.encoder = Transformer(n_enc_layers - 1, d_model, n_heads, ff_dim, *dropouts)
+        self.decoder = Transformer(n_dec_layers - 1, d_model, n_heads, ff_dim, *dropouts)
         self.quant_embed = nn.Linear(d_model, self.codebook_dim)
         self.post_quant_embed_pre = nn.Linear(s1_bits, d_model)
         self.post_quant_embed = nn.Linear(self.codebook_dim, d_model)
@@ -151,10 +147,7 @@ class KronosTokenizer(Pretrained):
 
     def latent(self, x: Tensor) -> Tensor:
         """What is quantised, (B, T, D)."""
-        z = self.embed(x)
-        for block in self.encoder:
-            z = block(z)
-        return self.quant_embed(z)
+        return self.quant_embed(self.encoder.run(self.embed(x)))
 
     def encode(self, x: Tensor, half: bool = False) -> Tensor | list[Tensor]:
         """Token indices (B, T) int64: [s1, s2] with `half`, else s1 + s2 * 2^s1_bits. Bit j counts 2^j."""
@@ -192,9 +185,7 @@ class KronosTokenizer(Pretrained):
         return (bits.to(self.embed.weight.dtype) * 2.0 - 1.0) * self.codebook_dim**-0.5
 
     def _decode(self, z: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
-        for number, block in enumerate(self.decoder):
-            z = block(z, cache=caches[number] if caches else None)
-        return self.head(z)
+        return self.head(self.decoder.run(z, caches=caches))
 
     def _check(self, x: Tensor) -> None:
         if x.dim() != 3 or x.shape[-1] != self.config["d_in"]:
