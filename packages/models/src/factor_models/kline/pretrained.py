@@ -1,0 +1,99 @@
+"""Checkpoints in the published form: config.json and model.safetensors, the same bytes when saved again."""
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from factor_models.writing import write_bytes
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class Pretrained(nn.Module):
+    """A module that is rebuilt from the keyword arguments it was made with (`self.config`)."""
+
+    config: dict[str, Any]
+
+    @classmethod
+    def stored_arguments(cls) -> list[str]:
+        """Names of the arguments that config.json holds."""
+        return [name for name in inspect.signature(cls).parameters if name != "official_parity"]
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, revision: str | None = None, **options: Any) -> Self:
+        """The model of a local folder, or of a Hugging Face repository where there is a network; in eval mode.
+
+        `options` are arguments that a checkpoint does not hold (`official_parity`). ValueError for a missing or
+        broken file and for keys or shapes that do not fit; nothing is loaded partly.
+        """
+        folder = _local_folder(name_or_path, revision)
+        config = _read_config(folder / CONFIG_FILE)
+        known = set(cls.stored_arguments())
+        if config.keys() != known:
+            raise ValueError(
+                f"{folder / CONFIG_FILE}: a {cls.__name__} needs exactly the keys {sorted(known)}; "
+                f"missing {sorted(known - config.keys())}, unknown {sorted(config.keys() - known)}"
+            )
+        model = cls(**config, **options)
+        path = folder / WEIGHTS_FILE
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+        try:
+            model.load_state_dict(load(path.read_bytes()))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{path}: does not hold a {cls.__name__} of {CONFIG_FILE}: {error}") from error
+        return model.eval()
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config.json and model.safetensors (float32, buffers included) into a folder."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        config = json.dumps(self.config, indent=2, sort_keys=True, allow_nan=False)
+        write_bytes(directory / WEIGHTS_FILE, self._weights())
+        write_bytes(directory / CONFIG_FILE, config.encode())
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over configuration and weights: which model this is."""
+        config = json.dumps(self.config, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(config.encode() + self._weights()).hexdigest()
+
+    def _weights(self) -> bytes:
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        return save({name: v.float() if v.is_floating_point() else v for name, v in tensors.items()})
+
+
+def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return folder
+    if not isinstance(name_or_path, str) or name_or_path.count("/") != 1 or folder.is_absolute():
+        raise ValueError(f"{name_or_path}: no such folder, and not a repository name such as owner/model")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ValueError(
+            f"{name_or_path}: no such folder; to download it by this name, pip install huggingface_hub"
+        ) from None
+    return Path(
+        snapshot_download(name_or_path, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: must hold one object, found {type(config).__name__}")
+    return config
