@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -53,8 +54,11 @@ repro: install ## Run the whole DAG (only what changed) and show where the repor
 	@dvc repro
 	@python -m stages.show
 
-bench: install ## Run the benchmarks and print each ratio to its peer
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
+bench: ## Measure against the peers, in an environment of its own, and print each ratio
+	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
+	  $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt; }
+	@for name in rank_ic alpha158 windows evaluation readers clean significance; do echo "== $$name"; \
+	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
 
 use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
 	@python -m stages.use_data "$(SRC)" $(ARGS)
