@@ -66,6 +66,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
 def cell(row: dict[str, Any]) -> str:
     if row["rank_ic"] is None:
         return "-"
+    if row["ci_low"] is None:  # too few dates for an interval
+        return f"{row['rank_ic']:+.3f} [-, -]"
     return f"{row['rank_ic']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
 
 

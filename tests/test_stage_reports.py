@@ -22,6 +22,7 @@ from stages.judge import judge, judge_floors
 from stages.model_report import beside_floor, overfit, result_rows
 from stages.params import EvaluateParams
 from stages.report_data import Subject, attained_row, date_series, floor_rows, profile, row_counts
+from stages.show import cell
 
 CONFIG = EvaluateParams(quantiles=3, min_symbols=5, confidence=0.95, bootstrap=100, seed=0)
 HORIZONS = (1, 5)
@@ -159,3 +160,10 @@ def test_attained_is_left_out_where_it_is_not_known(subject: Subject) -> None:
     (row,) = attained_row("knowing", subject.judged, subject)
     assert row.ratio == pytest.approx(subject.judged.rank_ic_summary.mean / 0.5)
     assert attained_row("knowing", subject.judged, replace(subject, attainable=None)) == []
+
+
+def test_the_table_shows_a_score_without_an_interval() -> None:
+    row = {"rank_ic": 0.0123, "ci_low": None, "ci_high": None}
+    assert cell(row) == "+0.012 [-, -]"
+    assert cell(row | {"ci_low": 0.001, "ci_high": 0.02}) == "+0.012 [+0.001, +0.020]"
+    assert cell(row | {"rank_ic": None}) == "-"
