@@ -52,7 +52,7 @@ class Panel:
             raise ValueError(f"every column must be float64 of shape ({self.num_rows},), got {wrong[:3]}")
         if len(self.dates) > 1 and not np.all(self.dates[1:] > self.dates[:-1]):
             raise ValueError("dates must be sorted and unique")
-        if self.num_rows and not np.all(np.diff(self._key) > 0):
+        if self.num_rows and not np.all(np.diff(self.row_key) > 0):
             raise ValueError("rows must be sorted by (symbol_code, date_code) and unique")
 
     @classmethod
@@ -86,7 +86,8 @@ class Panel:
         )
 
     @property
-    def _key(self) -> NDArray[np.int64]:
+    def row_key(self) -> NDArray[np.int64]:
+        """(num_rows,) int64, ascending: the symbol's code times the length of the calendar, plus the date's."""
         return self.symbol_code.astype(np.int64) * max(len(self.dates), 1) + self.date_code
 
     @property
@@ -127,7 +128,7 @@ class Panel:
         """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if
         absent."""
         target = self.date_code.astype(np.int64) + shift
-        key = self._key
+        key = self.row_key
         found = np.searchsorted(key, key + shift)
         found[(target < 0) | (target >= self.num_dates) | (found >= self.num_rows)] = 0
         hit = (

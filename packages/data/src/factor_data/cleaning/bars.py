@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.features.kernels import bar_age
 from factor_data.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -74,14 +75,12 @@ class Bars:
     @cached_property
     def first(self) -> Mask:
         """(num_rows,) True on the first bar of each symbol."""
-        code = self.panel.symbol_code
-        return np.r_[True, code[1:] != code[:-1]] if len(code) else np.zeros(0, dtype=bool)
+        return self.age == 0
 
     @cached_property
     def age(self) -> NDArray[np.int64]:
         """(num_rows,) number of earlier bars of the symbol."""
-        rows = np.arange(self.panel.num_rows)
-        return rows - np.maximum.accumulate(np.where(self.first, rows, 0))
+        return bar_age(self.panel.symbol_code)
 
     @cached_property
     def adjusted_close(self) -> Floats:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cross_section import group_moments, group_ranks
+from factor_data.cross_section import constant_groups, group_moments, group_ranks
 
 TargetKind = Literal["rank", "zscore", "raw", "rank_gauss", "demeaned"]
 
@@ -54,7 +54,7 @@ def cross_sectional_target(
             target = np.clip((label - mean) / std, -3.0, 3.0)
         else:
             target = label - mean
-    target[_constant_dates(label, date_code)[date_code]] = np.nan
+    target[constant_groups(label, date_code)] = np.nan
     return target.astype(np.float32)
 
 
@@ -69,9 +69,7 @@ def neutralised(
     key = date_code.astype(np.int64) * (int(group.max()) + 1) + group
     cell = np.unique(key, return_inverse=True)[1]
     residual = label - group_moments(label, cell)[0]
-    residual[_constant_dates(label, cell)[cell] & ~np.isnan(label)] = (
-        0.0  # exactly, so that no rounding is ranked
-    )
+    residual[constant_groups(label, cell) & ~np.isnan(label)] = 0.0  # exactly, so that no rounding is ranked
     return residual
 
 
@@ -87,17 +85,6 @@ def _normal_scores(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArr
     quantile = NormalDist().inv_cdf
     score[known] = np.array([quantile(value) for value in share.tolist()])[at] if len(share) else score[known]
     return score
-
-
-def _constant_dates(label: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(num_dates,) True where the date has no two different labels; exact, not up to rounding of a
-    variance."""
-    num_dates = int(date_code.max()) + 1 if len(date_code) else 0
-    low, high = np.full(num_dates, np.inf), np.full(num_dates, -np.inf)
-    valid = ~np.isnan(label)
-    np.minimum.at(low, date_code[valid], label[valid])
-    np.maximum.at(high, date_code[valid], label[valid])
-    return ~(low < high)
 
 
 def check_labels(

@@ -70,7 +70,7 @@ class NewsVectoriser:
         missing, where there is none, for that is known. ``news_coverage`` counts the documents that no row knows.
         """
         row, waited, kept = document_rows(news, panel, self.config)
-        key = _date_key(panel)
+        key = panel.row_key
         known_from = key[row] - waited
         order = np.argsort(known_from, kind="stable")
         texts = news["text"].to_numpy(dtype=object)[kept[order]]
@@ -174,11 +174,6 @@ def _read_header(path: Path) -> Mapping[str, Any]:
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
     return header
-
-
-def _date_key(panel: Panel) -> NDArray[np.int64]:
-    """(num_rows,) ascending: the symbol, then the calendar position."""
-    return panel.symbol_code.astype(np.int64) * max(panel.num_dates, 1) + panel.date_code
 
 
 def _document_bounds(

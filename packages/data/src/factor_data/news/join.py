@@ -69,8 +69,7 @@ def document_rows(news: pd.DataFrame, panel: Panel, clock: NewsClock) -> Documen
     symbol = np.searchsorted(panel.symbols, names)
     known = (date < panel.num_dates) & (symbol < panel.num_symbols)
     known[known] = panel.symbols[symbol[known]] == names[known]
-    key = panel.symbol_code.astype(np.int64) * panel.num_dates + panel.date_code
-    row = np.searchsorted(key, symbol * panel.num_dates + date)
+    row = np.searchsorted(panel.row_key, symbol * panel.num_dates + date)
     known &= row < panel.num_rows
     known[known] = panel.symbol_code[row[known]] == symbol[known]
     kept = np.flatnonzero(known)

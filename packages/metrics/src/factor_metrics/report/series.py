@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_metrics.ic_decay import rolling_mean_ic
+
 WINDOW = 60
 MAX_POINTS = 1200
 """A longer series is drawn every so many dates: a page is not wider than that."""
@@ -19,8 +21,7 @@ def rolling_window(num_dates: int) -> int:
 
 def rolling_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Average the last ``window`` numbers; NaN where fewer than half of them are there."""
-    total, seen = _window_sums(values, window)
-    return np.where(seen >= _enough(window), total / np.maximum(seen, 1), np.nan)
+    return rolling_mean_ic(values, window, _enough(window))
 
 
 def rolling_error(values: NDArray[np.float64], window: int, standard_error: float) -> NDArray[np.float64]:
@@ -29,20 +30,18 @@ def rolling_error(values: NDArray[np.float64], window: int, standard_error: floa
     The error of a mean falls with the root of the number of dates: se * sqrt(N / n). It takes the variance of the
     whole period for that of the window, which says more than one measured on sixty overlapping outcomes.
     """
-    _, seen = _window_sums(values, window)
+    seen = _window_counts(values, window)
     num_dates = np.isfinite(values).sum()
     return np.where(
         seen >= _enough(window), standard_error * np.sqrt(num_dates / np.maximum(seen, 1)), np.nan
     )
 
 
-def _window_sums(values: NDArray[np.float64], window: int) -> tuple[NDArray, NDArray]:
-    real = np.isfinite(values)
-    total = np.concatenate([[0.0], np.cumsum(np.where(real, values, 0.0))])
-    count = np.concatenate([[0], np.cumsum(real)])
+def _window_counts(values: NDArray[np.float64], window: int) -> NDArray[np.int64]:
+    """How many of the last ``window`` numbers are there."""
+    count = np.concatenate([[0], np.cumsum(np.isfinite(values))])
     end = np.arange(1, len(values) + 1)
-    start = np.maximum(end - window, 0)
-    return total[end] - total[start], count[end] - count[start]
+    return count[end] - count[np.maximum(end - window, 0)]
 
 
 def _enough(window: int) -> int:
