@@ -20,12 +20,14 @@ from factor_models import (
     EpochRecord,
     FitState,
     RunFolder,
+    StepRecord,
     TabularModel,
     build_model,
     fit,
     gather_predictions,
     get_loss,
     input_kind,
+    model_sizes,
     predict,
     run_key,
     set_seed,
@@ -63,8 +65,13 @@ class FoldRun:
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.targets = targets
         sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
-        if self.kind == "tokens":
+        self.symbol_ids: NDArray[np.integer] | None = None
+        if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
+        if "num_symbols" in model_sizes(name):
+            vocabulary = store.vocabulary(fold.index)
+            sizes["num_symbols"] = vocabulary.num_ids
+            self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
         self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
@@ -82,6 +89,7 @@ class FoldRun:
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
             rows=rows,
+            symbol_ids=self.symbol_ids,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -127,7 +135,7 @@ class FoldRun:
     def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
         model = build_model(**self.model_config)
         assert isinstance(model, nn.Module)
-        engine = Engine(model, self.settings, total_steps=self.num_steps)
+        engine = Engine(model, get_loss(self.settings.loss), self.settings, total_steps=self.num_steps)
 
         state = self.checkpoint.restore(engine)
         for record in state.history if state else []:
@@ -145,7 +153,7 @@ class FoldRun:
             resumed=state is not None,
         )
 
-        def after_step(step: int, loss: float) -> None:
+        def after_step(num_steps: int, step: StepRecord) -> None:
             progress.step()
             live_ic.after_step()
 
@@ -159,7 +167,6 @@ class FoldRun:
             engine,
             self._train_batches,
             lambda network: float(np.mean(list(self._valid_rank_ic(network).values()))),
-            get_loss(self.settings.loss),
             epochs=self.settings.epochs,
             patience=self.settings.patience,
             on_step=[after_step],
@@ -174,8 +181,14 @@ class FoldRun:
     def _log(self, record: EpochRecord, live: Live | None) -> None:
         if live:
             live.step = record.epoch
-            for metric in ("loss", "score", "lr"):
-                live.log_metric(f"fold_{self.fold.index}/{metric}", getattr(record, metric))
+            terms = record.terms if len(record.terms) > 1 else {}
+            for metric, value in {
+                "loss": record.loss,
+                **terms,
+                "score": record.score,
+                "lr": record.lr,
+            }.items():
+                live.log_metric(f"fold_{self.fold.index}/{metric}", value)
             live.next_step()
 
     def _train_batches(self, epoch: int) -> Iterable[Batch]:

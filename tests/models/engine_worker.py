@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from factor_models import build_model, fit, gather_predictions, get_loss, predict, set_seed
-from factor_models.engine import Engine, finish_distributed, start_distributed
-from factor_models.engine_config import EngineConfig, ZeroConfig
-from factor_models.resume import RunFolder
+from factor_models.training.engine import Engine, finish_distributed, start_distributed
+from factor_models.training.engine_config import EngineConfig, ZeroConfig
+from factor_models.training.resume import RunFolder
 
 NUM_DATES, NUM_SYMBOLS, LOOKBACK, NUM_FEATURES, NUM_HORIZONS = 12, 10, 6, 5, 2
 NUM_TOKENS = 4
@@ -68,7 +68,7 @@ def train(
             batch.windows = np.digitize(batch.windows, [-0.5, 0.0, 0.5]).astype(np.uint8)
     offload = settings.pop("offload_optimizer", False)
     config = EngineConfig(lr=1e-2, zero=ZeroConfig(stage=stage, offload_optimizer=offload), **settings)
-    trainer = Engine(make_model(name), config, total_steps=EPOCHS * len(batches))
+    trainer = Engine(make_model(name), get_loss("mse_ic"), config, total_steps=EPOCHS * len(batches))
 
     def score(module):
         _, predictions = gather_predictions(*predict(module, batches))
@@ -85,7 +85,6 @@ def train(
         trainer,
         lambda epoch: batches,
         score,
-        get_loss("mse_ic"),
         epochs=EPOCHS,
         patience=EPOCHS,
         on_epoch=[save_or_stop],

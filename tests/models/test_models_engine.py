@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from factor_models.engine_config import EngineConfig, ZeroConfig, learning_rate
+from factor_models import get_loss
+from factor_models.training.engine_config import EngineConfig, ZeroConfig, learning_rate
 
 WORKER = Path(__file__).with_name("engine_worker.py")
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
@@ -149,7 +150,7 @@ def test_zero_settings_are_checked():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is allowed on a GPU")
 def test_fp16_is_refused_on_a_cpu():
-    from factor_models.engine import Engine
+    from factor_models.training.engine import Engine
 
     with pytest.raises(ValueError, match=r"precision = 'fp16': needs a GPU"):
-        Engine(torch.nn.Linear(2, 1), EngineConfig(precision="fp16"), total_steps=1)
+        Engine(torch.nn.Linear(2, 1), get_loss("mse"), EngineConfig(precision="fp16"), total_steps=1)

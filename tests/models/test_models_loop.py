@@ -11,18 +11,18 @@ import torch
 from factor_models import (
     FitState,
     RunFolder,
+    StepRecord,
     build_model,
     fit,
     gather_predictions,
-    get_loss,
     load_model,
     predict,
     run_key,
     save_model,
     set_seed,
 )
-from factor_models.engine import micro_batches
-from factor_models.loop import EpochRecord
+from factor_models.training.inputs import micro_batches, tensor_batch
+from factor_models.training.loop import EpochRecord
 
 CONFIG = {"name": "lstm", "num_features": 4, "num_horizons": 2, "lookback": 3, "hidden": 5}
 
@@ -36,9 +36,10 @@ class CountingEngine:
         self.step = 0
         self.losses = losses
 
-    def train_step(self, batch, loss):
+    def train_step(self, batch):
         self.step += 1
-        return 1.0 / self.step if self.losses is None else self.losses[self.step - 1]
+        loss = 1.0 / self.step if self.losses is None else self.losses[self.step - 1]
+        return StepRecord(loss=loss, terms={"half": loss / 2, "rest": loss / 2})
 
     def full_state_dict(self):
         return {"steps": torch.tensor(float(self.step))}
@@ -54,7 +55,6 @@ def run(scores, *, epochs=10, patience=2, engine=None, **more):
         engine,
         lambda epoch: [1, 2],
         lambda model: next(scores),
-        None,
         epochs=epochs,
         patience=patience,
         **more,
@@ -92,7 +92,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(value):
 
 def test_epochs_without_batches_and_settings_below_one_are_refused():
     with pytest.raises(ValueError, match="epoch 0 has no training batch"):
-        fit(CountingEngine(), lambda epoch: [], lambda model: 0.0, None, epochs=1, patience=1)
+        fit(CountingEngine(), lambda epoch: [], lambda model: 0.0, epochs=1, patience=1)
     with pytest.raises(ValueError, match="patience = 0: must be >= 1"):
         run([], patience=0)
 
@@ -102,7 +102,7 @@ def test_callbacks_see_each_step_and_epoch():
     run(
         [0.1, 0.2],
         epochs=2,
-        on_step=[lambda step, loss: steps.append(step)],
+        on_step=[lambda num_steps, step: steps.append(num_steps)],
         on_epoch=[lambda record, state: epochs.append((record.epoch, state.best_epoch))],
     )
     assert steps == [1, 2, 3, 4]
@@ -172,9 +172,14 @@ def test_a_run_key_changes_with_every_part_and_not_with_their_order():
 
 def batches_of(windows):
     half = len(windows) // 2
-    empty = SimpleNamespace(windows=windows[:0], rows=np.arange(0))
-    first = SimpleNamespace(windows=windows[:half], rows=np.arange(half) + 100)
-    return [first, empty, SimpleNamespace(windows=windows[half:], rows=np.arange(half))]
+
+    def batch(of, first_row):
+        size = len(windows[of])
+        return SimpleNamespace(
+            windows=windows[of], targets=None, groups=np.zeros(size, int), rows=np.arange(size) + first_row
+        )
+
+    return [batch(slice(half), 100), batch(slice(0), 0), batch(slice(half, None), 0)]
 
 
 def test_predict_keeps_rows_beside_predictions_and_gather_sorts_them():
@@ -197,12 +202,44 @@ def test_micro_batches_hold_whole_dates_and_every_window_once():
     windows, targets = np.arange(6.0, dtype=np.float32).reshape(6, 1, 1), np.zeros((6, 2), np.float32)
     batch = SimpleNamespace(windows=windows, targets=targets, groups=groups)
     pieces = list(micro_batches(batch, 2))
-    assert [piece[0].ravel().tolist() for piece in pieces] == [[1, 3, 4], [0, 2, 5]]
-    assert [piece[2].tolist() for piece in pieces] == [[0, 1, 0], [0, 0, 1]]
-    assert [piece[3] for piece in pieces] == [2, 2]
-    assert sum(piece[3] for piece in micro_batches(batch, 7)) == 4
-    empty = [piece for piece in micro_batches(batch, 7) if piece[3] == 0]
-    assert all(np.isnan(piece[1]).all() and len(piece[0]) == 1 for piece in empty)
+    assert [piece.windows.ravel().tolist() for piece in pieces] == [[1, 3, 4], [0, 2, 5]]
+    assert [piece.groups.tolist() for piece in pieces] == [[0, 1, 0], [0, 0, 1]]
+    assert [piece.num_dates for piece in pieces] == [2, 2]
+    assert sum(piece.num_dates for piece in micro_batches(batch, 7)) == 4
+    empty = [piece for piece in micro_batches(batch, 7) if piece.num_dates == 0]
+    assert all(piece.targets.isnan().all() and len(piece.windows) == 1 for piece in empty)
+
+
+def test_micro_batches_carry_weights_symbols_and_texts():
+    texts = np.arange(24, dtype=np.float32).reshape(4, 1, 2, 3)
+    batch = SimpleNamespace(
+        windows=np.zeros((4, 1, 1), np.float32),
+        targets=np.zeros((4, 1), np.float32),
+        groups=np.array([1, 0, 1, 0]),
+        weights=np.array([1, 2, 3, 4]),
+        symbols=np.array([5, 6, 7, 8], np.int32),
+        texts=texts,
+    )
+    first, second, empty = micro_batches(batch, 3)
+    assert (first.num_dates, empty.num_dates) == (1, 0) or (first.num_dates, second.num_dates) == (1, 0)
+    full = [piece for piece in (first, second, empty) if piece.num_dates]
+    assert [piece.weights.tolist() for piece in full] == [[2, 4], [1, 3]]
+    assert [piece.symbols.tolist() for piece in full] == [[6, 8], [5, 7]]
+    np.testing.assert_array_equal(full[1].texts, texts[[0, 2]])
+    (rest,) = [piece for piece in (first, second, empty) if not piece.num_dates]
+    assert rest.texts.isnan().all()
+    assert rest.symbols.tolist() == [0]
+
+
+def test_a_model_is_given_the_inputs_it_names():
+    class Named(torch.nn.Module):
+        extra_inputs = ("groups", "texts")
+
+    batch = SimpleNamespace(windows=np.zeros((2, 1, 1), np.float32), targets=None, groups=np.array([7, 3]))
+    extras = tensor_batch(batch).extras(Named())
+    assert extras["groups"].tolist() == [1, 0]
+    assert extras["texts"] is None
+    assert tensor_batch(batch).extras(torch.nn.Linear(1, 1)) == {}
 
 
 def saved_lstm(directory):
@@ -274,5 +311,7 @@ def test_the_package_is_imported_without_deepspeed():
     assert done.returncode == 0, done.stderr
 
 
-def test_losses_are_given_by_name_to_the_loop():
-    assert get_loss("ic").__name__ == "ic"
+def test_every_term_of_the_loss_is_averaged_over_the_epoch():
+    result = run([0.1], epochs=1, engine=CountingEngine([0.5, 0.3]))
+    assert result.history[0].loss == pytest.approx(0.4)
+    assert result.history[0].terms == pytest.approx({"half": 0.2, "rest": 0.2})

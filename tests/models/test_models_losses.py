@@ -8,6 +8,13 @@ import torch
 from factor_models import LOSSES, get_loss
 from factor_models.losses import ic, mse
 
+
+def get_total(name):
+    """The sum of the terms."""
+    loss = get_loss(name)
+    return lambda *args: sum(loss(*args).values())
+
+
 SIZES = (5, 30, 17, 8)
 
 
@@ -53,7 +60,7 @@ def test_ic_of_a_perfect_and_an_inverted_order():
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_mean_over_equal_shares_of_the_dates_is_the_loss_of_all(name):
     prediction, target, groups = example()
-    loss = get_loss(name)
+    loss = get_total(name)
     whole = loss(prediction, target, groups, 4)
     first, second = groups < 2, groups >= 2
     parts = [
@@ -67,7 +74,7 @@ def test_the_mean_over_equal_shares_of_the_dates_is_the_loss_of_all(name):
 def test_gradients_are_right(name):
     prediction, target, groups = example()
     prediction.requires_grad_()
-    loss = get_loss(name)
+    loss = get_total(name)
     assert torch.autograd.gradcheck(lambda p: loss(p, target, groups, len(SIZES)), prediction)
 
 
@@ -75,7 +82,7 @@ def test_gradients_are_right(name):
 def test_masked_targets_get_no_gradient(name):
     prediction, target, groups = example()
     prediction.requires_grad_()
-    get_loss(name)(prediction, target, groups, len(SIZES)).backward()
+    get_total(name)(prediction, target, groups, len(SIZES)).backward()
     assert (prediction.grad[torch.isnan(target)] == 0).all()
     assert torch.isfinite(prediction.grad).all()
 
@@ -87,7 +94,7 @@ def test_constant_predictions_and_targets_keep_loss_and_gradient_finite(name, va
     groups = torch.tensor([0, 0, 0, 1, 1, 1])
     for target in (torch.randn(6, 2), torch.ones(6, 2)):
         prediction.grad = None
-        loss = get_loss(name)(prediction, target, groups, 2)
+        loss = get_total(name)(prediction, target, groups, 2)
         loss.backward()
         assert torch.isfinite(loss)
         assert torch.isfinite(prediction.grad).all()
@@ -97,12 +104,23 @@ def test_constant_predictions_and_targets_keep_loss_and_gradient_finite(name, va
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_without_targets_gives_zero(name):
     prediction = torch.randn(4, 2, requires_grad=True)
-    loss = get_loss(name)(prediction, torch.full((4, 2), torch.nan), torch.zeros(4, dtype=torch.long), 1)
+    loss = get_total(name)(prediction, torch.full((4, 2), torch.nan), torch.zeros(4, dtype=torch.long), 1)
     loss.backward()
     assert loss.item() == 0.0
     assert (prediction.grad == 0).all()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_weight_of_two_equals_the_window_given_twice(name):
+    prediction, target, groups = example()
+    weights = torch.ones(len(groups), dtype=torch.float64)
+    weights[::3] = 2.0
+    twice = torch.cat([torch.arange(len(groups)), torch.arange(len(groups))[::3]])
+    weighted = get_total(name)(prediction, target, groups, len(SIZES), weights)
+    repeated = get_total(name)(prediction[twice], target[twice], groups[twice], len(SIZES))
+    torch.testing.assert_close(weighted, repeated)
+
+
 def test_an_unknown_loss_is_refused_with_the_names():
-    with pytest.raises(ValueError, match="loss 'mae' is unknown: must be one of mse, ic, mse_ic"):
-        get_loss("mae")
+    with pytest.raises(ValueError, match="loss 'mse_ci' is unknown: did you mean 'mse_ic'"):
+        get_loss("mse_ci")

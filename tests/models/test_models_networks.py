@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from factor_models import available_models, build_model, input_kind, input_tensor, model_config, set_seed
-from factor_models.tcn_attention import LastBarAttention, shift_later
-from factor_models.token_transformer import Block, FeatureEmbedding
+from factor_models.networks.tcn_attention import LastBarAttention, shift_later
+from factor_models.networks.token_transformer import Block, FeatureEmbedding
 
 NETWORKS = ("lstm", "tcn_attention", "token_transformer")
 SIZES = {"num_features": 6, "num_horizons": 3}
@@ -172,11 +172,11 @@ def test_the_same_seed_builds_the_same_weights():
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("gru", {}, "model 'gru' is unknown: must be one of linear, lightgbm, lstm"),
+        ("lstn", {}, "model 'lstn' is unknown: did you mean 'lstm'"),
         (
             "lstm",
             {"hiden": 3},
-            "model 'lstm' has no setting 'hiden': it knows num_features, num_horizons, lookback",
+            "model 'lstm' has no setting 'hiden': did you mean 'hidden'",
         ),
         ("lstm", {"num_tokens": 3}, "model 'lstm' has no setting 'num_tokens'"),
         ("lstm", {"hidden": 0}, "LSTMConfig.hidden = 0: must be >= 1"),

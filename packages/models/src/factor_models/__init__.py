@@ -1,24 +1,32 @@
 """Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
 
-Names of `factor_models.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
+Names of `factor_models.training.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
 do without it.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from factor_models.checkpoints import load_model, save_model
-from factor_models.engine_config import EngineConfig, ZeroConfig
-from factor_models.inputs import Batch, input_tensor
-from factor_models.loop import EpochRecord, FitResult, FitState, fit, gather_predictions, predict
-from factor_models.losses import LOSSES, get_loss
-from factor_models.resume import RunFolder, run_key
-from factor_models.seed import set_seed
+from factor_models.losses import LOSSES, Loss, get_loss
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
 from factor_models.tabular import TabularModel
-from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config
+from factor_models.training.engine_config import EngineConfig, ZeroConfig
+from factor_models.training.inputs import Batch, TensorBatch, input_tensor, tensor_batch
+from factor_models.training.loop import (
+    EpochRecord,
+    FitResult,
+    FitState,
+    StepRecord,
+    fit,
+    gather_predictions,
+    predict,
+)
+from factor_models.training.resume import RunFolder, run_key
+from factor_models.training.seed import set_seed
+from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
 
 if TYPE_CHECKING:
-    from factor_models.engine import Engine, Ranks, finish_distributed, start_distributed
+    from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
 
 __all__ = [
     "LOSSES",
@@ -29,10 +37,13 @@ __all__ = [
     "EpochRecord",
     "FitResult",
     "FitState",
+    "Loss",
     "Ranks",
     "RunFolder",
     "StackResult",
+    "StepRecord",
     "TabularModel",
+    "TensorBatch",
     "ZeroConfig",
     "available_models",
     "build_model",
@@ -44,6 +55,7 @@ __all__ = [
     "input_tensor",
     "load_model",
     "model_config",
+    "model_sizes",
     "predict",
     "rank_standardise",
     "run_key",
@@ -51,6 +63,7 @@ __all__ = [
     "set_seed",
     "stack_oof",
     "start_distributed",
+    "tensor_batch",
 ]
 
 _FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
@@ -58,7 +71,7 @@ _FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
 
 def __getattr__(name: str) -> Any:
     if name in _FROM_ENGINE:
-        from factor_models import engine
+        from factor_models.training import engine
 
         return getattr(engine, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

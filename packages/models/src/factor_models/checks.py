@@ -1,6 +1,7 @@
 """Checks shared by the models: each raises ValueError naming the argument, its value and the rule."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -25,6 +26,14 @@ def check_one_of(owner: str, config: object, field: str, allowed: tuple) -> None
     value = getattr(config, field)
     if value not in allowed:
         raise ValueError(f"{owner}.{field} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say of an unknown name: the known one it may stand for, and all known ones."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known are {', '.join(names)}"
 
 
 def check_windows(x_BLF: Tensor, lookback: int, num_features: int) -> None:

@@ -20,6 +20,7 @@ class Batch:
     groups : (batch,) int64, number of the date within the batch, 0..num_dates - 1
     rows : (batch,) int64, row of each sample in the feature matrix
     weights : (batch,) float32 weight of each sample in the loss; None if the dataset has none
+    symbols : (batch,) int64 id of each sample's symbol in a vocabulary; None if the dataset has none
     step : number of the batch within the epoch, over all ranks and workers
     """
 
@@ -28,12 +29,13 @@ class Batch:
     groups: NDArray[np.int64]
     rows: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    symbols: NDArray[np.int64] | None = None
     step: int = 0
 
     @property
     def num_bytes(self) -> int:
         """Size of the arrays."""
-        arrays = (self.windows, self.targets, self.groups, self.rows, self.weights)
+        arrays = (self.windows, self.targets, self.groups, self.rows, self.weights, self.symbols)
         return sum(array.nbytes for array in arrays if array is not None)
 
     def augmented(self, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
@@ -71,4 +73,5 @@ class Batch:
             groups=np.unique(self.groups[of], return_inverse=True)[1],
             rows=self.rows[of],
             weights=None if self.weights is None else self.weights[of],
+            symbols=None if self.symbols is None else self.symbols[of],
         )

@@ -37,6 +37,7 @@ class WindowDataset:
     symbol_code, date_code : (num_rows,) int; dates rise within a symbol
     rows : mask or indices of the rows that may be samples; default all. Windows may start before these rows
     weights : (num_rows,) weight of each row in the loss; finite and not negative where a row is a sample
+    symbol_ids : (num_rows,) int, the id of each row's symbol in a vocabulary, for models that know symbols
     max_missing : the largest share of missing values (NaN, token 0) in a window; 1 keeps every window, 0 only
         complete ones
     max_gap : the most calendar dates that may be missing between two neighbouring bars of a window; None: any
@@ -60,19 +61,22 @@ class WindowDataset:
         date_code: NDArray[np.integer],
         rows: NDArray | None = None,
         weights: NDArray[np.floating] | None = None,
+        symbol_ids: NDArray[np.integer] | None = None,
         max_missing: float = 1.0,
         max_gap: int | None = None,
         session_code: NDArray[np.integer] | None = None,
         transform: Transform | None = None,
     ) -> None:
         check_lengths(features, labels, {"symbol_code": symbol_code, "date_code": date_code})
-        check_lengths(features, None, {"weights": weights, "session_code": session_code})
+        check_lengths(
+            features, None, {"weights": weights, "symbol_ids": symbol_ids, "session_code": session_code}
+        )
         check_rules(lookback, max_missing, max_gap)
         self.lookback = lookback
         self.num_features = features.shape[1]
         self.transform = transform
         self._source: Source = features if isinstance(features, BlockedMatrix) else DenseMatrix(features)
-        self._labels, self._weights = labels, weights
+        self._labels, self._weights, self._symbol_ids = labels, weights, symbol_ids
         self._date_code = np.asarray(date_code)
         self.rows, self.report = find_samples(
             self._source,
@@ -248,12 +252,14 @@ class WindowDataset:
     ) -> Batch:
         rows = self.rows[positions]
         weights = None if self._weights is None else np.asarray(self._weights[rows], dtype=np.float32)
+        symbols = None if self._symbol_ids is None else np.asarray(self._symbol_ids[rows], dtype=np.int64)
         return Batch(
             windows=self.windows(positions, out) if view is None else self._transformed(view),
             targets=self.targets(positions),
             groups=groups,
             rows=rows,
             weights=weights,
+            symbols=symbols,
             step=step,
         )
 

@@ -1,78 +1,84 @@
-"""Losses over the cross-section: computed per date and horizon, then averaged with equal weight per date.
+"""Terms over the cross-section: computed per date and target, then averaged with equal weight per date.
 
-Every loss has the signature `loss(prediction (B, H), target (B, H), groups (B,), num_groups) -> scalar`. NaN
-in the target masks that entry. A date with fewer than two known targets at a horizon adds 0. The sum is
-divided by num_groups * H, whatever is masked: so the mean over equal shares of a batch is the loss of the
-whole batch, and splitting dates over processes or micro batches does not change the gradient.
+NaN in the target masks that entry. A date with fewer than two known targets adds 0. The sum is divided by num_groups *
+H, whatever is masked: so the mean over equal shares of a batch is the term of the whole batch, and splitting dates over
+processes or micro batches does not change the gradient. Weights are those of the windows within a date: its means,
+variances and covariances are weighted ones, and a weight of 2 equals the window given twice.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-Loss = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 VARIANCE_FLOOR = 1e-6
 """Added to variances under the root: keeps gradients finite on constant predictions."""
 
 
-def mse(prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int) -> Tensor:
-    """Mean squared error per date and horizon."""
-    filled, known, count_GH = _masked(target, groups, num_groups)
-    error = (prediction - filled) * known
-    squared_GH = _sum_by_group(error.square(), groups, num_groups) / count_GH.clamp(min=1)
-    return _average(squared_GH, count_GH)
+class CrossSections:
+    """The dates of a micro batch: sums, means and averages over their windows.
+
+    Attributes
+    ----------
+    target_BH : the target with 0 where it is unknown
+    mass_BH : weight of each entry; 0 where the target is unknown
+    total_GH : sum of the masses of a date
+    counted_GH : bool, dates with two or more known targets
+    """
+
+    def __init__(self, target: Tensor, groups: Tensor, num_groups: int, weights: Tensor | None) -> None:
+        known_BH = torch.isfinite(target)
+        self.groups, self.num_groups = groups, num_groups
+        self.target_BH = torch.where(known_BH, target, torch.zeros_like(target))
+        self.mass_BH = known_BH.to(target.dtype)
+        self.counted_GH = self._sum(self.mass_BH) >= 2
+        if weights is not None:
+            self.mass_BH = self.mass_BH * weights.to(target.dtype).unsqueeze(1)
+        self.total_GH = self._sum(self.mass_BH)
+
+    def mean(self, values_BH: Tensor) -> Tensor:
+        """Weighted mean of each date (G, H); 0 where nothing is known."""
+        total_GH = torch.where(self.total_GH > 0, self.total_GH, torch.ones_like(self.total_GH))
+        return self._sum(values_BH * self.mass_BH) / total_GH
+
+    def centred(self, values_BH: Tensor) -> Tensor:
+        """Distance from the date's weighted mean (B, H)."""
+        return values_BH - self.mean(values_BH)[self.groups]
+
+    def average(self, values_GH: Tensor) -> Tensor:
+        """Mean over dates and targets; dates that do not count add 0."""
+        return torch.where(self.counted_GH, values_GH, torch.zeros_like(values_GH)).sum() / values_GH.numel()
+
+    def _sum(self, values_BH: Tensor) -> Tensor:
+        total_GH = values_BH.new_zeros(self.num_groups, values_BH.shape[1])
+        return total_GH.index_add(0, self.groups, values_BH)
 
 
-def ic(prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int) -> Tensor:
-    """1 - Pearson correlation per date and horizon; 1 where prediction or target is constant."""
-    filled, known, count_GH = _masked(target, groups, num_groups)
-    x = _centred(prediction, known, groups, count_GH)
-    y = _centred(filled, known, groups, count_GH)
-    size = count_GH.clamp(min=1)
-    covariance_GH = _sum_by_group(x * y, groups, num_groups) / size
-    variance_x_GH = _sum_by_group(x.square(), groups, num_groups) / size
-    variance_y_GH = _sum_by_group(y.square(), groups, num_groups) / size
-    scale_GH = ((variance_x_GH + VARIANCE_FLOOR) * (variance_y_GH + VARIANCE_FLOOR)).sqrt()
-    return _average(1.0 - covariance_GH / scale_GH, count_GH)
+def mse(
+    prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int, weights: Tensor | None = None
+) -> Tensor:
+    """Mean squared error per date and target."""
+    dates = CrossSections(target, groups, num_groups, weights)
+    return dates.average(dates.mean((prediction - dates.target_BH).square()))
 
 
-def mse_ic(prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+def ic(
+    prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int, weights: Tensor | None = None
+) -> Tensor:
+    """1 - Pearson correlation per date and target; 1 where prediction or target is constant."""
+    dates = CrossSections(target, groups, num_groups, weights)
+    return dates.average(1.0 - correlation(prediction, dates))
+
+
+def mse_ic(
+    prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int, weights: Tensor | None = None
+) -> Tensor:
     """Even mix of `mse` and `ic`: the first pins the scale, the second the order."""
-    args = (prediction, target, groups, num_groups)
+    args = (prediction, target, groups, num_groups, weights)
     return 0.5 * mse(*args) + 0.5 * ic(*args)
 
 
-LOSSES: dict[str, Loss] = {
-    "mse": mse,
-    "ic": ic,
-    "mse_ic": mse_ic,
-}
-
-
-def get_loss(name: str) -> Loss:
-    """The loss of that name; ValueError lists the names."""
-    if name not in LOSSES:
-        raise ValueError(f"loss {name!r} is unknown: must be one of {', '.join(LOSSES)}")
-    return LOSSES[name]
-
-
-def _masked(target: Tensor, groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    known = torch.isfinite(target).to(target.dtype)
-    filled = torch.where(known.bool(), target, torch.zeros_like(target))
-    return filled, known, _sum_by_group(known, groups, num_groups)
-
-
-def _sum_by_group(values: Tensor, groups: Tensor, num_groups: int) -> Tensor:
-    total_GH = values.new_zeros(num_groups, values.shape[1])
-    return total_GH.index_add(0, groups, values)
-
-
-def _centred(values: Tensor, known: Tensor, groups: Tensor, count_GH: Tensor) -> Tensor:
-    mean_GH = _sum_by_group(values * known, groups, len(count_GH)) / count_GH.clamp(min=1)
-    return (values - mean_GH[groups]) * known
-
-
-def _average(value_GH: Tensor, count_GH: Tensor) -> Tensor:
-    return (value_GH * (count_GH >= 2)).sum() / value_GH.numel()
+def correlation(prediction: Tensor, dates: CrossSections) -> Tensor:
+    """Pearson correlation of prediction and target per date (G, H); 0 where one of them is constant."""
+    x_BH, y_BH = dates.centred(prediction), dates.centred(dates.target_BH)
+    covariance_GH = dates.mean(x_BH * y_BH)
+    variance_x_GH, variance_y_GH = dates.mean(x_BH.square()), dates.mean(y_BH.square())
+    return covariance_GH / ((variance_x_GH + VARIANCE_FLOOR) * (variance_y_GH + VARIANCE_FLOOR)).sqrt()

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular import check_table, check_targets
+from factor_models.tabular.base import check_table, check_targets
 from factor_models.writing import write_bytes
 
 SEPARATOR = "\n=== next horizon ===\n"

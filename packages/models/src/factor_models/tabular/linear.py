@@ -13,7 +13,7 @@ import scipy.linalg
 from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
-from factor_models.tabular import check_table, check_targets
+from factor_models.tabular.base import check_table, check_targets
 from factor_models.writing import write_bytes
 
 ROWS_AT_ONCE = 65_536

@@ -10,9 +10,7 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from factor_models.engine_config import EngineConfig, learning_rate
-from factor_models.inputs import Batch, input_tensor, target_tensor
 from factor_models.losses import Loss
+from factor_models.training.engine_config import EngineConfig, learning_rate
+from factor_models.training.inputs import Batch, micro_batches
+from factor_models.training.loop import StepRecord
+from factor_models.training.objective import Objective
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches, and warns that it found no GPU
@@ -79,11 +79,12 @@ class Engine:
     Parameters
     ----------
     model : a module on CPU; the engine owns it from here on
+    loss : what is minimised; its parameters, if it has any, are trained with the model's
     config : see `EngineConfig`
     total_steps : number of steps of the whole run, for the schedule
     """
 
-    def __init__(self, model: nn.Module, config: EngineConfig, total_steps: int) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, config: EngineConfig, total_steps: int) -> None:
         if total_steps < 1:
             raise ValueError(f"total_steps = {total_steps}: must be >= 1")
         if config.precision == "fp16" and not torch.cuda.is_available():
@@ -91,10 +92,11 @@ class Engine:
         self.ranks = start_distributed()
         self.config, self.total_steps, self.step = config, total_steps, 0
         self._plain = copy.deepcopy(model).float()
+        objective = Objective(model, loss)
         self._engine, *_ = deepspeed.initialize(
-            model=model,
-            model_parameters=_parameter_groups(model, config.weight_decay),
-            config=_deepspeed_config(model, config),
+            model=objective,
+            model_parameters=_parameter_groups(objective, config.weight_decay),
+            config=_deepspeed_config(objective, config),
         )
         self.device = self._engine.device
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
@@ -104,41 +106,31 @@ class Engine:
         """Learning rate of the next step."""
         return learning_rate(self.step, self.total_steps, self.config)
 
-    def train_step(self, batch: Batch, loss: Loss) -> float:
-        """One optimizer step on this process's share of a batch.
-
-        Returns the loss of the whole batch, all processes together, as it was before the step.
-        """
+    def train_step(self, batch: Batch) -> StepRecord:
+        """One optimizer step on this process's share of a batch."""
         self._engine.train()
         for group in self._engine.optimizer.param_groups:
             group["lr"] = self.lr
         share = _share_of_mean(batch, self.ranks.world_size, self.device)
-        total = torch.zeros((), dtype=torch.float64)
-        for windows, targets, groups, num_dates in micro_batches(batch, self.config.accumulation):
-            value = self._forward(windows, targets, groups, num_dates, loss)
-            weighted = value * (num_dates * share * self.config.accumulation)
-            self._engine.backward(weighted)
+        totals: dict[str, Tensor] = {}
+        for piece in micro_batches(batch, self.config.accumulation, self.device):
+            terms = self._engine(piece.to(self._dtype))
+            weight = piece.num_dates * share * self.config.accumulation
+            self._engine.backward(torch.stack(list(terms.values())).sum() * weight)
             self._engine.step()
-            total += weighted.detach().double().cpu() / self.config.accumulation
+            for name, value in terms.items():
+                part = value.detach().double().cpu() * (piece.num_dates * share)
+                totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + part
         self.step += 1
-        return self._mean_over_ranks(total)
+        means = self._mean_over_ranks(torch.stack(list(totals.values())))
+        return StepRecord(loss=sum(means), terms=dict(zip(totals, means, strict=True)))
 
-    def _forward(
-        self, windows: np.ndarray, targets: np.ndarray, groups: np.ndarray, num_dates: int, loss: Loss
-    ) -> Tensor:
-        x_BLF = input_tensor(windows, self.device)
-        if x_BLF.is_floating_point():
-            x_BLF = x_BLF.to(self._dtype)
-        prediction_BH = self._engine(x_BLF).float()
-        group_B = torch.from_numpy(groups).to(self.device)
-        return loss(prediction_BH, target_tensor(targets, self.device), group_B, max(num_dates, 1))
-
-    def _mean_over_ranks(self, value: Tensor) -> float:
-        if self.ranks.world_size == 1:
-            return float(value)
-        value = value.to(self.device)
-        dist.all_reduce(value)
-        return float(value) / self.ranks.world_size
+    def _mean_over_ranks(self, values: Tensor) -> list[float]:
+        if self.ranks.world_size > 1:
+            values = values.to(self.device)
+            dist.all_reduce(values)
+            values = values / self.ranks.world_size
+        return values.tolist()
 
     def agree(self, decision: bool) -> bool:
         """What the first process decided, on every process. All processes must call it."""
@@ -150,8 +142,9 @@ class Engine:
 
     def full_state_dict(self) -> dict[str, Tensor]:
         """Plain fp32 CPU weights on every process, at any ZeRO stage. All processes must call it."""
-        parameters = dict(self._engine.module.named_parameters())
-        state = dict(self._engine.module.named_buffers())
+        model = self._engine.module.model
+        parameters = dict(model.named_parameters())
+        state = dict(model.named_buffers())
         state |= {name: self._full_parameter(parameter) for name, parameter in parameters.items()}
         return {name: _plain_copy(state[name], kept) for name, kept in self._plain.state_dict().items()}
 
@@ -189,29 +182,6 @@ class Engine:
     def close(self) -> None:
         """Release hooks and buffers; the engine cannot be used afterwards."""
         self._engine.destroy()
-
-
-def micro_batches(batch: Batch, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Cut a batch into `count` pieces of whole dates.
-
-    Each is (windows, targets, groups renumbered from 0, number of dates).
-
-    A piece without dates (an empty share, or fewer dates than pieces) is one window of zeros without target:
-    every process takes part in every exchange, and the piece adds nothing to the gradient.
-    """
-    if batch.targets is None:
-        raise ValueError("batch.targets is None: training needs targets")
-    dates, date_of_row = np.unique(np.asarray(batch.groups), return_inverse=True)
-    bounds = np.linspace(0, len(dates), count + 1).round().astype(np.int64)
-    for first, last in pairwise(bounds):
-        if first == last:
-            windows = np.zeros((1, *batch.windows.shape[1:]), batch.windows.dtype)
-            targets = np.full((1, batch.targets.shape[1]), np.nan, np.float32)
-            yield windows, targets, np.zeros(1, np.int64), 0
-            continue
-        rows = slice(None) if count == 1 else (date_of_row >= first) & (date_of_row < last)
-        groups = (date_of_row[rows] - first).astype(np.int64)
-        yield batch.windows[rows], batch.targets[rows], groups, int(last - first)
 
 
 def _share_of_mean(batch: Batch, world_size: int, device: torch.device) -> float:
@@ -267,4 +237,4 @@ def _ranks() -> Ranks:
     return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size())
 
 
-__all__ = ["Engine", "Ranks", "finish_distributed", "micro_batches", "start_distributed"]
+__all__ = ["Engine", "Ranks", "finish_distributed", "start_distributed"]

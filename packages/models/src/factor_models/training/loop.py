@@ -14,8 +14,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from factor_models.inputs import Batch, input_tensor
-from factor_models.losses import Loss
+from factor_models.training.inputs import Batch, tensor_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What an optimizer step was."""
+
+    loss: float
+    """Of the whole batch, all processes together, as it was before the step."""
+    terms: dict[str, float]
+    """The parts whose sum it is."""
 
 
 class Trainer(Protocol):
@@ -24,7 +33,7 @@ class Trainer(Protocol):
     step: int
     """Steps done."""
 
-    def train_step(self, batch: Batch, loss: Loss) -> float: ...
+    def train_step(self, batch: Batch) -> StepRecord: ...
 
     def current_model(self) -> nn.Module: ...
 
@@ -42,6 +51,8 @@ class EpochRecord:
     """0-based."""
     loss: float
     """Mean training loss over the epoch's steps, all processes."""
+    terms: dict[str, float] = field(default_factory=dict)
+    """Mean of each term of the loss."""
     score: float
     """Score on the valid dates after the epoch; NaN where it is undefined."""
     lr: float
@@ -74,11 +85,10 @@ def fit(
     engine: Trainer,
     train_batches: Callable[[int], Iterable[Batch]],
     score: Callable[[nn.Module], float],
-    loss: Loss,
     *,
     epochs: int,
     patience: int,
-    on_step: Sequence[Callable[[int, float], None]] = (),
+    on_step: Sequence[Callable[[int, StepRecord], None]] = (),
     on_epoch: Sequence[Callable[[EpochRecord, FitState], None]] = (),
     state: FitState | None = None,
 ) -> FitResult:
@@ -86,13 +96,12 @@ def fit(
 
     Parameters
     ----------
-    engine : `factor_models.engine.Engine` or anything with its methods
+    engine : `factor_models.training.engine.Engine` or anything with its methods
     train_batches : epoch -> this process's batches; the same number on each process
     score : module with the current weights in evaluation mode -> score, higher is better, the same on each
         process. NaN (a constant prediction) is worse than any number
-    loss : see `factor_models.losses`
     epochs, patience : most epochs; epochs without a better score before stopping
-    on_step : functions of (step, loss), called after each step
+    on_step : functions of (number of steps done, the last one), called after each step
     on_epoch : functions of (record, state), called after each epoch; `state` may be saved to resume
     state : where to continue; None starts anew
 
@@ -107,9 +116,13 @@ def fit(
     state = FitState() if state is None else state
     while state.next_epoch < epochs and not _exhausted(state, patience):
         epoch = state.next_epoch
-        mean_loss = _train_epoch(engine, train_batches(epoch), loss, epoch, on_step)
+        mean_loss, terms = _train_epoch(engine, train_batches(epoch), epoch, on_step)
         record = EpochRecord(
-            epoch=epoch, loss=mean_loss, score=float(score(engine.current_model())), lr=engine.lr
+            epoch=epoch,
+            loss=mean_loss,
+            terms=terms,
+            score=float(score(engine.current_model())),
+            lr=engine.lr,
         )
         _note(state, record, engine)
         for callback in on_epoch:
@@ -130,24 +143,24 @@ def fit(
 def _train_epoch(
     engine: Trainer,
     batches: Iterable[Batch],
-    loss: Loss,
     epoch: int,
-    on_step: Sequence[Callable[[int, float], None]],
-) -> float:
-    losses = []
+    on_step: Sequence[Callable[[int, StepRecord], None]],
+) -> tuple[float, dict[str, float]]:
+    steps = []
     for batch in batches:
-        value = engine.train_step(batch, loss)
-        if not math.isfinite(value):
+        step = engine.train_step(batch)
+        if not math.isfinite(step.loss):
             raise ValueError(
-                f"the training loss is {value} in epoch {epoch} at step {engine.step}: "
+                f"the training loss is {step.loss} in epoch {epoch} at step {engine.step}: "
                 "lower the learning rate, or check features and targets"
             )
-        losses.append(value)
+        steps.append(step)
         for callback in on_step:
-            callback(engine.step, value)
-    if not losses:
+            callback(engine.step, step)
+    if not steps:
         raise ValueError(f"epoch {epoch} has no training batch")
-    return math.fsum(losses) / len(losses)
+    terms = {name: math.fsum(step.terms[name] for step in steps) / len(steps) for name in steps[0].terms}
+    return math.fsum(step.loss for step in steps) / len(steps), terms
 
 
 def _note(state: FitState, record: EpochRecord, engine: Trainer) -> None:
@@ -173,7 +186,8 @@ def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[np.ndarray, np.
         if len(batch.rows) == 0:
             continue
         rows.append(np.asarray(batch.rows, np.int64))
-        predictions.append(model(input_tensor(batch.windows, device)).float().cpu().numpy())
+        tensors = tensor_batch(batch, device)
+        predictions.append(model(tensors.windows, **tensors.extras(model)).float().cpu().numpy())
     if not predictions:
         raise ValueError("there is no window to predict: every batch is empty")
     return np.concatenate(rows), np.concatenate(predictions)

@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 
-from factor_models.loop import EpochRecord, FitState
-from factor_models.seed import random_state, restore_random_state
+from factor_models.training.loop import EpochRecord, FitState
+from factor_models.training.seed import random_state, restore_random_state
 from factor_models.writing import write_bytes, write_json
 
 

@@ -1,0 +1,1 @@
+"""The torch models, a file each. They know neither loss nor optimiser nor distribution."""

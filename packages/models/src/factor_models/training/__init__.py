@@ -1,0 +1,1 @@
+"""How a network is trained: inputs, objective, engine (DeepSpeed), loop, checkpoints of a run."""
