@@ -2,8 +2,8 @@
 
 Feng et al. 2019, "Enhancing Stock Movement Prediction with Adversarial Training" (IJCAI), section 3.2. Inputs are
 noisy, so a prediction should hold in a neighbourhood of the representation e of a window. Of all points at distance
-epsilon the one that hurts most, to first order, is e + epsilon g / |g|, where g is the gradient of the loss with respect
-to e. The model is trained on the loss there as well:
+epsilon the one that hurts most, to first order, is e + epsilon g / |g|, where g is the gradient of the loss with
+respect to e. The model is trained on the loss there as well:
 
     loss(e) + beta loss(e + epsilon g / |g|)
 

@@ -2,8 +2,8 @@
 
 The generator is the attentive LSTM, and is what predicts. The discriminator reads the bars of a window and then, as
 one bar more, the targets: the true ones or the predicted ones, and says which. Both are trained in the same step
-(Goodfellow et al. 2014, with the generator's non-saturating loss; for stocks Zhang et al. 2019, "Stock Market Prediction
-Based on Generative Adversarial Network", who also keep the plain loss beside the adversarial one).
+(Goodfellow et al. 2014, with the generator's non-saturating loss; for stocks Zhang et al. 2019, "Stock Market
+Prediction Based on Generative Adversarial Network", who also keep the plain loss beside the adversarial one).
 
 Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 """
