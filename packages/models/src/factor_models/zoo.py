@@ -8,8 +8,10 @@ from torch import nn
 
 from factor_models.checks import nearest
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
+from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
+from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
 from factor_models.tabular.lightgbm_trees import BoostedTrees, LightGBMConfig
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
@@ -38,7 +40,9 @@ MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
     "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
-    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features"),
+    "tcn": ModelEntry(TCNConfig, TCNForecaster, "features"),
+    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features", ("num_symbols",)),
+    "transformer": ModelEntry(TransformerConfig, TransformerForecaster, "features"),
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),
