@@ -7,9 +7,14 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
+from factor_models.networks.master import MASTERConfig, MASTERForecaster
+from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
+from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
 from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
+from factor_models.networks.tft import TFTConfig, TFTForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
 from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
@@ -43,6 +48,11 @@ MODELS: dict[str, ModelEntry] = {
     "tcn": ModelEntry(TCNConfig, TCNForecaster, "features"),
     "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features", ("num_symbols",)),
     "transformer": ModelEntry(TransformerConfig, TransformerForecaster, "features"),
+    "tft": ModelEntry(TFTConfig, TFTForecaster, "features", ("num_symbols",)),
+    "scinet": ModelEntry(SCINetConfig, SCINetForecaster, "features"),
+    "dtml": ModelEntry(DTMLConfig, DTMLForecaster, "features"),
+    "stockmixer": ModelEntry(StockMixerConfig, StockMixerForecaster, "features"),
+    "master": ModelEntry(MASTERConfig, MASTERForecaster, "features"),
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),

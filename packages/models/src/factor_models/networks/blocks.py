@@ -54,9 +54,7 @@ class TransformerBlock(nn.Module):
         if last_only:
             x_BLD, normed_BLD = x_BLD[:, -1:], normed_BLD[:, -1:]
         causal = mask is None and not last_only
-        mixed_BLD = attend(
-            self.query(normed_BLD), key_BLD, value_BLD, self.heads, mask=mask, causal=causal
-        )
+        mixed_BLD = attend(self.query(normed_BLD), key_BLD, value_BLD, self.heads, mask=mask, causal=causal)
         x_BLD = x_BLD + self.dropout(self.out(mixed_BLD))
         return x_BLD + self.dropout(self.mlp(x_BLD))
 

@@ -14,7 +14,9 @@ def trailing_mean(x_BLC: Tensor, num_bars: int) -> Tensor:
     if num_bars == 1:
         return x_BLC
     length = x_BLC.shape[1]
-    age_LL = torch.arange(length, device=x_BLC.device).unsqueeze(1) - torch.arange(length, device=x_BLC.device)
+    age_LL = torch.arange(length, device=x_BLC.device).unsqueeze(1) - torch.arange(
+        length, device=x_BLC.device
+    )
     inside_LL = ((age_LL >= 0) & (age_LL < num_bars)).to(x_BLC.dtype)
     return (inside_LL / inside_LL.sum(dim=1, keepdim=True)) @ x_BLC
 
