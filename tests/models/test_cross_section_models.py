@@ -36,7 +36,7 @@ def build(name, **config):
     return build_model(name, **(sizes | SMALL[name] | config))
 
 
-def windows(num_windows=len(DATES), seed=0):
+def windows(num_windows=10, seed=0):
     return torch.from_numpy(
         np.random.default_rng(seed).standard_normal((num_windows, LOOKBACK, FEATURES), np.float32)
     )
@@ -52,7 +52,7 @@ def test_a_batch_of_ragged_dates_equals_the_dates_one_by_one(name, config):
     x_BLF = windows()
     together = model(x_BLF, groups=DATES)
     for date in DATES.unique():
-        close(together[DATES == date], model(x_BLF[DATES == date]))
+        close(together[date == DATES], model(x_BLF[date == DATES]))
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)

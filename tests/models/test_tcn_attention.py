@@ -1,4 +1,4 @@
-"""Causal convolutions and attention over the window: references, receptive field, and every part that can be switched."""
+"""Causal convolutions and attention over the window: references, receptive field, every part that can be switched."""
 
 import itertools
 
