@@ -7,9 +7,16 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
+from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
+from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
+from factor_models.networks.bilstm import BiLSTMConfig, BiLSTMForecaster
 from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
+from factor_models.networks.gan_lstm import GANLSTMConfig, GANLSTMForecaster
+from factor_models.networks.gru import GRUConfig, GRUForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
 from factor_models.networks.master import MASTERConfig, MASTERForecaster
+from factor_models.networks.mlp import MLPConfig, MLPForecaster
 from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
 from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
 from factor_models.networks.tcn import TCNConfig, TCNForecaster
@@ -44,7 +51,14 @@ class ModelEntry(NamedTuple):
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
     "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
+    "mlp": ModelEntry(MLPConfig, MLPForecaster, "features"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
+    "gru": ModelEntry(GRUConfig, GRUForecaster, "features"),
+    "bilstm": ModelEntry(BiLSTMConfig, BiLSTMForecaster, "features"),
+    "bigru": ModelEntry(BiGRUConfig, BiGRUForecaster, "features"),
+    "alstm": ModelEntry(ALSTMConfig, ALSTMForecaster, "features"),
+    "adv_alstm": ModelEntry(AdvALSTMConfig, AdvALSTMForecaster, "features"),
+    "gan_lstm": ModelEntry(GANLSTMConfig, GANLSTMForecaster, "features"),
     "tcn": ModelEntry(TCNConfig, TCNForecaster, "features"),
     "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features", ("num_symbols",)),
     "transformer": ModelEntry(TransformerConfig, TransformerForecaster, "features"),
