@@ -72,6 +72,9 @@ class FoldRun:
             vocabulary = store.vocabulary(fold.index)
             sizes["num_symbols"] = vocabulary.num_ids
             self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+        self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
+        if "text_dim" in model_sizes(name):
+            sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
         self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
@@ -90,6 +93,7 @@ class FoldRun:
             date_code=self.store.date_code,
             rows=rows,
             symbol_ids=self.symbol_ids,
+            texts=self.texts,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -251,7 +255,8 @@ class FoldRun:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
-        return {
+        encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
+        return encoder | {
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,
@@ -278,6 +283,7 @@ class FoldRun:
             "fold": self.fold.describe(),
             "inputs": digest(self.inputs),
             "targets": digest(self.targets),
+            "texts": None if self.texts is None else [digest(self.texts.vectors), digest(self.texts.bounds)],
             "code": code_digest(),
             "world_size": self.world_size,
         }

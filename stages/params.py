@@ -77,7 +77,8 @@ class TokenizeParams:
     # False: no news are read, even if the data have some.
     use_news: bool
     news: NewsConfig
-    # Mean text vectors as further inputs, fitted per fold on training documents; null: none.
+    # Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one for
+    # models that read texts; null: none.
     news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:

@@ -13,12 +13,16 @@ from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
 from factor_models.networks.bilstm import BiLSTMConfig, BiLSTMForecaster
 from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
 from factor_models.networks.gan_lstm import GANLSTMConfig, GANLSTMForecaster
+from factor_models.networks.gated_news import GatedNewsConfig, GatedNewsForecaster
 from factor_models.networks.gru import GRUConfig, GRUForecaster
+from factor_models.networks.han import HANConfig, HANForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
 from factor_models.networks.master import MASTERConfig, MASTERForecaster
 from factor_models.networks.mlp import MLPConfig, MLPForecaster
+from factor_models.networks.pen import PENConfig, PENForecaster
 from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
 from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
+from factor_models.networks.stocknet import StockNetConfig, StockNetForecaster
 from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
 from factor_models.networks.tft import TFTConfig, TFTForecaster
@@ -48,6 +52,20 @@ class ModelEntry(NamedTuple):
     symbols, no texts."""
 
 
+def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, **sizes: int) -> nn.Module:
+    """The price model that the configuration names, behind a gate for news."""
+    base = _entry(config.base)
+    if base.input_kind != "features" or "text_dim" in base.sizes:
+        raise ValueError(
+            f"GatedNewsConfig.base = {config.base!r}: must read windows of features and no texts"
+        )
+    wanted = ("num_horizons", *base.sizes)
+    own = {"num_features": num_features} | {name: sizes[name] for name in wanted}
+    model = build_model(config.base, lookback=config.lookback, **own, **config.settings)
+    assert isinstance(model, nn.Module)
+    return GatedNewsForecaster(config, model, num_features, text_dim)
+
+
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
     "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
@@ -70,6 +88,10 @@ MODELS: dict[str, ModelEntry] = {
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),
+    "stocknet": ModelEntry(StockNetConfig, StockNetForecaster, "features", ("text_dim",)),
+    "han": ModelEntry(HANConfig, HANForecaster, "features", ("text_dim",)),
+    "pen": ModelEntry(PENConfig, PENForecaster, "features", ("text_dim",)),
+    "gated_news": ModelEntry(GatedNewsConfig, build_gated_news, "features", ("num_symbols", "text_dim")),
 }
 
 
