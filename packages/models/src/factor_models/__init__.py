@@ -7,7 +7,7 @@ do without it.
 from typing import TYPE_CHECKING, Any
 
 from factor_models.checkpoints import load_model, save_model
-from factor_models.losses import LOSSES, Loss, get_loss
+from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
 from factor_models.tabular import TabularModel
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
@@ -32,6 +32,7 @@ __all__ = [
     "LOSSES",
     "MODELS",
     "Batch",
+    "DistilledLoss",
     "Engine",
     "EngineConfig",
     "EpochRecord",
@@ -53,7 +54,9 @@ __all__ = [
     "get_loss",
     "input_kind",
     "input_tensor",
+    "is_classification",
     "load_model",
+    "loss_config",
     "model_config",
     "model_sizes",
     "predict",
