@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from factor_models.checkpoints import load_model, save_model
 from factor_models.losses import LOSSES, Loss, get_loss
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
-from factor_models.tabular import TabularModel
+from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.inputs import Batch, TensorBatch, input_tensor, tensor_batch
 from factor_models.training.loop import (
@@ -42,6 +42,7 @@ __all__ = [
     "RunFolder",
     "StackResult",
     "StepRecord",
+    "Table",
     "TabularModel",
     "TensorBatch",
     "ZeroConfig",
