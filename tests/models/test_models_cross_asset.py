@@ -52,7 +52,7 @@ def test_the_leader_is_found_and_explains_what_own_features_cannot(market, fitte
     assert fitted.leaders.tolist() == [LEADER]
     fresh = make_market(seed=1)
     assert correlation(fitted, fresh) > 0.6
-    own = {name: value for name, value in SMALL.items()} | {"num_features": NUM_FEATURES, "num_horizons": 1}
+    own = SMALL | {"num_features": NUM_FEATURES, "num_horizons": 1}
     assert abs(correlation(build_model("lightgbm", **own).fit(market), fresh)) < 0.1
 
 

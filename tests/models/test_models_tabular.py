@@ -229,7 +229,7 @@ def test_bad_tables_are_refused(table, name):
         model.fit(replace(table, features=x[:, :4]))
     with pytest.raises(ValueError, match=r"train.targets have shape \(3000, 1\).*num_horizons=2\)"):
         model.fit(replace(table, targets=y[:, :1]))
-    with pytest.raises(ValueError, match="train.targets are None"):
+    with pytest.raises(ValueError, match=r"train\.targets are None"):
         model.fit(replace(table, targets=None))
     with pytest.raises(
         ValueError, match=r"train.targets\[:, 1\] hold no finite value: nothing can be learnt"

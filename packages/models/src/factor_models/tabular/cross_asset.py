@@ -66,7 +66,9 @@ class CrossAssetTrees(LightGBMTrees):
         parts = [table.features, mean[dates], deviation[dates]]
         if len(self.leaders):
             symbols = _need_symbols(table)
-            parts += [_values_of(leader, table.features, dates, symbols)[dates] for leader in self.leaders]
+            parts += [
+                _values_of(int(leader), table.features, dates, symbols)[dates] for leader in self.leaders
+            ]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def _column_names(self) -> list[str]:

@@ -80,7 +80,8 @@ class LightGBMTrees(TreesPerHorizon):
             feature_name=self._column_names(),
             params={"verbosity": -1, "num_threads": self.config.num_threads},
         )
-        sets, callbacks = [], []
+        sets: list[Any] = []
+        callbacks: list[Any] = []
         if stop_on is not None:
             sets = [lightgbm.Dataset(stop_on.x, stop_on.y, weight=stop_on.weights, reference=train)]
             callbacks = [lightgbm.early_stopping(self.config.patience, verbose=False)]
