@@ -4,7 +4,7 @@ The same rows and seed give the same trees, whatever the number of threads.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class LightGBMTrees(TreesPerHorizon):
     weights_file: ClassVar[str] = "model.txt"
     separator: ClassVar[str] = "\n=== next horizon ===\n"
 
-    def _column_names(self) -> list[str] | str:
+    def _column_names(self) -> list[str] | Literal["auto"]:
         """Names of what `_columns` returns; "auto": LightGBM counts them."""
         return "auto"
 
