@@ -1,17 +1,17 @@
 """evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model; its report."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Panel
 from factor_metrics import build_report, rank_ic, to_json_safe
 from factor_metrics.report import FloorRow
-from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_floors, summary
+from stages.judge import attainable_rank_ic, best_floor_rank_ic, floor_signals, judge, judge_floors, summary
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
@@ -29,8 +29,9 @@ def main() -> None:
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
     targets = store.targets(params.train.target)
     heads = range(len(store.horizons))
+    signals = floor_signals(Panel.load(RESULTS / "split" / "panel"), oof.dates("test"), params.evaluate.seed)
     with stage_output(f"evaluate/{name}") as folder:
-        subjects = [judge_head(name, head, oof, targets[:, head], store, params) for head in heads]
+        subjects = [judge_head(name, head, oof, targets[:, head], signals, store, params) for head in heads]
         floors = [
             row
             for one in subjects
@@ -60,7 +61,13 @@ def main() -> None:
 
 
 def judge_head(
-    name: str, head: int, oof: OutOfFold, target: NDArray, store: FeatureStore, params: Params
+    name: str,
+    head: int,
+    oof: OutOfFold,
+    target: NDArray,
+    signals: Mapping[str, NDArray],
+    store: FeatureStore,
+    params: Params,
 ) -> Subject:
     """The model and its floors at one horizon; `target` (num_rows,) is what it was fitted to."""
     horizon, dates, config = store.horizons[head], oof.dates("test"), params.evaluate
@@ -71,7 +78,7 @@ def judge_head(
         horizon=horizon,
         dates=dates,
         judged=judge(prediction, label, horizon, config),
-        floors=judge_floors(store, dates, prediction, label, horizon, config),
+        floors=judge_floors(signals, prediction, label, horizon, config),
         attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
         profile=profile(prediction, store.matrix(target, dates), horizon, dates, store, config),
         row_counts=row_counts(prediction, horizon, dates, store),

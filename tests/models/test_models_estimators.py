@@ -19,8 +19,6 @@ from factor_models import (
     FactorClassifier,
     FactorRegressor,
     available_models,
-    build_model,
-    get_loss,
     input_kind,
 )
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens

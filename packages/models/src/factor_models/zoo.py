@@ -7,9 +7,23 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
+from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
+from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
+from factor_models.networks.bilstm import BiLSTMConfig, BiLSTMForecaster
+from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
+from factor_models.networks.gan_lstm import GANLSTMConfig, GANLSTMForecaster
+from factor_models.networks.gru import GRUConfig, GRUForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
+from factor_models.networks.master import MASTERConfig, MASTERForecaster
+from factor_models.networks.mlp import MLPConfig, MLPForecaster
+from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
+from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
+from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
+from factor_models.networks.tft import TFTConfig, TFTForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
+from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
 from factor_models.tabular.cross_asset import CrossAssetConfig, CrossAssetTrees
 from factor_models.tabular.lightgbm_trees import LightGBMConfig, LightGBMTrees
@@ -41,8 +55,22 @@ MODELS: dict[str, ModelEntry] = {
     "lightgbm": ModelEntry(LightGBMConfig, LightGBMTrees, "last_bar"),
     "xgboost": ModelEntry(XGBoostConfig, XGBoostTrees, "last_bar"),
     "cross_asset_lightgbm": ModelEntry(CrossAssetConfig, CrossAssetTrees, "last_bar", ("num_symbols",)),
+    "mlp": ModelEntry(MLPConfig, MLPForecaster, "features"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
-    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features"),
+    "gru": ModelEntry(GRUConfig, GRUForecaster, "features"),
+    "bilstm": ModelEntry(BiLSTMConfig, BiLSTMForecaster, "features"),
+    "bigru": ModelEntry(BiGRUConfig, BiGRUForecaster, "features"),
+    "alstm": ModelEntry(ALSTMConfig, ALSTMForecaster, "features"),
+    "adv_alstm": ModelEntry(AdvALSTMConfig, AdvALSTMForecaster, "features"),
+    "gan_lstm": ModelEntry(GANLSTMConfig, GANLSTMForecaster, "features"),
+    "tcn": ModelEntry(TCNConfig, TCNForecaster, "features"),
+    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features", ("num_symbols",)),
+    "transformer": ModelEntry(TransformerConfig, TransformerForecaster, "features"),
+    "tft": ModelEntry(TFTConfig, TFTForecaster, "features", ("num_symbols",)),
+    "scinet": ModelEntry(SCINetConfig, SCINetForecaster, "features"),
+    "dtml": ModelEntry(DTMLConfig, DTMLForecaster, "features"),
+    "stockmixer": ModelEntry(StockMixerConfig, StockMixerForecaster, "features"),
+    "master": ModelEntry(MASTERConfig, MASTERForecaster, "features"),
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),

@@ -1,5 +1,6 @@
 """What the estimators share: their settings, from arrays to samples, the fit of any model of the zoo, its outputs."""
 
+from dataclasses import fields
 from itertools import count
 from typing import Any, Self
 
@@ -65,16 +66,20 @@ class FactorEstimator(BaseEstimator):
     def _fit(self, samples: Samples) -> Self:
         """Build and fit the model on samples with targets."""
         self._check_settings()
+        self.model_: nn.Module | TabularModel
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         train, valid = samples.split_last(self.valid_share) if self.valid_share else (samples, None)
         with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
             torch.manual_seed(seed)
-            self.loss_ = get_loss(self.loss or self.default_loss)
-            model = build_model(self.model, **self._sizes(samples))
-            if isinstance(model, nn.Module):
-                self.model_ = self._fit_network(model, train, valid, seed)
-            else:
+            if input_kind(self.model) == "last_bar":
+                model = build_model(self.model, **self._sizes(samples))
+                assert isinstance(model, TabularModel)
                 self.model_ = model.fit(_table(train), None if valid is None else _table(valid))
+            else:
+                self.loss_ = get_loss(self.loss or self.default_loss)
+                network = build_model(self.model, **self._sizes(samples, self.loss_.outputs_per_target))
+                assert isinstance(network, nn.Module)
+                self.model_ = self._fit_network(network, train, valid, seed)
         return self
 
     def _fit_network(self, model: nn.Module, train: Samples, valid: Samples | None, seed: int) -> nn.Module:
@@ -110,9 +115,10 @@ class FactorEstimator(BaseEstimator):
         windows = self._windows(X, reset)
         if reset:
             self.symbols_ = None if symbols is None else np.unique(_column(symbols, len(windows), "symbols"))
-            self.edges_ = None
+            self.edges_: np.ndarray | None = None
         if input_kind(self.model) == "tokens":
             self.edges_ = quantile_edges(windows, self.num_tokens) if reset else self.edges_
+            assert self.edges_ is not None
             windows = quantile_tokens(windows, self.edges_)
         ids = None
         if symbols is not None and self.symbols_ is not None:
@@ -144,8 +150,9 @@ class FactorEstimator(BaseEstimator):
             ensure_all_finite="allow-nan",
             ensure_min_samples=2 if reset else 1,
         )
-        self.lookback_ = (lookback or 1) if reset else self.lookback_
-        if not reset and lookback not in (None, self.lookback_):
+        if reset:
+            self.lookback_: int = lookback or 1
+        elif lookback not in (None, self.lookback_):
             raise ValueError(f"X holds windows of {lookback} bars: the model was fitted on {self.lookback_}")
         if self.lookback_ < 1 or values.shape[1] % self.lookback_:
             raise ValueError(
@@ -153,10 +160,10 @@ class FactorEstimator(BaseEstimator):
             )
         return values.reshape(len(values), self.lookback_, -1)
 
-    def _sizes(self, samples: Samples) -> dict[str, Any]:
+    def _sizes(self, samples: Samples, outputs_per_target: int = 1) -> dict[str, Any]:
         """What the model is built with: its settings, and the sizes that the data decide."""
         assert samples.targets is not None
-        num_outputs = samples.targets.shape[1] * self.loss_.outputs_per_target
+        num_outputs = samples.targets.shape[1] * outputs_per_target
         sizes = {"num_features": samples.windows.shape[2], "num_horizons": num_outputs}
         known = {
             "num_tokens": self.num_tokens,
@@ -164,7 +171,7 @@ class FactorEstimator(BaseEstimator):
             "text_dim": 0 if samples.texts is None else samples.texts.shape[3],
         }
         sizes |= {size: known[size] for size in model_sizes(self.model)}
-        if "lookback" in model_config(self.model).__dataclass_fields__:
+        if "lookback" in {field.name for field in fields(model_config(self.model))}:
             sizes["lookback"] = samples.windows.shape[1]
         settings = self.settings or {}
         if clash := sorted(set(settings) & set(sizes)):

@@ -42,8 +42,8 @@ class Samples:
 
     def take(self, rows: np.ndarray) -> "Samples":
         """Some rows, in that order."""
-        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Samples(**{name: None if values is None else values[rows] for name, values in arrays.items()})
+        arrays = {name: values[rows] for name, values in vars(self).items() if values is not None}
+        return Samples(**arrays)
 
     def train_batches(self, batch_dates: int, batch_rows: int, seed: int, epoch: int) -> Iterator["Samples"]:
         """All samples once, in an order that depends on seed and epoch: `batch_dates` whole dates a batch, or
