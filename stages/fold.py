@@ -22,6 +22,7 @@ from factor_models import (
     FitState,
     RunFolder,
     StepRecord,
+    Table,
     TabularModel,
     build_model,
     fit,
@@ -138,12 +139,16 @@ class FoldRun:
     def _fit_tabular(self) -> TabularModel:
         model = build_model(**self.model_config)
         assert isinstance(model, TabularModel)
-        x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
-        return model.fit(x[0], y[0], x[1], y[1])
+        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
 
-    def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
-        rows = self.windows(segment).rows
-        return self.inputs[rows], self.targets[rows]
+    def _table(self, rows: NDArray[np.integer]) -> Table:
+        """Panel rows as a tabular model reads them."""
+        return Table(
+            features=self.inputs[rows],
+            targets=self.targets[rows],
+            groups=self.store.date_code[rows],
+            symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+        )
 
     def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
         model = build_model(**self.model_config)
@@ -239,7 +244,7 @@ class FoldRun:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
         dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
-            return dataset.rows, model.predict(self.inputs[dataset.rows])
+            return dataset.rows, model.predict(self._table(dataset.rows))
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
         rows, outputs = gather_predictions(*predict(model, batches))
         return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
