@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import nn
@@ -21,11 +22,11 @@ from factor_models import (
     FitState,
     RunFolder,
     StepRecord,
+    Table,
     TabularModel,
     build_model,
     fit,
     gather_predictions,
-    get_loss,
     input_kind,
     model_sizes,
     predict,
@@ -36,6 +37,9 @@ from stages import ROOT
 from stages.live_ic import LiveIC
 from stages.params import Params
 from stages.progress import TrainingProgress
+from stages.sample_weights import DatedBatch, SampleWeights
+from stages.teacher import teach
+from stages.training_loss import training_loss
 
 CHECKPOINTS = Path(".checkpoints")
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
@@ -56,6 +60,7 @@ class FoldRun:
         fold: Fold,
         rank: int = 0,
         world_size: int = 1,
+        weights: SampleWeights | None = None,
     ) -> None:
         self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
         self.settings = params.train
@@ -63,8 +68,10 @@ class FoldRun:
         self.kind = input_kind(name)
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
-        self.targets = targets
-        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
+        self.targets, self.weights = targets, weights or SampleWeights()
+        self.loss = training_loss(params.train, store.horizons)
+        outputs = 1 if self.is_tabular else self.loss.outputs_per_target
+        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
@@ -80,20 +87,23 @@ class FoldRun:
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
 
-    def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
-        """The samples of a segment, or of its last dates."""
+    def windows(
+        self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
+    ) -> WindowDataset:
+        """The samples of a segment, or of its last dates; with other targets than the run's if they are given."""
         rows = self.store.rows(self.fold, segment)
         if last_dates is not None:
             rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(
             self.inputs,
-            self.targets,
+            self.targets if targets is None else targets,
             getattr(self.config, "lookback", 1),
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
             rows=rows,
             symbol_ids=self.symbol_ids,
             texts=self.texts,
+            weights=self.weights.within_date,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -129,17 +139,23 @@ class FoldRun:
     def _fit_tabular(self) -> TabularModel:
         model = build_model(**self.model_config)
         assert isinstance(model, TabularModel)
-        x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
-        return model.fit(x[0], y[0], x[1], y[1])
+        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
 
-    def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
-        rows = self.windows(segment).rows
-        return self.inputs[rows], self.targets[rows]
+    def _table(self, rows: NDArray[np.integer]) -> Table:
+        """Panel rows as a tabular model reads them."""
+        return Table(
+            features=self.inputs[rows],
+            targets=self.targets[rows],
+            groups=self.store.date_code[rows],
+            symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+        )
 
     def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
         model = build_model(**self.model_config)
         assert isinstance(model, nn.Module)
-        engine = Engine(model, get_loss(self.settings.loss), self.settings, total_steps=self.num_steps)
+        engine = Engine(model, self.loss, self.settings, total_steps=self.num_steps)
+        if self.settings.distillation is not None:
+            self.train_windows = self.windows("train", targets=self._with_teacher())
 
         state = self.checkpoint.restore(engine)
         for record in state.history if state else []:
@@ -182,6 +198,14 @@ class FoldRun:
         model.load_state_dict(result.state_dict)
         return model.to(engine.device).eval()
 
+    def _with_teacher(self) -> NDArray[np.float32]:
+        """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
+        config = self.settings.distillation
+        assert config is not None
+        rows = self.train_windows.rows
+        taught = teach(config, self.store, self.fold, self.targets, rows, self.weights.product)
+        return np.concatenate([self.targets, taught], axis=1)
+
     def _log(self, record: EpochRecord, live: Live | None) -> None:
         if live:
             live.step = record.epoch
@@ -196,7 +220,7 @@ class FoldRun:
             live.next_step()
 
     def _train_batches(self, epoch: int) -> Iterable[Batch]:
-        return self.train_windows.batches(
+        batches = self.train_windows.batches(
             self.settings.batch_dates,
             seed=self.settings.seed,
             epoch=epoch,
@@ -204,6 +228,8 @@ class FoldRun:
             world_size=self.world_size,
             augmentation=self._augmentation(),
         )
+        of_date = self.weights.of_date
+        return batches if of_date is None else (DatedBatch.of(batch, of_date) for batch in batches)
 
     def _augmentation(self) -> Augmentation | None:
         """What is done to training windows; tokens can be masked only."""
@@ -218,9 +244,10 @@ class FoldRun:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
         dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
-            return dataset.rows, model.predict(self.inputs[dataset.rows])
+            return dataset.rows, model.predict(self._table(dataset.rows))
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
-        return gather_predictions(*predict(model, batches))
+        rows, outputs = gather_predictions(*predict(model, batches))
+        return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
 
     def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
@@ -284,6 +311,7 @@ class FoldRun:
             "inputs": digest(self.inputs),
             "targets": digest(self.targets),
             "texts": None if self.texts is None else [digest(self.texts.vectors), digest(self.texts.bounds)],
+            "weights": [None if one is None else digest(one) for one in vars(self.weights).values()],
             "code": code_digest(),
             "world_size": self.world_size,
         }

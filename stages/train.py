@@ -19,6 +19,8 @@ from stages.fold import CHECKPOINTS, FoldRun
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, check_writable, run, stage_output
+from stages.sample_weights import SampleWeights
+from stages.targets import training_targets
 
 
 def main() -> None:
@@ -78,14 +80,17 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     first = rank == 0
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
-        targets = store.targets(params.train.target)
+        targets = training_targets(store, params.train.target, params.train.direction)
         # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
         steps = max(FoldRun(name, params, store, targets, fold).num_steps for fold in folds)
         frames, checkpoints = [], []
         with TrainingProgress(name, len(folds), steps, shown=first) as progress:
             for fold in folds:
                 # One fold at a time is held: its inputs are mapped from disk and count as memory while they are.
-                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size)
+                weights = SampleWeights.of_fold(
+                    params.train.weights, store, fold, RESULTS / "split" / "panel"
+                )
+                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size, weights)
                 model = fold_run.fit(progress, live)
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
                 if not fold_run.is_tabular:

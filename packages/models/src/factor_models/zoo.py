@@ -29,8 +29,10 @@ from factor_models.networks.tft import TFTConfig, TFTForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
 from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
-from factor_models.tabular.lightgbm_trees import BoostedTrees, LightGBMConfig
+from factor_models.tabular.cross_asset import CrossAssetConfig, CrossAssetTrees
+from factor_models.tabular.lightgbm_trees import LightGBMConfig, LightGBMTrees
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
+from factor_models.tabular.xgboost_trees import XGBoostConfig, XGBoostTrees
 
 InputKind = Literal["last_bar", "features", "tokens"]
 Size = Literal["num_tokens", "num_symbols", "text_dim"]
@@ -68,7 +70,9 @@ def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, 
 
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
-    "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
+    "lightgbm": ModelEntry(LightGBMConfig, LightGBMTrees, "last_bar"),
+    "xgboost": ModelEntry(XGBoostConfig, XGBoostTrees, "last_bar"),
+    "cross_asset_lightgbm": ModelEntry(CrossAssetConfig, CrossAssetTrees, "last_bar", ("num_symbols",)),
     "mlp": ModelEntry(MLPConfig, MLPForecaster, "features"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
     "gru": ModelEntry(GRUConfig, GRUForecaster, "features"),
@@ -116,7 +120,7 @@ def input_kind(name: str) -> InputKind:
 
 
 def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
-    """A fresh model: a torch module, or a `TabularModel` for "linear" and "lightgbm".
+    """A fresh model: a torch module, or a `TabularModel` where `input_kind` is "last_bar".
 
     Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
     and the sizes that the table names: num_tokens, num_symbols, text_dim.
