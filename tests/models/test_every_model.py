@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from factor_models import (
     MODELS,
@@ -19,7 +18,6 @@ from factor_models import (
     model_config,
     save_model,
 )
-from factor_models.losses import TermLoss
 from factor_models.training.objective import Objective
 from models.model_samples import (
     LOOKBACK,
@@ -89,13 +87,10 @@ def test_read_as_logits_a_network_overfits_32_signs(name):
     is_up = (batch.targets > 0).float()
     batch = replace(batch, targets=is_up)
 
-    def cross_entropy(prediction, target, groups, num_groups, weights=None):
-        return functional.binary_cross_entropy_with_logits(prediction, target)
-
     def good_enough(prediction):
         return ((prediction > 0) == is_up.bool()).float().mean() > 0.95
 
-    assert train(tiny_network(name), TermLoss({"bce": cross_entropy}), batch, good_enough)
+    assert train(tiny_network(name), get_loss("bce"), batch, good_enough)
 
 
 @pytest.mark.parametrize("name", TABULAR)
