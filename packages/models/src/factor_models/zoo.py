@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.kline.config import KronosConfig
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
@@ -43,6 +44,10 @@ MODELS: dict[str, ModelEntry] = {
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),
 }
+
+
+KLINE_MODELS: dict[str, type] = {"kronos": KronosConfig}
+"""Models that read bars and generate paths; they have a tokenizer and a training of their own (factor_models.kline)."""
 
 
 def available_models() -> tuple[str, ...]:

@@ -61,5 +61,7 @@ def close_order(tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
         index = torch.arange(2**size, device=code.device)
         sign = ((index[:, None] >> torch.arange(size, device=code.device)) & 1) * 2.0 - 1.0
         code[:, 0, first : first + size] = sign * tokenizer.codebook_dim**-0.5
-        orders.append(tokenizer.decode_codes(code.to(tokenizer.embed.weight.dtype))[:, 0, CLOSE].argsort(stable=True))
+        orders.append(
+            tokenizer.decode_codes(code.to(tokenizer.embed.weight.dtype))[:, 0, CLOSE].argsort(stable=True)
+        )
     return orders[0], orders[1]

@@ -248,9 +248,7 @@ class Kronos(Pretrained):
         """
         tokens, stamp = batch.windows[..., :2], batch.windows[:, :-1, 2:]
         s1, s2 = tokens[:, 1:].unbind(-1)
-        logits = self(
-            tokens[:, :-1, 0], tokens[:, :-1, 1], stamp, use_teacher_forcing=True, s1_targets=s1
-        )
+        logits = self(tokens[:, :-1, 0], tokens[:, :-1, 1], stamp, use_teacher_forcing=True, s1_targets=s1)
         return {
             name: mean_over_dates(window_cross_entropy(values, target), batch) / 2.0
             for name, values, target in zip(("s1", "s2"), logits, (s1, s2), strict=True)

@@ -50,9 +50,7 @@ class BinarySphericalQuantizer(nn.Module):
         self.register_buffer("basis", 2 ** torch.arange(dim - 1, -1, -1))
         self.register_buffer("group_basis", 2 ** torch.arange(group_size - 1, -1, -1))
 
-    def forward(
-        self, z_BTD: Tensor, batch: TensorBatch | None = None
-    ) -> tuple[Tensor, QuantiserLoss]:
+    def forward(self, z_BTD: Tensor, batch: TensorBatch | None = None) -> tuple[Tensor, QuantiserLoss]:
         """Codes (B, T, D) with straight-through gradient, and the loss: of all windows, or a mean over dates."""
         unit = functional.normalize(z_BTD, dim=-1)
         scale = unit.shape[-1] ** -0.5

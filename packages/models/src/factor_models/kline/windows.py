@@ -37,28 +37,23 @@ class KlineBars:
         position = self.position_of_row[chosen]
         return chosen[position - self.first[position] + 1 >= lookback]
 
-    def training_ends(self, dates: NDArray[np.bool_], lookback: int, ahead: int) -> NDArray[np.int64]:
-        """Positions (W,) of last lookback bars whose whole window lies on the dates (num_dates,) that are True.
+    def ends_within(
+        self, dates: NDArray[np.bool_], lookback: int, ahead: int, num_inside: int
+    ) -> NDArray[np.int64]:
+        """Positions (W,) of last lookback bars, such that the last `num_inside` bars of the window lie on `dates`.
 
-        The dates must be one stretch of the calendar, or a window might reach over a gap: then it is left out.
+        `dates` (num_dates,) is True on the dates in question. Where they have gaps (training dates around a test
+        range), the bars inside must not reach over one.
         """
-        allowed = dates[self.date_code]
-        before = np.concatenate([[0], np.cumsum(allowed)])
         position = np.arange(len(self.values))
-        start, stop = position - lookback + 1, position + ahead + 1
-        inside = (start >= self.first) & (stop <= len(position))
-        inside[inside] &= self.first[stop[inside] - 1] == self.first[inside]
-        all_allowed = np.zeros(len(position), dtype=bool)
-        all_allowed[inside] = before[stop[inside]] - before[start[inside]] == lookback + ahead
-        span = np.zeros(len(position), dtype=np.int64)
-        span[inside] = self.date_code[stop[inside] - 1] - self.date_code[start[inside]]
-        date_rank = np.cumsum(dates)
-        gapless = np.zeros(len(position), dtype=bool)
-        gapless[inside] = (
-            date_rank[self.date_code[stop[inside] - 1]] - date_rank[self.date_code[start[inside]]]
-            == span[inside]
-        )
-        return np.flatnonzero(all_allowed & gapless)
+        start, last = position - lookback + 1, position + ahead
+        whole = (start >= self.first) & (last < len(position))
+        whole[whole] = self.first[last[whole]] == self.first[whole]
+        position, last = position[whole], last[whole]
+        from_code, to_code = self.date_code[last - num_inside + 1], self.date_code[last]
+        rank = np.cumsum(dates)
+        inside = dates[from_code] & dates[to_code] & (rank[to_code] - rank[from_code] == to_code - from_code)
+        return position[inside]
 
     def read(self, positions: NDArray[np.int64], lookback: int, ahead: int = 0) -> NDArray[np.float32]:
         """Bars (W, lookback + ahead, C) as they are; `positions` (W,) are those of the last lookback bars."""
