@@ -1,9 +1,8 @@
 """One model on one fold: its data, its fit, its out-of-fold predictions. The part of train that knows the packages."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,18 @@ from factor_models import (
     model_sizes,
     predict,
     run_key,
+    save_model,
     set_seed,
 )
-from stages import ROOT
+from stages.identity import CHECKPOINTS, code_digest, digest
 from stages.live_ic import LiveIC
 from stages.params import Params
 from stages.progress import TrainingProgress
+from stages.run import RESULTS
 from stages.sample_weights import DatedBatch, SampleWeights
 from stages.teacher import teach
 from stages.training_loss import training_loss
 
-CHECKPOINTS = Path(".checkpoints")
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 
 
@@ -50,6 +50,8 @@ class FoldRun:
 
     After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
     """
+
+    score_name = "valid rank IC"
 
     def __init__(
         self,
@@ -60,7 +62,6 @@ class FoldRun:
         fold: Fold,
         rank: int = 0,
         world_size: int = 1,
-        weights: SampleWeights | None = None,
     ) -> None:
         self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
         self.settings = params.train
@@ -68,7 +69,8 @@ class FoldRun:
         self.kind = input_kind(name)
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
-        self.targets, self.weights = targets, weights or SampleWeights()
+        self.targets = targets
+        self.weights = SampleWeights.of_fold(params.train.weights, store, fold, RESULTS / "split" / "panel")
         self.loss = training_loss(params.train, store.horizons)
         outputs = 1 if self.is_tabular else self.loss.outputs_per_target
         sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
@@ -143,11 +145,13 @@ class FoldRun:
 
     def _table(self, rows: NDArray[np.integer]) -> Table:
         """Panel rows as a tabular model reads them."""
+        weights = self.weights.product
         return Table(
             features=self.inputs[rows],
             targets=self.targets[rows],
             groups=self.store.date_code[rows],
             symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+            weights=None if weights is None else weights[rows],
         )
 
     def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
@@ -251,32 +255,15 @@ class FoldRun:
 
     def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
-        rows, values = self.predict_rows(model, "valid")
-        scores = {}
-        for head, horizon in enumerate(self.store.horizons):
-            spread = np.full(len(self.store.date_code), np.nan)
-            spread[rows] = values[:, head]
-            prediction = self.store.matrix(spread, self.fold.valid)
-            label = self.store.matrix(self.store.labels[:, head], self.fold.valid)
-            per_date = rank_ic(prediction, label)
-            scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
-        return scores
+        return mean_rank_ic(self.store, self.fold.valid, *self.predict_rows(model, "valid"))
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
         rows, values = self.predict_rows(model, segment)
-        store, heads = self.store, len(self.store.horizons)
-        codes = np.tile(store.symbol_code[rows], heads)
-        return pd.DataFrame(
-            {
-                "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
-                "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
-                "fold": np.int16(self.fold.index),
-                "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
-                "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
-                "prediction": values.T.reshape(-1),
-            }
-        )
+        return prediction_frame(self.store, self.fold, segment, rows, values)
+
+    def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
+        save_model(folder, model, self.model_config, self.metadata())
 
     def metadata(self) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
@@ -318,12 +305,33 @@ class FoldRun:
         return RunFolder(CHECKPOINTS, run_key(**identity))
 
 
-def digest(values: NDArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+def prediction_frame(
+    store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray
+) -> pd.DataFrame:
+    """Predictions (num_rows, num_horizons) as the long frame that a model's `predictions.parquet` holds."""
+    heads = len(store.horizons)
+    codes = np.tile(store.symbol_code[rows], heads)
+    return pd.DataFrame(
+        {
+            "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
+            "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
+            "fold": np.int16(fold.index),
+            "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
+            "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
+            "prediction": values.T.reshape(-1),
+        }
+    )
 
 
-@cache
-def code_digest() -> str:
-    """One hash of the code that training runs."""
-    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+def mean_rank_ic(
+    store: FeatureStore, dates: NDArray[np.datetime64], rows: NDArray, values: NDArray
+) -> dict[int, float]:
+    """Mean rank IC per horizon of values (num_rows, num_horizons) on the dates; NaN where none is defined."""
+    scores = {}
+    for head, horizon in enumerate(store.horizons):
+        spread = np.full(len(store.date_code), np.nan)
+        spread[rows] = values[:, head]
+        label = store.matrix(store.labels[:, head], dates)
+        per_date = rank_ic(store.matrix(spread, dates), label)
+        scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
+    return scores

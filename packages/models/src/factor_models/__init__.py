@@ -24,13 +24,22 @@ from factor_models.training.loop import (
 )
 from factor_models.training.resume import RunFolder, run_key
 from factor_models.training.seed import set_seed
-from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
+from factor_models.zoo import (
+    KLINE_MODELS,
+    MODELS,
+    available_models,
+    build_model,
+    input_kind,
+    model_config,
+    model_sizes,
+)
 
 if TYPE_CHECKING:
     from factor_models.estimators import FactorClassifier, FactorRegressor
     from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
 
 __all__ = [
+    "KLINE_MODELS",
     "LOSSES",
     "MODELS",
     "Batch",
