@@ -45,6 +45,8 @@ TINY: dict[str, Any] = {
 
 TINY_OF: dict[str, dict[str, Any]] = {
     "lightgbm": {"learning_rate": 0.3, "l2": 0.1},
+    "xgboost": {"learning_rate": 0.3, "l2": 0.1, "min_leaf_weight": 0.0},
+    "cross_asset_lightgbm": {"learning_rate": 0.3, "l2": 0.1, "feature_share": 1.0},
 }
 """What a model needs besides."""
 

@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from factor_models import MODELS, build_model, get_loss, input_kind, load_model, model_config, save_model
+from factor_models import (
+    MODELS,
+    Table,
+    build_model,
+    get_loss,
+    input_kind,
+    load_model,
+    model_config,
+    save_model,
+)
 from factor_models.losses import TermLoss
 from factor_models.training.objective import Objective
 from models.model_samples import (
@@ -92,24 +101,26 @@ def test_read_as_logits_a_network_overfits_32_signs(name):
 @pytest.mark.parametrize("name", TABULAR)
 @pytest.mark.parametrize("num_horizons", [1, 3])
 def test_a_tabular_model_learns_a_table_and_repeats_itself(name, num_horizons):
-    x, y = make_table(num_horizons)
-    prediction = tiny_table(name, num_horizons).fit(x, y, x, y).predict(x)
-    assert prediction.shape == (len(x), num_horizons)
+    table = make_table(num_horizons)
+    prediction = tiny_table(name, num_horizons).fit(table, table).predict(table)
+    assert prediction.shape == (len(table), num_horizons)
     assert prediction.dtype == np.float32
     for horizon in range(num_horizons):
-        assert np.corrcoef(prediction[:, horizon], y[:, horizon])[0, 1] > 0.9
-    again = tiny_table(name, num_horizons).fit(x, y, x, y).predict(x)
-    np.testing.assert_array_equal(again, prediction)
-    alone = tiny_table(name, num_horizons).fit(x, y, x, y).predict(x[3:4])
-    np.testing.assert_allclose(alone, prediction[3:4], rtol=1e-6)
+        assert np.corrcoef(prediction[:, horizon], table.targets[:, horizon])[0, 1] > 0.9
+    again = tiny_table(name, num_horizons).fit(table, table)
+    np.testing.assert_array_equal(again.predict(table), prediction)
+    date = Table(features=table.features[:8], groups=table.groups[:8], symbols=table.symbols[:8])
+    np.testing.assert_allclose(again.predict(date), prediction[:8], rtol=1e-6)
 
 
 def make_table(num_horizons, num_rows=64):
+    """8 dates of 8 symbols."""
     generator = np.random.default_rng(2)
     x = generator.standard_normal((num_rows, NUM_FEATURES), np.float32)
     y = x[:, :num_horizons] + 0.5 * x[:, 1 : num_horizons + 1]
     x[5, 0] = np.nan
-    return x, y
+    rows = np.arange(num_rows)
+    return Table(features=x, targets=y, groups=rows // NUM_SYMBOLS, symbols=rows % NUM_SYMBOLS + 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -122,10 +133,10 @@ def test_a_saved_network_predicts_the_same_and_has_the_same_bytes(name, tmp_path
 
 @pytest.mark.parametrize("name", TABULAR)
 def test_a_saved_tabular_model_predicts_the_same_and_has_the_same_bytes(name, tmp_path):
-    x, y = make_table(3)
-    model = tiny_table(name, 3).fit(x, y, x, y)
+    table = make_table(3)
+    model = tiny_table(name, 3).fit(table, table)
     loaded = save_twice(name, model, tmp_path)
-    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    np.testing.assert_array_equal(loaded.predict(table), model.predict(table))
 
 
 def save_twice(name, model, folder):

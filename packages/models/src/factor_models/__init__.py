@@ -1,15 +1,16 @@
 """Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
 
-Names of `factor_models.training.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
-do without it.
+Names of `factor_models.training.engine` and of `factor_models.estimators` are loaded on first use: DeepSpeed and
+scikit-learn take seconds to import, and most uses do without them.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from factor_models.checkpoints import load_model, save_model
-from factor_models.losses import LOSSES, Loss, get_loss
+from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
-from factor_models.tabular import TabularModel
+from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.inputs import Batch, TensorBatch, input_tensor, tensor_batch
 from factor_models.training.loop import (
@@ -23,18 +24,31 @@ from factor_models.training.loop import (
 )
 from factor_models.training.resume import RunFolder, run_key
 from factor_models.training.seed import set_seed
-from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
+from factor_models.zoo import (
+    KLINE_MODELS,
+    MODELS,
+    available_models,
+    build_model,
+    input_kind,
+    model_config,
+    model_sizes,
+)
 
 if TYPE_CHECKING:
+    from factor_models.estimators import FactorClassifier, FactorRegressor
     from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
 
 __all__ = [
+    "KLINE_MODELS",
     "LOSSES",
     "MODELS",
     "Batch",
+    "DistilledLoss",
     "Engine",
     "EngineConfig",
     "EpochRecord",
+    "FactorClassifier",
+    "FactorRegressor",
     "FitResult",
     "FitState",
     "Loss",
@@ -42,6 +56,7 @@ __all__ = [
     "RunFolder",
     "StackResult",
     "StepRecord",
+    "Table",
     "TabularModel",
     "TensorBatch",
     "ZeroConfig",
@@ -53,7 +68,9 @@ __all__ = [
     "get_loss",
     "input_kind",
     "input_tensor",
+    "is_classification",
     "load_model",
+    "loss_config",
     "model_config",
     "model_sizes",
     "predict",
@@ -66,12 +83,17 @@ __all__ = [
     "tensor_batch",
 ]
 
-_FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
+_LOADED_LATER = {
+    "Engine": "factor_models.training.engine",
+    "Ranks": "factor_models.training.engine",
+    "finish_distributed": "factor_models.training.engine",
+    "start_distributed": "factor_models.training.engine",
+    "FactorClassifier": "factor_models.estimators",
+    "FactorRegressor": "factor_models.estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_ENGINE:
-        from factor_models.training import engine
-
-        return getattr(engine, name)
+    if name in _LOADED_LATER:
+        return getattr(importlib.import_module(_LOADED_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

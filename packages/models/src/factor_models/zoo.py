@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.kline.config import KronosConfig
 from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
 from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
 from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
@@ -29,8 +30,10 @@ from factor_models.networks.tft import TFTConfig, TFTForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
 from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
-from factor_models.tabular.lightgbm_trees import BoostedTrees, LightGBMConfig
+from factor_models.tabular.cross_asset import CrossAssetConfig, CrossAssetTrees
+from factor_models.tabular.lightgbm_trees import LightGBMConfig, LightGBMTrees
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
+from factor_models.tabular.xgboost_trees import XGBoostConfig, XGBoostTrees
 
 InputKind = Literal["last_bar", "features", "tokens"]
 Size = Literal["num_tokens", "num_symbols", "text_dim"]
@@ -68,7 +71,9 @@ def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, 
 
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
-    "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
+    "lightgbm": ModelEntry(LightGBMConfig, LightGBMTrees, "last_bar"),
+    "xgboost": ModelEntry(XGBoostConfig, XGBoostTrees, "last_bar"),
+    "cross_asset_lightgbm": ModelEntry(CrossAssetConfig, CrossAssetTrees, "last_bar", ("num_symbols",)),
     "mlp": ModelEntry(MLPConfig, MLPForecaster, "features"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
     "gru": ModelEntry(GRUConfig, GRUForecaster, "features"),
@@ -95,6 +100,10 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
+KLINE_MODELS: dict[str, type] = {"kronos": KronosConfig}
+"""Models that read bars and generate paths; they have a tokenizer and a training of their own (factor_models.kline)."""
+
+
 def available_models() -> tuple[str, ...]:
     """Names `build_model` knows."""
     return tuple(MODELS)
@@ -116,7 +125,7 @@ def input_kind(name: str) -> InputKind:
 
 
 def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
-    """A fresh model: a torch module, or a `TabularModel` for "linear" and "lightgbm".
+    """A fresh model: a torch module, or a `TabularModel` where `input_kind` is "last_bar".
 
     Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
     and the sizes that the table names: num_tokens, num_symbols, text_dim.

@@ -42,7 +42,9 @@ class DocumentEmbedding(nn.Module):
     def forward(self, texts_BLKD: Tensor, present_BLK: Tensor) -> Tensor:
         """(B, L, K, E)."""
         embedded_NE = self.dropout(torch.tanh(self.project(self.norm(texts_BLKD[present_BLK]))))
-        embedded_BLKE = texts_BLKD.new_zeros(*present_BLK.shape, embedded_NE.shape[1], dtype=embedded_NE.dtype)
+        embedded_BLKE = texts_BLKD.new_zeros(
+            *present_BLK.shape, embedded_NE.shape[1], dtype=embedded_NE.dtype
+        )
         embedded_BLKE[present_BLK] = embedded_NE  # most places of most bars are empty: they cost nothing
         return embedded_BLKE
 
