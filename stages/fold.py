@@ -1,50 +1,37 @@
 """One model on one fold: its data, its fit, its out-of-fold predictions. The part of train that knows the packages."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from dvclive.live import Live
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
-    Engine,
-    EpochRecord,
-    FitState,
-    RunFolder,
-    StepRecord,
     TabularModel,
     build_model,
-    fit,
     gather_predictions,
     get_loss,
     input_kind,
     model_sizes,
     predict,
-    run_key,
     set_seed,
 )
-from stages import ROOT
-from stages.live_ic import LiveIC
 from stages.params import Params
-from stages.progress import TrainingProgress
 
-CHECKPOINTS = Path(".checkpoints")
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 
 
 class FoldRun:
     """A model, a fold, and this process's share of the work.
 
-    After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
+    After `judge`: `scores` holds the valid rank IC per horizon. Of a network, `best_epoch` is the epoch that was kept
+    and `notes` what was met on the way; whoever trains it (stages.network) sets them.
     """
 
     def __init__(
@@ -76,6 +63,7 @@ class FoldRun:
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
+        self.notes: tuple[str, ...] = ()
 
     def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
         """The samples of a segment, or of its last dates."""
@@ -104,100 +92,36 @@ class FoldRun:
             return 1
         return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
 
-    def fit(self, progress: TrainingProgress, live: Live | None) -> nn.Module | TabularModel:
-        """Train, keep the epoch with the best valid rank IC, and return the model that predicts."""
+    def fit_tabular(self) -> TabularModel:
+        """Fit a linear model or trees on the last bar of each window."""
         set_seed(self.settings.seed)
-        progress.start_fold(self.fold.index)
-        model = self._fit_tabular() if self.is_tabular else self._fit_network(progress, live)
-        self.scores = self._valid_rank_ic(model)
-        if np.isnan(list(self.scores.values())).any():
-            raise ValueError(
-                f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
-            )
-        if self.is_tabular:
-            progress.step()
-        if live:
-            live.log_metric(
-                f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values())))
-            )
-        return model
-
-    def _fit_tabular(self) -> TabularModel:
         model = build_model(**self.model_config)
         assert isinstance(model, TabularModel)
         x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
         return model.fit(x[0], y[0], x[1], y[1])
 
+    def judge(self, model: nn.Module | TabularModel) -> float:
+        """Note the valid rank IC per horizon in `scores` and return its mean."""
+        self.scores = self.valid_rank_ic(model)
+        if np.isnan(list(self.scores.values())).any():
+            raise ValueError(
+                f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
+            )
+        return float(np.mean(list(self.scores.values())))
+
     def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
         rows = self.windows(segment).rows
         return self.inputs[rows], self.targets[rows]
 
-    def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
-        model = build_model(**self.model_config)
-        assert isinstance(model, nn.Module)
-        engine = Engine(model, get_loss(self.settings.loss), self.settings, total_steps=self.num_steps)
-
-        state = self.checkpoint.restore(engine)
-        for record in state.history if state else []:
-            self._log(record, live)  # a run that goes on logs the epochs before it was killed as well
-
-        live_ic = LiveIC(
-            self.name,
-            self.fold,
-            self.store,
-            self.targets,
-            engine,
-            self.predict_rows,
-            self.settings.live_ic,
-            first=self.rank == 0,
-            resumed=state is not None,
-        )
-
-        def after_step(num_steps: int, step: StepRecord) -> None:
-            progress.step()
-            live_ic.after_step()
-
-        def after_epoch(record: EpochRecord, state: FitState) -> None:
-            progress.epoch(record.epoch, record.loss, record.score, record.lr)
-            live_ic.report()
-            self.checkpoint.save(engine, state)
-            self._log(record, live)
-
-        result = fit(
-            engine,
-            self._train_batches,
-            lambda network: float(np.mean(list(self._valid_rank_ic(network).values()))),
-            epochs=self.settings.epochs,
-            patience=self.settings.patience,
-            on_step=[after_step],
-            on_epoch=[after_epoch],
-            state=state,
-        )
-        engine.close()
-        self.best_epoch = result.best_epoch
-        model.load_state_dict(result.state_dict)
-        return model.to(engine.device).eval()
-
-    def _log(self, record: EpochRecord, live: Live | None) -> None:
-        if live:
-            live.step = record.epoch
-            terms = record.terms if len(record.terms) > 1 else {}
-            for metric, value in {
-                "loss": record.loss,
-                **terms,
-                "score": record.score,
-                "lr": record.lr,
-            }.items():
-                live.log_metric(f"fold_{self.fold.index}/{metric}", value)
-            live.next_step()
-
-    def _train_batches(self, epoch: int) -> Iterable[Batch]:
+    def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
+        """This process's batches of an epoch, from a step on."""
         return self.train_windows.batches(
             self.settings.batch_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
+            start_step=start_step,
             augmentation=self._augmentation(),
         )
 
@@ -218,7 +142,7 @@ class FoldRun:
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
         return gather_predictions(*predict(model, batches))
 
-    def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
+    def valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
         rows, values = self.predict_rows(model, "valid")
         scores = {}
@@ -230,6 +154,15 @@ class FoldRun:
             per_date = rank_ic(prediction, label)
             scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
         return scores
+
+    def valid_loss(self, model: nn.Module) -> float:
+        """The training loss on the valid dates, in one piece."""
+        rows, values = self.predict_rows(model, "valid")
+        dates, groups = np.unique(self.store.date_code[rows], return_inverse=True)
+        tensors = (torch.from_numpy(array) for array in (values, self.targets[rows], groups.astype(np.int64)))
+        with torch.no_grad():
+            terms = get_loss(self.settings.loss)(*tensors, len(dates))
+        return float(torch.stack(list(terms.values())).sum())
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
@@ -267,29 +200,7 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "determinism": self.settings.determinism,
+            "start": self.settings.start,
+            "notes": list(self.notes),
         }
-
-    @cached_property
-    def checkpoint(self) -> RunFolder:
-        """Where a killed run goes on; the key holds all that decides the weights."""
-        identity = {
-            "model": self.model_config,
-            "train": {**asdict(self.settings), "live_ic": None},  # it decides nothing
-            "fold": self.fold.describe(),
-            "inputs": digest(self.inputs),
-            "targets": digest(self.targets),
-            "code": code_digest(),
-            "world_size": self.world_size,
-        }
-        return RunFolder(CHECKPOINTS, run_key(**identity))
-
-
-def digest(values: NDArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """One hash of the code that training runs."""
-    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()

@@ -7,7 +7,7 @@ they only refuse, so a stage does not depend (in dvc.yaml) on the packages of se
 import difflib
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
 
@@ -29,7 +29,7 @@ from factor_data import (
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import MODELS, EngineConfig
+from factor_models import MODELS, CheckpointConfig, EngineConfig, GuardConfig
 from stages.run import StageError, run
 
 PARAMS_FILE = Path("params.yaml")
@@ -140,6 +140,16 @@ class TrainParams(EngineConfig):
     live_ic: LiveICParams
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
+    # What early stopping, the plateau and the choice of the epoch look at on the valid dates.
+    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    # Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`).
+    start: Literal["cold", "previous", "best_previous"] = "cold"
+    # bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only).
+    determinism: Literal["bitwise", "fast"] = "bitwise"
+    # What happens when a loss or gradient is not finite.
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    # How often a run is saved; it decides nothing about the result.
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

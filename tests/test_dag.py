@@ -15,13 +15,16 @@ from stages.params import Params, read_params
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = sorted(DAG)
-COMMANDS = {"show", "use_data"}
+COMMANDS = {"lr_find", "show", "use_data"}
 PLUMBING = {"__init__", "run", "params"}
 PARTS = {
     "workers",
     "progress",
     "fold",
+    "launch",
     "live_ic",
+    "network",
+    "watch",
     "oof",
     "judge",
     "ensemble",

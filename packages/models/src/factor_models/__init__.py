@@ -1,6 +1,6 @@
 """Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
 
-Names of `factor_models.training.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
+`Engine` is loaded on first use: DeepSpeed takes seconds to import and linear models
 do without it.
 """
 
@@ -10,38 +10,49 @@ from factor_models.checkpoints import load_model, save_model
 from factor_models.losses import LOSSES, Loss, get_loss
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
 from factor_models.tabular import TabularModel
+from factor_models.training.cadence import CheckpointConfig, Keeper, StoppedError
+from factor_models.training.distributed import Ranks, finish_distributed, start_distributed
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
+from factor_models.training.guards import GuardConfig, MemoryExhaustedError
 from factor_models.training.inputs import Batch, TensorBatch, input_tensor, tensor_batch
 from factor_models.training.loop import (
     EpochRecord,
     FitResult,
     FitState,
+    Rules,
     StepRecord,
     fit,
-    gather_predictions,
-    predict,
 )
+from factor_models.training.predict import gather_predictions, predict
 from factor_models.training.resume import RunFolder, run_key
+from factor_models.training.schedules import ScheduleOptions
 from factor_models.training.seed import set_seed
 from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
 
 if TYPE_CHECKING:
-    from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
+    from factor_models.training.engine import Engine
 
 __all__ = [
     "LOSSES",
     "MODELS",
     "Batch",
+    "CheckpointConfig",
     "Engine",
     "EngineConfig",
     "EpochRecord",
     "FitResult",
     "FitState",
+    "GuardConfig",
+    "Keeper",
     "Loss",
+    "MemoryExhaustedError",
     "Ranks",
+    "Rules",
     "RunFolder",
+    "ScheduleOptions",
     "StackResult",
     "StepRecord",
+    "StoppedError",
     "TabularModel",
     "TensorBatch",
     "ZeroConfig",
@@ -66,7 +77,7 @@ __all__ = [
     "tensor_batch",
 ]
 
-_FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
+_FROM_ENGINE = {"Engine"}
 
 
 def __getattr__(name: str) -> Any:
