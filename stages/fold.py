@@ -13,16 +13,19 @@ from torch import nn
 from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
+    Table,
     TabularModel,
     build_model,
     gather_predictions,
-    get_loss,
     input_kind,
     model_sizes,
     predict,
     set_seed,
 )
 from stages.params import Params
+from stages.sample_weights import DatedBatch, SampleWeights
+from stages.teacher import teach
+from stages.training_loss import training_loss
 
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 
@@ -43,6 +46,7 @@ class FoldRun:
         fold: Fold,
         rank: int = 0,
         world_size: int = 1,
+        weights: SampleWeights | None = None,
     ) -> None:
         self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
         self.settings = params.train
@@ -50,8 +54,10 @@ class FoldRun:
         self.kind = input_kind(name)
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
-        self.targets = targets
-        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
+        self.targets, self.weights = targets, weights or SampleWeights()
+        self.loss = training_loss(params.train, store.horizons)
+        outputs = 1 if self.is_tabular else self.loss.outputs_per_target
+        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
@@ -59,25 +65,32 @@ class FoldRun:
             vocabulary = store.vocabulary(fold.index)
             sizes["num_symbols"] = vocabulary.num_ids
             self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+        self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
+        if "text_dim" in model_sizes(name):
+            sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
         self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
         self.notes: tuple[str, ...] = ()
 
-    def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
-        """The samples of a segment, or of its last dates."""
+    def windows(
+        self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
+    ) -> WindowDataset:
+        """The samples of a segment, or of its last dates; with other targets than the run's if they are given."""
         rows = self.store.rows(self.fold, segment)
         if last_dates is not None:
             rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(
             self.inputs,
-            self.targets,
+            self.targets if targets is None else targets,
             getattr(self.config, "lookback", 1),
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
             rows=rows,
             symbol_ids=self.symbol_ids,
+            texts=self.texts,
+            weights=self.weights.within_date,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -97,8 +110,7 @@ class FoldRun:
         set_seed(self.settings.seed)
         model = build_model(**self.model_config)
         assert isinstance(model, TabularModel)
-        x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
-        return model.fit(x[0], y[0], x[1], y[1])
+        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
 
     def judge(self, model: nn.Module | TabularModel) -> float:
         """Note the valid rank IC per horizon in `scores` and return its mean."""
@@ -109,13 +121,26 @@ class FoldRun:
             )
         return float(np.mean(list(self.scores.values())))
 
-    def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
-        rows = self.windows(segment).rows
-        return self.inputs[rows], self.targets[rows]
+    def _table(self, rows: NDArray[np.integer]) -> Table:
+        """Panel rows as a tabular model reads them."""
+        return Table(
+            features=self.inputs[rows],
+            targets=self.targets[rows],
+            groups=self.store.date_code[rows],
+            symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+        )
+
+    def with_teacher(self) -> NDArray[np.float32]:
+        """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
+        config = self.settings.distillation
+        assert config is not None
+        rows = self.train_windows.rows
+        taught = teach(config, self.store, self.fold, self.targets, rows, self.weights.product)
+        return np.concatenate([self.targets, taught], axis=1)
 
     def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
         """This process's batches of an epoch, from a step on."""
-        return self.train_windows.batches(
+        batches = self.train_windows.batches(
             self.settings.batch_dates,
             seed=self.settings.seed,
             epoch=epoch,
@@ -124,6 +149,8 @@ class FoldRun:
             start_step=start_step,
             augmentation=self._augmentation(),
         )
+        of_date = self.weights.of_date
+        return batches if of_date is None else (DatedBatch.of(batch, of_date) for batch in batches)
 
     def _augmentation(self) -> Augmentation | None:
         """What is done to training windows; tokens can be masked only."""
@@ -136,9 +163,17 @@ class FoldRun:
         self, model: nn.Module | TabularModel, segment: Segment, last_dates: int | None = None
     ) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
-        dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
-            return dataset.rows, model.predict(self.inputs[dataset.rows])
+            rows = self.windows(segment, last_dates).rows
+            return rows, model.predict(self._table(rows))
+        rows, outputs = self._outputs(model, segment, last_dates)
+        return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
+
+    def _outputs(
+        self, model: nn.Module, segment: Segment, last_dates: int | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Rows of a segment and what the network says of them, the same on every process."""
+        dataset = self.windows(segment, last_dates)
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
         return gather_predictions(*predict(model, batches))
 
@@ -156,12 +191,16 @@ class FoldRun:
         return scores
 
     def valid_loss(self, model: nn.Module) -> float:
-        """The training loss on the valid dates, in one piece."""
-        rows, values = self.predict_rows(model, "valid")
+        """The loss of the labels on the valid dates, in one piece; without sample weights and without a teacher."""
+        rows, outputs = self._outputs(model, "valid")
         dates, groups = np.unique(self.store.date_code[rows], return_inverse=True)
-        tensors = (torch.from_numpy(array) for array in (values, self.targets[rows], groups.astype(np.int64)))
+        loss = training_loss(replace(self.settings, distillation=None), self.store.horizons)
+        target, group = torch.from_numpy(self.targets[rows]), torch.from_numpy(groups.astype(np.int64))
+        sums = loss.batch_statistic(target, group, len(dates))
+        if sums is not None:
+            loss.start_step((sums.double() / len(dates)).tolist())
         with torch.no_grad():
-            terms = get_loss(self.settings.loss)(*tensors, len(dates))
+            terms = loss(torch.from_numpy(outputs), target, group, len(dates))
         return float(torch.stack(list(terms.values())).sum())
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
@@ -184,7 +223,8 @@ class FoldRun:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
-        return {
+        encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
+        return encoder | {
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,

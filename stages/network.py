@@ -28,7 +28,6 @@ from factor_models import (
     StepRecord,
     build_model,
     fit,
-    get_loss,
     run_key,
     set_seed,
 )
@@ -81,8 +80,9 @@ class NetworkFit:
     def fit(self) -> Finished:
         """Train from where the last checkpoint is; the best epoch's network in evaluation mode."""
         settings, fold_run = self.settings, self.run
-        loss = get_loss(settings.loss)
-        self.engine = Engine(self.model, loss, settings, fold_run.num_steps, self.dates_of)
+        self.engine = Engine(self.model, fold_run.loss, settings, fold_run.num_steps, self.dates_of)
+        if settings.distillation is not None:
+            fold_run.train_windows = fold_run.windows("train", targets=fold_run.with_teacher())
         most_pieces = -(-settings.batch_dates // fold_run.world_size)
         for _ in range(self.folder.shortages()):
             self.note(self.engine.shrink(most_pieces) or "every measure against a lack of memory is taken")
@@ -201,12 +201,15 @@ def identity(fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> dict[str,
     settings = {
         name: value for name, value in asdict(fold_run.settings).items() if name not in DECIDES_NOTHING
     }
+    texts = fold_run.texts
     return {
         "model": fold_run.model_config,
         "train": settings,
         "fold": fold_run.fold.describe(),
         "inputs": digest(fold_run.inputs),
         "targets": digest(fold_run.targets),
+        "texts": None if texts is None else [digest(texts.vectors), digest(texts.bounds)],
+        "weights": [None if one is None else digest(one) for one in vars(fold_run.weights).values()],
         "start": None
         if start is None
         else {name: digest(value.numpy()) for name, value in sorted(start.items())},

@@ -24,13 +24,16 @@ from factor_data import (
     NewsVectorConfig,
     NormaliserKind,
     Price,
-    TargetKind,
     check_purge,
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import MODELS, CheckpointConfig, EngineConfig, GuardConfig
+from factor_models import MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
 from stages.run import StageError, run
+from stages.sample_weights import WeightParams
+from stages.targets import DirectionParams, Target
+from stages.teacher import DistillationParams
+from stages.training_loss import check_loss
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -77,7 +80,8 @@ class TokenizeParams:
     # False: no news are read, even if the data have some.
     use_news: bool
     news: NewsConfig
-    # Mean text vectors as further inputs, fitted per fold on training documents; null: none.
+    # Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one for
+    # models that read texts; null: none.
     news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:
@@ -131,9 +135,16 @@ class TrainParams(EngineConfig):
     epochs: int
     # Epochs without a better validation rank IC before training stops.
     patience: int
-    loss: Literal["mse", "ic", "mse_ic"]
-    # Per-date transform of the label that models are fitted to.
-    target: TargetKind
+    # A name of docs/losses.md, and its settings: those that are not given have their defaults.
+    loss: str
+    loss_settings: Any = field(default_factory=dict)
+    # Per-date transform of the label that models are fitted to, or its direction by the rule below.
+    target: Target
+    direction: DirectionParams = field(default_factory=DirectionParams)
+    # How much windows and dates of training count; null: all the same.
+    weights: WeightParams | None = None
+    # A tabular model whose forecasts networks learn from besides the labels; null: none.
+    distillation: DistillationParams | None = None
     # Changes made to training windows of networks (tokens are masked only); null: none.
     augmentation: Augmentation | None
     # IC in and out of sample while a network trains, as files in .live/.
@@ -154,6 +165,10 @@ class TrainParams(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        try:
+            loss_config(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +260,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
             f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}"
         )
     params: Params = validate(Params, document, where=f"{path}: ")
-    return replace(params, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    train = validate_loss(params.train, params.tokenize.horizons, where=f"{path}: train.")
+    return replace(params, train=train, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
 
 
 def section_names() -> list[str]:
@@ -259,6 +275,19 @@ def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     return {
         name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()
     }
+
+
+def validate_loss(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:
+    """The section with the settings of its loss as one configuration object, all of it held together."""
+    schema = loss_config(train.loss)
+    checked = replace(
+        train, loss_settings=validate(schema, train.loss_settings, where=f"{where}loss_settings.")
+    )
+    try:
+        check_loss(checked, horizons)
+    except ValueError as error:
+        raise StageError(f"{where}{error}") from None
+    return checked
 
 
 def validate(schema: type, document: Any, where: str) -> Any:

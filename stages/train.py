@@ -32,6 +32,8 @@ from stages.run import (
     stage_output,
     whole_number,
 )
+from stages.sample_weights import SampleWeights
+from stages.targets import training_targets
 from stages.watch import Watch, timeout_minutes
 
 
@@ -117,7 +119,7 @@ def train(
     set_determinism(params.train.determinism)
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
-    targets = store.targets(params.train.target)
+    targets = training_targets(store, params.train.target, params.train.direction)
     # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
     steps = max(FoldRun(name, params, store, targets, fold).num_steps for fold in folds)
     if watch is not None and rank == 0:
@@ -133,7 +135,10 @@ def train(
                 if only not in (None, fold.index):
                     continue
                 # One fold at a time is held: its inputs are mapped from disk and count as memory while they are.
-                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size)
+                weights = SampleWeights.of_fold(
+                    params.train.weights, store, fold, RESULTS / "split" / "panel"
+                )
+                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size, weights)
                 progress.start_fold(fold.index)
                 model: Any
                 if watch is None:

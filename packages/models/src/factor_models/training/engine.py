@@ -135,6 +135,7 @@ class Engine:
             group["lr"] = lr
         self._watch.clear()
         share, num_windows = self._share_of_mean(batch)
+        self._prepare_loss(batch, share)
         totals: dict[str, Tensor] = {}
         for number, piece in enumerate(micro_batches(batch, self.config.accumulation, self.device)):
             terms = self._engine(piece.to(self._dtype))
@@ -153,6 +154,15 @@ class Engine:
             loss=sum(means), terms=dict(zip(totals, means, strict=True)), lr=lr, num_windows=num_windows
         )
 
+    def _prepare_loss(self, batch: Batch, share: float) -> None:
+        """Tell the loss what it must know of the whole batch, all processes together, before its forward passes."""
+        loss: Loss = self._engine.module.loss
+        dates, groups = np.unique(np.asarray(batch.groups), return_inverse=True)
+        target = torch.as_tensor(np.asarray(batch.targets), dtype=torch.float32)
+        sums = loss.batch_statistic(target, torch.from_numpy(groups.astype(np.int64)), len(dates))
+        if sums is not None:
+            loss.start_step(self._mean_over_ranks(sums.double() * share).tolist())
+
     def _share_of_mean(self, batch: Batch) -> tuple[float, int]:
         """Weight of one date such that the mean over processes is the mean over all dates; windows of the batch."""
         sizes = torch.tensor([len(np.unique(batch.groups)), len(batch.rows)], dtype=torch.float64)
@@ -164,18 +174,21 @@ class Engine:
             raise ValueError("the batch is empty on every process: a step needs at least one window")
         return self.ranks.world_size / num_dates, int(num_windows)
 
+    def _mean_over_ranks(self, values: Tensor) -> Tensor:
+        if self.ranks.world_size > 1:
+            values = values.to(self.device)
+            dist.all_reduce(values)
+            values = values / self.ranks.world_size
+        return values.cpu()
+
     def _checked_means(self, totals: Tensor, batch: Batch) -> list[float]:
         """Terms of the loss over all processes; NonFiniteError if one, or a gradient anywhere, is not finite."""
         # fp16 looks for overflowing gradients itself, and skips such steps.
         finite = torch.tensor(True) if self.config.precision == "fp16" else self._watch.all_finite().cpu()
         bad_here = not (bool(finite) and bool(totals.isfinite().all()))
         values = torch.cat([totals, torch.tensor([float(bad_here)], dtype=torch.float64)])
-        if self.ranks.world_size > 1:
-            values = values.to(self.device)
-            dist.all_reduce(values)
-            values[:-1] /= self.ranks.world_size
-        *means, num_bad = values.tolist()
-        if num_bad:
+        *means, share_bad = self._mean_over_ranks(values).tolist()
+        if share_bad:
             raise NonFiniteError(self._diagnosis(bad_here, totals, batch))
         return means
 
