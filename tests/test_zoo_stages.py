@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from checkout import Checkout, make_checkout
-from factor_models import MODELS, load_model
+from factor_models import KLINE_MODELS, MODELS, input_kind, load_model
 from stages import ROOT
 from stages.params import read_params
 from stages.train import train
+from stages.watch import Watch
 
 pytestmark = pytest.mark.end_to_end
 
@@ -36,7 +37,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 def test_every_model_has_a_section_in_params() -> None:
-    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())["zoo"]) == set(MODELS)
+    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())["zoo"]) == {*MODELS, *KLINE_MODELS}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -44,7 +45,11 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(
     name: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checkout.path)  # where the stage reads and writes; in this process, to import once
-    train(name, read_params(), rank=0, world_size=1)
+    if input_kind(name) == "last_bar":
+        train(name, read_params(), rank=0, world_size=1)
+    else:
+        with Watch() as watch:
+            train(name, read_params(), rank=0, world_size=1, watch=watch)
     folder = Path("results") / "train" / name
     frame = pd.read_parquet(folder / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
@@ -67,3 +72,16 @@ def test_a_model_whose_output_is_constant_fails_the_stage(
     with pytest.raises(ValueError, match="predictions are constant"):
         train("tft", read_params(), rank=0, world_size=1)
     assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"
+
+
+@pytest.mark.parametrize("name", KLINE_MODELS)
+def test_the_kline_model_is_trained_on_its_tokens(name: str, checkout: Checkout) -> None:
+    for stage in ("tokenize_kline", "train", "evaluate"):
+        done = checkout.stage(stage, name)
+        assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(checkout.path / "results" / "train" / name / "predictions.parquet")
+    assert np.isfinite(frame["prediction"]).all()
+    folder = checkout.path / "results" / "train" / name / "folds" / "fold_00"
+    assert {"config.json", "model.safetensors", "paths.parquet", "tokenizer"} <= {
+        path.name for path in folder.iterdir()
+    }
