@@ -69,8 +69,8 @@ def test_a_model_whose_output_is_constant_fails_the_stage(
     for path in Path("results", "tokenize").rglob("inputs.npy"):
         np.save(path, np.zeros_like(np.load(path)))
     shutil.rmtree(Path("results", "train"), ignore_errors=True)
-    with pytest.raises(ValueError, match="predictions are constant"):
-        train("tft", read_params(), rank=0, world_size=1)
+    with Watch() as watch, pytest.raises(ValueError, match="constant"):
+        train("tft", read_params(), rank=0, world_size=1, watch=watch)
     assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"
 
 
