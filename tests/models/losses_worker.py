@@ -12,7 +12,16 @@ import torch
 from engine_worker import NUM_HORIZONS, StopHere, make_batches
 from safetensors.torch import save_file
 
-from factor_models import DistilledLoss, build_model, fit, gather_predictions, get_loss, predict, set_seed
+from factor_models import (
+    DistilledLoss,
+    Rules,
+    build_model,
+    fit,
+    gather_predictions,
+    get_loss,
+    predict,
+    set_seed,
+)
 from factor_models.losses import RegimeConfig
 from factor_models.training.engine import Engine, finish_distributed, start_distributed
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
@@ -63,7 +72,8 @@ def train(ranks, name, folder=None, **settings):
     states = []
 
     def note(step, record):
-        inner = getattr(loss, "loss", loss)
+        trained = engine._engine.module.loss  # a copy of the loss that was given
+        inner = getattr(trained, "loss", trained)
         states.append(getattr(inner, "regime", None) and inner.regime.state)
 
     def score(module):
@@ -73,10 +83,9 @@ def train(ranks, name, folder=None, **settings):
     state = folder.restore(engine) if folder is not None else None
     fit(
         engine,
-        lambda epoch: batches,
+        lambda epoch, start_step: batches[start_step:],
         score,
-        epochs=EPOCHS,
-        patience=EPOCHS,
+        Rules(epochs=EPOCHS, patience=EPOCHS),
         on_step=[note],
         on_epoch=[lambda record, now: folder and folder.save(engine, now)],
         state=state,
