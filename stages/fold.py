@@ -156,6 +156,7 @@ class FoldRun:
         """This process's batches of an epoch, from a step on."""
         batches = self.train_windows.batches(
             self.settings.batch_dates,
+            dates_per_run=self.settings.consecutive_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
