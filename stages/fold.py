@@ -24,6 +24,8 @@ from factor_models import (
     Table,
     TabularModel,
     build_model,
+    count_flops,
+    count_parameters,
     fit,
     gather_predictions,
     get_loss,
@@ -252,7 +254,7 @@ class FoldRun:
             }
         )
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
@@ -272,6 +274,8 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "num_parameters": count_parameters(model),
+            "flops_per_window": count_flops(model, self.model_config),
         }
 
     @cached_property

@@ -14,7 +14,7 @@ import torch
 from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds
-from factor_models import finish_distributed, input_kind, save_model, start_distributed
+from factor_models import finish_distributed, input_kind, model_card, save_model, start_distributed
 from stages.fold import CHECKPOINTS, FoldRun
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
@@ -92,7 +92,11 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
                     checkpoints.append(fold_run.checkpoint)
                 if folder:
                     target = folder / "folds" / f"fold_{fold.index:02d}"
-                    save_model(target, model, fold_run.model_config, fold_run.metadata())
+                    metadata = fold_run.metadata(model)
+                    save_model(target, model, fold_run.model_config, metadata)
+                    (target / "model_card.md").write_text(
+                        model_card(fold_run.model_config, metadata), encoding="utf-8"
+                    )
         if live and folder:
             live.end()
             pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)

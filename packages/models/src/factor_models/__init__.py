@@ -7,6 +7,7 @@ scikit-learn take seconds to import, and most uses do without them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from factor_models.card import count_flops, count_parameters, model_card
 from factor_models.checkpoints import load_model, save_model
 from factor_models.losses import LOSSES, Loss, get_loss
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
@@ -52,6 +53,8 @@ __all__ = [
     "ZeroConfig",
     "available_models",
     "build_model",
+    "count_flops",
+    "count_parameters",
     "finish_distributed",
     "fit",
     "gather_predictions",
@@ -59,6 +62,7 @@ __all__ = [
     "input_kind",
     "input_tensor",
     "load_model",
+    "model_card",
     "model_config",
     "model_sizes",
     "predict",
