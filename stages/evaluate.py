@@ -11,13 +11,22 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Panel
 from factor_metrics import build_report, rank_ic, to_json_safe
 from factor_metrics.report import FloorRow
-from stages.judge import attainable_rank_ic, best_floor_rank_ic, floor_signals, judge, judge_floors, summary
+from stages.judge import (
+    attainable_rank_ic,
+    best_floor_rank_ic,
+    direction_summary,
+    floor_signals,
+    judge,
+    judge_floors,
+    summary,
+)
 from stages.model_card import evaluated_card
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
 from stages.report_data import Subject, floor_rows, profile, row_counts
 from stages.run import RESULTS, StageError, run, stage_output, write_json
+from stages.targets import directions, training_targets
 
 
 def main() -> None:
@@ -28,7 +37,7 @@ def main() -> None:
     store = FeatureStore(RESULTS / "tokenize")
     params.check_universe(len(store.symbols))
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
-    targets = store.targets(params.train.target)
+    targets = training_targets(store, params.train.target, params.train.direction)
     heads = range(len(store.horizons))
     signals = floor_signals(Panel.load(RESULTS / "split" / "panel"), oof.dates("test"), params.evaluate.seed)
     with stage_output(f"evaluate/{name}") as folder:
@@ -50,6 +59,13 @@ def main() -> None:
             }
             for one in subjects
         }
+        if params.train.target == "direction":
+            outcomes = directions(store, params.train.direction)
+            for head, one in enumerate(subjects):
+                outcome = store.matrix(outcomes[:, head], one.dates)
+                metrics[f"h{one.horizon}"] |= direction_summary(
+                    oof.matrix(one.horizon, "test"), outcome, one.horizon, params.evaluate
+                )
         write_tables(subjects, floors, folder)
         write_json(folder / "metrics.json", to_json_safe(metrics))
         data = model_report(subjects, floors, oof.fold_of_date(), valid, store, params, RESULTS / "split")
@@ -61,6 +77,11 @@ def main() -> None:
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "
             f"t {values['t_stat']:.1f}, best floor {values['best_floor_rank_ic']:+.4f}"
         )
+        if params.train.target == "direction":
+            print(
+                f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "
+                f"{values['majority_accuracy']:.4f}, MCC {values['mcc']:+.4f}, AUC {values['auc']:.4f}"
+            )
 
 
 def judge_head(

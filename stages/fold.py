@@ -1,14 +1,14 @@
 """One model on one fold: its data, its fit, its out-of-fold predictions. The part of train that knows the packages."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import nn
@@ -28,19 +28,23 @@ from factor_models import (
     count_parameters,
     fit,
     gather_predictions,
-    get_loss,
     input_kind,
+    model_card,
     model_sizes,
     predict,
     run_key,
+    save_model,
     set_seed,
 )
-from stages import ROOT
+from stages.identity import CHECKPOINTS, code_digest, digest
 from stages.live_ic import LiveIC
 from stages.params import Params
 from stages.progress import TrainingProgress
+from stages.run import RESULTS
+from stages.sample_weights import DatedBatch, SampleWeights
+from stages.teacher import teach
+from stages.training_loss import training_loss
 
-CHECKPOINTS = Path(".checkpoints")
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 
 
@@ -49,6 +53,8 @@ class FoldRun:
 
     After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
     """
+
+    score_name = "valid rank IC"
 
     def __init__(
         self,
@@ -67,7 +73,10 @@ class FoldRun:
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.targets = targets
-        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
+        self.weights = SampleWeights.of_fold(params.train.weights, store, fold, RESULTS / "split" / "panel")
+        self.loss = training_loss(params.train, store.horizons)
+        outputs = 1 if self.is_tabular else self.loss.outputs_per_target
+        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
@@ -75,24 +84,31 @@ class FoldRun:
             vocabulary = store.vocabulary(fold.index)
             sizes["num_symbols"] = vocabulary.num_ids
             self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+        self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
+        if "text_dim" in model_sizes(name):
+            sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
         self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
 
-    def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
-        """The samples of a segment, or of its last dates."""
+    def windows(
+        self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
+    ) -> WindowDataset:
+        """The samples of a segment, or of its last dates; with other targets than the run's if they are given."""
         rows = self.store.rows(self.fold, segment)
         if last_dates is not None:
             rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(
             self.inputs,
-            self.targets,
+            self.targets if targets is None else targets,
             getattr(self.config, "lookback", 1),
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
             rows=rows,
             symbol_ids=self.symbol_ids,
+            texts=self.texts,
+            weights=self.weights.within_date,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -132,17 +148,21 @@ class FoldRun:
 
     def _table(self, rows: NDArray[np.integer]) -> Table:
         """Panel rows as a tabular model reads them."""
+        weights = self.weights.product
         return Table(
             features=self.inputs[rows],
             targets=self.targets[rows],
             groups=self.store.date_code[rows],
             symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+            weights=None if weights is None else weights[rows],
         )
 
     def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
         model = build_model(**self.model_config)
         assert isinstance(model, nn.Module)
-        engine = Engine(model, get_loss(self.settings.loss), self.settings, total_steps=self.num_steps)
+        engine = Engine(model, self.loss, self.settings, total_steps=self.num_steps)
+        if self.settings.distillation is not None:
+            self.train_windows = self.windows("train", targets=self._with_teacher())
 
         state = self.checkpoint.restore(engine)
         for record in state.history if state else []:
@@ -185,6 +205,14 @@ class FoldRun:
         model.load_state_dict(result.state_dict)
         return model.to(engine.device).eval()
 
+    def _with_teacher(self) -> NDArray[np.float32]:
+        """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
+        config = self.settings.distillation
+        assert config is not None
+        rows = self.train_windows.rows
+        taught = teach(config, self.store, self.fold, self.targets, rows, self.weights.product)
+        return np.concatenate([self.targets, taught], axis=1)
+
     def _log(self, record: EpochRecord, live: Live | None) -> None:
         if live:
             live.step = record.epoch
@@ -199,7 +227,7 @@ class FoldRun:
             live.next_step()
 
     def _train_batches(self, epoch: int) -> Iterable[Batch]:
-        return self.train_windows.batches(
+        batches = self.train_windows.batches(
             self.settings.batch_dates,
             seed=self.settings.seed,
             epoch=epoch,
@@ -207,6 +235,8 @@ class FoldRun:
             world_size=self.world_size,
             augmentation=self._augmentation(),
         )
+        of_date = self.weights.of_date
+        return batches if of_date is None else (DatedBatch.of(batch, of_date) for batch in batches)
 
     def _augmentation(self) -> Augmentation | None:
         """What is done to training windows; tokens can be masked only."""
@@ -223,42 +253,29 @@ class FoldRun:
         if isinstance(model, TabularModel):
             return dataset.rows, model.predict(self._table(dataset.rows))
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
-        return gather_predictions(*predict(model, batches))
+        rows, outputs = gather_predictions(*predict(model, batches))
+        return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
 
     def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
-        rows, values = self.predict_rows(model, "valid")
-        scores = {}
-        for head, horizon in enumerate(self.store.horizons):
-            spread = np.full(len(self.store.date_code), np.nan)
-            spread[rows] = values[:, head]
-            prediction = self.store.matrix(spread, self.fold.valid)
-            label = self.store.matrix(self.store.labels[:, head], self.fold.valid)
-            per_date = rank_ic(prediction, label)
-            scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
-        return scores
+        return mean_rank_ic(self.store, self.fold.valid, *self.predict_rows(model, "valid"))
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
         rows, values = self.predict_rows(model, segment)
-        store, heads = self.store, len(self.store.horizons)
-        codes = np.tile(store.symbol_code[rows], heads)
-        return pd.DataFrame(
-            {
-                "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
-                "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
-                "fold": np.int16(self.fold.index),
-                "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
-                "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
-                "prediction": values.T.reshape(-1),
-            }
-        )
+        return prediction_frame(self.store, self.fold, segment, rows, values)
+
+    def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
+        metadata = self.metadata(model)
+        save_model(folder, model, self.model_config, metadata)
+        (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
 
     def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
-        return {
+        encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
+        return encoder | {
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,
@@ -287,18 +304,41 @@ class FoldRun:
             "fold": self.fold.describe(),
             "inputs": digest(self.inputs),
             "targets": digest(self.targets),
+            "texts": None if self.texts is None else [digest(self.texts.vectors), digest(self.texts.bounds)],
+            "weights": [None if one is None else digest(one) for one in vars(self.weights).values()],
             "code": code_digest(),
             "world_size": self.world_size,
         }
         return RunFolder(CHECKPOINTS, run_key(**identity))
 
 
-def digest(values: NDArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+def prediction_frame(
+    store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray
+) -> pd.DataFrame:
+    """Predictions (num_rows, num_horizons) as the long frame that a model's `predictions.parquet` holds."""
+    heads = len(store.horizons)
+    codes = np.tile(store.symbol_code[rows], heads)
+    return pd.DataFrame(
+        {
+            "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
+            "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
+            "fold": np.int16(fold.index),
+            "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
+            "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
+            "prediction": values.T.reshape(-1),
+        }
+    )
 
 
-@cache
-def code_digest() -> str:
-    """One hash of the code that training runs."""
-    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+def mean_rank_ic(
+    store: FeatureStore, dates: NDArray[np.datetime64], rows: NDArray, values: NDArray
+) -> dict[int, float]:
+    """Mean rank IC per horizon of values (num_rows, num_horizons) on the dates; NaN where none is defined."""
+    scores = {}
+    for head, horizon in enumerate(store.horizons):
+        spread = np.full(len(store.date_code), np.nan)
+        spread[rows] = values[:, head]
+        label = store.matrix(store.labels[:, head], dates)
+        per_date = rank_ic(store.matrix(spread, dates), label)
+        scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
+    return scores

@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from factor_data import Panel
-from factor_metrics import Evaluation, best_floor, evaluate_predictions, price_floors, random_ranking
+from factor_metrics import (
+    Evaluation,
+    accuracy,
+    best_floor,
+    classification_scores,
+    evaluate_predictions,
+    price_floors,
+    random_ranking,
+    summarize,
+)
 from stages.params import EvaluateParams
 
 
@@ -40,6 +50,37 @@ def summary(judged: Evaluation) -> dict[str, Any]:
         "spread": float(np.nanmean(judged.spread)),
         "turnover": float(np.nanmean(judged.turnover)),
         "num_dates": rank.num_dates,
+    }
+
+
+def direction_summary(
+    logit: NDArray, outcome: NDArray, horizon: int, config: EvaluateParams
+) -> dict[str, float | int]:
+    """How well the sign of a forecast says the direction: pooled scores beside always saying the commoner class.
+
+    `logit` and `outcome` (1 up, 0 down) are (num_dates, num_symbols); a cell counts where both are known. The interval
+    is that of the mean over dates of each date's accuracy.
+    """
+    scores = classification_scores(expit(logit), outcome)
+    called = np.where(np.isnan(logit), np.nan, logit > 0)
+    by_date = summarize(
+        accuracy(called, outcome),
+        horizon=horizon,
+        confidence=config.confidence,
+        num_bootstrap=config.bootstrap,
+        seed=config.seed,
+    )
+    return {
+        "accuracy": scores.accuracy,
+        "majority_accuracy": scores.majority_accuracy,
+        "mcc": scores.mcc,
+        "f1": scores.f1,
+        "auc": scores.auc,
+        "share_up": scores.share_up,
+        "num_directions": scores.num_pairs,
+        "accuracy_by_date": by_date.mean,
+        "accuracy_by_date_low": by_date.ci_low,
+        "accuracy_by_date_high": by_date.ci_high,
     }
 
 

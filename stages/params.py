@@ -7,9 +7,9 @@ they only refuse, so a stage does not depend (in dvc.yaml) on the packages of se
 import difflib
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -24,13 +24,17 @@ from factor_data import (
     NewsVectorConfig,
     NormaliserKind,
     Price,
-    TargetKind,
     check_purge,
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import MODELS, EngineConfig
+from factor_models import KLINE_MODELS, MODELS, EngineConfig, loss_config
+from factor_models.kline import KlineTokenizerConfig, check_context
 from stages.run import StageError, run
+from stages.sample_weights import WeightParams
+from stages.targets import DirectionParams, Target
+from stages.teacher import DistillationParams
+from stages.training_loss import check_loss
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -77,7 +81,8 @@ class TokenizeParams:
     # False: no news are read, even if the data have some.
     use_news: bool
     news: NewsConfig
-    # Mean text vectors as further inputs, fitted per fold on training documents; null: none.
+    # Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one for
+    # models that read texts; null: none.
     news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:
@@ -102,6 +107,37 @@ class TokenizeParams:
                 f"normaliser: {self.normaliser} within a date would make {', '.join(same[:3])} 0, since they are the "
                 "same for all symbols of a date; use robust_zscore, zscore or quantile_gauss with such features"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeKlineParams(EngineConfig):
+    """Section `tokenize_kline`: windows of bars and the tokenizer that is fitted on them; the engine's fields too."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Bars a window starts from; it goes on for tokenize.delay + the longest horizon.
+    lookback: int
+    # Normalised bars are clipped to [-clip, clip].
+    clip: float
+    # Of the training dates every n-th is the last one of a lookback.
+    every: int
+    # Folder with config.json and model.safetensors to start from; null: random weights of the sizes of `model`.
+    pretrained: str | None
+    model: KlineTokenizerConfig
+    seed: int
+    # Dates in one optimiser step.
+    batch_dates: int
+    epochs: int
+    # Epochs without a smaller valid reconstruction error before training stops.
+    patience: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=1, patience=1, threads=1)
+        if not self.clip > 0:
+            raise ValueError(f"clip: {self.clip} must be > 0")
+        if max(self.model.s1_bits, self.model.s2_bits) > 16:
+            raise ValueError("model.s1_bits and model.s2_bits: must be <= 16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +167,16 @@ class TrainParams(EngineConfig):
     epochs: int
     # Epochs without a better validation rank IC before training stops.
     patience: int
-    loss: Literal["mse", "ic", "mse_ic"]
-    # Per-date transform of the label that models are fitted to.
-    target: TargetKind
+    # A name of docs/losses.md, and its settings: those that are not given have their defaults.
+    loss: str
+    loss_settings: Any = field(default_factory=dict)
+    # Per-date transform of the label that models are fitted to, or its direction by the rule below.
+    target: Target
+    direction: DirectionParams = field(default_factory=DirectionParams)
+    # How much windows and dates of training count; null: all the same.
+    weights: WeightParams | None = None
+    # A tabular model whose forecasts networks learn from besides the labels; null: none.
+    distillation: DistillationParams | None = None
     # Changes made to training windows of networks (tokens are masked only); null: none.
     augmentation: Augmentation | None
     # IC in and out of sample while a network trains, as files in .live/.
@@ -144,6 +187,10 @@ class TrainParams(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        try:
+            loss_config(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +239,7 @@ class Params:
     sample: MarketConfig
     split: SplitParams
     tokenize: TokenizeParams
+    tokenize_kline: TokenizeKlineParams
     train: TrainParams
     zoo: dict[str, Any]
     evaluate: EvaluateParams
@@ -207,6 +255,15 @@ class Params:
                 check_purge(self.split.folds.purge, self.tokenize.horizons, self.tokenize.delay)
             except ValueError as error:
                 raise ValueError(f"split.folds.{error}") from None
+
+    def check_contexts(self) -> None:
+        """Refuse K-line models whose windows do not fit their context."""
+        num_ahead = self.tokenize.delay + max(self.tokenize.horizons)
+        for name in (name for name in self.models if name in KLINE_MODELS):
+            try:
+                check_context(self.tokenize_kline.lookback, num_ahead, self.zoo[name].max_context)
+            except ValueError as error:
+                raise StageError(f"zoo.{name}: tokenize_kline.{error}") from None
 
     def check_universe(self, num_symbols: int) -> None:
         """Refuse, before any training, an evaluation that the data cannot carry."""
@@ -235,7 +292,13 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
             f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}"
         )
     params: Params = validate(Params, document, where=f"{path}: ")
-    return replace(params, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    train = validate_loss(params.train, params.tokenize.horizons, where=f"{path}: train.")
+    params = replace(params, train=train, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    try:
+        params.check_contexts()
+    except StageError as error:
+        raise StageError(f"{path}: {error}") from None
+    return params
 
 
 def section_names() -> list[str]:
@@ -244,11 +307,23 @@ def section_names() -> list[str]:
 
 def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     """One configuration object per section of `zoo`."""
-    if unknown := sorted(set(zoo) - set(MODELS)):
-        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODELS)}")
-    return {
-        name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()
-    }
+    schemas = {name: entry.config for name, entry in MODELS.items()} | KLINE_MODELS
+    if unknown := sorted(set(zoo) - set(schemas)):
+        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(schemas)}")
+    return {name: validate(schemas[name], section, where=f"{where}{name}.") for name, section in zoo.items()}
+
+
+def validate_loss(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:
+    """The section with the settings of its loss as one configuration object, all of it held together."""
+    schema = loss_config(train.loss)
+    checked = replace(
+        train, loss_settings=validate(schema, train.loss_settings, where=f"{where}loss_settings.")
+    )
+    try:
+        check_loss(checked, horizons)
+    except ValueError as error:
+        raise StageError(f"{where}{error}") from None
+    return checked
 
 
 def validate(schema: type, document: Any, where: str) -> Any:

@@ -11,7 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 class TrainingProgress:
     """Counts optimiser steps over all folds. Silent when `shown` is False (every process but the first)."""
 
-    def __init__(self, model: str, num_folds: int, steps_per_fold: int, shown: bool) -> None:
+    def __init__(
+        self, model: str, num_folds: int, steps_per_fold: int, shown: bool, score: str = "valid rank IC"
+    ) -> None:
+        self.score = score
         self.model, self.num_folds, self.steps_per_fold, self.shown = model, num_folds, steps_per_fold, shown
         self.started, self.steps, self.fold = time.monotonic(), 0, 0
         console = Console(stderr=True)
@@ -51,7 +54,7 @@ class TrainingProgress:
             return
         elapsed = time.monotonic() - self.started
         left = elapsed / max(self.steps, 1) * (self.num_folds * self.steps_per_fold - self.steps)
-        line = f"{self._where()} epoch {epoch + 1}: loss {loss:.4f}, valid rank IC {score:+.4f}, lr {lr:.2e}"
+        line = f"{self._where()} epoch {epoch + 1}: loss {loss:.4f}, {self.score} {score:+.4f}, lr {lr:.2e}"
         line += f", ETA {left:.0f} s"
         if self.bar.disable:
             print(line, file=sys.stderr)

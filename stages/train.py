@@ -14,11 +14,14 @@ import torch
 from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds
-from factor_models import finish_distributed, input_kind, model_card, save_model, start_distributed
-from stages.fold import CHECKPOINTS, FoldRun
+from factor_models import KLINE_MODELS, finish_distributed, input_kind, start_distributed
+from stages.fold import FoldRun
+from stages.identity import CHECKPOINTS
+from stages.kronos import KronosRun, check_prerequisites
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, check_writable, run, stage_output
+from stages.targets import training_targets
 
 
 def main() -> None:
@@ -26,7 +29,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in params.zoo:
         raise StageError(f"say which model: python -m stages.train <one of {', '.join(params.zoo)}>")
-    if input_kind(name) == "last_bar":
+    if name in KLINE_MODELS:
+        check_prerequisites(name, params)  # before any data are read
+    elif input_kind(name) == "last_bar":
         train(name, params, rank=0, world_size=1)
         return
     check_writable(CHECKPOINTS)  # or the run would fail after its first epoch
@@ -78,25 +83,21 @@ def train(name: str, params: Params, rank: int, world_size: int) -> None:
     first = rank == 0
     with stage_output(f"train/{name}") if first else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
-        targets = store.targets(params.train.target)
+        targets = training_targets(store, params.train.target, params.train.direction)
+        fold_class = KronosRun if name in KLINE_MODELS else FoldRun
         # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
-        steps = max(FoldRun(name, params, store, targets, fold).num_steps for fold in folds)
+        steps = max(fold_class(name, params, store, targets, fold).num_steps for fold in folds)
         frames, checkpoints = [], []
-        with TrainingProgress(name, len(folds), steps, shown=first) as progress:
+        with TrainingProgress(name, len(folds), steps, first, fold_class.score_name) as progress:
             for fold in folds:
                 # One fold at a time is held: its inputs are mapped from disk and count as memory while they are.
-                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size)
+                fold_run = fold_class(name, params, store, targets, fold, rank, world_size)
                 model = fold_run.fit(progress, live)
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
                 if not fold_run.is_tabular:
                     checkpoints.append(fold_run.checkpoint)
                 if folder:
-                    target = folder / "folds" / f"fold_{fold.index:02d}"
-                    metadata = fold_run.metadata(model)
-                    save_model(target, model, fold_run.model_config, metadata)
-                    (target / "model_card.md").write_text(
-                        model_card(fold_run.model_config, metadata), encoding="utf-8"
-                    )
+                    fold_run.save(folder / "folds" / f"fold_{fold.index:02d}", model)
         if live and folder:
             live.end()
             pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
-from factor_models import MODELS
-from stages import ROOT
+from factor_models import KLINE_MODELS, MODELS
+from stages import ROOT, tokenize_kline
 from stages.params import Params, read_params
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -21,7 +21,16 @@ PARTS = {
     "workers",
     "progress",
     "fold",
+    "identity",
+    "kline",
+    "kline_report",
+    "kline_tokenizer",
+    "kronos",
     "live_ic",
+    "sample_weights",
+    "targets",
+    "teacher",
+    "training_loss",
     "oof",
     "judge",
     "ensemble",
@@ -144,7 +153,11 @@ def test_outs_lie_under_the_stage_s_own_folder_and_persist(stage: str) -> None:
 
 
 def test_every_model_of_the_zoo_has_a_section() -> None:
-    assert set(read_params(ROOT / "params.yaml").zoo) == set(MODELS)
+    assert set(read_params(ROOT / "params.yaml").zoo) == set(MODELS) | set(KLINE_MODELS)
+
+
+def test_the_stage_of_tokens_knows_the_kline_models() -> None:
+    assert set(tokenize_kline.KLINE_MODELS) == set(KLINE_MODELS)
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)

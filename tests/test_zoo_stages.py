@@ -1,5 +1,6 @@
 """Every model of the zoo goes through the stage train, on a small market with news."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,17 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(
     assert (spread > 0).mean() > 0.99
     _, metadata = load_model(folder / "folds" / "fold_00")
     assert metadata["best_head"] in (1, 5, 20)
+
+
+def test_a_model_whose_output_is_constant_fails_the_stage(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs that do not tell symbols apart: every forecast of a date is the same number."""
+    shutil.copytree(checkout.path, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    for path in Path("results", "tokenize").rglob("inputs.npy"):
+        np.save(path, np.zeros_like(np.load(path)))
+    shutil.rmtree(Path("results", "train"), ignore_errors=True)
+    with pytest.raises(ValueError, match="predictions are constant"):
+        train("tft", read_params(), rank=0, world_size=1)
+    assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"

@@ -54,7 +54,7 @@ def test_every_zero_stage_and_number_of_processes_gives_the_same_weights(weights
     assert largest_difference(weights[1, "stage0"], weights[processes, f"stage{stage}"]) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["tcn_attention", "token_transformer"])
+@pytest.mark.parametrize("name", ["gru", "adv_alstm", "gan_lstm", "tcn_attention", "token_transformer"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_other_networks_give_the_same_weights_at_stage_3(weights, processes, name):
     assert largest_difference(weights[1, f"{name}0"], weights[processes, f"{name}3"]) < TOLERANCE

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from factor_models import build_model, input_tensor, set_seed
-from factor_models.networks.tcn_attention import LastBarAttention, shift_later
-from factor_models.networks.token_transformer import Block, FeatureEmbedding
+from factor_models.networks.token_transformer import FeatureEmbedding
 
 NETWORKS = ("lstm", "tcn_attention", "token_transformer")
 SIZES = {"num_features": 6, "num_horizons": 3}
@@ -68,40 +67,6 @@ def test_the_gradient_of_the_tables_equals_that_of_embedding_bag():
     bags = (token_BLF + embedding.offset_F).flatten(0, 1)
     (torch.nn.functional.embedding_bag(bags, tables, mode="sum") * weight_BLD.flatten(0, 1)).sum().backward()
     torch.testing.assert_close(embedding.tables.grad, tables.grad)
-
-
-def test_shifting_brings_earlier_bars_and_zeros():
-    x_BLC = torch.arange(4.0).view(1, 4, 1) + 1
-    assert shift_later(x_BLC, 1).flatten().tolist() == [0, 1, 2, 3]
-    assert shift_later(x_BLC, 9).flatten().tolist() == [0, 0, 0, 0]
-
-
-def test_attention_of_the_last_bar_equals_torch_attention_with_a_bias():
-    set_seed(3)
-    attention = LastBarAttention(channels=8, heads=2, lookback=5).double()
-    torch.nn.init.normal_(attention.bias_NL)
-    x_BLC = torch.randn(7, 5, 8, dtype=torch.float64)
-    key, value = attention.key(x_BLC), attention.value(x_BLC)
-
-    def split(tensor):
-        return tensor.unflatten(-1, (2, 4)).transpose(1, 2)
-
-    bias = attention.bias_NL.unsqueeze(1)
-    mixed = torch.nn.functional.scaled_dot_product_attention(
-        split(attention.query(x_BLC[:, -1:])), split(key), split(value), attn_mask=bias
-    )
-    torch.testing.assert_close(attention(x_BLC), attention.out(mixed.transpose(1, 2).reshape(7, 8)))
-
-
-def test_a_transformer_block_equals_its_formula():
-    set_seed(4)
-    block = Block(dim=4, heads=1, dropout=0.0).double()
-    x_BLD = torch.randn(2, 3, 4, dtype=torch.float64)
-    normed = block.attention_norm(x_BLD)
-    query, key, value = block.query(normed), block.key(normed), block.value(normed)
-    score = (query @ key.transpose(1, 2) / 2).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
-    middle = x_BLD + block.out(score.softmax(-1) @ value)
-    torch.testing.assert_close(block(x_BLD), middle + block.mlp(middle))
 
 
 def test_missing_features_enter_as_zero_and_infinite_ones_are_refused():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from factor_models.card import count_flops, count_parameters, model_card
 from factor_models.checkpoints import load_model, save_model
-from factor_models.losses import LOSSES, Loss, get_loss
+from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
 from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
@@ -25,16 +25,26 @@ from factor_models.training.loop import (
 )
 from factor_models.training.resume import RunFolder, run_key
 from factor_models.training.seed import set_seed
-from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
+from factor_models.zoo import (
+    KLINE_MODELS,
+    MODELS,
+    available_models,
+    build_model,
+    input_kind,
+    model_config,
+    model_sizes,
+)
 
 if TYPE_CHECKING:
     from factor_models.estimators import FactorClassifier, FactorRegressor
     from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
 
 __all__ = [
+    "KLINE_MODELS",
     "LOSSES",
     "MODELS",
     "Batch",
+    "DistilledLoss",
     "Engine",
     "EngineConfig",
     "EpochRecord",
@@ -61,7 +71,9 @@ __all__ = [
     "get_loss",
     "input_kind",
     "input_tensor",
+    "is_classification",
     "load_model",
+    "loss_config",
     "model_card",
     "model_config",
     "model_sizes",

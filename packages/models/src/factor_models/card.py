@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from factor_models.tabular import TabularModel
-from factor_models.zoo import input_kind, model_config, model_sizes
+from factor_models.zoo import MODELS, input_kind, model_config, model_sizes
 
 READS = {
     "last_bar": "features of the last bar",
@@ -65,55 +65,66 @@ def _example(
 
 
 def model_card(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """The card of a model folder, from the contents of its config.json and metadata.json.
+    """The card of a model folder.
 
     Parameters
     ----------
-    config : the arguments of `build_model`, with "name"
-    metadata : features, horizons, delay, target, seed, fold (first and last date and number of dates of train, valid
-        and test), train_samples, missing_inputs, valid_rank_ic by horizon, best_head, best_epoch, num_parameters,
-        flops_per_window, and the hashes of what the inputs were made with
+    config : "name" and the settings, as in config.json
+    metadata : fold (`Fold.describe`: first and last date and number of dates of train, valid and test), train_samples,
+        horizons, delay, seed, num_parameters, valid_rank_ic by horizon, best_epoch (None: fitted in one go); where
+        the model has them, features, missing_inputs, target, best_head, flops_per_window (None: not counted), and
+        any "..._sha256" of what its inputs were made with
 
     Raises
     ------
-    KeyError : the metadata lack one of them
+    KeyError : the metadata lack one of those that every model has
     """
     name, fold = config["name"], metadata["fold"]
-    sizes = ("name", "num_features", "num_horizons", *model_sizes(name))
-    settings = {key: value for key, value in config.items() if key not in sizes}
-    epoch, flops = metadata["best_epoch"], metadata["flops_per_window"]
     sections = [
         f"# {name}, fold {fold['fold']}",
-        table(
-            {
-                "reads": f"{READS[input_kind(name)]}, {len(metadata['features'])} features",
-                "settings": ", ".join(f"{key} {value}" for key, value in sorted(settings.items())) or "none",
-                "parameters": f"{metadata['num_parameters']:,}",
-                "operations per window": "not counted: trees compare"
-                if flops is None
-                else f"{flops:,} FLOPs",
-                "seed": metadata["seed"],
-                "epoch kept": "fitted in one go" if epoch is None else epoch + 1,
-            }
-        ),
+        _table(_model_rows(config, metadata)),
         "## Data",
-        table(
-            {
-                **{part: _segment(fold, part) for part in ("train", "valid", "test")},
-                "purged, embargoed": f"{fold['purge_dates']}, {fold['embargo_dates']} dates",
-                "training samples": f"{metadata['train_samples']:,}",
-                "missing inputs": f"{metadata['missing_inputs']:,} values of the training samples",
-                "target": f"{metadata['target']} per date, entry {metadata['delay']} bar(s) after the forecast",
-                "normaliser": metadata["normaliser_sha256"][:16],
-                "tokenizer": metadata["tokenizer_sha256"][:16],
-            }
-        ),
-        "Features: " + ", ".join(metadata["features"]) + ".",
+        _table(_data_rows(metadata)),
+        f"Features: {', '.join(metadata['features'])}." if "features" in metadata else "",
         "## Result on valid dates",
         _valid_results(metadata),
         "These dates may have decided when training stopped: they are no out-of-sample result.",
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _model_rows(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    name = config["name"]
+    in_zoo = name in MODELS
+    sizes = ("name", "num_features", "num_horizons", *(model_sizes(name) if in_zoo else ()))
+    settings = {key: value for key, value in config.items() if key not in sizes}
+    rows = {
+        "reads": READS[input_kind(name)] if in_zoo else "windows of bars as K-line tokens",
+        "settings": ", ".join(f"{key} {value}" for key, value in sorted(settings.items())) or "none",
+        "parameters": f"{metadata['num_parameters']:,}",
+    }
+    if "flops_per_window" in metadata:
+        flops = metadata["flops_per_window"]
+        rows["operations per window"] = "not counted: trees compare" if flops is None else f"{flops:,} FLOPs"
+    epoch = metadata["best_epoch"]
+    return rows | {"seed": metadata["seed"], "epoch kept": "fitted in one go" if epoch is None else epoch + 1}
+
+
+def _data_rows(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    fold = metadata["fold"]
+    rows = {part: _segment(fold, part) for part in ("train", "valid", "test")}
+    rows |= {
+        "purged, embargoed": f"{fold['purge_dates']}, {fold['embargo_dates']} dates",
+        "training samples": f"{metadata['train_samples']:,}",
+    }
+    if "missing_inputs" in metadata:
+        rows["missing inputs"] = f"{metadata['missing_inputs']:,} values of the training samples"
+    if "target" in metadata:
+        rows["target"] = f"{metadata['target']} per date"
+    rows["entry"] = f"{metadata['delay']} bar(s) after the forecast"
+    for key in sorted(key for key in metadata if key.endswith("_sha256")):
+        rows[key.removesuffix("_sha256").replace("_", " ")] = metadata[key][:16]
+    return rows
 
 
 def _segment(fold: Mapping[str, Any], part: str) -> str:
@@ -123,7 +134,7 @@ def _segment(fold: Mapping[str, Any], part: str) -> str:
 
 
 def _valid_results(metadata: Mapping[str, Any]) -> str:
-    best = metadata["best_head"]
+    best = metadata.get("best_head")
     scores = {int(horizon): score for horizon, score in metadata["valid_rank_ic"].items()}
     lines = ["| horizon | mean rank IC |", "|---|---|"]
     lines += [
@@ -133,6 +144,6 @@ def _valid_results(metadata: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table(rows: Mapping[str, Any]) -> str:
+def _table(rows: Mapping[str, Any]) -> str:
     """A two-column table of Markdown."""
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])

@@ -7,18 +7,23 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.kline.config import KronosConfig
 from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
 from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
 from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
 from factor_models.networks.bilstm import BiLSTMConfig, BiLSTMForecaster
 from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
 from factor_models.networks.gan_lstm import GANLSTMConfig, GANLSTMForecaster
+from factor_models.networks.gated_news import GatedNewsConfig, GatedNewsForecaster
 from factor_models.networks.gru import GRUConfig, GRUForecaster
+from factor_models.networks.han import HANConfig, HANForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
 from factor_models.networks.master import MASTERConfig, MASTERForecaster
 from factor_models.networks.mlp import MLPConfig, MLPForecaster
+from factor_models.networks.pen import PENConfig, PENForecaster
 from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
 from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
+from factor_models.networks.stocknet import StockNetConfig, StockNetForecaster
 from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
 from factor_models.networks.tft import TFTConfig, TFTForecaster
@@ -50,6 +55,20 @@ class ModelEntry(NamedTuple):
     symbols, no texts."""
 
 
+def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, **sizes: int) -> nn.Module:
+    """The price model that the configuration names, behind a gate for news."""
+    base = _entry(config.base)
+    if base.input_kind != "features" or "text_dim" in base.sizes:
+        raise ValueError(
+            f"GatedNewsConfig.base = {config.base!r}: must read windows of features and no texts"
+        )
+    wanted = ("num_horizons", *base.sizes)
+    own = {"num_features": num_features} | {name: sizes[name] for name in wanted}
+    model = build_model(config.base, lookback=config.lookback, **own, **config.settings)
+    assert isinstance(model, nn.Module)
+    return GatedNewsForecaster(config, model, num_features, text_dim)
+
+
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
     "lightgbm": ModelEntry(LightGBMConfig, LightGBMTrees, "last_bar"),
@@ -74,7 +93,15 @@ MODELS: dict[str, ModelEntry] = {
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),
+    "stocknet": ModelEntry(StockNetConfig, StockNetForecaster, "features", ("text_dim",)),
+    "han": ModelEntry(HANConfig, HANForecaster, "features", ("text_dim",)),
+    "pen": ModelEntry(PENConfig, PENForecaster, "features", ("text_dim",)),
+    "gated_news": ModelEntry(GatedNewsConfig, build_gated_news, "features", ("num_symbols", "text_dim")),
 }
+
+
+KLINE_MODELS: dict[str, type] = {"kronos": KronosConfig}
+"""Models that read bars and generate paths; they have a tokenizer and a training of their own (factor_models.kline)."""
 
 
 def available_models() -> tuple[str, ...]:

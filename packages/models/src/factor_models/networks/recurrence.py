@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.networks.gru_layers import GRULayers
 
 Cell = Literal["lstm", "gru"]
 
@@ -42,7 +43,7 @@ def make_recurrence(
     cell: Cell, num_inputs: int, config: RecurrentConfig, bidirectional: bool = False
 ) -> nn.RNNBase:
     """Stacked cells over (B, L, num_inputs); dropout between layers only."""
-    return {"lstm": nn.LSTM, "gru": nn.GRU}[cell](
+    return {"lstm": nn.LSTM, "gru": GRULayers}[cell](
         num_inputs,
         config.hidden,
         config.layers,

@@ -3,6 +3,9 @@
 Shapes: B windows, L bars of lookback, C channels, N attention heads, E = C / N.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -133,4 +136,5 @@ class MultiScaleAttention(nn.Module):
 
     def last_bar(self, x_BLC: Tensor) -> Tensor:
         """Mixed values (B, C) of the last bar."""
-        return self.merge(torch.cat([attention.last_bar(x_BLC) for attention in self.scales], dim=-1))
+        scales = cast(Iterable[RelativeAttention], self.scales)
+        return self.merge(torch.cat([attention.last_bar(x_BLC) for attention in scales], dim=-1))

@@ -4,10 +4,10 @@
 2. Time: x + U2 g(U1 norm(x)) over the bars of a channel, with lower triangular U1 and U2: a bar mixes itself and
    earlier ones. This is done for the bars and for patches of bars, and all of it is mapped to one vector per stock.
 3. Stocks: x + what the market's states give back. The head reads the vector before and after.
-After Fan & Shen 2024, "StockMixer: A Simple yet Strong MLP-Based Architecture for Stock Price Forecasting" (AAAI). Their
-third step maps N stocks to m market states and back by matrices (m, N) and (N, m), for the same N stocks each day in
-one order. Here the weights of both maps come from the stocks' vectors: each market state is a softmax-weighted mean of
-stocks, and each stock takes a softmax-weighted mean of the states. So any stocks in any order may stand on a date.
+After Fan & Shen 2024, "StockMixer: A Simple yet Strong MLP-Based Architecture for Stock Price Forecasting" (AAAI). In
+the paper step 3 maps N stocks to m market states and back by matrices (m, N) and (N, m), for the same N stocks each day
+in one order. Here the weights of both maps come from the stocks' vectors: each market state is a softmax-weighted mean
+of stocks, and each stock takes a softmax-weighted mean of the states. So any stocks in any order may stand on a date.
 
 Shapes: B windows, L bars, F features, C channels, P patches, M market states, G dates, S stocks, D width, H horizons.
 """

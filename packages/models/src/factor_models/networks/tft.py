@@ -93,9 +93,10 @@ class FeatureNetworks(nn.Module):
 
     def forward(self, x_NF: Tensor) -> Tensor:
         x_FN1 = x_NF.T.unsqueeze(-1)
-        inner_FND = self.dropout(functional.elu(x_FN1 * self.inner + self.inner_bias))
-        gated_FND = functional.glu(torch.baddbmm(self.gate_bias, inner_FND, self.gate), dim=-1)
-        joint_FND = x_FN1 * self.embed + self.embed_bias + gated_FND
+        inner_FND = functional.elu(torch.baddbmm(self.inner_bias, x_FN1, self.inner), inplace=True)
+        gate_FND = torch.baddbmm(self.gate_bias, self.dropout(inner_FND), self.gate)
+        embedded_FND = torch.baddbmm(self.embed_bias, x_FN1, self.embed)
+        joint_FND = embedded_FND + functional.glu(gate_FND, dim=-1)
         return functional.layer_norm(joint_FND, joint_FND.shape[-1:]) * self.scale + self.shift
 
 

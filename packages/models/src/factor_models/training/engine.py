@@ -112,6 +112,7 @@ class Engine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = self.lr
         share = _share_of_mean(batch, self.ranks.world_size, self.device)
+        self._prepare_loss(batch, share)
         totals: dict[str, Tensor] = {}
         for piece in micro_batches(batch, self.config.accumulation, self.device):
             terms = self._engine(piece.to(self._dtype))
@@ -124,6 +125,15 @@ class Engine:
         self.step += 1
         means = self._mean_over_ranks(torch.stack(list(totals.values())))
         return StepRecord(loss=sum(means), terms=dict(zip(totals, means, strict=True)))
+
+    def _prepare_loss(self, batch: Batch, share: float) -> None:
+        """Tell the loss what it must know of the whole batch, all processes together, before its forward passes."""
+        loss: Loss = self._engine.module.loss
+        dates, groups = np.unique(np.asarray(batch.groups), return_inverse=True)
+        target = torch.as_tensor(np.asarray(batch.targets), dtype=torch.float32)
+        sums = loss.batch_statistic(target, torch.from_numpy(groups.astype(np.int64)), len(dates))
+        if sums is not None:
+            loss.start_step(self._mean_over_ranks(sums.double() * share))
 
     def _mean_over_ranks(self, values: Tensor) -> list[float]:
         if self.ranks.world_size > 1:

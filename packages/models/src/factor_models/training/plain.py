@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from factor_models.losses import Loss
 from factor_models.training.engine_config import EngineConfig, learning_rate
-from factor_models.training.inputs import Batch, micro_batches
+from factor_models.training.inputs import Batch, micro_batches, tensor_batch
 from factor_models.training.loop import StepRecord
 from factor_models.training.objective import Objective
 
@@ -56,6 +56,7 @@ class PlainTrainer:
         num_dates = sum(piece.num_dates for piece in pieces)
         if num_dates == 0:
             raise ValueError("the batch is empty: a step needs at least one window")
+        self._prepare_loss(batch, num_dates)
         terms: dict[str, float] = {}
         for piece in pieces:
             share = piece.num_dates / num_dates
@@ -68,6 +69,15 @@ class PlainTrainer:
         self._optimizer.step()
         self.step += 1
         return StepRecord(loss=sum(terms.values()), terms=terms)
+
+    def _prepare_loss(self, batch: Batch, num_dates: int) -> None:
+        """Tell the loss what it must know of the whole batch before its forward passes."""
+        whole = tensor_batch(batch)
+        assert whole.targets is not None
+        loss = self._objective.loss
+        sums = loss.batch_statistic(whole.targets, whole.groups, num_dates)
+        if sums is not None:
+            loss.start_step((sums.double() / num_dates).tolist())
 
     def current_model(self) -> nn.Module:
         """The model itself, in evaluation mode."""
