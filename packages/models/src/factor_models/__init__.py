@@ -23,8 +23,11 @@ from factor_models.training.loop import (
     gather_predictions,
     predict,
 )
+from factor_models.training.replay import UpdateRule, replay_dates, update_due
 from factor_models.training.resume import RunFolder, run_key
 from factor_models.training.seed import set_seed
+from factor_models.training.warm_start import warm_start, warm_start_from_folder
+from factor_models.uncertainty import ensemble_forecast, mc_dropout
 from factor_models.zoo import (
     KLINE_MODELS,
     MODELS,
@@ -60,11 +63,13 @@ __all__ = [
     "Table",
     "TabularModel",
     "TensorBatch",
+    "UpdateRule",
     "ZeroConfig",
     "available_models",
     "build_model",
     "count_flops",
     "count_parameters",
+    "ensemble_forecast",
     "finish_distributed",
     "fit",
     "gather_predictions",
@@ -74,17 +79,22 @@ __all__ = [
     "is_classification",
     "load_model",
     "loss_config",
+    "mc_dropout",
     "model_card",
     "model_config",
     "model_sizes",
     "predict",
     "rank_standardise",
+    "replay_dates",
     "run_key",
     "save_model",
     "set_seed",
     "stack_oof",
     "start_distributed",
     "tensor_batch",
+    "update_due",
+    "warm_start",
+    "warm_start_from_folder",
 ]
 
 _LOADED_LATER = {
