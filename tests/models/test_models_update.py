@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_models import (
+    Rules,
     UpdateRule,
     build_model,
     fit,
@@ -185,9 +186,8 @@ def train(model, batch, dates_of=None, epochs=40):
     picked = np.ones(len(batch.rows), bool) if dates_of is None else np.isin(batch.groups, dates_of)
     part = SimpleNamespace(**{name: values[picked] for name, values in vars(batch).items()})
     trainer = PlainTrainer(model, get_loss("mse"), EngineConfig(lr=2e-2), total_steps=epochs)
-    result = fit(
-        trainer, lambda epoch: [part], lambda module: float(trainer.step), epochs=epochs, patience=epochs
-    )
+    rules = Rules(epochs=epochs, patience=epochs)
+    result = fit(trainer, lambda epoch, first: [part][first:], lambda module: float(trainer.step), rules)
     model.load_state_dict(result.state_dict)
     return model
 
