@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Panel
 from factor_metrics import Evaluation, constant_share, prediction_correlation
 from factor_models import StackResult, stack_oof
-from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_floors, summary
+from stages.judge import attainable_rank_ic, best_floor_rank_ic, floor_signals, judge, judge_floors, summary
 from stages.oof import OutOfFold
 from stages.params import Params
 from stages.run import RESULTS, StageError
@@ -37,7 +37,9 @@ class HorizonResult:
         return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
 
 
-def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params: Params) -> HorizonResult:
+def combine(
+    head: int, store: FeatureStore, panel: Panel, models: dict[str, OutOfFold], params: Params
+) -> HorizonResult:
     """Stack one horizon and judge stack, models and floors on the dates that have a stack."""
     horizon, any_model = store.horizons[head], next(iter(models.values()))
     dates, fold = any_model.dates("test"), any_model.fold_of_date()
@@ -67,7 +69,7 @@ def combine(head: int, store: FeatureStore, models: dict[str, OutOfFold], params
         prediction=stacked,
         stack=judge(stacked, label, horizon, config),
         models={name: judge(predictions[i], label, horizon, config) for i, name in enumerate(models)},
-        floors=judge_floors(store, dates, stacked, label, horizon, config),
+        floors=judge_floors(floor_signals(panel, dates, config.seed), stacked, label, horizon, config),
         weights=weights,
         correlation=prediction_correlation(predictions, config.min_symbols),
         constant_shares={name: constant_share(predictions[i]) for i, name in enumerate(models)}

@@ -1,22 +1,31 @@
 """evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model; its report."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Panel
 from factor_metrics import build_report, rank_ic, to_json_safe
 from factor_metrics.report import FloorRow
-from stages.judge import attainable_rank_ic, best_floor_rank_ic, judge, judge_floors, summary
+from stages.judge import (
+    attainable_rank_ic,
+    best_floor_rank_ic,
+    direction_summary,
+    floor_signals,
+    judge,
+    judge_floors,
+    summary,
+)
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
 from stages.report_data import Subject, floor_rows, profile, row_counts
 from stages.run import RESULTS, StageError, run, stage_output, write_json
+from stages.targets import directions, training_targets
 
 
 def main() -> None:
@@ -27,10 +36,11 @@ def main() -> None:
     store = FeatureStore(RESULTS / "tokenize")
     params.check_universe(len(store.symbols))
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
-    targets = store.targets(params.train.target)
+    targets = training_targets(store, params.train.target, params.train.direction)
     heads = range(len(store.horizons))
+    signals = floor_signals(Panel.load(RESULTS / "split" / "panel"), oof.dates("test"), params.evaluate.seed)
     with stage_output(f"evaluate/{name}") as folder:
-        subjects = [judge_head(name, head, oof, targets[:, head], store, params) for head in heads]
+        subjects = [judge_head(name, head, oof, targets[:, head], signals, store, params) for head in heads]
         floors = [
             row
             for one in subjects
@@ -48,6 +58,13 @@ def main() -> None:
             }
             for one in subjects
         }
+        if params.train.target == "direction":
+            outcomes = directions(store, params.train.direction)
+            for head, one in enumerate(subjects):
+                outcome = store.matrix(outcomes[:, head], one.dates)
+                metrics[f"h{one.horizon}"] |= direction_summary(
+                    oof.matrix(one.horizon, "test"), outcome, one.horizon, params.evaluate
+                )
         write_tables(subjects, floors, folder)
         write_json(folder / "metrics.json", to_json_safe(metrics))
         data = model_report(subjects, floors, oof.fold_of_date(), valid, store, params, RESULTS / "split")
@@ -57,10 +74,21 @@ def main() -> None:
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "
             f"t {values['t_stat']:.1f}, best floor {values['best_floor_rank_ic']:+.4f}"
         )
+        if params.train.target == "direction":
+            print(
+                f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "
+                f"{values['majority_accuracy']:.4f}, MCC {values['mcc']:+.4f}, AUC {values['auc']:.4f}"
+            )
 
 
 def judge_head(
-    name: str, head: int, oof: OutOfFold, target: NDArray, store: FeatureStore, params: Params
+    name: str,
+    head: int,
+    oof: OutOfFold,
+    target: NDArray,
+    signals: Mapping[str, NDArray],
+    store: FeatureStore,
+    params: Params,
 ) -> Subject:
     """The model and its floors at one horizon; `target` (num_rows,) is what it was fitted to."""
     horizon, dates, config = store.horizons[head], oof.dates("test"), params.evaluate
@@ -71,7 +99,7 @@ def judge_head(
         horizon=horizon,
         dates=dates,
         judged=judge(prediction, label, horizon, config),
-        floors=judge_floors(store, dates, prediction, label, horizon, config),
+        floors=judge_floors(signals, prediction, label, horizon, config),
         attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
         profile=profile(prediction, store.matrix(target, dates), horizon, dates, store, config),
         row_counts=row_counts(prediction, horizon, dates, store),

@@ -2,40 +2,33 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from dvclive.live import Live
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
-    Engine,
-    EpochRecord,
-    FitState,
-    RunFolder,
-    StepRecord,
+    Table,
     TabularModel,
     build_model,
-    fit,
     gather_predictions,
-    get_loss,
     input_kind,
     model_sizes,
     predict,
-    run_key,
     save_model,
     set_seed,
 )
-from stages.identity import CHECKPOINTS, code_digest, digest
-from stages.live_ic import LiveIC
 from stages.params import Params
-from stages.progress import TrainingProgress
+from stages.run import RESULTS
+from stages.sample_weights import DatedBatch, SampleWeights
+from stages.teacher import teach
+from stages.training_loss import training_loss
 
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 
@@ -43,7 +36,8 @@ DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 class FoldRun:
     """A model, a fold, and this process's share of the work.
 
-    After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
+    After `judge`: `scores` holds the valid rank IC per horizon. Of a network, `best_epoch` is the epoch that was kept
+    and `notes` what was met on the way; whoever trains it (stages.network) sets them.
     """
 
     score_name = "valid rank IC"
@@ -65,7 +59,10 @@ class FoldRun:
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.targets = targets
-        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons)}
+        self.weights = SampleWeights.of_fold(params.train.weights, store, fold, RESULTS / "split" / "panel")
+        self.loss = training_loss(params.train, store.horizons)
+        outputs = 1 if self.is_tabular else self.loss.outputs_per_target
+        sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
@@ -73,24 +70,32 @@ class FoldRun:
             vocabulary = store.vocabulary(fold.index)
             sizes["num_symbols"] = vocabulary.num_ids
             self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+        self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
+        if "text_dim" in model_sizes(name):
+            sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
         self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(self.config)}
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
+        self.notes: tuple[str, ...] = ()
 
-    def windows(self, segment: Segment, last_dates: int | None = None) -> WindowDataset:
-        """The samples of a segment, or of its last dates."""
+    def windows(
+        self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
+    ) -> WindowDataset:
+        """The samples of a segment, or of its last dates; with other targets than the run's if they are given."""
         rows = self.store.rows(self.fold, segment)
         if last_dates is not None:
             rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(
             self.inputs,
-            self.targets,
+            self.targets if targets is None else targets,
             getattr(self.config, "lookback", 1),
             symbol_code=self.store.symbol_code,
             date_code=self.store.date_code,
             rows=rows,
             symbol_ids=self.symbol_ids,
+            texts=self.texts,
+            weights=self.weights.within_date,
         )
         if len(dataset) == 0:
             raise ValueError(
@@ -105,102 +110,61 @@ class FoldRun:
             return 1
         return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
 
-    def fit(self, progress: TrainingProgress, live: Live | None) -> nn.Module | TabularModel:
-        """Train, keep the epoch with the best valid rank IC, and return the model that predicts."""
+    def new_network(self) -> nn.Module:
+        """The network with the weights that the seed gives it."""
         set_seed(self.settings.seed)
-        progress.start_fold(self.fold.index)
-        model = self._fit_tabular() if self.is_tabular else self._fit_network(progress, live)
-        self.scores = self._valid_rank_ic(model)
+        model = build_model(**self.model_config)
+        assert isinstance(model, nn.Module)
+        return model
+
+    def fit_tabular(self) -> TabularModel:
+        """Fit a linear model or trees on the last bar of each window."""
+        set_seed(self.settings.seed)
+        model = build_model(**self.model_config)
+        assert isinstance(model, TabularModel)
+        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
+
+    def judge(self, model: nn.Module | TabularModel) -> float:
+        """Note the valid rank IC per horizon in `scores` and return its mean."""
+        self.scores = self.valid_rank_ic(model)
         if np.isnan(list(self.scores.values())).any():
             raise ValueError(
                 f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
             )
-        if self.is_tabular:
-            progress.step()
-        if live:
-            live.log_metric(
-                f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values())))
-            )
-        return model
+        return float(np.mean(list(self.scores.values())))
 
-    def _fit_tabular(self) -> TabularModel:
-        model = build_model(**self.model_config)
-        assert isinstance(model, TabularModel)
-        x, y = zip(*(self._table(segment) for segment in ("train", "valid")), strict=True)
-        return model.fit(x[0], y[0], x[1], y[1])
-
-    def _table(self, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
-        rows = self.windows(segment).rows
-        return self.inputs[rows], self.targets[rows]
-
-    def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
-        model = build_model(**self.model_config)
-        assert isinstance(model, nn.Module)
-        engine = Engine(model, get_loss(self.settings.loss), self.settings, total_steps=self.num_steps)
-
-        state = self.checkpoint.restore(engine)
-        for record in state.history if state else []:
-            self._log(record, live)  # a run that goes on logs the epochs before it was killed as well
-
-        live_ic = LiveIC(
-            self.name,
-            self.fold,
-            self.store,
-            self.targets,
-            engine,
-            self.predict_rows,
-            self.settings.live_ic,
-            first=self.rank == 0,
-            resumed=state is not None,
+    def _table(self, rows: NDArray[np.integer]) -> Table:
+        """Panel rows as a tabular model reads them."""
+        weights = self.weights.product
+        return Table(
+            features=self.inputs[rows],
+            targets=self.targets[rows],
+            groups=self.store.date_code[rows],
+            symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+            weights=None if weights is None else weights[rows],
         )
 
-        def after_step(num_steps: int, step: StepRecord) -> None:
-            progress.step()
-            live_ic.after_step()
+    def with_teacher(self) -> NDArray[np.float32]:
+        """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
+        config = self.settings.distillation
+        assert config is not None
+        rows = self.train_windows.rows
+        taught = teach(config, self.store, self.fold, self.targets, rows, self.weights.product)
+        return np.concatenate([self.targets, taught], axis=1)
 
-        def after_epoch(record: EpochRecord, state: FitState) -> None:
-            progress.epoch(record.epoch, record.loss, record.score, record.lr)
-            live_ic.report()
-            self.checkpoint.save(engine, state)
-            self._log(record, live)
-
-        result = fit(
-            engine,
-            self._train_batches,
-            lambda network: float(np.mean(list(self._valid_rank_ic(network).values()))),
-            epochs=self.settings.epochs,
-            patience=self.settings.patience,
-            on_step=[after_step],
-            on_epoch=[after_epoch],
-            state=state,
-        )
-        engine.close()
-        self.best_epoch = result.best_epoch
-        model.load_state_dict(result.state_dict)
-        return model.to(engine.device).eval()
-
-    def _log(self, record: EpochRecord, live: Live | None) -> None:
-        if live:
-            live.step = record.epoch
-            terms = record.terms if len(record.terms) > 1 else {}
-            for metric, value in {
-                "loss": record.loss,
-                **terms,
-                "score": record.score,
-                "lr": record.lr,
-            }.items():
-                live.log_metric(f"fold_{self.fold.index}/{metric}", value)
-            live.next_step()
-
-    def _train_batches(self, epoch: int) -> Iterable[Batch]:
-        return self.train_windows.batches(
+    def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
+        """This process's batches of an epoch, from a step on."""
+        batches = self.train_windows.batches(
             self.settings.batch_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
+            start_step=start_step,
             augmentation=self._augmentation(),
         )
+        of_date = self.weights.of_date
+        return batches if of_date is None else (DatedBatch.of(batch, of_date) for batch in batches)
 
     def _augmentation(self) -> Augmentation | None:
         """What is done to training windows; tokens can be masked only."""
@@ -213,15 +177,36 @@ class FoldRun:
         self, model: nn.Module | TabularModel, segment: Segment, last_dates: int | None = None
     ) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
-        dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
-            return dataset.rows, model.predict(self.inputs[dataset.rows])
+            rows = self.windows(segment, last_dates).rows
+            return rows, model.predict(self._table(rows))
+        rows, outputs = self._outputs(model, segment, last_dates)
+        return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
+
+    def _outputs(
+        self, model: nn.Module, segment: Segment, last_dates: int | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Rows of a segment and what the network says of them, the same on every process."""
+        dataset = self.windows(segment, last_dates)
         batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
         return gather_predictions(*predict(model, batches))
 
-    def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
+    def valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
         return mean_rank_ic(self.store, self.fold.valid, *self.predict_rows(model, "valid"))
+
+    def valid_loss(self, model: nn.Module) -> float:
+        """The loss of the labels on the valid dates, in one piece; without sample weights and without a teacher."""
+        rows, outputs = self._outputs(model, "valid")
+        dates, groups = np.unique(self.store.date_code[rows], return_inverse=True)
+        loss = training_loss(replace(self.settings, distillation=None), self.store.horizons)
+        target, group = torch.from_numpy(self.targets[rows]), torch.from_numpy(groups.astype(np.int64))
+        sums = loss.batch_statistic(target, group, len(dates))
+        if sums is not None:
+            loss.start_step((sums.double() / len(dates)).tolist())
+        with torch.no_grad():
+            terms = loss(torch.from_numpy(outputs), target, group, len(dates))
+        return float(torch.stack(list(terms.values())).sum())
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
@@ -235,7 +220,8 @@ class FoldRun:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
-        return {
+        encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
+        return encoder | {
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,
@@ -251,21 +237,10 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "determinism": self.settings.determinism,
+            "start": self.settings.start,
+            "notes": list(self.notes),
         }
-
-    @cached_property
-    def checkpoint(self) -> RunFolder:
-        """Where a killed run goes on; the key holds all that decides the weights."""
-        identity = {
-            "model": self.model_config,
-            "train": {**asdict(self.settings), "live_ic": None},  # it decides nothing
-            "fold": self.fold.describe(),
-            "inputs": digest(self.inputs),
-            "targets": digest(self.targets),
-            "code": code_digest(),
-            "world_size": self.world_size,
-        }
-        return RunFolder(CHECKPOINTS, run_key(**identity))
 
 
 def prediction_frame(

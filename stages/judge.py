@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from factor_data import FeatureStore
-from factor_metrics import Evaluation, best_floor, evaluate_predictions, random_ranking
+from factor_data import Panel
+from factor_metrics import (
+    Evaluation,
+    accuracy,
+    best_floor,
+    classification_scores,
+    evaluate_predictions,
+    price_floors,
+    random_ranking,
+    summarize,
+)
 from stages.params import EvaluateParams
-
-# Floors need no model: a feature and its sign.
-FLOORS = {
-    "reversal_1": ("return_1", -1.0),
-    "reversal_to_mean_5": ("close_to_mean_5", -1.0),
-    "momentum_60_5": ("momentum_60_5", 1.0),
-    "far_from_high_60": ("distance_to_high_60", -1.0),
-}
 
 
 def judge(prediction: NDArray, label: NDArray, horizon: int, config: EvaluateParams) -> Evaluation:
@@ -51,6 +53,37 @@ def summary(judged: Evaluation) -> dict[str, Any]:
     }
 
 
+def direction_summary(
+    logit: NDArray, outcome: NDArray, horizon: int, config: EvaluateParams
+) -> dict[str, float | int]:
+    """How well the sign of a forecast says the direction: pooled scores beside always saying the commoner class.
+
+    `logit` and `outcome` (1 up, 0 down) are (num_dates, num_symbols); a cell counts where both are known. The interval
+    is that of the mean over dates of each date's accuracy.
+    """
+    scores = classification_scores(expit(logit), outcome)
+    called = np.where(np.isnan(logit), np.nan, logit > 0)
+    by_date = summarize(
+        accuracy(called, outcome),
+        horizon=horizon,
+        confidence=config.confidence,
+        num_bootstrap=config.bootstrap,
+        seed=config.seed,
+    )
+    return {
+        "accuracy": scores.accuracy,
+        "majority_accuracy": scores.majority_accuracy,
+        "mcc": scores.mcc,
+        "f1": scores.f1,
+        "auc": scores.auc,
+        "share_up": scores.share_up,
+        "num_directions": scores.num_pairs,
+        "accuracy_by_date": by_date.mean,
+        "accuracy_by_date_low": by_date.ci_low,
+        "accuracy_by_date_high": by_date.ci_high,
+    }
+
+
 def best_floor_rank_ic(floors: Mapping[str, Evaluation]) -> float:
     """Mean rank IC of the floor that is hardest to beat."""
     return floors[best_floor({name: floor.rank_ic for name, floor in floors.items()})].rank_ic_summary.mean
@@ -61,21 +94,18 @@ def overfit_gap(metrics: Mapping[str, float]) -> float:
     return metrics["valid_rank_ic"] - metrics["rank_ic"]
 
 
+def floor_signals(panel: Panel, dates: NDArray[np.datetime64], seed: int) -> dict[str, NDArray[np.float64]]:
+    """Signals (len(dates), num_symbols) that need no model: of adjusted closes up to each date, and a random one."""
+    floors = price_floors(panel.to_matrix(panel.adjusted("close")))
+    position = np.searchsorted(panel.dates, dates)
+    signals = {name: signal[position] for name, signal in floors.items()}
+    return {**signals, "random": random_ranking((len(dates), panel.num_symbols), seed)}
+
+
 def judge_floors(
-    store: FeatureStore,
-    dates: NDArray[np.datetime64],
-    prediction: NDArray,
-    label: NDArray,
-    horizon: int,
-    config: EvaluateParams,
+    signals: Mapping[str, NDArray], prediction: NDArray, label: NDArray, horizon: int, config: EvaluateParams
 ) -> dict[str, Evaluation]:
     """Each floor on exactly the dates and symbols that the model predicted."""
-    signals = {
-        floor: sign * store.matrix(store.feature(feature), dates)
-        for floor, (feature, sign) in FLOORS.items()
-        if feature in store.feature_names
-    }
-    signals["random"] = random_ranking(prediction.shape, config.seed)
     covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
     return {floor: judge(signal, label, horizon, config) for floor, signal in covered.items()}
 

@@ -7,7 +7,7 @@ they only refuse, so a stage does not depend (in dvc.yaml) on the packages of se
 import difflib
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
 
@@ -24,14 +24,17 @@ from factor_data import (
     NewsVectorConfig,
     NormaliserKind,
     Price,
-    TargetKind,
     check_purge,
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import KLINE_MODELS, MODELS, EngineConfig
+from factor_models import KLINE_MODELS, MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
 from factor_models.kline import KlineTokenizerConfig, check_context
 from stages.run import StageError, run
+from stages.sample_weights import WeightParams
+from stages.targets import DirectionParams, Target
+from stages.teacher import DistillationParams
+from stages.training_loss import check_loss
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -78,7 +81,8 @@ class TokenizeParams:
     # False: no news are read, even if the data have some.
     use_news: bool
     news: NewsConfig
-    # Mean text vectors as further inputs, fitted per fold on training documents; null: none.
+    # Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one for
+    # models that read texts; null: none.
     news_vectors: NewsVectorConfig | None
 
     def __post_init__(self) -> None:
@@ -163,19 +167,40 @@ class TrainParams(EngineConfig):
     epochs: int
     # Epochs without a better validation rank IC before training stops.
     patience: int
-    loss: Literal["mse", "ic", "mse_ic"]
-    # Per-date transform of the label that models are fitted to.
-    target: TargetKind
+    # A name of docs/losses.md, and its settings: those that are not given have their defaults.
+    loss: str
+    loss_settings: Any = field(default_factory=dict)
+    # Per-date transform of the label that models are fitted to, or its direction by the rule below.
+    target: Target
+    direction: DirectionParams = field(default_factory=DirectionParams)
+    # How much windows and dates of training count; null: all the same.
+    weights: WeightParams | None = None
+    # A tabular model whose forecasts networks learn from besides the labels; null: none.
+    distillation: DistillationParams | None = None
     # Changes made to training windows of networks (tokens are masked only); null: none.
     augmentation: Augmentation | None
     # IC in and out of sample while a network trains, as files in .live/.
     live_ic: LiveICParams
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
+    # What early stopping, the plateau and the choice of the epoch look at on the valid dates.
+    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    # Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`).
+    start: Literal["cold", "previous", "best_previous"] = "cold"
+    # bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only).
+    determinism: Literal["bitwise", "fast"] = "bitwise"
+    # What happens when a loss or gradient is not finite.
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    # How often a run is saved; it decides nothing about the result.
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        try:
+            loss_config(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +302,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
             f"{path}: expected sections {', '.join(section_names())}, found {type(document).__name__}"
         )
     params: Params = validate(Params, document, where=f"{path}: ")
-    params = replace(params, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    train = validate_loss(params.train, params.tokenize.horizons, where=f"{path}: train.")
+    params = replace(params, train=train, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
     try:
         params.check_contexts()
     except StageError as error:
@@ -295,6 +321,19 @@ def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     if unknown := sorted(set(zoo) - set(schemas)):
         raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(schemas)}")
     return {name: validate(schemas[name], section, where=f"{where}{name}.") for name, section in zoo.items()}
+
+
+def validate_loss(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:
+    """The section with the settings of its loss as one configuration object, all of it held together."""
+    schema = loss_config(train.loss)
+    checked = replace(
+        train, loss_settings=validate(schema, train.loss_settings, where=f"{where}loss_settings.")
+    )
+    try:
+        check_loss(checked, horizons)
+    except ValueError as error:
+        raise StageError(f"{where}{error}") from None
+    return checked
 
 
 def validate(schema: type, document: Any, where: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, build_report, evaluate_gates, promoted, to_json_safe
 from stages.ensemble import HorizonResult, combine, stack_metrics
 from stages.judge import overfit_gap
@@ -24,12 +24,13 @@ from stages.stack_report import stack_report
 def main() -> None:
     params = read_params()
     store = FeatureStore(RESULTS / "tokenize")
+    panel = Panel.load(RESULTS / "split" / "panel")
     models = {
         name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in params.models
     }
     valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in params.models}
     with stage_output("stack") as folder:
-        results = [combine(head, store, models, params) for head in range(len(store.horizons))]
+        results = [combine(head, store, panel, models, params) for head in range(len(store.horizons))]
         gates = hold_against_gates(results, valid, params)
         write_predictions(results, store, models, folder)
         weights = {f"h{result.horizon}": weights_by_fold(result, params) for result in results}

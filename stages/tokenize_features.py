@@ -39,6 +39,8 @@ def main() -> None:
         2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
     )
     needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
+    if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
+        needed += document_bytes(len(news), config.news_vectors.dimensions, panel.num_rows, len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
         fill_store(folder, panel, folds, news, config, workers)
     print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
@@ -80,6 +82,11 @@ def store_bytes(num_rows: int, num_features: int, num_news: int, num_horizons: i
     """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
     per_fold = 5 * (num_features + num_news)
     return num_rows * (4 * num_features + 8 * num_horizons + per_fold * num_folds)
+
+
+def document_bytes(num_documents: int, dimensions: int, num_rows: int, num_folds: int) -> int:
+    """What the documents take: per fold a float32 vector each, and two int64 a row."""
+    return num_folds * (4 * num_documents * dimensions + 16 * num_rows)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,11 @@ from stages.fold import FoldRun
 from stages.kline import KlineData
 from stages.kline_tokenizer import fit_tokenizers
 from stages.kronos import STATISTICS, KronosRun
+from stages.network import NetworkFit
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
 from stages.tokenize_features import fill_store
+from stages.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +98,13 @@ def predictions_of(
     def predict(panel: Panel) -> NDArray:
         store = write_store(new_folder(), panel, news, fold, params)
         run = FoldRun(model, params, store, store.targets(params.train.target), fold)
-        with TrainingProgress(model, 1, run.num_steps, shown=False) as progress:
-            fitted = run.fit(progress, None)
-        run.checkpoint.delete()
+        if run.is_tabular:
+            fitted = run.fit_tabular()
+        else:
+            with TrainingProgress(model, 1, run.num_steps, shown=False) as progress, Watch() as watch:
+                done = NetworkFit(run, progress, None, watch, None).fit()
+            fitted = done.model
+            done.checkpoints.delete()
         result = np.full((panel.num_rows, len(store.horizons)), np.nan)
         for segment in ("valid", "test"):
             if run.store.rows(fold, segment).any():
@@ -137,9 +143,10 @@ def test_no_token_tokenizer_or_path_looks_ahead(
         (report,) = fit_tokenizers(data, [fold], params.tokenize_kline, num_ahead, "close", folder)
         tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
         run = KronosRun("kronos", params, store, store.targets("rank"), fold, data=data, source=folder)
-        with TrainingProgress("kronos", 1, run.num_steps, shown=False) as progress:
-            model = run.fit(progress, None)
-        run.checkpoint.delete()
+        with TrainingProgress("kronos", 1, run.num_steps, shown=False) as progress, Watch() as watch:
+            done = run.fit(progress, None, watch)
+        model = done.model
+        done.checkpoints.delete()
         fitted.append((report["tokenizer_sha256"], tokens, model.content_hash))
         result = np.full((panel.num_rows, len(store.horizons), len(STATISTICS)), np.nan)
         for segment in ("valid", "test"):

@@ -18,7 +18,7 @@ from factor_data import (
     simulate_market,
 )
 from factor_metrics import rank_ic
-from stages.judge import judge, judge_floors
+from stages.judge import floor_signals, judge, judge_floors
 from stages.model_report import beside_floor, overfit, result_rows
 from stages.params import EvaluateParams
 from stages.report_data import Subject, attained_row, date_series, floor_rows, profile, row_counts
@@ -61,6 +61,7 @@ def prediction(store: FeatureStore) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
+    panel = Panel.load(store.directory / "panel")
     dates = store.dates[-60:]
     label = store.matrix(store.labels[:, 1], dates)
     return Subject(
@@ -68,7 +69,7 @@ def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
         horizon=5,
         dates=dates,
         judged=judge(prediction, label, 5, CONFIG),
-        floors=judge_floors(store, dates, prediction, label, 5, CONFIG),
+        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, 5, CONFIG),
         attainable=np.full(len(dates), 0.5),
         profile=profile(prediction, label, 5, dates, store, CONFIG),
         row_counts=row_counts(prediction, 5, dates, store),

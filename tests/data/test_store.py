@@ -41,7 +41,7 @@ NAMES = ["return_1", "volatility_5", "market_return_1"]
 HORIZONS = (1, 5)
 MARKET = simulate_market(MarketConfig(symbols=12, bars=150))
 NEWS = NewsConfig(min_count=3, cutoff_minutes=960)
-VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960)
+VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960, documents_per_bar=2)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,8 @@ def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
         scorer = fit_news_scorer(MARKET.news, panel, labels[:, 1], train, NEWS)
         assert any(scorer.tones.values())
         scores = scorer.transform(MARKET.news, panel)
-        vectors = fit_news_vectors(MARKET.news, panel, train, VECTORS).transform(MARKET.news, panel)
+        vectoriser = fit_news_vectors(MARKET.news, panel, train, VECTORS)
+        vectors = vectoriser.transform(MARKET.news, panel)
         values = np.hstack([features.values, scores.values, vectors.values])
         names = (*features.names, *scores.names, *vectors.names)
         normaliser = fit_normaliser(values, train, names, kind, 3.0)
@@ -165,6 +166,13 @@ def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
         np.testing.assert_array_equal(store.tokens(fold.index), tokenizer.transform(inputs))
         assert store.normaliser(fold.index).hash == normaliser.hash
         assert store.tokenizer(fold.index).hash == tokenizer.hash
+        documents, expected = store.documents(fold.index), vectoriser.documents(MARKET.news, panel)
+        assert documents is not None
+        np.testing.assert_array_equal(documents.vectors, expected.vectors)
+        np.testing.assert_array_equal(documents.bounds, expected.bounds)
+        assert documents.per_bar == 2
+        assert (np.diff(documents.bounds, axis=1) == 2).any()
+        assert store.text_encoder(fold.index) == vectoriser.encoder.identity
         known = SymbolVocabulary.fit(panel.symbol[train])
         assert store.vocabulary(fold.index).hash == known.hash
 
@@ -172,6 +180,8 @@ def test_a_store_holds_what_the_functions_give_on_the_whole_panel(
 def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold]) -> None:
     fitted = [
         "inputs.npy",
+        "news_document_rows.npy",
+        "news_documents.npy",
         "news_scorer.json",
         "news_vectors.json",
         "news_vectors.npz",
@@ -213,6 +223,10 @@ def test_a_fold_without_a_label_is_refused_as_check_labels_does(
     with pytest.raises(ValueError, match="fold 3 train") as parts:
         write_store(tmp_path, saved, [late], Workers(max_bytes=5_000))
     assert str(parts.value) == str(whole.value)
+
+
+def test_without_news_a_store_has_no_documents(store: FeatureStore) -> None:
+    assert store.documents(0) is None
 
 
 def test_rows_come_back_as_the_panel_has_them(store: FeatureStore, panel: Panel) -> None:

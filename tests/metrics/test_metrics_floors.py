@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_metrics import (
+    distance_from_high,
     floor_table,
     format_floor_table,
     last_return_reversal,
@@ -53,6 +54,16 @@ def test_floors_equal_pandas():
     np.testing.assert_allclose(last_return_reversal(close, 5), -(frame / frame.shift(5) - 1.0))
     np.testing.assert_allclose(momentum(close), frame.shift(5) / frame.shift(60) - 1.0)
     np.testing.assert_allclose(moving_average_gap(close), frame / frame.rolling(20).mean() - 1.0, atol=1e-13)
+
+
+def test_the_distance_from_the_high_equals_that_of_pandas_and_leaves_missing_closes_out():
+    close = closes()
+    frame = pd.DataFrame(close)
+    high = frame.rolling(60, min_periods=30).max().to_numpy(copy=True)
+    high[:59] = NAN
+    np.testing.assert_allclose(distance_from_high(close), close / high - 1.0, atol=1e-13)
+    gap = np.array([[4.0], [NAN], [2.0], [NAN], [NAN], [1.0]])
+    np.testing.assert_array_equal(distance_from_high(gap, 3).ravel(), [NAN, NAN, -0.5, NAN, NAN, NAN])
 
 
 def test_the_majority_counts_moves_when_they_are_known():

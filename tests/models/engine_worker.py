@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from factor_models import build_model, fit, gather_predictions, get_loss, predict, set_seed
-from factor_models.training.engine import Engine, finish_distributed, start_distributed
+from factor_models import Rules, build_model, fit, gather_predictions, get_loss, predict, set_seed
+from factor_models.training.distributed import finish_distributed, start_distributed
+from factor_models.training.engine import Engine
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.resume import RunFolder
 
@@ -51,6 +52,9 @@ def make_model(name):
     sizes = {"num_features": NUM_FEATURES, "num_horizons": NUM_HORIZONS, "lookback": LOOKBACK}
     settings = {
         "lstm": {"hidden": 8},
+        "gru": {"hidden": 8, "layers": 2},
+        "adv_alstm": {"hidden": 8},
+        "gan_lstm": {"hidden": 8},
         "tcn_attention": {"channels": 8, "levels": 2, "heads": 2},
         "token_transformer": {"dim": 8, "heads": 2, "num_tokens": NUM_TOKENS},
     }
@@ -83,10 +87,9 @@ def train(
     state = folder.restore(trainer) if folder is not None else None
     result = fit(
         trainer,
-        lambda epoch: batches,
+        lambda epoch, start_step: batches[start_step:],
         score,
-        epochs=EPOCHS,
-        patience=EPOCHS,
+        Rules(epochs=EPOCHS, patience=EPOCHS),
         on_epoch=[save_or_stop],
         state=state,
     )
@@ -127,14 +130,16 @@ def run_every_way(ranks, out):
     ways["uneven"] = train(ranks, 2, dates_per_batch=5)[0]
     ways["uneven_stage3"] = train(ranks, 3, dates_per_batch=5)[0]
     ways["offloaded"] = train(ranks, 2, offload_optimizer=True)[0]
-    for name in ("tcn_attention", "token_transformer"):
+    for name in ("gru", "adv_alstm", "gan_lstm", "tcn_attention", "token_transformer"):
         for stage in (0, 3):
             ways[f"{name}{stage}"] = train(ranks, stage, name=name)[0]
     ways["token_transformer_bf16"] = train(ranks, 3, name="token_transformer", precision="bf16")[0]
     ways["bf16"] = train(ranks, 2, precision="bf16")[0]
     for stage in (0, 2, 3):
         ways[f"resumed{stage}"] = interrupted(ranks, stage, out / "runs")
-    sums = {name: float(weights["head.weight"].double().sum()) for name, weights in ways.items()}
+    sums = {
+        name: float(sum(value.double().sum() for value in weights.values())) for name, weights in ways.items()
+    }
     others = [None] * ranks.world_size
     torch.distributed.all_gather_object(others, sums)
     assert all(other == sums for other in others), "the processes ended with different weights"

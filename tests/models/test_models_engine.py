@@ -54,7 +54,7 @@ def test_every_zero_stage_and_number_of_processes_gives_the_same_weights(weights
     assert largest_difference(weights[1, "stage0"], weights[processes, f"stage{stage}"]) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["tcn_attention", "token_transformer"])
+@pytest.mark.parametrize("name", ["gru", "adv_alstm", "gan_lstm", "tcn_attention", "token_transformer"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_other_networks_give_the_same_weights_at_stage_3(weights, processes, name):
     assert largest_difference(weights[1, f"{name}0"], weights[processes, f"{name}3"]) < TOLERANCE
@@ -132,7 +132,10 @@ def test_constant_schedule_stays_after_the_warm_up():
         ({"accumulation": 0}, r"EngineConfig.accumulation = 0: must be >= 1"),
         ({"clip_norm": -1.0}, "EngineConfig.clip_norm = -1.0: must be >= 0"),
         ({"warmup_share": 1.0}, r"EngineConfig.warmup_share = 1.0: must be in \[0, 1\)"),
-        ({"schedule": "step"}, "EngineConfig.schedule = 'step': must be one of 'constant', 'warmup_cosine'"),
+        (
+            {"schedule": "steps"},
+            "EngineConfig.schedule = 'steps': must be one of 'constant', 'warmup_cosine'",
+        ),
         ({"precision": "fp8"}, "EngineConfig.precision = 'fp8'"),
     ],
 )

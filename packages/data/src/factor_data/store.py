@@ -5,7 +5,9 @@ num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.
 Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`,
 `vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`) and what models read: `inputs.npy` float32,
 `tokens.npy` uint8, both (num_rows, num_inputs), the news columns last. Rows are those of the panel, sorted by (symbol,
-time), in every array; all can be memory-mapped, so that several training processes share one copy.
+time), in every array; all can be memory-mapped, so that several training processes share one copy. With
+`documents_per_bar` also `news_documents.npy` (num_documents, dimensions) float32 and `news_document_rows.npy`
+(num_rows, 2) int64: the documents that each row knows.
 """
 
 import json
@@ -20,6 +22,7 @@ from factor_data.labels import TargetKind, cross_sectional_target
 from factor_data.normalise import Normaliser
 from factor_data.tokens import QuantileTokenizer
 from factor_data.vocabulary import SymbolVocabulary
+from factor_data.windows.texts import DocumentVectors
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
@@ -84,6 +87,21 @@ class FeatureStore:
     def tokens(self, fold: int) -> NDArray[np.uint8]:
         """Quantile tokens (num_rows, num_features) uint8; 0 = missing."""
         return np.load(fold_folder(self.directory, fold) / "tokens.npy", mmap_mode="r")
+
+    def documents(self, fold: int) -> DocumentVectors | None:
+        """The documents each row knows; None where the store was written without (``documents_per_bar`` 0)."""
+        folder = fold_folder(self.directory, fold)
+        if not (folder / "news_documents.npy").exists():
+            return None
+        vectors, bounds = (
+            np.load(folder / name, mmap_mode="r") for name in ("news_documents.npy", "news_document_rows.npy")
+        )
+        per_bar = self._document(fold, "news_vectors")["config"]["documents_per_bar"]
+        return DocumentVectors(vectors=vectors, bounds=bounds, per_bar=per_bar)
+
+    def text_encoder(self, fold: int) -> str:
+        """Identity of what made the documents' vectors."""
+        return self._document(fold, "news_vectors")["encoder"]
 
     def targets(self, kind: TargetKind) -> NDArray[np.float32]:
         """Labels as training sees them (num_rows, num_horizons): transformed per date over the universe."""

@@ -76,6 +76,7 @@ from factor_metrics.performance import (
 from factor_metrics.permutation import PermutationTest, permutation_test
 from factor_metrics.portfolio import long_short_weights, proportional_weights, rebalance_every, top_k_weights
 from factor_metrics.price_floors import (
+    distance_from_high,
     last_return_reversal,
     majority_class,
     momentum,
@@ -169,6 +170,7 @@ __all__ = [
     "constant_share",
     "deflated_sharpe_ratio",
     "delay_decay",
+    "distance_from_high",
     "drawdown",
     "equity_curve",
     "evaluate_gates",

@@ -1,4 +1,4 @@
-"""Floors that need nothing but closes: reversal, momentum, moving-average gap, last sign, majority class.
+"""Floors that need nothing but closes: reversal, momentum, gap to the mean and to the high, last sign, majority class.
 
 Every function takes closes (num_dates, num_symbols), above 0, NaN = missing, and returns a matrix of that shape
 that is known at the close of its date: later closes play no part. A value needs both of its end points, so gaps
@@ -50,6 +50,23 @@ def moving_average_gap(close: ArrayLike, window: int = 20) -> Matrix:
     return gap
 
 
+def distance_from_high(close: ArrayLike, window: int = 60) -> Matrix:
+    """Return close / highest of the last `window` closes, this one included, - 1: 0 at a new high.
+
+    A missing close is left out of the highest one; NaN where today's, or more than half of them, are missing. George
+    and Hwang (2004), "The 52-week high and momentum investing": a trend; its negative is a return to the old price.
+    """
+    closes = _closes(close)
+    check_at_least("window", window, 2)
+    distance = np.full(closes.shape, np.nan)
+    if len(closes) >= window:
+        past = np.lib.stride_tricks.sliding_window_view(closes, window, axis=0)
+        enough = np.isfinite(past).sum(axis=2) * 2 >= window
+        highest = np.fmax.reduce(past, axis=2)
+        distance[window - 1 :] = np.where(enough, closes[window - 1 :] / highest - 1.0, np.nan)
+    return distance
+
+
 def opposite_of_last_sign(close: ArrayLike) -> Matrix:
     """Return -1 after a rise, 1 after a fall, 0 after no move: the opposite of yesterday's sign."""
     return -np.sign(_past_return(close, 1, 0)) + 0.0  # + 0.0: no negative zero
@@ -73,11 +90,10 @@ def majority_class(close: ArrayLike, horizon: int = 1) -> Matrix:
 PRICE_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
     {
         "reversal_1": last_return_reversal,
-        "reversal_5": lambda close: last_return_reversal(close, 5),
+        "reversal_to_mean_5": lambda close: -moving_average_gap(close, 5),
+        "momentum_15": lambda close: momentum(close, 15, 0),
         "momentum_60_5": momentum,
-        "over_average_20": moving_average_gap,
-        "under_average_20": lambda close: -moving_average_gap(close),
-        "opposite_of_last_sign": opposite_of_last_sign,
+        "far_from_high_60": lambda close: -distance_from_high(close, 60),
     }
 )
 """Floors that order symbols, by name; each takes closes."""

@@ -1,27 +1,32 @@
 """Models of the cross-section of returns, their training through DeepSpeed ZeRO, and stacking.
 
-Names of `factor_models.training.engine` are loaded on first use: DeepSpeed takes seconds to import and linear models
-do without it.
+`Engine` and the names of `factor_models.estimators` are loaded on first use: DeepSpeed and scikit-learn take seconds to
+import, and most uses do without them.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from factor_models.checkpoints import load_model, save_model
-from factor_models.losses import LOSSES, Loss, get_loss
+from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
-from factor_models.tabular import TabularModel
+from factor_models.tabular import Table, TabularModel
+from factor_models.training.cadence import CheckpointConfig, Keeper, StoppedError
+from factor_models.training.distributed import Ranks, finish_distributed, start_distributed
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
+from factor_models.training.guards import GuardConfig, MemoryExhaustedError
 from factor_models.training.inputs import Batch, TensorBatch, input_tensor, tensor_batch
 from factor_models.training.loop import (
     EpochRecord,
     FitResult,
     FitState,
+    Rules,
     StepRecord,
     fit,
-    gather_predictions,
-    predict,
 )
+from factor_models.training.predict import gather_predictions, predict
 from factor_models.training.resume import RunFolder, run_key
+from factor_models.training.schedules import ScheduleOptions
 from factor_models.training.seed import set_seed
 from factor_models.zoo import (
     KLINE_MODELS,
@@ -34,23 +39,35 @@ from factor_models.zoo import (
 )
 
 if TYPE_CHECKING:
-    from factor_models.training.engine import Engine, Ranks, finish_distributed, start_distributed
+    from factor_models.estimators import FactorClassifier, FactorRegressor
+    from factor_models.training.engine import Engine
 
 __all__ = [
     "KLINE_MODELS",
     "LOSSES",
     "MODELS",
     "Batch",
+    "CheckpointConfig",
+    "DistilledLoss",
     "Engine",
     "EngineConfig",
     "EpochRecord",
+    "FactorClassifier",
+    "FactorRegressor",
     "FitResult",
     "FitState",
+    "GuardConfig",
+    "Keeper",
     "Loss",
+    "MemoryExhaustedError",
     "Ranks",
+    "Rules",
     "RunFolder",
+    "ScheduleOptions",
     "StackResult",
     "StepRecord",
+    "StoppedError",
+    "Table",
     "TabularModel",
     "TensorBatch",
     "ZeroConfig",
@@ -62,7 +79,9 @@ __all__ = [
     "get_loss",
     "input_kind",
     "input_tensor",
+    "is_classification",
     "load_model",
+    "loss_config",
     "model_config",
     "model_sizes",
     "predict",
@@ -75,12 +94,14 @@ __all__ = [
     "tensor_batch",
 ]
 
-_FROM_ENGINE = {"Engine", "Ranks", "finish_distributed", "start_distributed"}
+_LOADED_LATER = {
+    "Engine": "factor_models.training.engine",
+    "FactorClassifier": "factor_models.estimators",
+    "FactorRegressor": "factor_models.estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_ENGINE:
-        from factor_models.training import engine
-
-        return getattr(engine, name)
+    if name in _LOADED_LATER:
+        return getattr(importlib.import_module(_LOADED_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,32 @@ from torch import nn
 
 from factor_models.checks import nearest
 from factor_models.kline.config import KronosConfig
+from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
+from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
+from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
+from factor_models.networks.bilstm import BiLSTMConfig, BiLSTMForecaster
+from factor_models.networks.dtml import DTMLConfig, DTMLForecaster
+from factor_models.networks.gan_lstm import GANLSTMConfig, GANLSTMForecaster
+from factor_models.networks.gated_news import GatedNewsConfig, GatedNewsForecaster
+from factor_models.networks.gru import GRUConfig, GRUForecaster
+from factor_models.networks.han import HANConfig, HANForecaster
 from factor_models.networks.lstm import LSTMConfig, LSTMForecaster
+from factor_models.networks.master import MASTERConfig, MASTERForecaster
+from factor_models.networks.mlp import MLPConfig, MLPForecaster
+from factor_models.networks.pen import PENConfig, PENForecaster
+from factor_models.networks.scinet import SCINetConfig, SCINetForecaster
+from factor_models.networks.stockmixer import StockMixerConfig, StockMixerForecaster
+from factor_models.networks.stocknet import StockNetConfig, StockNetForecaster
+from factor_models.networks.tcn import TCNConfig, TCNForecaster
 from factor_models.networks.tcn_attention import TCNAttentionConfig, TCNAttentionForecaster
+from factor_models.networks.tft import TFTConfig, TFTForecaster
 from factor_models.networks.token_transformer import TokenTransformerConfig, TokenTransformerForecaster
+from factor_models.networks.transformer import TransformerConfig, TransformerForecaster
 from factor_models.tabular import TabularModel
-from factor_models.tabular.lightgbm_trees import BoostedTrees, LightGBMConfig
+from factor_models.tabular.cross_asset import CrossAssetConfig, CrossAssetTrees
+from factor_models.tabular.lightgbm_trees import LightGBMConfig, LightGBMTrees
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
+from factor_models.tabular.xgboost_trees import XGBoostConfig, XGBoostTrees
 
 InputKind = Literal["last_bar", "features", "tokens"]
 Size = Literal["num_tokens", "num_symbols", "text_dim"]
@@ -35,14 +55,48 @@ class ModelEntry(NamedTuple):
     symbols, no texts."""
 
 
+def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, **sizes: int) -> nn.Module:
+    """The price model that the configuration names, behind a gate for news."""
+    base = _entry(config.base)
+    if base.input_kind != "features" or "text_dim" in base.sizes:
+        raise ValueError(
+            f"GatedNewsConfig.base = {config.base!r}: must read windows of features and no texts"
+        )
+    wanted = ("num_horizons", *base.sizes)
+    own = {"num_features": num_features} | {name: sizes[name] for name in wanted}
+    model = build_model(config.base, lookback=config.lookback, **own, **config.settings)
+    assert isinstance(model, nn.Module)
+    return GatedNewsForecaster(config, model, num_features, text_dim)
+
+
 MODELS: dict[str, ModelEntry] = {
     "linear": ModelEntry(LinearConfig, RidgeRegressor, "last_bar"),
-    "lightgbm": ModelEntry(LightGBMConfig, BoostedTrees, "last_bar"),
+    "lightgbm": ModelEntry(LightGBMConfig, LightGBMTrees, "last_bar"),
+    "xgboost": ModelEntry(XGBoostConfig, XGBoostTrees, "last_bar"),
+    "cross_asset_lightgbm": ModelEntry(CrossAssetConfig, CrossAssetTrees, "last_bar", ("num_symbols",)),
+    "mlp": ModelEntry(MLPConfig, MLPForecaster, "features"),
     "lstm": ModelEntry(LSTMConfig, LSTMForecaster, "features"),
-    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features"),
+    "gru": ModelEntry(GRUConfig, GRUForecaster, "features"),
+    "bilstm": ModelEntry(BiLSTMConfig, BiLSTMForecaster, "features"),
+    "bigru": ModelEntry(BiGRUConfig, BiGRUForecaster, "features"),
+    "alstm": ModelEntry(ALSTMConfig, ALSTMForecaster, "features"),
+    "adv_alstm": ModelEntry(AdvALSTMConfig, AdvALSTMForecaster, "features"),
+    "gan_lstm": ModelEntry(GANLSTMConfig, GANLSTMForecaster, "features"),
+    "tcn": ModelEntry(TCNConfig, TCNForecaster, "features"),
+    "tcn_attention": ModelEntry(TCNAttentionConfig, TCNAttentionForecaster, "features", ("num_symbols",)),
+    "transformer": ModelEntry(TransformerConfig, TransformerForecaster, "features"),
+    "tft": ModelEntry(TFTConfig, TFTForecaster, "features", ("num_symbols",)),
+    "scinet": ModelEntry(SCINetConfig, SCINetForecaster, "features"),
+    "dtml": ModelEntry(DTMLConfig, DTMLForecaster, "features"),
+    "stockmixer": ModelEntry(StockMixerConfig, StockMixerForecaster, "features"),
+    "master": ModelEntry(MASTERConfig, MASTERForecaster, "features"),
     "token_transformer": ModelEntry(
         TokenTransformerConfig, TokenTransformerForecaster, "tokens", ("num_tokens",)
     ),
+    "stocknet": ModelEntry(StockNetConfig, StockNetForecaster, "features", ("text_dim",)),
+    "han": ModelEntry(HANConfig, HANForecaster, "features", ("text_dim",)),
+    "pen": ModelEntry(PENConfig, PENForecaster, "features", ("text_dim",)),
+    "gated_news": ModelEntry(GatedNewsConfig, build_gated_news, "features", ("num_symbols", "text_dim")),
 }
 
 
@@ -71,7 +125,7 @@ def input_kind(name: str) -> InputKind:
 
 
 def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
-    """A fresh model: a torch module, or a `TabularModel` for "linear" and "lightgbm".
+    """A fresh model: a torch module, or a `TabularModel` where `input_kind` is "last_bar".
 
     Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
     and the sizes that the table names: num_tokens, num_symbols, text_dim.

@@ -23,6 +23,8 @@ from factor_data.news import (
     learn_tones,
 )
 
+DOCUMENTS, DOCUMENT_ROWS = "news_documents.npy", "news_document_rows.npy"
+
 
 def fit_scorer(
     news: pd.DataFrame,
@@ -78,6 +80,24 @@ def write_news_features(
     return target
 
 
+def write_documents(
+    fitted: NewsVectoriser, news: pd.DataFrame, panel: SavedPanel, folder: Path, workers: Workers
+) -> None:
+    """Write the documents every row knows, as ``NewsVectoriser.documents`` gives them.
+
+    news_documents.npy : (num_documents, dimensions) float32
+    news_document_rows.npy : (num_rows, 2) int64, first and last document of each row
+    """
+    parts = panel.symbol_parts(workers.rows(panel.row_bytes))
+    counts = list(workers.map(partial(_count_documents, fitted, news, panel), parts))
+    firsts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    shape = (int(firsts[-1]), fitted.encoder.dimensions)
+    vectors = ArrayFile.create(folder / DOCUMENTS, shape, np.float32)
+    bounds = ArrayFile.create(folder / DOCUMENT_ROWS, (panel.num_rows, 2), np.int64)
+    task = partial(_write_documents, fitted, news, panel, vectors, bounds)
+    workers.run(task, list(zip(parts, firsts[:-1].tolist(), strict=True)))
+
+
 def _write_outcomes(
     panel: SavedPanel,
     labels: ArrayFile,
@@ -118,3 +138,21 @@ def _write_news_features(
     spans: Spans,
 ) -> None:
     target.scatter(spans, fitted.transform(news, panel.read(*spans[0].tolist())).values)
+
+
+def _count_documents(fitted: NewsVectoriser, news: pd.DataFrame, panel: SavedPanel, spans: Spans) -> int:
+    return len(document_rows(news, panel.read(*spans[0].tolist()), fitted.config).kept)
+
+
+def _write_documents(
+    fitted: NewsVectoriser,
+    news: pd.DataFrame,
+    panel: SavedPanel,
+    vectors: ArrayFile,
+    bounds: ArrayFile,
+    part: tuple[Spans, int],
+) -> None:
+    spans, first = part
+    documents = fitted.documents(news, panel.read(*spans[0].tolist()))
+    vectors.write(first, documents.vectors)
+    bounds.scatter(spans, documents.bounds + first)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from factor_data.array_file import ArrayFile, Spans
 from factor_data.atomic import write_json
-from factor_data.chunks.news_parts import fit_scorer, fit_vectors, write_news_features
+from factor_data.chunks.news_parts import fit_scorer, fit_vectors, write_documents, write_news_features
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
@@ -119,6 +119,8 @@ class StoreWriter:
             path = folder / "news_vectors.npy"
             sources.append(write_news_features(vectoriser, news, self.panel, path, self.workers))
             names = (*names, *vectoriser.names)
+            if fit.news_vectors.documents_per_bar:
+                write_documents(vectoriser, news, self.panel, folder, self.workers)
         rows = self.workers.rows(8 * len(names))
         train = self.panel.parts_of_dates(fold.train, rows)
         SymbolVocabulary.fit(self._symbols_in(train)).save(folder / "vocabulary.json")

@@ -1,4 +1,4 @@
-"""News vectors as features: the mean vector of a bar's documents, and how many there are."""
+"""News vectors: the mean vector of a bar's documents as features, or the documents each bar knows one by one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from factor_data.features.matrix import FeatureMatrix
 from factor_data.news.join import NewsClock, document_rows
 from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
 from factor_data.panel import Panel
+from factor_data.windows.texts import DocumentVectors
 
 HEADER, ARRAYS, FORMAT = "news_vectors.json", "news_vectors.npz", 1
 
@@ -34,7 +35,9 @@ class NewsVectorConfig(NewsClock):
     dimensions: int = 32
     # length of a vector (an encoder that is handed in has its own)
     memory: int = 1
-    # calendar dates a document stays in the mean, its own included
+    # calendar dates a document stays known, its own included
+    documents_per_bar: int = 0
+    # latest documents of a bar that models which read texts are given one by one; 0: none, the mean alone
     min_count: int = 5
     # tfidf_svd: training documents a word must occur in
     max_words: int = 20_000
@@ -47,6 +50,8 @@ class NewsVectorConfig(NewsClock):
         for name in ("dimensions", "memory", "min_count", "max_words"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.documents_per_bar < 0:
+            raise ValueError(f"documents_per_bar must not be negative, got {self.documents_per_bar}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,10 +74,26 @@ class NewsVectoriser:
         date: its documents reach the next bar if their memory does. ``news_documents`` is their number: 0, not
         missing, where there is none, for that is known. ``news_coverage`` counts the documents that no row knows.
         """
+        vectors, number, bounds = self._encoded(news, panel)
+        return FeatureMatrix(values=_means(vectors, number, bounds), names=self.names, panel=panel)
+
+    def documents(self, news: pd.DataFrame, panel: Panel) -> DocumentVectors:
+        """Return the documents of every row of the panel one by one, at most ``documents_per_bar``, the latest ones.
+
+        Which documents a row knows is as for ``transform``; of those stamped alike, later ones of the news are later.
+        """
+        vectors, number, bounds = self._encoded(news, panel)
+        bounds[:, 0] = np.maximum(bounds[:, 0], bounds[:, 1] - self.config.documents_per_bar)
+        return DocumentVectors(vectors=vectors[number], bounds=bounds, per_bar=self.config.documents_per_bar)
+
+    def _encoded(
+        self, news: pd.DataFrame, panel: Panel
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Vectors of the texts; of each document, in order of (bar, stamp), the number of its text; bounds of rows."""
         row, waited, kept = document_rows(news, panel, self.config)
         key = panel.row_key
         known_from = key[row] - waited
-        order = np.argsort(known_from, kind="stable")
+        order = np.lexsort((news["timestamp"].to_numpy()[kept], known_from))
         texts = news["text"].to_numpy(dtype=object)[kept[order]]
         number, unique = pd.factorize(texts)  # a text that came twice is encoded once
         vectors = self.encoder.encode(list(unique))
@@ -81,8 +102,7 @@ class NewsVectoriser:
                 f"encoder {self.encoder.identity} must give {(len(unique), self.encoder.dimensions)} numbers, "
                 f"gave {vectors.shape}"
             )
-        bounds = _document_bounds(known_from[order], key, panel, self.config.memory)
-        return FeatureMatrix(values=_means(vectors, number, bounds), names=self.names, panel=panel)
+        return vectors, number, _document_bounds(known_from[order], key, panel, self.config.memory)
 
     def save(self, directory: str | Path) -> None:
         """Write the settings as JSON and what was fitted as ``.npz``, header last."""

@@ -6,11 +6,13 @@ from factor_data.windows.dataset import WindowDataset
 from factor_data.windows.prefetch import prefetch
 from factor_data.windows.samples import SampleReport, session_codes
 from factor_data.windows.source import BlockedMatrix
+from factor_data.windows.texts import DocumentVectors
 
 __all__ = [
     "Augmentation",
     "Batch",
     "BlockedMatrix",
+    "DocumentVectors",
     "SampleReport",
     "WindowDataset",
     "prefetch",

@@ -21,6 +21,8 @@ class Batch:
     rows : (batch,) int64, row of each sample in the feature matrix
     weights : (batch,) float32 weight of each sample in the loss; None if the dataset has none
     symbols : (batch,) int64 id of each sample's symbol in a vocabulary; None if the dataset has none
+    texts : (batch, lookback, documents, dimensions) float32, vectors of the latest documents known at each bar, NaN
+        where there is none; None if the dataset has none
     step : number of the batch within the epoch, over all ranks and workers
     """
 
@@ -30,16 +32,19 @@ class Batch:
     rows: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
     symbols: NDArray[np.int64] | None = None
+    texts: NDArray[np.float32] | None = None
     step: int = 0
 
     @property
     def num_bytes(self) -> int:
         """Size of the arrays."""
-        arrays = (self.windows, self.targets, self.groups, self.rows, self.weights, self.symbols)
+        arrays = (
+            self.windows, self.targets, self.groups, self.rows, self.weights, self.symbols, self.texts
+        )  # fmt: skip
         return sum(array.nbytes for array in arrays if array is not None)
 
     def augmented(self, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
-        """Return the batch with its windows changed; targets and weights stay."""
+        """Return the batch with its windows changed; targets, weights and texts stay."""
         if seed is None:
             raise ValueError("augmentation is for training: it needs a seed")
         windows = augmentation.apply(self.windows, self.rows, seed=seed, epoch=epoch, step=self.step)
@@ -74,4 +79,5 @@ class Batch:
             rows=self.rows[of],
             weights=None if self.weights is None else self.weights[of],
             symbols=None if self.symbols is None else self.symbols[of],
+            texts=None if self.texts is None else self.texts[of],
         )

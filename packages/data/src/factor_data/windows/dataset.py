@@ -21,6 +21,7 @@ from factor_data.windows.order import DateIndex, Schedule, epoch_order, epoch_or
 from factor_data.windows.prefetch import prefetch
 from factor_data.windows.samples import find_samples
 from factor_data.windows.source import BlockedMatrix, DenseMatrix, Source
+from factor_data.windows.texts import DocumentVectors
 
 Transform = Callable[[NDArray], NDArray]
 
@@ -38,6 +39,7 @@ class WindowDataset:
     rows : mask or indices of the rows that may be samples; default all. Windows may start before these rows
     weights : (num_rows,) weight of each row in the loss; finite and not negative where a row is a sample
     symbol_ids : (num_rows,) int, the id of each row's symbol in a vocabulary, for models that know symbols
+    texts : DocumentVectors, the documents each row knows, for models that read texts
     max_missing : the largest share of missing values (NaN, token 0) in a window; 1 keeps every window, 0 only
         complete ones
     max_gap : the most calendar dates that may be missing between two neighbouring bars of a window; None: any
@@ -62,6 +64,7 @@ class WindowDataset:
         rows: NDArray | None = None,
         weights: NDArray[np.floating] | None = None,
         symbol_ids: NDArray[np.integer] | None = None,
+        texts: DocumentVectors | None = None,
         max_missing: float = 1.0,
         max_gap: int | None = None,
         session_code: NDArray[np.integer] | None = None,
@@ -71,12 +74,16 @@ class WindowDataset:
         check_lengths(
             features, None, {"weights": weights, "symbol_ids": symbol_ids, "session_code": session_code}
         )
+        if texts is not None and texts.num_rows != features.shape[0]:
+            raise ValueError(
+                f"texts must have the {features.shape[0]} rows of features, got {texts.num_rows}"
+            )
         check_rules(lookback, max_missing, max_gap)
         self.lookback = lookback
         self.num_features = features.shape[1]
         self.transform = transform
         self._source: Source = features if isinstance(features, BlockedMatrix) else DenseMatrix(features)
-        self._labels, self._weights, self._symbol_ids = labels, weights, symbol_ids
+        self._labels, self._weights, self._symbol_ids, self._texts = labels, weights, symbol_ids, texts
         self._date_code = np.asarray(date_code)
         self.rows, self.report = find_samples(
             self._source,
@@ -253,6 +260,7 @@ class WindowDataset:
         rows = self.rows[positions]
         weights = None if self._weights is None else np.asarray(self._weights[rows], dtype=np.float32)
         symbols = None if self._symbol_ids is None else np.asarray(self._symbol_ids[rows], dtype=np.int64)
+        texts = None if self._texts is None else self._texts.gather(rows - (self.lookback - 1), self.lookback)
         return Batch(
             windows=self.windows(positions, out) if view is None else self._transformed(view),
             targets=self.targets(positions),
@@ -260,6 +268,7 @@ class WindowDataset:
             rows=rows,
             weights=weights,
             symbols=symbols,
+            texts=texts,
             step=step,
         )
 

@@ -1,25 +1,57 @@
-"""What a network is trained for. `get_loss(name)` makes a `Loss` from the table.
+"""What a network is trained for: one idea a file, and a table of names. `get_loss(name, **settings)` makes a `Loss`.
 
-A term is a function `term(prediction (B, H), target (B, H), groups (B,), num_groups, weights (B,) or None) -> scalar`;
-a `Loss` is a module that returns its weighted terms by name, so that every one of them can be logged.
+Every term is computed on the cross-section of a date; NaN targets are masked, weights of windows are repetitions, and
+splitting the dates of a batch over processes changes nothing (`cross_section`).
 """
 
-from factor_models.checks import nearest
 from factor_models.losses.base import Loss, Term, TermLoss
-from factor_models.losses.cross_section import ic, mse, mse_ic
+from factor_models.losses.classification import bce, focal, hinge
+from factor_models.losses.correlation import ic, ic_shortfall
+from factor_models.losses.cross_section import CrossSections
+from factor_models.losses.distillation import DistilledLoss
+from factor_models.losses.errors import huber, mae, mse
+from factor_models.losses.ordering import listnet, ranknet
+from factor_models.losses.quantile import QuantileLoss
+from factor_models.losses.quantitative import QuantitativeConfig, QuantitativeLoss, RiskBounds
+from factor_models.losses.ranks import rank_error, soft_ranks
+from factor_models.losses.regime import Regime, RegimeConfig
+from factor_models.losses.risk import extreme, leverage, turnover, volatility
+from factor_models.losses.table import LOSSES, LossConfig, LossEntry, get_loss, is_classification, loss_config
+from factor_models.losses.tasks import LearnedWeights
 
-LOSSES: dict[str, Term] = {
-    "mse": mse,
-    "ic": ic,
-    "mse_ic": mse_ic,
-}
-
-
-def get_loss(name: str) -> Loss:
-    """The loss of that name; ValueError lists the names."""
-    if name not in LOSSES:
-        raise ValueError(f"loss {name!r} is unknown: {nearest(name, LOSSES)}")
-    return TermLoss({name: LOSSES[name]})
-
-
-__all__ = ["LOSSES", "Loss", "Term", "TermLoss", "get_loss", "ic", "mse", "mse_ic"]
+__all__ = [
+    "LOSSES",
+    "CrossSections",
+    "DistilledLoss",
+    "LearnedWeights",
+    "Loss",
+    "LossConfig",
+    "LossEntry",
+    "QuantileLoss",
+    "QuantitativeConfig",
+    "QuantitativeLoss",
+    "Regime",
+    "RegimeConfig",
+    "RiskBounds",
+    "Term",
+    "TermLoss",
+    "bce",
+    "extreme",
+    "focal",
+    "get_loss",
+    "hinge",
+    "huber",
+    "ic",
+    "ic_shortfall",
+    "is_classification",
+    "leverage",
+    "listnet",
+    "loss_config",
+    "mae",
+    "mse",
+    "rank_error",
+    "ranknet",
+    "soft_ranks",
+    "turnover",
+    "volatility",
+]

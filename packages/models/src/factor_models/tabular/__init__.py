@@ -1,5 +1,5 @@
 """Models of the last bar alone: fitted in one call on a table of features, no gradient, no DeepSpeed."""
 
-from factor_models.tabular.base import TabularModel
+from factor_models.tabular.base import Table, TabularModel
 
-__all__ = ["TabularModel"]
+__all__ = ["Table", "TabularModel"]

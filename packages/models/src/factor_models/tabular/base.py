@@ -1,9 +1,51 @@
-"""Models on the features of the last bar alone: the protocol they share and the checks of their input."""
+"""Models on the features of the last bar alone: the table they read, the protocol they share, the checks of both."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Rows to fit on, or to predict: one per symbol and date.
+
+    Attributes
+    ----------
+    features : (N, F) float, NaN = missing; not infinite
+    targets : (N, H) float, NaN = unknown: left out per horizon; None when predicting
+    groups : (N,) integers, the date of a row; None: all rows are one date
+    symbols : (N,) ids of a vocabulary, 0 = unknown; None: all unknown
+    weights : (N,) weight of a row in the fit, finite and >= 0; None: all 1
+    """
+
+    features: np.ndarray
+    targets: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    symbols: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2:
+            raise ValueError(f"features have shape {self.features.shape}: must be (num_rows, num_features)")
+        num_infinite = int(np.isinf(self.features).sum())
+        if num_infinite:
+            raise ValueError(f"features hold {num_infinite} infinite values: must be finite or NaN")
+        num_rows = len(self.features)
+        if self.targets is not None and (self.targets.ndim != 2 or len(self.targets) != num_rows):
+            raise ValueError(
+                f"targets have shape {self.targets.shape}: must be (num_rows={num_rows}, num_horizons)"
+            )
+        for name in ("groups", "symbols", "weights"):
+            values = getattr(self, name)
+            if values is not None and values.shape != (num_rows,):
+                raise ValueError(f"{name} have shape {values.shape}: must be (num_rows={num_rows},)")
+        if self.weights is not None and not (np.isfinite(self.weights) & (self.weights >= 0)).all():
+            raise ValueError("weights hold a negative or not finite value: must be finite and >= 0")
+
+    def __len__(self) -> int:
+        return len(self.features)
 
 
 @runtime_checkable
@@ -15,14 +57,17 @@ class TabularModel(Protocol):
     weights_file: ClassVar[str]
     """Name of the file `save_weights` writes."""
 
-    def fit(
-        self, x: np.ndarray, y: np.ndarray, x_valid: np.ndarray | None, y_valid: np.ndarray | None
-    ) -> "TabularModel":
-        """Fit on features (N, F) and targets (N, H); NaN targets are left out per horizon."""
+    @property
+    def num_parameters(self) -> int:
+        """Fitted numbers: weights and intercepts, or values of leaves."""
         ...
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Forecasts (N, H) float32."""
+    def fit(self, train: Table, valid: Table | None = None) -> "TabularModel":
+        """Fit on a table with targets; `valid` decides when to stop, where the model grows step by step."""
+        ...
+
+    def predict(self, table: Table) -> np.ndarray:
+        """Forecasts (N, H) float32; log odds where the targets of the fit were 0 and 1."""
         ...
 
     def save_weights(self, path: Path) -> None:
@@ -34,23 +79,25 @@ class TabularModel(Protocol):
         ...
 
 
-def check_table(x: np.ndarray, num_features: int, name: str = "x") -> None:
-    """Features are (N, num_features) and hold no infinite value."""
-    if x.ndim != 2 or x.shape[1] != num_features:
-        raise ValueError(f"{name} has shape {x.shape}: must be (num_rows, num_features={num_features})")
-    num_infinite = int(np.isinf(x).sum())
-    if num_infinite:
-        raise ValueError(f"{name} holds {num_infinite} infinite values: must be finite or NaN")
-
-
-def check_targets(y: np.ndarray, num_rows: int, num_horizons: int, name: str = "y") -> None:
-    """Targets are (num_rows, num_horizons), with something to learn at each horizon."""
-    if y.shape != (num_rows, num_horizons):
+def check_features(table: Table, num_features: int, name: str = "table") -> None:
+    """The table has the columns the model was built for."""
+    if table.features.shape[1] != num_features:
         raise ValueError(
-            f"{name} has shape {y.shape}: must be (num_rows={num_rows}, num_horizons={num_horizons})"
+            f"{name}.features have shape {table.features.shape}: must be (num_rows, num_features={num_features})"
+        )
+
+
+def check_targets(table: Table, num_horizons: int, name: str = "train") -> np.ndarray:
+    """The targets (N, num_horizons), with something to learn at each horizon."""
+    if table.targets is None:
+        raise ValueError(f"{name}.targets are None: a fit needs them")
+    if table.targets.shape[1] != num_horizons:
+        raise ValueError(
+            f"{name}.targets have shape {table.targets.shape}: must be (num_rows, num_horizons={num_horizons})"
         )
     for horizon in range(num_horizons):
-        known = y[np.isfinite(y[:, horizon]), horizon]
+        known = table.targets[np.isfinite(table.targets[:, horizon]), horizon]
         if len(known) == 0 or known.min() == known.max():
-            state = "holds no finite value" if len(known) == 0 else f"is constant ({known[0]})"
-            raise ValueError(f"{name}[:, {horizon}] {state}: nothing can be learnt from it")
+            state = "hold no finite value" if len(known) == 0 else f"are constant ({known[0]})"
+            raise ValueError(f"{name}.targets[:, {horizon}] {state}: nothing can be learnt from them")
+    return table.targets

@@ -13,7 +13,7 @@ import scipy.linalg
 from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import check_table, check_targets
+from factor_models.tabular.base import Table, check_features, check_targets
 from factor_models.writing import write_bytes
 
 ROWS_AT_ONCE = 65_536
@@ -51,28 +51,29 @@ class RidgeRegressor:
         self.intercept = np.zeros(num_horizons)
         self.num_missing = 0
 
-    def fit(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        x_valid: np.ndarray | None = None,
-        y_valid: np.ndarray | None = None,
-    ) -> "RidgeRegressor":
-        """Fit on features (N, F) and targets (N, H); the valid rows are not used."""
-        check_table(x, self.num_features)
-        check_targets(y, len(x), self.num_horizons)
-        self._fit_scale(x)
+    @property
+    def num_parameters(self) -> int:
+        """Weights and intercepts."""
+        return (self.num_features + 1) * self.num_horizons
+
+    def fit(self, train: Table, valid: Table | None = None) -> "RidgeRegressor":
+        """Fit on a table with targets; the valid rows are not used. A weight of 2 equals the row given twice."""
+        check_features(train, self.num_features, "train")
+        x, y = train.features, check_targets(train, self.num_horizons)
+        self._fit_scale(x, train.weights)
         self.weights = np.empty((self.num_features, self.num_horizons))
         for horizon in range(self.num_horizons):
             known = np.isfinite(y[:, horizon])
-            self._fit_horizon(horizon, x[known], y[known, horizon].astype(np.float64))
+            row_weights = None if train.weights is None else train.weights[known].astype(np.float64)
+            self._fit_horizon(horizon, x[known], y[known, horizon].astype(np.float64), row_weights)
         return self
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, table: Table) -> np.ndarray:
         """Forecasts (N, H) float32."""
         if self.weights is None:
             raise ValueError("the model is not fitted: call fit or load_weights first")
-        check_table(x, self.num_features)
+        check_features(table, self.num_features)
+        x = table.features
         prediction = np.empty((len(x), self.num_horizons), np.float32)
         for rows in _chunks(len(x)):
             prediction[rows] = self._standardise(x[rows]) @ self.weights + self.intercept
@@ -101,28 +102,37 @@ class RidgeRegressor:
         self.center, self.scale = arrays["center"], arrays["scale"]
         self.weights, self.intercept = arrays["weights"], arrays["intercept"]
 
-    def _fit_scale(self, x: np.ndarray) -> None:
+    def _fit_scale(self, x: np.ndarray, row_weights: np.ndarray | None) -> None:
         known = np.isfinite(x)
         self.num_missing = int(x.size - known.sum())
-        count = np.maximum(known.sum(axis=0), 1)
-        self.center = np.where(known, x, 0.0).sum(axis=0, dtype=np.float64) / count
-        variance = np.where(known, x - self.center, 0.0)
-        scale = np.sqrt(np.square(variance).sum(axis=0, dtype=np.float64) / count)
+        count = known.sum(axis=0) if row_weights is None else row_weights.astype(np.float64) @ known
+        count = np.where(count > 0, count, 1)
+        self.center = _sum_of_rows(np.where(known, x, 0.0), row_weights) / count
+        residual = np.where(known, x - self.center, 0.0)
+        scale = np.sqrt(_sum_of_rows(np.square(residual), row_weights) / count)
         self.scale = np.where(scale > 0, scale, 1.0)
 
-    def _fit_horizon(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
+    def _fit_horizon(
+        self, horizon: int, x: np.ndarray, y: np.ndarray, row_weights: np.ndarray | None
+    ) -> None:
         assert self.weights is not None
         gram = np.zeros((self.num_features, self.num_features))
         moment, total = np.zeros(self.num_features), np.zeros(self.num_features)
         for rows in _chunks(len(x)):
             z = self._standardise(x[rows])
-            gram += z.T @ z
-            moment += z.T @ y[rows]
-            total += z.sum(axis=0)
-        mean_z, mean_y = total / len(x), y.mean()
-        gram -= len(x) * np.outer(mean_z, mean_z)
+            weighted = z if row_weights is None else z * row_weights[rows, None]
+            gram += weighted.T @ z
+            moment += weighted.T @ y[rows]
+            total += weighted.sum(axis=0)
+        mass = len(x) if row_weights is None else row_weights.sum()
+        if not mass > 0:
+            raise ValueError(
+                f"weights of the rows with a target at horizon {horizon} are all 0: nothing to fit"
+            )
+        mean_z, mean_y = total / mass, np.average(y, weights=row_weights)
+        gram -= mass * np.outer(mean_z, mean_z)
         gram[np.diag_indices_from(gram)] += self.config.alpha
-        centred_moment = moment - len(x) * mean_z * mean_y
+        centred_moment = moment - mass * mean_z * mean_y
         # With alpha = 0 and dependent features the matrix is singular: the solution of least norm is taken.
         solution = scipy.linalg.lstsq(gram, centred_moment, lapack_driver="gelsd")[0]
         self.weights[:, horizon] = solution
@@ -130,6 +140,11 @@ class RidgeRegressor:
 
     def _standardise(self, x: np.ndarray) -> np.ndarray:
         return np.nan_to_num((x.astype(np.float64) - self.center) / self.scale, nan=0.0)
+
+
+def _sum_of_rows(values: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
+    weighted = values if row_weights is None else values * row_weights[:, None]
+    return weighted.sum(axis=0, dtype=np.float64)
 
 
 def _chunks(num_rows: int) -> list[slice]:

@@ -21,7 +21,7 @@ ExtraInput = Literal["groups", "symbols", "texts"]
 class Batch(Protocol):
     """What training and prediction read; `factor_data` makes such batches, nothing here imports it.
 
-    It may also have `weights`, `symbols` and `texts` (see `TensorBatch`); without the attribute they are None.
+    It may also have `weights`, `date_weights`, `symbols` and `texts` (see `TensorBatch`); an absent one is None.
     """
 
     @property
@@ -41,7 +41,7 @@ class Batch(Protocol):
 
     @property
     def rows(self) -> np.ndarray:
-        """(B,) integers: the panel row a window ends at."""
+        """(B,) integers: the panel row a window ends at; rows are sorted by (symbol, time)."""
         ...
 
 
@@ -56,6 +56,8 @@ class TensorBatch:
     num_dates : dates in this piece; 0 for a piece that only keeps step with the other processes
     targets : (B, H) float32, NaN = unknown; None when predicting
     weights : (B,) float32 weight of a window within its date; None: all 1
+    date_weights : (B,) float32 weight of the window's date in the mean over dates; None: all 1
+    previous : (B,) int64 position of the same symbol's window one bar earlier, -1 = not in this piece; None: nowhere
     symbols : (B,) int64 id of the symbol, 0 = unknown to the fold; None: all unknown
     texts : (B, L, K, D) float: vectors of up to K documents per bar, NaN where there is none; None: no news
     """
@@ -65,6 +67,8 @@ class TensorBatch:
     num_dates: int
     targets: Tensor | None = None
     weights: Tensor | None = None
+    date_weights: Tensor | None = None
+    previous: Tensor | None = None
     symbols: Tensor | None = None
     texts: Tensor | None = None
 
@@ -92,6 +96,8 @@ def tensor_batch(batch: Batch, device: torch.device | str = "cpu") -> TensorBatc
         num_dates=len(dates),
         targets=None if batch.targets is None else _float_tensor(batch.targets, device),
         weights=_optional(batch, "weights", np.float32, device),
+        date_weights=_optional(batch, "date_weights", np.float32, device),
+        previous=_previous(batch, device),
         symbols=_optional(batch, "symbols", np.int64, device),
         texts=_optional(batch, "texts", np.float32, device),
     )
@@ -116,7 +122,7 @@ class _Rows:
     """Some rows of a batch."""
 
     def __init__(self, batch: Batch, rows: slice | np.ndarray) -> None:
-        for name in ("windows", "targets", "groups", "rows", "weights", "symbols", "texts"):
+        for name in ("windows", "targets", "groups", "rows", "weights", "date_weights", "symbols", "texts"):
             values = getattr(batch, name, None)
             setattr(self, name, None if values is None else values[rows])
 
@@ -151,6 +157,21 @@ def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Ten
             f"windows hold {int(torch.isinf(x_BLF).sum())} infinite values: must be finite or NaN"
         )
     return torch.nan_to_num(x_BLF, nan=0.0)
+
+
+def _previous(batch: Batch, device: torch.device | str) -> Tensor | None:
+    """Where the window that ends one panel row earlier lies in the batch.
+
+    A window of two or more bars holds that row, so it is the same symbol's; of a window of one bar that is not known.
+    """
+    rows = getattr(batch, "rows", None)
+    if rows is None or len(rows) == 0 or batch.windows.shape[1] < 2:
+        return None
+    rows, groups = np.asarray(rows), np.asarray(batch.groups)
+    order = np.argsort(rows, kind="stable")
+    found = order[np.minimum(np.searchsorted(rows, rows - 1, sorter=order), len(rows) - 1)]
+    is_previous = (rows[found] == rows - 1) & (groups[found] != groups)
+    return torch.from_numpy(np.where(is_previous, found, -1).astype(np.int64)).to(device)
 
 
 def _optional(batch: Batch, name: str, dtype: type, device: torch.device | str) -> Tensor | None:

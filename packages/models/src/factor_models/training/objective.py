@@ -38,7 +38,15 @@ class Objective(nn.Module):
 
         def criterion(prediction: Tensor) -> dict[str, Tensor]:
             num_dates = max(batch.num_dates, 1)
-            return self.loss(prediction.float(), targets, batch.groups, num_dates, batch.weights)
+            return self.loss(
+                prediction.float(),
+                targets,
+                batch.groups,
+                num_dates,
+                batch.weights,
+                batch.date_weights,
+                batch.previous,
+            )
 
         if hasattr(self.model, "training_terms"):
             return cast(OwnTraining, self.model).training_terms(batch, criterion)

@@ -1,0 +1,107 @@
+"""Any model of the zoo as a scikit-learn regressor."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from factor_models.estimators.base import FactorEstimator
+from factor_models.estimators.samples import Samples
+
+
+class FactorRegressor(RegressorMixin, FactorEstimator):
+    """A model of the zoo behind fit and predict, trained in this process with torch alone.
+
+    Features should be normalised: networks read a missing value (NaN) as 0. Targets are centred and scaled inside;
+    predictions come back in their unit. Several target columns are several horizons; NaN in y is an unknown target.
+
+    Parameters
+    ----------
+    model : a name of `factor_models.available_models()`
+    settings : fields of the model's configuration (`factor_models.model_config`), without lookback
+    lookback : bars of a window. None: the length of 3-D windows, 1 for 2-D rows. With L bars a 2-D row holds L * F
+        values, bar after bar, the oldest first. Models of the last bar read that bar alone
+    loss : a name of `factor_models.LOSSES`, for networks; None: "mse" ("bce" when classifying)
+    epochs : most passes over the samples; all of them without `valid_share`
+    batch_dates : whole dates of an optimiser step, when fit is given `dates`
+    batch_rows : most rows of a step without dates. Such a block of shuffled rows then counts as one date: per-date
+        losses (ic) compare within it, and models of the cross-section see it as one
+    lr, weight_decay : of AdamW, with a warm-up and a cosine (`EngineConfig`)
+    valid_share : share of the last dates (rows, without dates) that are kept aside: training (of networks and trees)
+        stops `patience` epochs (trees by their own setting) after the best loss there. Nothing is purged between them
+    num_tokens : quantile tokens of a feature, for models that read tokens; edges are fitted on X
+    random_state : decides weights, order and dropout; an int gives the same model each time
+
+    Attributes
+    ----------
+    model_ : the fitted torch module or `TabularModel`
+    n_features_in_ : columns of X; L * F for windows
+    lookback_ : bars of a window
+    best_epoch_ : the epoch kept (networks)
+
+    Examples
+    --------
+    >>> X, y = np.random.default_rng(0).standard_normal((2, 60, 3))
+    >>> FactorRegressor("linear").fit(X, y[:, 0]).predict(X).shape
+    (60,)
+    """
+
+    default_loss = "mse"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        dates: Any = None,
+        symbols: Any = None,
+        texts: Any = None,
+    ) -> Self:
+        """Fit on (N, F) rows or (N, L, F) windows and targets (N,) or (N, H).
+
+        Parameters
+        ----------
+        sample_weight : (N,) weights, >= 0
+        dates : (N,) the date of each sample, any sortable values; not called groups, since GridSearchCV keeps
+            groups for its splitter
+        symbols : (N,) the symbol of each sample, for models that read it
+        texts : (N, L, K, D) vectors of up to K documents per bar, NaN = none, for models that read news
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        samples = self._samples(X, dates, symbols, texts, reset=True)
+        targets = check_array(
+            y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+        )
+        check_consistent_length(samples.rows, targets)
+        self._is_column = targets.ndim == 1
+        targets = targets.reshape(len(targets), -1)
+        weights = self._weights(sample_weight, samples.windows[:, -1])
+        self.center_, self.scale_ = _moments(targets, weights)
+        scaled = ((targets - self.center_) / self.scale_).astype(np.float32)
+        return self._fit(Samples(**(vars(samples) | {"targets": scaled, "weights": weights})))
+
+    def predict(self, X: Any, dates: Any = None, symbols: Any = None, texts: Any = None) -> np.ndarray:
+        """Forecasts (N,) or (N, H) float64. Without dates a model of the cross-section reads X as one date."""
+        outputs = self._outputs(X, dates, symbols, texts) * self.scale_ + self.center_
+        return outputs[:, 0] if self._is_column else outputs
+
+
+def _moments(targets: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean and standard deviation of the known values of each column; 1 where nothing varies."""
+    mass = np.isfinite(targets) * (1.0 if weights is None else weights.astype(np.float64)[:, None])
+    if not (mass.sum(axis=0) > 0).all():
+        raise ValueError(
+            "y holds a column without a finite value of positive weight: nothing can be learnt from it"
+        )
+    known = np.nan_to_num(targets, nan=0.0)
+    center = np.average(known, axis=0, weights=mass)
+    deviation = np.sqrt(np.average(np.square(known - center), axis=0, weights=mass))
+    return center, np.where(deviation > 0, deviation, 1.0)

@@ -1,0 +1,64 @@
+"""Quantile regression: several levels per target, which never cross.
+
+Source: Koenker & Bassett (1978), "Regression Quantiles". The network gives Q numbers per target: the middle one is the
+median, the others are distances through softplus, added up outwards from it.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from factor_models.losses.base import TermLoss
+from factor_models.losses.cross_section import CrossSections
+
+
+class QuantileLoss(TermLoss):
+    """Mean pinball loss over the levels; the forecast that is ranked is the median.
+
+    Parameters
+    ----------
+    levels : rising, an odd number of them, the middle one 0.5
+    target_weights, targets : as in `TermLoss`
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[float],
+        target_weights: Sequence[float] | str | None = None,
+        targets: Sequence[str] = (),
+    ) -> None:
+        super().__init__({"quantile": partial(pinball, levels=tuple(levels))}, target_weights, targets)
+        self.outputs_per_target = len(levels)
+
+    def point(self, prediction: Tensor) -> Tensor:
+        return _by_target(prediction, self.outputs_per_target)[..., self.outputs_per_target // 2]
+
+    def quantiles(self, prediction: Tensor) -> Tensor:
+        """The forecasts of the levels (B, H, Q), rising, of the model's outputs (B, H * Q)."""
+        return quantiles(prediction, self.outputs_per_target)
+
+
+def pinball(prediction: Tensor, dates: CrossSections, levels: Sequence[float]) -> Tensor:
+    """Mean over the levels q of q e for e = target - quantile >= 0, (q - 1) e below; prediction is (B, H * Q)."""
+    error_BHQ = dates.target_BH.unsqueeze(2) - quantiles(prediction, len(levels))
+    level_Q = prediction.new_tensor(levels)
+    return dates.mean(torch.maximum(level_Q * error_BHQ, (level_Q - 1.0) * error_BHQ).mean(dim=2))
+
+
+def quantiles(prediction: Tensor, num_levels: int) -> Tensor:
+    """Outputs (B, H * Q) as rising forecasts (B, H, Q)."""
+    raw_BHQ = _by_target(prediction, num_levels)
+    middle = num_levels // 2
+    median_BH1 = raw_BHQ[..., middle : middle + 1]
+    above = median_BH1 + functional.softplus(raw_BHQ[..., middle + 1 :]).cumsum(dim=2)
+    below = median_BH1 - functional.softplus(raw_BHQ[..., :middle]).flip(2).cumsum(dim=2).flip(2)
+    return torch.cat([below, median_BH1, above], dim=2)
+
+
+def _by_target(prediction: Tensor, num_levels: int) -> Tensor:
+    if prediction.shape[1] % num_levels:
+        raise ValueError(f"prediction has {prediction.shape[1]} columns: must be a multiple of {num_levels}")
+    return torch.unflatten(prediction, 1, (-1, num_levels))

@@ -1,0 +1,64 @@
+"""Attentive LSTM: the features of each bar through tanh, an LSTM, and attention over its states.
+
+As in Feng et al. 2019, "Enhancing Stock Movement Prediction with Adversarial Training" (IJCAI), section 3.1, after Qin
+et al. 2017: the latent representation of a window is the attention-weighted sum of the states beside the last state; a
+linear head per horizon reads it. It is normalised, so that a distance in it means the same in every model.
+
+Shapes: B windows, L bars of lookback, F features, D hidden units, E = 2 D latent units, H horizons.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from factor_models.checks import check_one_of, check_windows
+from factor_models.networks.recurrence import Cell, RecurrentConfig, TemporalAttention, make_recurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALSTMConfig(RecurrentConfig):
+    """Size of the attentive model."""
+
+    cell: Cell = "lstm"
+    """Recurrent cell under the attention: lstm as published, or gru."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_of(type(self).__name__, self, "cell", ("lstm", "gru"))
+
+
+class ALSTMForecaster(nn.Module):
+    """States are causal: the state of a bar depends on that bar and earlier ones only."""
+
+    input_kind = "features"
+
+    def __init__(self, config: ALSTMConfig, num_features: int, num_horizons: int) -> None:
+        super().__init__()
+        self.lookback, self.num_features = config.lookback, num_features
+        self.project = nn.Linear(num_features, config.hidden)
+        self.recurrence = make_recurrence(config.cell, config.hidden, config)
+        self.attention = TemporalAttention(config.hidden)
+        self.norm = nn.LayerNorm(2 * config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.hidden, num_horizons)
+
+    def states(self, x_BLF: Tensor) -> Tensor:
+        """Hidden state after each bar, (B, L, D)."""
+        states_BLD, _ = self.recurrence(self.project(x_BLF).tanh())
+        return states_BLD
+
+    def attention_weights(self, x_BLF: Tensor) -> Tensor:
+        """How much each bar counts (B, L): positive, sum 1 over the bars."""
+        return self.attention(self.states(x_BLF))
+
+    def latent(self, x_BLF: Tensor) -> Tensor:
+        """Representation (B, E) that the heads read."""
+        check_windows(x_BLF, self.lookback, self.num_features)
+        states_BLD = self.states(x_BLF)
+        context_BD = torch.bmm(self.attention(states_BLD).unsqueeze(1), states_BLD).squeeze(1)
+        return self.dropout(self.norm(torch.cat([context_BD, states_BLD[:, -1]], dim=-1)))
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """Predictions (B, H) from windows (B, L, F) without NaN."""
+        return self.head(self.latent(x_BLF))

@@ -1,0 +1,124 @@
+"""What boosted trees have in common, whichever library grows them: one booster per horizon, stopped early on the
+valid rows, all boosters in one file of the library's own text format.
+
+Missing features go to the side of a split that the library learns for them. Where all known targets of a horizon
+are 0 or 1, the booster is fitted to the log odds (binary cross-entropy), else to squared error.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+
+from factor_models.tabular.base import Table, check_features, check_targets
+from factor_models.writing import write_bytes
+
+Objective = Literal["squared", "binary"]
+
+
+class Rows(NamedTuple):
+    """The rows of one horizon whose target is known."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+
+
+class TreesPerHorizon:
+    """Base of the boosted trees: a subclass grows, scores and writes one booster.
+
+    Attributes
+    ----------
+    boosters : the library's own objects, one per horizon
+    """
+
+    input_kind: ClassVar[str] = "last_bar"
+    weights_file: ClassVar[str]
+    separator: ClassVar[str]
+    """Between the texts of two boosters in the file."""
+
+    def __init__(self, config: Any, num_features: int, num_horizons: int) -> None:
+        self.config, self.num_features, self.num_horizons = config, num_features, num_horizons
+        self.boosters: list[Any] = []
+
+    @property
+    def num_trees(self) -> list[int]:
+        """Trees kept per horizon."""
+        return [self._count_trees(booster) for booster in self.boosters]
+
+    @property
+    def num_parameters(self) -> int:
+        """Leaves of all trees."""
+        return sum(self._count_leaves(booster) for booster in self.boosters)
+
+    def fit(self, train: Table, valid: Table | None = None) -> Self:
+        """Fit on a table with targets. Without valid rows all `rounds` trees are grown."""
+        check_features(train, self.num_features, "train")
+        check_targets(train, self.num_horizons)
+        if valid is not None:
+            check_features(valid, self.num_features, "valid")
+            check_targets(valid, self.num_horizons, "valid")
+        x = self._columns(train)
+        x_valid = None if valid is None else self._columns(valid)
+        self.boosters = []
+        for horizon in range(self.num_horizons):
+            rows = _known(x, train, horizon)
+            stop_on = None if valid is None or x_valid is None else _known(x_valid, valid, horizon)
+            self.boosters.append(self._grow(rows, stop_on, _objective(rows.y)))
+        return self
+
+    def predict(self, table: Table) -> np.ndarray:
+        """Forecasts (N, H) float32; log odds where the targets were 0 and 1."""
+        if not self.boosters:
+            raise ValueError("the model is not fitted: call fit or load_weights first")
+        check_features(table, self.num_features)
+        x = self._columns(table)
+        return np.stack([self._margin(booster, x) for booster in self.boosters], axis=1).astype(np.float32)
+
+    def save_weights(self, path: Path) -> None:
+        """Write the boosters in the library's text format, one after another."""
+        if not self.boosters:
+            raise ValueError("the model is not fitted: nothing to save")
+        write_bytes(path, self.separator.join(self._to_text(booster) for booster in self.boosters).encode())
+
+    def load_weights(self, path: Path) -> None:
+        """Read what `save_weights` wrote."""
+        texts = path.read_text(encoding="utf-8").split(self.separator)
+        if len(texts) != self.num_horizons:
+            raise ValueError(
+                f"{path}: holds {len(texts)} boosters, the configuration says {self.num_horizons}"
+            )
+        self.boosters = [self._from_text(text) for text in texts]
+
+    def _columns(self, table: Table) -> np.ndarray:
+        """What the trees read, (N, columns)."""
+        return table.features
+
+    def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
+        raise NotImplementedError
+
+    def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _to_text(self, booster: Any) -> str:
+        raise NotImplementedError
+
+    def _from_text(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def _count_trees(self, booster: Any) -> int:
+        raise NotImplementedError
+
+    def _count_leaves(self, booster: Any) -> int:
+        raise NotImplementedError
+
+
+def _known(x: np.ndarray, table: Table, horizon: int) -> Rows:
+    assert table.targets is not None
+    known = np.isfinite(table.targets[:, horizon])
+    weights = None if table.weights is None else table.weights[known]
+    return Rows(x[known], table.targets[known, horizon], weights)
+
+
+def _objective(y: np.ndarray) -> Objective:
+    return "binary" if np.isin(y, (0.0, 1.0)).all() else "squared"

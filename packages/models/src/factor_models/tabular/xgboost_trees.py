@@ -1,0 +1,138 @@
+"""Gradient-boosted trees of XGBoost (Chen & Guestrin 2016) on the features of the last bar.
+
+Grown leaf by leaf on histograms. The file holds one JSON model of XGBoost per line, one line per horizon. The same
+rows and seed give the same trees, whatever the number of threads.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from factor_models.checks import check_at_least
+from factor_models.tabular.boosting import Objective, Rows, TreesPerHorizon
+
+OBJECTIVES: dict[Objective, tuple[str, str]] = {
+    "squared": ("reg:squarederror", "rmse"),
+    "binary": ("binary:logistic", "logloss"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class XGBoostConfig:
+    """Size of the trees and of the ensemble."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    rounds: int = 300
+    """Most trees per horizon."""
+    patience: int = 30
+    """Trees without a better error on the valid rows before growth stops."""
+    learning_rate: float = 0.05
+    """Shrinkage of each tree."""
+    leaves: int = 31
+    """Most leaves of a tree."""
+    min_leaf_weight: float = 200.0
+    """Least sum of second derivatives in a leaf: its rows (or weights) for squared error, p (1 - p) summed over
+    them for targets 0 and 1."""
+    feature_share: float = 0.8
+    """Share of features a tree may use."""
+    row_share: float = 0.8
+    """Share of rows a tree is grown on."""
+    l2: float = 10.0
+    """Penalty on squared leaf values."""
+    bins: int = 256
+    """Most histogram bins of a feature."""
+    seed: int = 7
+    """Draws features and rows."""
+    num_threads: int = 2
+    """Threads; the trees do not depend on it."""
+
+    def __post_init__(self) -> None:
+        minimums = {
+            "rounds": 1,
+            "patience": 1,
+            "leaves": 2,
+            "min_leaf_weight": 0,
+            "l2": 0,
+            "bins": 2,
+            "seed": 0,
+            "num_threads": 1,
+        }
+        check_at_least("XGBoostConfig", self, minimums)
+        for name in ("learning_rate", "feature_share", "row_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"XGBoostConfig.{name} = {getattr(self, name)!r}: must be in (0, 1]")
+
+
+class XGBoostTrees(TreesPerHorizon):
+    """One XGBoost booster per horizon."""
+
+    weights_file: ClassVar[str] = "model.jsonl"
+    separator: ClassVar[str] = "\n"
+
+    def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
+        import xgboost
+
+        watched, patience = [], None
+        if stop_on is not None:
+            watched, patience = [(self._matrix(*stop_on), "valid")], self.config.patience
+        booster = xgboost.train(
+            self._parameters(objective),
+            self._matrix(*rows),
+            self.config.rounds,
+            evals=watched,
+            early_stopping_rounds=patience,
+            verbose_eval=False,
+        )
+        kept = booster if stop_on is None else booster[: booster.best_iteration + 1]
+        # Through the text without its notes: a fitted and a loaded model are the same object.
+        kept.set_attr(best_iteration=None, best_score=None)
+        return self._from_text(self._to_text(kept))
+
+    def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
+        return booster.predict(self._matrix(x), output_margin=True)
+
+    def _to_text(self, booster: Any) -> str:
+        return booster.save_raw("json").decode()
+
+    def _from_text(self, text: str) -> Any:
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": self.config.num_threads})
+        booster.load_model(bytearray(text.encode()))
+        return booster
+
+    def _count_trees(self, booster: Any) -> int:
+        return booster.num_boosted_rounds()
+
+    def _count_leaves(self, booster: Any) -> int:
+        trees = json.loads(self._to_text(booster))["learner"]["gradient_booster"]["model"]["trees"]
+        return sum(sum(child == -1 for child in tree["left_children"]) for tree in trees)
+
+    def _matrix(self, x: np.ndarray, y: np.ndarray | None = None, weights: np.ndarray | None = None) -> Any:
+        import xgboost
+
+        return xgboost.DMatrix(x, label=y, weight=weights, nthread=self.config.num_threads)
+
+    def _parameters(self, objective: Objective) -> dict[str, Any]:
+        config = self.config
+        name, metric = OBJECTIVES[objective]
+        return {
+            "objective": name,
+            "eval_metric": metric,
+            "tree_method": "hist",
+            "grow_policy": "lossguide",
+            "max_depth": 0,
+            "max_leaves": config.leaves,
+            "max_bin": config.bins,
+            "eta": config.learning_rate,
+            "min_child_weight": config.min_leaf_weight,
+            "colsample_bytree": config.feature_share,
+            "subsample": config.row_share,
+            "lambda": config.l2,
+            "seed": config.seed,
+            "nthread": config.num_threads,
+            "verbosity": 0,
+        }

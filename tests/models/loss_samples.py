@@ -1,0 +1,67 @@
+"""Batches for the tests of losses: four dates of unlike size, shuffled, two targets, some unknown."""
+
+import numpy as np
+import torch
+
+from factor_models import LOSSES, get_loss
+from factor_models.losses import CrossSections, is_classification
+
+SIZES = (5, 30, 17, 8)
+TARGETS = ("h1", "h5")
+TWO_PER_TARGET = {"target_ic": (0.6, 0.5), "rho": (1.2, 0.8)}
+SETTINGS = {"quantitative": TWO_PER_TARGET | {"temperature": 0.5}, "rank": {"temperature": 0.5}}
+VARIANTS = {name: (name, SETTINGS.get(name, {})) for name in LOSSES} | {
+    "weighted huber": ("huber", {"target_weights": (2.0, 0.5)}),
+    "learned mse_ic": ("mse_ic", {"target_weights": "learned"}),
+    "learned quantitative": ("quantitative", TWO_PER_TARGET | {"target_weights": "learned"}),
+    "focal with alpha": ("focal", {"gamma": 0.5, "alpha": 0.25}),
+}
+"""Every loss of the table, and those settings that take another way through the code."""
+
+
+def make_loss(variant):
+    name, settings = VARIANTS[variant]
+    return get_loss(name, TARGETS, **settings)
+
+
+def total_of(variant):
+    """The sum of the terms."""
+    loss = make_loss(variant)
+    return lambda *args, **options: sum(loss(*args, **options).values())
+
+
+def needs_direction(variant):
+    return is_classification(VARIANTS[variant][0])
+
+
+def outputs_of(variant):
+    return 2 * make_loss(variant).outputs_per_target
+
+
+def example(variant="mse", seed=0, missing=True, ties=False):
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))
+    prediction = torch.randn(len(groups), outputs_of(variant), generator=generator, dtype=torch.float64)
+    target = torch.randn(len(groups), 2, generator=generator, dtype=torch.float64)
+    if ties:
+        prediction, target = prediction.mul(2).round(), target.mul(2).round()
+    if needs_direction(variant):
+        target = (target > 0).double()
+    if missing:
+        target[::7, 0] = torch.nan
+    shuffled = torch.randperm(len(groups), generator=generator)
+    return prediction[shuffled], target[shuffled], groups[shuffled]
+
+
+def dates_of(target, groups, weights=None):
+    return CrossSections(target, groups, len(SIZES), weights)
+
+
+def per_date(prediction, target, groups, statistic):
+    """(dates, targets) of statistic(prediction, target) over the known symbols of a date, by a loop."""
+    values = np.empty((len(SIZES), 2))
+    for date in range(len(SIZES)):
+        for column in range(2):
+            rows = (groups == date) & torch.isfinite(target[:, column])
+            values[date, column] = statistic(prediction[rows, column].numpy(), target[rows, column].numpy())
+    return values
