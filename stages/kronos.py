@@ -145,6 +145,7 @@ class KronosRun:
             params.train,
             lr=self.config.lr or params.train.lr,
             epochs=self.config.epochs or params.train.epochs,
+            batch_dates=self.config.batch_dates or params.train.batch_dates,
         )
         self.rank, self.world_size = rank, world_size
         self.data = read_kline_data() if data is None else data
