@@ -1,7 +1,9 @@
 """The K-line tokenizer of each fold: fitted on windows of its training dates, judged on valid ones, tokens written."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from factor_data import Fold, read_folds
-from factor_models import finish_distributed, start_distributed
+from factor_models import StoppedError, finish_distributed, start_distributed
 from factor_models.kline import (
     KlineBatch,
     KronosTokenizer,
@@ -24,6 +26,7 @@ from stages.kline import KlineData, Training, fold_ends, fold_folder, read_kline
 from stages.params import TokenizeKlineParams, read_params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, check_writable, stage_output, write_json
+from stages.watch import Watch
 
 WINDOWS_AT_ONCE = 512
 
@@ -69,10 +72,17 @@ def fit_folds(
     """Train and write one tokenizer per fold; what is said of each."""
     fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
     steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
-    with TrainingProgress("tokenizer", len(folds), steps, shown=True, score="valid -MSE") as progress:
-        reports = [one.fit(progress, fold_folder(folder, one.fold.index)) for one in fits]
+    with (
+        TrainingProgress("tokenizer", len(folds), steps, shown=True, score_name="valid -MSE") as progress,
+        Watch() as watch,
+    ):
+        try:
+            reports = [one.fit(progress, watch, fold_folder(folder, one.fold.index)) for one in fits]
+        except StoppedError as stopped:
+            print(f"tokenizer: {stopped}. The same command again goes on from there.", file=sys.stderr)
+            sys.exit(watch.exit_status)
     for one in fits:
-        one.training.checkpoint.delete()
+        one.training.folder.delete()
     return reports
 
 
@@ -93,7 +103,8 @@ class FoldTokenizer:
             epochs=config.epochs,
             patience=config.patience,
             seed=config.seed,
-            batches=lambda epoch: self._batches(dates, epoch),
+            batches=lambda epoch, first: self._batches(dates, epoch, first),
+            most_pieces=config.batch_dates,
             steps_per_epoch=num_batches(dates, config.batch_dates),
             score=self._score,
             identity={
@@ -108,9 +119,11 @@ class FoldTokenizer:
     def _windows(self, ends: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.data.windows(ends, self.config.lookback, self.num_ahead, self.config.clip)
 
-    def _batches(self, dates: NDArray[np.int64], epoch: int) -> Iterable[KlineBatch]:
+    def _batches(self, dates: NDArray[np.int64], epoch: int, first: int) -> Iterable[KlineBatch]:
         order = date_batches(dates, self.config.batch_dates, seed=self.config.seed, epoch=epoch)
-        return kline_batches(lambda numbers: self._windows(self.ends["train"][numbers]), dates, order)
+        return kline_batches(
+            lambda numbers: self._windows(self.ends["train"][numbers]), dates, islice(order, first, None)
+        )
 
     def _pieces(self, segment: str) -> Iterable[NDArray[np.float32]]:
         ends = self.ends[segment]
@@ -121,9 +134,9 @@ class FoldTokenizer:
         assert isinstance(model, KronosTokenizer)
         return -tokenizer_quality(model, self._pieces("valid")).reconstruction_mse
 
-    def fit(self, progress: TrainingProgress, folder: Path) -> dict[str, Any]:
+    def fit(self, progress: TrainingProgress, watch: Watch, folder: Path) -> dict[str, Any]:
         """Train, write weights, positions and tokens of the windows, and say how good they are."""
-        best_epoch = self.training.run(progress, None, self.fold.index)
+        best_epoch = self.training.run(progress, None, watch, self.fold.index).best_epoch
         self.model.save_pretrained(folder)
         for segment, ends in self.ends.items():
             np.save(folder / f"{segment}_ends.npy", ends)

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -28,7 +28,7 @@ from factor_data import (
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import KLINE_MODELS, MODELS, EngineConfig, loss_config
+from factor_models import KLINE_MODELS, MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
 from factor_models.kline import KlineTokenizerConfig, check_context
 from stages.run import StageError, run
 from stages.sample_weights import WeightParams
@@ -183,6 +183,16 @@ class TrainParams(EngineConfig):
     live_ic: LiveICParams
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
+    # What early stopping, the plateau and the choice of the epoch look at on the valid dates.
+    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    # Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`).
+    start: Literal["cold", "previous", "best_previous"] = "cold"
+    # bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only).
+    determinism: Literal["bitwise", "fast"] = "bitwise"
+    # What happens when a loss or gradient is not finite.
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    # How often a run is saved; it decides nothing about the result.
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,9 +31,11 @@ from factor_data import (
 )
 from stages import ROOT
 from stages.fold import FoldRun
+from stages.network import NetworkFit
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress
 from stages.tokenize_features import fill_store
+from stages.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +95,13 @@ def predictions_of(
     def predict(panel: Panel) -> NDArray:
         store = write_store(new_folder(), panel, news, fold, params)
         run = FoldRun(model, params, store, store.targets(params.train.target), fold)
-        with TrainingProgress(model, 1, run.num_steps, shown=False) as progress:
-            fitted = run.fit(progress, None)
-        run.checkpoint.delete()
+        if run.is_tabular:
+            fitted = run.fit_tabular()
+        else:
+            with TrainingProgress(model, 1, run.num_steps, shown=False) as progress, Watch() as watch:
+                done = NetworkFit(run, progress, None, watch, None).fit()
+            fitted = done.model
+            done.checkpoints.delete()
         result = np.full((panel.num_rows, len(store.horizons)), np.nan)
         for segment in ("valid", "test"):
             if run.store.rows(fold, segment).any():

@@ -1,5 +1,6 @@
 """Every model of the zoo goes through the stage train, on a small market with news."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,15 +59,31 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(
     assert ("text_encoder" in metadata) == ("text_dim" in model_sizes(name))
 
 
-def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
-    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+def test_a_model_whose_output_is_constant_fails_the_stage(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout.change_params(lambda params: params["tokenize"].update(use_news=False))
-    (checkout.path / "results" / "split" / "news.parquet").write_bytes(b"never opened")
-    done = checkout.stage("tokenize_features")
+    """Inputs that do not tell symbols apart: every forecast of a date is the same number."""
+    shutil.copytree(checkout.path, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    for path in Path("results", "tokenize").rglob("inputs.npy"):
+        np.save(path, np.zeros_like(np.load(path)))
+    shutil.rmtree(Path("results", "train"), ignore_errors=True)
+    with pytest.raises(ValueError, match="predictions are constant"):
+        train("tft", read_params(), rank=0, world_size=1)
+    assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"
+
+
+def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Checkout(tmp_path / "copy")
+    shutil.copytree(checkout.path, copy.path, symlinks=True)
+    copy.change_params(lambda params: params["tokenize"].update(use_news=False))
+    (copy.path / "results" / "split" / "news.parquet").write_bytes(b"never opened")
+    done = copy.stage("tokenize_features")
     assert done.returncode == 0, done.stderr
-    assert not list((checkout.path / "results" / "tokenize").rglob("*news*"))
-    monkeypatch.chdir(checkout.path)
+    assert not list((copy.path / "results" / "tokenize").rglob("*news*"))
+    monkeypatch.chdir(copy.path)
     store, params = FeatureStore(Path("results") / "tokenize"), read_params()
     folds = read_folds(Path("results") / "split" / "folds.json")
     for name in (name for name in MODELS if "text_dim" in model_sizes(name)):

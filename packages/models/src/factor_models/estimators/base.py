@@ -1,7 +1,7 @@
 """What the estimators share: their settings, from arrays to samples, the fit of any model of the zoo, its outputs."""
 
 from dataclasses import fields
-from itertools import count
+from itertools import count, islice
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +16,9 @@ from factor_models.losses import Loss, get_loss
 from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.inputs import tensor_batch
-from factor_models.training.loop import fit, predict
+from factor_models.training.loop import Rules, fit
 from factor_models.training.plain import PlainTrainer
+from factor_models.training.predict import predict
 from factor_models.zoo import build_model, input_kind, model_config, model_sizes
 
 
@@ -89,11 +90,12 @@ class FactorEstimator(BaseEstimator):
         epoch = count()
         result = fit(
             trainer,
-            lambda number: train.train_batches(self.batch_dates, self.batch_rows, seed, number),
+            lambda number, first: islice(
+                train.train_batches(self.batch_dates, self.batch_rows, seed, number), first, None
+            ),
             # Without valid rows the last epoch is the best.
             lambda network: float(next(epoch)) if valid is None else -_loss_on(valid, network, self.loss_),
-            epochs=self.epochs,
-            patience=self.patience if valid is not None else self.epochs,
+            Rules(epochs=self.epochs, patience=self.patience if valid is not None else self.epochs),
         )
         model.load_state_dict(result.state_dict)
         self.best_epoch_ = result.best_epoch
