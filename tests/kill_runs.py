@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def prepare(path: Path) -> Checkout:
 
     def change(params: dict) -> None:
         params["models"] = ["lstm"]
-        params["train"] |= {"epochs": 3, "patience": 3, "batch_dates": 10}
+        params["split"]["folds"] |= {"train": 180, "step": 80}  # one fold
+        params["train"] |= {"epochs": 2, "patience": 2, "batch_dates": 10}
+        params["train"]["live_ic"] = {"every_steps": None, "every_minutes": None}
         params["train"]["checkpoint"] = {"every_steps": 1}
         params["zoo"]["lstm"]["dropout"] = 0.2  # generators count too
 
@@ -78,11 +81,9 @@ def trainers(checkout: Checkout) -> list[psutil.Process]:
     return found
 
 
-def choose(checkout: Checkout, victim: str, root: subprocess.Popen, draw: random.Random) -> int | None:
-    """The process to kill; None if the attempt has not got so far, or has ended."""
-    if victim == "dvc":
-        return root.pid
-    if victim == "launcher":
+def choose(checkout: Checkout, victim: str, root: subprocess.Popen, draw: random.Random) -> int:
+    """The process to kill: what was started, or one of its ranks, if there are some yet."""
+    if victim in ("dvc", "launcher"):
         return root.pid
     ranks = [process.pid for process in trainers(checkout) if process.pid != root.pid]
     return draw.choice(sorted(ranks)) if ranks else root.pid
@@ -99,7 +100,6 @@ def attempt(
         status = root.wait(delay)
     except subprocess.TimeoutExpired:
         pid = choose(checkout, victim, root, draw)
-        assert pid is not None
         os.kill(pid, signal.SIGKILL)
         tally.kills.append((victim, delay))
         root.wait(ORPHAN_SECONDS + 60)
@@ -135,7 +135,13 @@ def uninterrupted(checkout: Checkout, processes: int) -> tuple[dict[str, str], f
     return results_of(checkout), time.monotonic() - began
 
 
-def kill_runs(checkout: Checkout, num_kills: int, seed: int, processes: int = 2) -> Tally:
+def kill_runs(
+    checkout: Checkout,
+    num_kills: int,
+    seed: int,
+    processes: int = 2,
+    told: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
     """Kill at random moments `num_kills` times, over runs that are each started again until they have ended."""
     expected, seconds = uninterrupted(checkout, processes)
     draw, tally = random.Random(seed), Tally()
@@ -143,6 +149,7 @@ def kill_runs(checkout: Checkout, num_kills: int, seed: int, processes: int = 2)
         victim = VICTIMS[len(tally.kills) % len(VICTIMS)]
         if attempt(checkout, victim, draw.uniform(0.05, 1.1) * seconds, draw, tally, processes):
             note_end(checkout, expected, tally)
+        told(tally)
     while not attempt(checkout, "launcher", 600.0, draw, tally, processes):
         pass
     note_end(checkout, expected, tally)

@@ -1,6 +1,7 @@
 """Learning rates step by step against torch's schedulers; the plateau against torch's."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch.optim import lr_scheduler
 
 from factor_models import EngineConfig, ScheduleOptions
 from factor_models.training.engine_config import learning_rate
+from factor_models.training.lr_range import range_test, rising_rates
 from factor_models.training.schedules import SCHEDULES, Plateau
 
 STEPS, LR = 60, 0.3
@@ -127,3 +129,37 @@ def test_a_plateau_that_is_saved_goes_on_where_it_was():
 def test_numbers_without_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ScheduleOptions(**options)
+
+
+class Bowl:
+    """Loss w^2 with steps w -= rate * 2 w: it falls fastest near rate 1/2 and explodes above 1."""
+
+    lr_factor = 1.0
+
+    def __init__(self):
+        self.weight = 1.0
+
+    def train_step(self, batch):
+        loss = self.weight**2
+        self.weight -= 0.01 * self.lr_factor * 2.0 * self.weight
+        return SimpleNamespace(loss=loss)
+
+
+def test_the_range_test_finds_the_rates_between_standstill_and_explosion():
+    config = EngineConfig(lr=0.01, schedule="constant", warmup_share=0.0)
+    rates = rising_rates(1e-4, 10.0, 120)
+    assert rates[0] == 1e-4
+    assert rates[-1] == pytest.approx(10.0)
+    found = range_test(Bowl(), iter(lambda: None, 1), rates, config)
+    assert 0.005 < found.steepest < 0.5
+    assert found.careful < found.rates[-1] / 5
+    assert len(found.losses) < 120, "it goes on after the explosion"
+
+
+def test_the_range_test_refuses_schedules_and_rates_without_sense():
+    with pytest.raises(ValueError, match="must be 'constant' and 0"):
+        range_test(Bowl(), [], [1.0], EngineConfig())
+    with pytest.raises(ValueError, match="must be 0 < low < high"):
+        rising_rates(1.0, 0.1, 10)
+    with pytest.raises(ValueError, match="ended after 0 steps"):
+        range_test(Bowl(), [], [1.0], EngineConfig(schedule="constant", warmup_share=0.0))
