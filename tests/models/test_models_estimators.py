@@ -25,7 +25,7 @@ from factor_models.estimators.samples import Samples, quantile_edges, quantile_t
 
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 TREES = {"rounds": 50, "min_rows_in_leaf": 2, "num_threads": 1, "l2": 0.0, "learning_rate": 0.2}
-TINY = {"settings": {"hidden": 8}, "epochs": 8, "lr": 0.05}
+TINY = {"settings": {"hidden": 8}, "epochs": 5, "lr": 0.08}
 NUM_DATES, NUM_SYMBOLS, NUM_FEATURES, LOOKBACK = 20, 12, 4, 8
 
 BAGGED = "rows are drawn by their number, and leaves are limited by their number of rows"
@@ -145,6 +145,14 @@ def test_unknown_targets_are_left_out_and_several_targets_give_several_columns(m
     together = FactorRegressor("linear").fit(windows, both)
     # The features are standardised on all rows there, on half of them here.
     np.testing.assert_allclose(together.predict(windows)[:, 1], alone.predict(windows), atol=0.01)
+
+
+def test_a_loss_of_quantiles_gives_one_forecast_per_target(market):
+    windows, y, dates = market
+    fitted = FactorRegressor("lstm", loss="quantile", **TINY).fit(
+        windows, np.column_stack([y, -y]), dates=dates
+    )
+    assert fitted.predict(windows).shape == (len(y), 2)
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_the_generator_alone(market):
