@@ -153,7 +153,6 @@ def test_a_gated_residual_network_equals_its_formula():
 
 def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formula():
     networks = FeatureNetworks(3, 4, 0.0)
-    torch.nn.init.normal_(networks.inner_bias)
     x_NF = torch.randn(6, 3)
     for feature in range(3):
         x = x_NF[:, feature : feature + 1]
@@ -162,6 +161,12 @@ def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formul
         joint = x * networks.embed[feature] + networks.embed_bias[feature] + value * gate.sigmoid()
         expected = functional.layer_norm(joint, (4,)) * networks.scale[feature] + networks.shift[feature]
         close(networks(x_NF)[feature], expected)
+
+
+def test_the_network_of_a_feature_tells_its_sizes_apart_from_the_start():
+    set_seed(4)
+    out_FND = FeatureNetworks(3, 8, 0.0)(torch.tensor([[0.5] * 3, [1.0] * 3, [2.0] * 3]))
+    assert (out_FND.diff(dim=1).abs().amax(dim=2) > 0.1).all()
 
 
 @pytest.mark.parametrize("bars_at_once", [4, 100])

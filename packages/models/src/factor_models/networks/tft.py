@@ -88,8 +88,9 @@ class FeatureNetworks(nn.Module):
     def __init__(self, num_features: int, dim: int, dropout: float) -> None:
         super().__init__()
         shape = (num_features, 1, dim)
-        self.embed, self.embed_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.zeros(shape))
-        self.inner, self.inner_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.zeros(shape))
+        # Without biases to start with, the normalisation would leave no more than the sign of a feature.
+        self.embed, self.embed_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.randn(shape))
+        self.inner, self.inner_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.randn(shape))
         self.gate = nn.Parameter(torch.randn(num_features, dim, 2 * dim) * dim**-0.5)
         self.gate_bias = nn.Parameter(torch.zeros(num_features, 1, 2 * dim))
         self.scale, self.shift = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
