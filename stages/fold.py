@@ -222,26 +222,31 @@ class FoldRun:
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
         encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
-        return encoder | {
-            "features": list(normaliser.names),
-            "normaliser_sha256": normaliser.hash,
-            "tokenizer_sha256": store.tokenizer(index).hash,
-            "horizons": list(store.horizons),
-            "delay": store.delay,
-            "target": self.settings.target,
-            "seed": self.settings.seed,
-            "fold": self.fold.describe(),
-            "train_samples": len(self.train_windows),
-            "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum())
-            if self.kind != "tokens"
-            else 0,
-            "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
-            "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
-            "best_epoch": self.best_epoch,
-            "determinism": self.settings.determinism,
-            "start": self.settings.start,
-            "notes": list(self.notes),
-        }
+        settings = {"loss": self.settings.loss, "loss_settings": asdict(self.settings.loss_settings)}
+        return (
+            encoder
+            | ({} if self.is_tabular else settings)
+            | {
+                "features": list(normaliser.names),
+                "normaliser_sha256": normaliser.hash,
+                "tokenizer_sha256": store.tokenizer(index).hash,
+                "horizons": list(store.horizons),
+                "delay": store.delay,
+                "target": self.settings.target,
+                "seed": self.settings.seed,
+                "fold": self.fold.describe(),
+                "train_samples": len(self.train_windows),
+                "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum())
+                if self.kind != "tokens"
+                else 0,
+                "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
+                "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
+                "best_epoch": self.best_epoch,
+                "determinism": self.settings.determinism,
+                "start": self.settings.start,
+                "notes": list(self.notes),
+            }
+        )
 
 
 def prediction_frame(
