@@ -17,8 +17,11 @@ from factor_models import (
     Table,
     TabularModel,
     build_model,
+    count_flops,
+    count_parameters,
     gather_predictions,
     input_kind,
+    model_card,
     model_sizes,
     predict,
     save_model,
@@ -215,38 +218,41 @@ class FoldRun:
         return prediction_frame(self.store, self.fold, segment, rows, values)
 
     def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
-        save_model(folder, model, self.model_config, self.metadata())
+        metadata = self.metadata(model)
+        save_model(folder, model, self.model_config, metadata)
+        (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
         encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
         settings = {"loss": self.settings.loss, "loss_settings": asdict(self.settings.loss_settings)}
-        return (
-            encoder
-            | ({} if self.is_tabular else settings)
-            | {
-                "features": list(normaliser.names),
-                "normaliser_sha256": normaliser.hash,
-                "tokenizer_sha256": store.tokenizer(index).hash,
-                "horizons": list(store.horizons),
-                "delay": store.delay,
-                "target": self.settings.target,
-                "seed": self.settings.seed,
-                "fold": self.fold.describe(),
-                "train_samples": len(self.train_windows),
-                "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum())
-                if self.kind != "tokens"
-                else 0,
-                "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
-                "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
-                "best_epoch": self.best_epoch,
-                "determinism": self.settings.determinism,
-                "start": self.settings.start,
-                "notes": list(self.notes),
-            }
-        )
+        trained_for = {} if self.is_tabular else settings
+        return {
+            **encoder,
+            **trained_for,
+            "features": list(normaliser.names),
+            "normaliser_sha256": normaliser.hash,
+            "tokenizer_sha256": store.tokenizer(index).hash,
+            "horizons": list(store.horizons),
+            "delay": store.delay,
+            "target": self.settings.target,
+            "seed": self.settings.seed,
+            "fold": self.fold.describe(),
+            "train_samples": len(self.train_windows),
+            "missing_inputs": int(np.isnan(self.inputs[self.train_windows.rows]).sum())
+            if self.kind != "tokens"
+            else 0,
+            "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
+            "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
+            "best_epoch": self.best_epoch,
+            "num_parameters": count_parameters(model),
+            "flops_per_window": count_flops(model, self.model_config),
+            "determinism": self.settings.determinism,
+            "start": self.settings.start,
+            "notes": list(self.notes),
+        }
 
 
 def prediction_frame(

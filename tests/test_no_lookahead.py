@@ -32,6 +32,9 @@ from factor_data import (
 )
 from stages import ROOT
 from stages.fold import FoldRun
+from stages.kline import KlineData
+from stages.kline_tokenizer import fit_tokenizers
+from stages.kronos import STATISTICS, KronosRun
 from stages.network import NetworkFit
 from stages.params import Params, read_params, validate_loss
 from stages.progress import TrainingProgress
@@ -154,6 +157,39 @@ def test_directions_weights_and_a_teacher_do_not_look_ahead(
     predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
     assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
     assert_no_lookahead(predict, market[0], cut)
+
+
+def test_no_token_tokenizer_or_path_looks_ahead(
+    market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, params: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    fitted: list[tuple[str, bytes, str]] = []
+
+    def predict(panel: Panel) -> NDArray:
+        folder = tmp_path_factory.mktemp("kline")
+        store, data = write_store(folder, panel, market[1], fold, params), KlineData(panel)
+        num_ahead = store.delay + max(store.horizons)
+        (report,) = fit_tokenizers(data, [fold], params.tokenize_kline, num_ahead, "close", folder)
+        tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
+        run = KronosRun("kronos", params, store, store.targets("rank"), fold, data=data, source=folder)
+        with TrainingProgress("kronos", 1, run.num_steps, shown=False) as progress, Watch() as watch:
+            done = run.fit(progress, None, watch)
+        model = done.model
+        done.checkpoints.delete()
+        fitted.append((report["tokenizer_sha256"], tokens, model.content_hash))
+        result = np.full((panel.num_rows, len(store.horizons), len(STATISTICS)), np.nan)
+        for segment in ("valid", "test"):
+            if store.rows(fold, segment).any():
+                rows, values = run.statistics(model, segment)
+                result[rows] = values
+        return result.reshape(panel.num_rows, -1)
+
+    expected = predict(market[0])
+    assert np.isfinite(expected[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(predict, market[0], cut)
+    assert len(fitted) >= 3
+    assert len(set(fitted)) == 1
 
 
 def leak_whole_sample_maximum(panel: Panel) -> NDArray[np.float64]:
