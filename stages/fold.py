@@ -227,7 +227,11 @@ class FoldRun:
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
         encoder = {} if self.texts is None else {"text_encoder": store.text_encoder(index)}
-        return encoder | {
+        settings = {"loss": self.settings.loss, "loss_settings": asdict(self.settings.loss_settings)}
+        trained_for = {} if self.is_tabular else settings
+        return {
+            **encoder,
+            **trained_for,
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from factor_models import LOSSES, get_loss, loss_config
 from models.loss_samples import (
@@ -145,6 +146,29 @@ def test_symbols_of_another_date_do_not_matter(variant):
     only_first = torch.where((groups == 0).unsqueeze(1), target, torch.nan)
     total_of(variant)(prediction, only_first, groups, len(SIZES)).backward()
     assert (prediction.grad[groups != 0] == 0).all()
+
+
+class Calls(TorchDispatchMode):
+    """Names of the operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@every_loss
+def test_no_operator_is_used_that_a_gpu_refuses_when_it_must_be_deterministic(variant):
+    """Of those that torch.use_deterministic_algorithms names, what a loss might use."""
+    prediction, target, groups = example(variant)
+    with Calls() as calls:
+        prediction.requires_grad_()
+        total_of(variant)(prediction, target, groups, len(SIZES), torch.ones(len(groups))).backward()
+    assert "mul" in calls.names
+    assert not calls.names & {"cumsum", "histc", "kthvalue", "median", "put_", "scatter_add", "resize_"}
 
 
 def test_every_loss_reports_by_name():

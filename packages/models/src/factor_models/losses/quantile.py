@@ -52,10 +52,13 @@ def quantiles(prediction: Tensor, num_levels: int) -> Tensor:
     """Outputs (B, H * Q) as rising forecasts (B, H, Q)."""
     raw_BHQ = _by_target(prediction, num_levels)
     middle = num_levels // 2
-    median_BH1 = raw_BHQ[..., middle : middle + 1]
-    above = median_BH1 + functional.softplus(raw_BHQ[..., middle + 1 :]).cumsum(dim=2)
-    below = median_BH1 - functional.softplus(raw_BHQ[..., :middle]).flip(2).cumsum(dim=2).flip(2)
-    return torch.cat([below, median_BH1, above], dim=2)
+    # Step by step: a GPU has no deterministic cumulative sum.
+    rising = [raw_BHQ[..., middle]]
+    for level in range(middle + 1, num_levels):
+        rising.append(rising[-1] + functional.softplus(raw_BHQ[..., level]))
+    for level in reversed(range(middle)):
+        rising.insert(0, rising[0] - functional.softplus(raw_BHQ[..., level]))
+    return torch.stack(rising, dim=2)
 
 
 def _by_target(prediction: Tensor, num_levels: int) -> Tensor:

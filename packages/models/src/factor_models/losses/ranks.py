@@ -9,6 +9,7 @@ as a loss). Time grows with n^2, memory does not: pairs are made in chunks, and 
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,7 +47,9 @@ def average_ranks(dates: CrossSections) -> Tensor:
         values_HN = dates.target_BH[rows].T.contiguous()
         ordered_HN, order_HN = values_HN.sort(dim=1)
         mass_HN = dates.mass_BH[rows].T.gather(1, order_HN)
-        below_HN = torch.cat([mass_HN.new_zeros(len(mass_HN), 1), mass_HN.cumsum(dim=1)], dim=1)
+        # Summed by numpy: a GPU has no deterministic cumulative sum.
+        sums = np.cumsum(np.pad(mass_HN.cpu().numpy(), ((0, 0), (1, 0))), axis=1)
+        below_HN = torch.from_numpy(sums).to(mass_HN.device)
         first_HN = torch.searchsorted(ordered_HN, values_HN, side="left")
         last_HN = torch.searchsorted(ordered_HN, values_HN, side="right")
         ranks_BH[rows] = (0.5 + 0.5 * (below_HN.gather(1, first_HN) + below_HN.gather(1, last_HN))).T

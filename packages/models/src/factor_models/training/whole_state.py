@@ -25,9 +25,12 @@ def whole_moments(optimizer: Any, parameter: Any) -> dict[str, Tensor]:
     if num_updates(optimizer) == 0:
         return {}
     _link(optimizer)
-    values = {name: _gathered(parameter, name) for name in MOMENTS}
-    state = _inner(optimizer).state.get(_unpartitioned(optimizer, parameter), {})
-    return {name: state[name] if value is None else value for name, value in values.items()}
+    gathered = ((name, _gathered(parameter, name)) for name in MOMENTS)
+    values = {name: value for name, value in gathered if value is not None}
+    if len(values) < len(MOMENTS):
+        state = _inner(optimizer).state.get(_unpartitioned(optimizer, parameter), {})
+        values = {name: state[name] for name in MOMENTS}
+    return values
 
 
 def num_updates(optimizer: Any) -> int:
