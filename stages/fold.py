@@ -2,41 +2,32 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import nn
 
 from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
-    Engine,
-    EpochRecord,
-    FitState,
-    RunFolder,
-    StepRecord,
     Table,
     TabularModel,
     build_model,
-    fit,
+    count_flops,
+    count_parameters,
     gather_predictions,
     input_kind,
+    model_card,
     model_sizes,
     predict,
-    run_key,
     save_model,
     set_seed,
 )
-from stages.identity import CHECKPOINTS, code_digest, digest
-from stages.live_ic import LiveIC
 from stages.params import Params
-from stages.progress import TrainingProgress
 from stages.run import RESULTS
 from stages.sample_weights import DatedBatch, SampleWeights
 from stages.teacher import teach
@@ -48,7 +39,8 @@ DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
 class FoldRun:
     """A model, a fold, and this process's share of the work.
 
-    After `fit`: `scores` holds the valid rank IC per horizon, `best_epoch` the epoch that was kept (networks only).
+    After `judge`: `scores` holds the valid rank IC per horizon. Of a network, `best_epoch` is the epoch that was kept
+    and `notes` what was met on the way; whoever trains it (stages.network) sets them.
     """
 
     score_name = "valid rank IC"
@@ -88,6 +80,7 @@ class FoldRun:
         self.train_windows = self.windows("train")
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
+        self.notes: tuple[str, ...] = ()
 
     def windows(
         self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
@@ -120,28 +113,28 @@ class FoldRun:
             return 1
         return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
 
-    def fit(self, progress: TrainingProgress, live: Live | None) -> nn.Module | TabularModel:
-        """Train, keep the epoch with the best valid rank IC, and return the model that predicts."""
+    def new_network(self) -> nn.Module:
+        """The network with the weights that the seed gives it."""
         set_seed(self.settings.seed)
-        progress.start_fold(self.fold.index)
-        model = self._fit_tabular() if self.is_tabular else self._fit_network(progress, live)
-        self.scores = self._valid_rank_ic(model)
+        model = build_model(**self.model_config)
+        assert isinstance(model, nn.Module)
+        return model
+
+    def fit_tabular(self) -> TabularModel:
+        """Fit a linear model or trees on the last bar of each window."""
+        set_seed(self.settings.seed)
+        model = build_model(**self.model_config)
+        assert isinstance(model, TabularModel)
+        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
+
+    def judge(self, model: nn.Module | TabularModel) -> float:
+        """Note the valid rank IC per horizon in `scores` and return its mean."""
+        self.scores = self.valid_rank_ic(model)
         if np.isnan(list(self.scores.values())).any():
             raise ValueError(
                 f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
             )
-        if self.is_tabular:
-            progress.step()
-        if live:
-            live.log_metric(
-                f"fold_{self.fold.index}/best_valid_rank_ic", float(np.mean(list(self.scores.values())))
-            )
-        return model
-
-    def _fit_tabular(self) -> TabularModel:
-        model = build_model(**self.model_config)
-        assert isinstance(model, TabularModel)
-        return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
+        return float(np.mean(list(self.scores.values())))
 
     def _table(self, rows: NDArray[np.integer]) -> Table:
         """Panel rows as a tabular model reads them."""
@@ -154,55 +147,7 @@ class FoldRun:
             weights=None if weights is None else weights[rows],
         )
 
-    def _fit_network(self, progress: TrainingProgress, live: Live | None) -> nn.Module:
-        model = build_model(**self.model_config)
-        assert isinstance(model, nn.Module)
-        engine = Engine(model, self.loss, self.settings, total_steps=self.num_steps)
-        if self.settings.distillation is not None:
-            self.train_windows = self.windows("train", targets=self._with_teacher())
-
-        state = self.checkpoint.restore(engine)
-        for record in state.history if state else []:
-            self._log(record, live)  # a run that goes on logs the epochs before it was killed as well
-
-        live_ic = LiveIC(
-            self.name,
-            self.fold,
-            self.store,
-            self.targets,
-            engine,
-            self.predict_rows,
-            self.settings.live_ic,
-            first=self.rank == 0,
-            resumed=state is not None,
-        )
-
-        def after_step(num_steps: int, step: StepRecord) -> None:
-            progress.step()
-            live_ic.after_step()
-
-        def after_epoch(record: EpochRecord, state: FitState) -> None:
-            progress.epoch(record.epoch, record.loss, record.score, record.lr)
-            live_ic.report()
-            self.checkpoint.save(engine, state)
-            self._log(record, live)
-
-        result = fit(
-            engine,
-            self._train_batches,
-            lambda network: float(np.mean(list(self._valid_rank_ic(network).values()))),
-            epochs=self.settings.epochs,
-            patience=self.settings.patience,
-            on_step=[after_step],
-            on_epoch=[after_epoch],
-            state=state,
-        )
-        engine.close()
-        self.best_epoch = result.best_epoch
-        model.load_state_dict(result.state_dict)
-        return model.to(engine.device).eval()
-
-    def _with_teacher(self) -> NDArray[np.float32]:
+    def with_teacher(self) -> NDArray[np.float32]:
         """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
         config = self.settings.distillation
         assert config is not None
@@ -210,26 +155,16 @@ class FoldRun:
         taught = teach(config, self.store, self.fold, self.targets, rows, self.weights.product)
         return np.concatenate([self.targets, taught], axis=1)
 
-    def _log(self, record: EpochRecord, live: Live | None) -> None:
-        if live:
-            live.step = record.epoch
-            terms = record.terms if len(record.terms) > 1 else {}
-            for metric, value in {
-                "loss": record.loss,
-                **terms,
-                "score": record.score,
-                "lr": record.lr,
-            }.items():
-                live.log_metric(f"fold_{self.fold.index}/{metric}", value)
-            live.next_step()
-
-    def _train_batches(self, epoch: int) -> Iterable[Batch]:
+    def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
+        """This process's batches of an epoch, from a step on."""
         batches = self.train_windows.batches(
             self.settings.batch_dates,
+            dates_per_run=self.settings.consecutive_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
+            start_step=start_step,
             augmentation=self._augmentation(),
         )
         of_date = self.weights.of_date
@@ -246,16 +181,36 @@ class FoldRun:
         self, model: nn.Module | TabularModel, segment: Segment, last_dates: int | None = None
     ) -> tuple[NDArray, NDArray]:
         """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
-        dataset = self.windows(segment, last_dates)
         if isinstance(model, TabularModel):
-            return dataset.rows, model.predict(self._table(dataset.rows))
-        batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
-        rows, outputs = gather_predictions(*predict(model, batches))
+            rows = self.windows(segment, last_dates).rows
+            return rows, model.predict(self._table(rows))
+        rows, outputs = self._outputs(model, segment, last_dates)
         return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
 
-    def _valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
+    def _outputs(
+        self, model: nn.Module, segment: Segment, last_dates: int | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Rows of a segment and what the network says of them, the same on every process."""
+        dataset = self.windows(segment, last_dates)
+        batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
+        return gather_predictions(*predict(model, batches))
+
+    def valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
         return mean_rank_ic(self.store, self.fold.valid, *self.predict_rows(model, "valid"))
+
+    def valid_loss(self, model: nn.Module) -> float:
+        """The loss of the labels on the valid dates, in one piece; without sample weights and without a teacher."""
+        rows, outputs = self._outputs(model, "valid")
+        dates, groups = np.unique(self.store.date_code[rows], return_inverse=True)
+        loss = training_loss(replace(self.settings, distillation=None), self.store.horizons)
+        target, group = torch.from_numpy(self.targets[rows]), torch.from_numpy(groups.astype(np.int64))
+        sums = loss.batch_statistic(target, group, len(dates))
+        if sums is not None:
+            loss.start_step((sums.double() / len(dates)).tolist())
+        with torch.no_grad():
+            terms = loss(torch.from_numpy(outputs), target, group, len(dates))
+        return float(torch.stack(list(terms.values())).sum())
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
@@ -263,9 +218,11 @@ class FoldRun:
         return prediction_frame(self.store, self.fold, segment, rows, values)
 
     def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
-        save_model(folder, model, self.model_config, self.metadata())
+        metadata = self.metadata(model)
+        save_model(folder, model, self.model_config, metadata)
+        (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
@@ -286,23 +243,12 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "num_parameters": count_parameters(model),
+            "flops_per_window": count_flops(model, self.model_config),
+            "determinism": self.settings.determinism,
+            "start": self.settings.start,
+            "notes": list(self.notes),
         }
-
-    @cached_property
-    def checkpoint(self) -> RunFolder:
-        """Where a killed run goes on; the key holds all that decides the weights."""
-        identity = {
-            "model": self.model_config,
-            "train": {**asdict(self.settings), "live_ic": None},  # it decides nothing
-            "fold": self.fold.describe(),
-            "inputs": digest(self.inputs),
-            "targets": digest(self.targets),
-            "texts": None if self.texts is None else [digest(self.texts.vectors), digest(self.texts.bounds)],
-            "weights": [None if one is None else digest(one) for one in vars(self.weights).values()],
-            "code": code_digest(),
-            "world_size": self.world_size,
-        }
-        return RunFolder(CHECKPOINTS, run_key(**identity))
 
 
 def prediction_frame(

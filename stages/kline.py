@@ -1,7 +1,7 @@
 """What the K-line stages share: bars of the cleaned panel, windows of a fold, and one fit through the engine."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,15 @@ from torch import nn
 
 from factor_data import Fold, Panel, Segment
 from factor_models import (
+    CheckpointConfig,
     Engine,
     EngineConfig,
     EpochRecord,
+    FitResult,
     FitState,
+    GuardConfig,
+    Keeper,
+    Rules,
     RunFolder,
     StepRecord,
     fit,
@@ -26,9 +31,10 @@ from factor_models import (
     set_seed,
 )
 from factor_models.kline import COLUMNS, KlineBars, KlineBatch, kline_bars, normalise, stamp_features
-from stages.identity import CHECKPOINTS, code_digest
+from stages.identity import CHECKPOINTS, code_digest, decisive
 from stages.progress import TrainingProgress
 from stages.run import RESULTS
+from stages.watch import Watch
 
 
 class KlineData:
@@ -79,51 +85,64 @@ class Training:
     epochs: int
     patience: int
     seed: int
-    batches: Callable[[int], Iterable[KlineBatch]]
+    batches: Callable[[int, int], Iterable[KlineBatch]]
+    """(epoch, first step) -> this process's batches from that step on."""
+    most_pieces: int
+    """Dates in a process's share of a batch."""
     steps_per_epoch: int
     score: Callable[[nn.Module], float]
     identity: dict[str, Any]
     """With the code, all that decides the weights."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
     @cached_property
-    def checkpoint(self) -> RunFolder:
+    def folder(self) -> RunFolder:
         """Where a killed run goes on."""
-        config = {**asdict(self.config), "live_ic": None}
-        fixed = {"train": config, "epochs": self.epochs, "patience": self.patience, "seed": self.seed}
-        return RunFolder(CHECKPOINTS, run_key(**fixed, **self.identity, code=code_digest()))
+        fixed = {"train": decisive(self.config), "epochs": self.epochs, "patience": self.patience}
+        key = run_key(**fixed, seed=self.seed, **self.identity, code=code_digest())
+        return RunFolder(CHECKPOINTS, key, self.checkpoint.keep)
 
-    def run(self, progress: TrainingProgress, live: Live | None, fold: int) -> int:
-        """Train `network` in place, keep the best epoch and return its number."""
+    def run(self, progress: TrainingProgress, live: Live | None, watch: Watch, fold: int) -> FitResult:
+        """Train `network` in place, up to its best epoch."""
         set_seed(self.seed)
         progress.start_fold(fold)
-        total_steps = self.epochs * self.steps_per_epoch
-        engine = Engine(self.network, get_loss("mse"), self.config, total_steps=total_steps)
-        state = self.checkpoint.restore(engine)
+        engine = Engine(self.network, get_loss("mse"), self.config, self.epochs * self.steps_per_epoch)
+        state = self.folder.restore(engine)
         for record in state.history if state else []:
             log_epoch(record, live, fold)
+        keeper = Keeper(self.folder, engine, self.checkpoint, watch.stop_requested)
 
-        def after_step(num_steps: int, step: StepRecord) -> None:
-            progress.step()
+        def after_step(step: StepRecord, state: FitState) -> None:
+            watch.beat()
+            progress.step(step, state)
 
         def after_epoch(record: EpochRecord, state: FitState) -> None:
-            progress.epoch(record.epoch, record.loss, record.score, record.lr)
-            self.checkpoint.save(engine, state)
+            watch.beat()
+            progress.epoch(record, record.score)
             log_epoch(record, live, fold)
 
+        plateau = self.config.schedule_options if self.config.schedule == "plateau" else None
         result = fit(
             engine,
             self.batches,
             self.score,
-            epochs=self.epochs,
-            patience=self.patience,
-            on_step=[after_step],
-            on_epoch=[after_epoch],
+            Rules(
+                epochs=self.epochs,
+                patience=self.patience,
+                plateau=plateau,
+                guard=self.guard,
+                most_pieces=self.most_pieces,
+            ),
+            on_step=[after_step, keeper.after_step],
+            on_epoch=[after_epoch, keeper.after_epoch],
+            on_note=progress.note,
             state=state,
         )
         engine.close()
         self.network.load_state_dict(result.state_dict)
         self.network.to(engine.device).eval()
-        return result.best_epoch
+        return result
 
 
 def log_epoch(record: EpochRecord, live: Live | None, fold: int) -> None:

@@ -1,7 +1,9 @@
 """The K-line tokenizer of each fold: fitted on windows of its training dates, judged on valid ones, tokens written."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from factor_data import Fold, read_folds
-from factor_models import finish_distributed, start_distributed
+from factor_models import StoppedError, finish_distributed, start_distributed
 from factor_models.kline import (
     KlineBatch,
     KronosTokenizer,
@@ -24,6 +26,7 @@ from stages.kline import KlineData, Training, fold_ends, fold_folder, read_kline
 from stages.params import TokenizeKlineParams, read_params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, check_writable, stage_output, write_json
+from stages.watch import Watch
 
 WINDOWS_AT_ONCE = 512
 
@@ -33,24 +36,45 @@ def write_tokens(name: str) -> None:
     params = read_params()
     config = params.tokenize_kline
     num_ahead = params.tokenize.delay + max(params.tokenize.horizons)
-    start = start_tokenizer(config)  # a wrong path is refused before any data are read
+    start_tokenizer(config)  # a wrong path is refused before any data are read
     check_writable(CHECKPOINTS)
     torch.set_num_threads(config.threads)
     start_distributed()
     data, folds = read_kline_data(), read_folds(RESULTS / "split" / "folds.json")
-    header = {
-        "lookback": config.lookback,
-        "num_ahead": num_ahead,
-        "clip": config.clip,
-        "price": params.tokenize.price,
-        "pretrained_sha256": start.content_hash if config.pretrained else None,
-    }
     with stage_output(f"tokenize_kline/{name}") as folder:
-        reports = fit_folds(data, folds, config, num_ahead, folder)
-        write_json(folder / "report.json", {"needed": True, **header, "folds": reports})
+        reports = fit_tokenizers(data, folds, config, num_ahead, params.tokenize.price, folder)
     finish_distributed()
     for number, report in enumerate(reports):
         print(describe(number, report))
+
+
+def fit_tokenizers(
+    data: KlineData,
+    folds: Sequence[Fold],
+    config: TokenizeKlineParams,
+    num_ahead: int,
+    price: str,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Train and write one tokenizer per fold, and report.json; what is said of each fold."""
+    fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
+    steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
+    with (
+        TrainingProgress("tokenizer", len(folds), steps, shown=True, score_name="valid -MSE") as progress,
+        Watch() as watch,
+    ):
+        try:
+            reports = [one.fit(progress, watch, fold_folder(folder, one.fold.index)) for one in fits]
+        except StoppedError as stopped:
+            print(f"tokenizer: {stopped}. The same command again goes on from there.", file=sys.stderr)
+            sys.exit(watch.exit_status)
+    for one in fits:
+        one.training.folder.delete()
+    window = {"lookback": config.lookback, "num_ahead": num_ahead, "clip": config.clip, "price": price}
+    start = start_tokenizer(config).content_hash if config.pretrained else None
+    report = {"needed": True, **window, "pretrained_sha256": start, "folds": reports}
+    write_json(folder / "report.json", report)
+    return reports
 
 
 def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
@@ -61,19 +85,6 @@ def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
         return KronosTokenizer.from_pretrained(config.pretrained)
     torch.manual_seed(config.seed)
     return KronosTokenizer(**config.model.arguments())
-
-
-def fit_folds(
-    data: KlineData, folds: list[Fold], config: TokenizeKlineParams, num_ahead: int, folder: Path
-) -> list[dict[str, Any]]:
-    """Train and write one tokenizer per fold; what is said of each."""
-    fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
-    steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
-    with TrainingProgress("tokenizer", len(folds), steps, shown=True, score="valid -MSE") as progress:
-        reports = [one.fit(progress, fold_folder(folder, one.fold.index)) for one in fits]
-    for one in fits:
-        one.training.checkpoint.delete()
-    return reports
 
 
 class FoldTokenizer:
@@ -93,7 +104,8 @@ class FoldTokenizer:
             epochs=config.epochs,
             patience=config.patience,
             seed=config.seed,
-            batches=lambda epoch: self._batches(dates, epoch),
+            batches=lambda epoch, first: self._batches(dates, epoch, first),
+            most_pieces=config.batch_dates,
             steps_per_epoch=num_batches(dates, config.batch_dates),
             score=self._score,
             identity={
@@ -108,9 +120,11 @@ class FoldTokenizer:
     def _windows(self, ends: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.data.windows(ends, self.config.lookback, self.num_ahead, self.config.clip)
 
-    def _batches(self, dates: NDArray[np.int64], epoch: int) -> Iterable[KlineBatch]:
+    def _batches(self, dates: NDArray[np.int64], epoch: int, first: int) -> Iterable[KlineBatch]:
         order = date_batches(dates, self.config.batch_dates, seed=self.config.seed, epoch=epoch)
-        return kline_batches(lambda numbers: self._windows(self.ends["train"][numbers]), dates, order)
+        return kline_batches(
+            lambda numbers: self._windows(self.ends["train"][numbers]), dates, islice(order, first, None)
+        )
 
     def _pieces(self, segment: str) -> Iterable[NDArray[np.float32]]:
         ends = self.ends[segment]
@@ -121,9 +135,9 @@ class FoldTokenizer:
         assert isinstance(model, KronosTokenizer)
         return -tokenizer_quality(model, self._pieces("valid")).reconstruction_mse
 
-    def fit(self, progress: TrainingProgress, folder: Path) -> dict[str, Any]:
+    def fit(self, progress: TrainingProgress, watch: Watch, folder: Path) -> dict[str, Any]:
         """Train, write weights, positions and tokens of the windows, and say how good they are."""
-        best_epoch = self.training.run(progress, None, self.fold.index)
+        best_epoch = self.training.run(progress, None, watch, self.fold.index).best_epoch
         self.model.save_pretrained(folder)
         for segment, ends in self.ends.items():
             np.save(folder / f"{segment}_ends.npy", ends)

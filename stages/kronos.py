@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from dvclive.live import Live
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Segment
-from factor_models import RunFolder, TensorBatch, gather_predictions, tensor_batch
+from factor_models import (
+    TensorBatch,
+    count_parameters,
+    gather_predictions,
+    model_card,
+    tensor_batch,
+)
 from factor_models.kline import (
     QUANTILES,
     KlineBatch,
@@ -40,9 +47,11 @@ from stages.fold import mean_rank_ic, prediction_frame
 from stages.identity import digest
 from stages.kline import KlineData, Training, fold_folder, read_kline_data
 from stages.kline_report import baseline_table, calibration_table, write_report
+from stages.network import Finished
 from stages.params import Params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, read_json
+from stages.watch import Watch
 
 SERIES_AT_ONCE = 512
 COLUMN_OF_PRICE = {"open": 0, "close": 3}
@@ -58,6 +67,9 @@ STATISTICS = (
 def check_prerequisites(name: str, params: Params) -> None:
     """Refuse, before any data are read, a missing tokenizer, a wrong path, a pair that does not belong together."""
     config = params.zoo[name]
+    for key, value in {"start": "cold", "weights": None, "distillation": None, "stop_on": "rank_ic"}.items():
+        if getattr(params.train, key) != value:
+            raise StageError(f"params.yaml: train.{key}: {name} is trained on tokens and knows only {value}")
     source = tokens_folder(name)
     report = read_json(source / "report.json")
     if not report["needed"] or not report["folds"]:
@@ -133,6 +145,7 @@ class KronosRun:
             params.train,
             lr=self.config.lr or params.train.lr,
             epochs=self.config.epochs or params.train.epochs,
+            batch_dates=self.config.batch_dates or params.train.batch_dates,
         )
         self.rank, self.world_size = rank, world_size
         self.data = read_kline_data() if data is None else data
@@ -165,9 +178,12 @@ class KronosRun:
             epochs=settings.epochs,
             patience=settings.patience,
             seed=settings.seed,
-            batches=lambda epoch: self._batches(
-                "train", epoch=epoch, seed=settings.seed, rank=self.rank, world_size=self.world_size
+            batches=lambda epoch, first: self._batches(
+                "train", first, epoch=epoch, seed=settings.seed, rank=self.rank, world_size=self.world_size
             ),
+            most_pieces=-(-settings.batch_dates // self.world_size),
+            checkpoint=settings.checkpoint,
+            guard=settings.guard,
             steps_per_epoch=num_batches(dates, settings.batch_dates),
             score=self._score,
             identity={
@@ -176,7 +192,6 @@ class KronosRun:
                 "start": self.start_hash,
                 "tokenizer": self.tokenizer_hash,
                 "tokens": [digest(np.asarray(tokens)) for tokens in self.tokens.values()],
-                "world_size": self.world_size,
             },
         )
 
@@ -184,11 +199,10 @@ class KronosRun:
     def num_steps(self) -> int:
         return self.training.epochs * self.training.steps_per_epoch
 
-    @property
-    def checkpoint(self) -> RunFolder:
-        return self.training.checkpoint
+    def new_network(self) -> Kronos:
+        return self.model
 
-    def _batches(self, segment: str, **order: Any) -> Iterator[KlineBatch]:
+    def _batches(self, segment: str, first: int = 0, **order: Any) -> Iterator[KlineBatch]:
         ends, bars = self.ends[segment], self.data.bars
 
         def read(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -196,7 +210,8 @@ class KronosRun:
             return token_windows(np.asarray(self.tokens[segment][numbers]), self.data.stamps, codes)
 
         dates = bars.date_code[ends]
-        return kline_batches(read, dates, date_batches(dates, self.settings.batch_dates, **order))
+        order_of_dates = date_batches(dates, self.settings.batch_dates, **order)
+        return kline_batches(read, dates, islice(order_of_dates, first, None))
 
     @torch.no_grad()
     def _score(self, model: torch.nn.Module) -> float:
@@ -211,12 +226,17 @@ class KronosRun:
             num_dates += tensors.num_dates
         return -total / num_dates
 
-    def fit(self, progress: TrainingProgress, live: Live | None) -> Kronos:
-        """Train on the fold's tokens and return the predictor that is best on the valid dates."""
-        self.best_epoch = self.training.run(progress, live, self.fold.index)
+    def fit(self, progress: TrainingProgress, live: Live | None, watch: Watch) -> Finished:
+        """Train on the fold's tokens; the predictor that is best on the valid dates."""
+        result = self.training.run(progress, live, watch, self.fold.index)
+        self.best_epoch = result.best_epoch
         model = merge(self.model).eval()
         KronosPredictor(model, self.tokenizer, str(next(model.parameters()).device), self.config.max_context)
-        return model
+        return Finished(model=model, result=result, checkpoints=self.training.folder)
+
+    def judge(self, model: Kronos) -> float:
+        """Mean valid rank IC over the horizons, of the predictions that were made."""
+        return float(np.mean(list(self.scores.values())))
 
     def predict_rows(self, model: Kronos, segment: Segment) -> tuple[NDArray, NDArray]:
         """Rows and mean path returns (num_rows, num_horizons), the same on every process."""
@@ -278,8 +298,9 @@ class KronosRun:
         x, center, scale = normalise(values, self.lookback, self.report["clip"])
         past = self.data.stamps[self.data.bars.dates(ends, self.lookback)]
         ahead = np.broadcast_to(stamps, (len(rows), *stamps.shape)).copy()
-        tensors = (torch.from_numpy(array).to(device) for array in (x, past, ahead))
-        paths = generate(self.tokenizer.to(device), model, *tensors, self.config.max_context, sampling)
+        bars, stamps_past, stamps_ahead = (torch.from_numpy(one).to(device) for one in (x, past, ahead))
+        tokenizer, context = self.tokenizer.to(device), self.config.max_context
+        paths = generate(tokenizer, model, bars, stamps_past, stamps_ahead, context, sampling)
         column = COLUMN_OF_PRICE[self.report["price"]]
         prices = paths.bars[..., column].float().cpu().numpy()
         prices = prices * scale[:, :, column][:, None, :] + center[:, :, column][:, None, :]
@@ -302,6 +323,9 @@ class KronosRun:
         """The predictor in the published form with its tokenizer, what its paths say, and how well that fits."""
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder / "tokenizer")
+        facts = self.metadata() | {"num_parameters": count_parameters(model)}
+        card = model_card({"name": self.name, **asdict(self.config)}, facts)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
         paths = pd.concat(self.paths, ignore_index=True)
         paths.to_parquet(folder / "paths.parquet", index=False)
         test = paths[paths["segment"] == "test"]

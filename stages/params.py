@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -28,7 +28,7 @@ from factor_data import (
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import KLINE_MODELS, MODELS, EngineConfig, loss_config
+from factor_models import KLINE_MODELS, MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
 from factor_models.kline import KlineTokenizerConfig, check_context
 from stages.run import StageError, run
 from stages.sample_weights import WeightParams
@@ -173,6 +173,8 @@ class TrainParams(EngineConfig):
     # Per-date transform of the label that models are fitted to, or its direction by the rule below.
     target: Target
     direction: DirectionParams = field(default_factory=DirectionParams)
+    # Dates are shuffled in runs of so many consecutive ones; above 1, the turnover term sees changes from bar to bar.
+    consecutive_dates: int = 1
     # How much windows and dates of training count; null: all the same.
     weights: WeightParams | None = None
     # A tabular model whose forecasts networks learn from besides the labels; null: none.
@@ -183,10 +185,24 @@ class TrainParams(EngineConfig):
     live_ic: LiveICParams
     # CPU threads of one process: part of the experiment, because it decides rounding.
     threads: int
+    # What early stopping, the plateau and the choice of the epoch look at on the valid dates.
+    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    # Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`).
+    start: Literal["cold", "previous", "best_previous"] = "cold"
+    # bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only).
+    determinism: Literal["bitwise", "fast"] = "bitwise"
+    # What happens when a loss or gradient is not finite.
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    # How often a run is saved; it decides nothing about the result.
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
+        if self.batch_dates % self.consecutive_dates:
+            raise ValueError(
+                f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"
+            )
         try:
             loss_config(self.loss)
         except ValueError as error:

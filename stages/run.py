@@ -1,14 +1,16 @@
 """What every stage shares: short errors instead of tracebacks, and outputs that appear whole or not at all."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 RESULTS = Path("results")
 MIN_FREE_BYTES = 256 * 2**20
@@ -95,6 +97,41 @@ def replace_folder(new: Path, target: Path) -> None:
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
+    """Hold `path` as a lock: a run that is still ending is waited for, one that goes on is not disturbed.
+
+    The system frees the lock when its holder ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        deadline, told = time.monotonic() + wait_seconds, False
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                raise StageError(f"another run holds {path}: wait until it has ended, or end it")
+            if not told:
+                print(f"another run holds {path}: waiting for it to end ...", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(0.2)
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def whole_number(variable: str, default: int) -> int:
+    """A whole number >= 1 from the environment."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise StageError(f"{variable} is {text!r}: must be a whole number >= 1")
+    return int(text)
 
 
 def write_json(path: Path, document: Any) -> None:

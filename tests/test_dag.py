@@ -15,7 +15,7 @@ from stages.params import Params, read_params
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = sorted(DAG)
-COMMANDS = {"show", "use_data"}
+COMMANDS = {"lr_find", "show", "use_data"}
 PLUMBING = {"__init__", "run", "params"}
 PARTS = {
     "workers",
@@ -26,7 +26,10 @@ PARTS = {
     "kline_report",
     "kline_tokenizer",
     "kronos",
+    "launch",
     "live_ic",
+    "network",
+    "watch",
     "sample_weights",
     "targets",
     "teacher",
@@ -35,6 +38,7 @@ PARTS = {
     "judge",
     "ensemble",
     "report_data",
+    "model_card",
     "model_report",
     "stack_report",
 }

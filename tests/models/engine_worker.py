@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from factor_models import build_model, fit, gather_predictions, get_loss, predict, set_seed
-from factor_models.training.engine import Engine, finish_distributed, start_distributed
+from factor_models import Rules, build_model, fit, gather_predictions, get_loss, predict, set_seed
+from factor_models.training.distributed import finish_distributed, start_distributed
+from factor_models.training.engine import Engine
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.resume import RunFolder
 
@@ -86,10 +87,9 @@ def train(
     state = folder.restore(trainer) if folder is not None else None
     result = fit(
         trainer,
-        lambda epoch: batches,
+        lambda epoch, start_step: batches[start_step:],
         score,
-        epochs=EPOCHS,
-        patience=EPOCHS,
+        Rules(epochs=EPOCHS, patience=EPOCHS),
         on_epoch=[save_or_stop],
         state=state,
     )

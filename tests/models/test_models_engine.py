@@ -132,7 +132,10 @@ def test_constant_schedule_stays_after_the_warm_up():
         ({"accumulation": 0}, r"EngineConfig.accumulation = 0: must be >= 1"),
         ({"clip_norm": -1.0}, "EngineConfig.clip_norm = -1.0: must be >= 0"),
         ({"warmup_share": 1.0}, r"EngineConfig.warmup_share = 1.0: must be in \[0, 1\)"),
-        ({"schedule": "step"}, "EngineConfig.schedule = 'step': must be one of 'constant', 'warmup_cosine'"),
+        (
+            {"schedule": "steps"},
+            "EngineConfig.schedule = 'steps': must be one of 'constant', 'warmup_cosine'",
+        ),
         ({"precision": "fp8"}, "EngineConfig.precision = 'fp8'"),
     ],
 )

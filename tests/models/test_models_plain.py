@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from factor_models import build_model, fit, get_loss, set_seed
+from factor_models import Rules, build_model, fit, get_loss, set_seed
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.plain import PlainTrainer
 
@@ -120,7 +120,7 @@ def test_the_loop_trains_with_it():
         scores.append(-float(error.nanmean().square()))
         return scores[-1]
 
-    result = fit(trainer, lambda epoch: make_batches(), score, epochs=15, patience=15)
+    result = fit(trainer, lambda epoch, first: make_batches()[first:], score, Rules(epochs=15, patience=15))
     assert result.best_epoch == int(np.argmax(scores))
     assert result.history[-1].loss < 0.7 * result.history[0].loss
 

@@ -1,7 +1,7 @@
 """What the estimators share: their settings, from arrays to samples, the fit of any model of the zoo, its outputs."""
 
 from dataclasses import fields
-from itertools import count
+from itertools import count, islice
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +12,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import nn
 
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
-from factor_models.losses import Loss, get_loss
+from factor_models.losses import Loss, get_loss, is_classification
 from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.inputs import tensor_batch
-from factor_models.training.loop import fit, predict
+from factor_models.training.loop import Rules, fit
 from factor_models.training.plain import PlainTrainer
+from factor_models.training.predict import predict
 from factor_models.zoo import build_model, input_kind, model_config, model_sizes
 
 
@@ -76,11 +77,19 @@ class FactorEstimator(BaseEstimator):
                 assert isinstance(model, TabularModel)
                 self.model_ = model.fit(_table(train), None if valid is None else _table(valid))
             else:
-                self.loss_ = get_loss(self.loss or self.default_loss)
+                self.loss_ = self._named_loss()
                 network = build_model(self.model, **self._sizes(samples, self.loss_.outputs_per_target))
                 assert isinstance(network, nn.Module)
                 self.model_ = self._fit_network(network, train, valid, seed)
         return self
+
+    def _named_loss(self) -> Loss:
+        name = self.loss or self.default_loss
+        loss = get_loss(name)
+        if is_classification(name) != is_classification(self.default_loss):
+            kind = "classification" if is_classification(name) else "regression"
+            raise ValueError(f"loss = {name!r}: it is one of {kind}, which {type(self).__name__} does not do")
+        return loss
 
     def _fit_network(self, model: nn.Module, train: Samples, valid: Samples | None, seed: int) -> nn.Module:
         config = EngineConfig(lr=self.lr, weight_decay=self.weight_decay)
@@ -89,11 +98,12 @@ class FactorEstimator(BaseEstimator):
         epoch = count()
         result = fit(
             trainer,
-            lambda number: train.train_batches(self.batch_dates, self.batch_rows, seed, number),
+            lambda number, first: islice(
+                train.train_batches(self.batch_dates, self.batch_rows, seed, number), first, None
+            ),
             # Without valid rows the last epoch is the best.
             lambda network: float(next(epoch)) if valid is None else -_loss_on(valid, network, self.loss_),
-            epochs=self.epochs,
-            patience=self.patience if valid is not None else self.epochs,
+            Rules(epochs=self.epochs, patience=self.patience if valid is not None else self.epochs),
         )
         model.load_state_dict(result.state_dict)
         self.best_epoch_ = result.best_epoch

@@ -9,10 +9,7 @@ process or many, CPU (gloo) or GPU (nccl), run the same code.
 import copy
 import logging
 import os
-import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,57 +17,45 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from factor_models.losses import Loss
+from factor_models.training.distributed import Ranks, all_say, finish_distributed, start_distributed
+from factor_models.training.ema import WeightAverage
 from factor_models.training.engine_config import EngineConfig, learning_rate
+from factor_models.training.guards import (
+    GradientWatch,
+    MemoryExhaustedError,
+    NonFiniteError,
+    is_out_of_memory,
+    less_memory,
+    watch_outputs,
+)
 from factor_models.training.inputs import Batch, micro_batches
 from factor_models.training.loop import StepRecord
 from factor_models.training.objective import Objective
+from factor_models.training.optimizers import (
+    build_optimizer,
+    deepspeed_config,
+    parameter_groups,
+    refuse_impossible,
+)
+from factor_models.training.recompute import recompute_blocks
+from factor_models.training.states import EngineState
+from factor_models.training.whole_state import (
+    forget_updates,
+    loss_scale,
+    num_updates,
+    set_loss_scale,
+    set_moments,
+    set_whole_weights,
+    whole_moments,
+    whole_weight,
+)
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches, and warns that it found no GPU
 import deepspeed
 import deepspeed.ops
-from deepspeed.utils import safe_get_full_fp32_param
 
-CHECKPOINT_TAG = "state"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranks:
-    """Where this process stands among all."""
-
-    rank: int
-    world_size: int
-
-
-def start_distributed() -> Ranks:
-    """Join the processes of the launcher; without a launcher, be the only one.
-
-    Alone, no port is opened and of the launcher's variables only LOCAL_RANK is set (DeepSpeed asks for it), so any
-    number of runs may share a machine, and a run may start others.
-    """
-    if dist.is_initialized():
-        return _ranks()
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # DeepSpeed calls what torch deprecates.
-    warnings.filterwarnings("ignore", r"`torch\.distributed\..*is deprecated", FutureWarning)
-    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    has_gpu = torch.cuda.is_available()
-    if has_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "nccl" if has_gpu else "gloo"
-    if "RANK" not in os.environ:
-        os.environ.setdefault("LOCAL_RANK", "0")
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-    deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    return _ranks()
-
-
-def finish_distributed() -> None:
-    """Wait for all processes and leave; without it several processes abort at exit."""
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Engine:
@@ -78,53 +63,96 @@ class Engine:
 
     Parameters
     ----------
-    model : a module on CPU; the engine owns it from here on
+    model : a module; the engine trains a copy
     loss : what is minimised; its parameters, if it has any, are trained with the model's
     config : see `EngineConfig`
     total_steps : number of steps of the whole run, for the schedule
+    describe : what a batch is, in words, for the message of a step that fails; e.g. its dates
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, config: EngineConfig, total_steps: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        config: EngineConfig,
+        total_steps: int,
+        describe: Callable[[Batch], str] | None = None,
+    ) -> None:
         if total_steps < 1:
             raise ValueError(f"total_steps = {total_steps}: must be >= 1")
-        if config.precision == "fp16" and not torch.cuda.is_available():
-            raise ValueError("EngineConfig.precision = 'fp16': needs a GPU; on a CPU use 'fp32' or 'bf16'")
         self.ranks = start_distributed()
+        _quiet_deepspeed()
         self.config, self.total_steps, self.step = config, total_steps, 0
-        self._plain = copy.deepcopy(model).float()
-        objective = Objective(model, loss)
+        self.lr_factor = 1.0
+        self.describe = describe or (lambda batch: f"{len(batch.rows)} windows")
+        self._plain = copy.deepcopy(Objective(model, loss)).float()
+        self._average = None if config.ema_decay is None else WeightAverage(config.ema_decay)
+        self._build()
+
+    def _build(self) -> None:
+        """A DeepSpeed engine around a copy of the plain network, as it is now."""
+        config = self.config
+        refuse_impossible(config, deepspeed)
+        objective = copy.deepcopy(self._plain).cpu().train()
+        if config.recompute:
+            recompute_blocks(objective.model)
+        if config.compile:
+            objective.model.compile()
+        self._watch = GradientWatch(objective)
+        optimizer = build_optimizer(parameter_groups(objective, config.weight_decay), config, deepspeed)
         self._engine, *_ = deepspeed.initialize(
-            model=objective,
-            model_parameters=_parameter_groups(objective, config.weight_decay),
-            config=_deepspeed_config(objective, config),
+            model=objective, optimizer=optimizer, config=deepspeed_config(objective, config)
         )
         self.device = self._engine.device
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
+        self._dtype = DTYPES[config.precision]
+        if config.precision != "fp32":
+            parameters = dict(self._engine.module.named_parameters())
+            weights = {parameters[name]: value.data for name, value in self._plain.named_parameters()}
+            set_whole_weights(self._engine.optimizer, weights)
+            forget_updates(self._engine.optimizer)
 
     @property
     def lr(self) -> float:
         """Learning rate of the next step."""
-        return learning_rate(self.step, self.total_steps, self.config)
+        return self.lr_factor * learning_rate(self.step, self.total_steps, self.config)
 
     def train_step(self, batch: Batch) -> StepRecord:
-        """One optimizer step on this process's share of a batch."""
+        """One optimizer step on this process's share of a batch.
+
+        Raises NonFiniteError (on every process) or MemoryExhaustedError before any weight has changed.
+        """
+        try:
+            return self._step(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryExhaustedError(f"step {self.step + 1} has no memory: {error}") from error
+
+    def _step(self, batch: Batch) -> StepRecord:
         self._engine.train()
+        lr = self.lr
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = self.lr
-        share = _share_of_mean(batch, self.ranks.world_size, self.device)
+            group["lr"] = lr
+        self._watch.clear()
+        share, num_windows = self._share_of_mean(batch)
         self._prepare_loss(batch, share)
         totals: dict[str, Tensor] = {}
-        for piece in micro_batches(batch, self.config.accumulation, self.device):
+        for number, piece in enumerate(micro_batches(batch, self.config.accumulation, self.device)):
             terms = self._engine(piece.to(self._dtype))
             weight = piece.num_dates * share * self.config.accumulation
             self._engine.backward(torch.stack(list(terms.values())).sum() * weight)
-            self._engine.step()
             for name, value in terms.items():
                 part = value.detach().double().cpu() * (piece.num_dates * share)
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + part
+            if number + 1 == self.config.accumulation:
+                means = self._checked_means(torch.stack(list(totals.values())), batch)
+            self._engine.step()
         self.step += 1
-        means = self._mean_over_ranks(torch.stack(list(totals.values())))
-        return StepRecord(loss=sum(means), terms=dict(zip(totals, means, strict=True)))
+        if self._average is not None:
+            self._average.update(self._whole_weights())
+        return StepRecord(
+            loss=sum(means), terms=dict(zip(totals, means, strict=True)), lr=lr, num_windows=num_windows
+        )
 
     def _prepare_loss(self, batch: Batch, share: float) -> None:
         """Tell the loss what it must know of the whole batch, all processes together, before its forward passes."""
@@ -133,14 +161,50 @@ class Engine:
         target = torch.as_tensor(np.asarray(batch.targets), dtype=torch.float32)
         sums = loss.batch_statistic(target, torch.from_numpy(groups.astype(np.int64)), len(dates))
         if sums is not None:
-            loss.start_step(self._mean_over_ranks(sums.double() * share))
+            loss.start_step(self._mean_over_ranks(sums.double() * share).tolist())
 
-    def _mean_over_ranks(self, values: Tensor) -> list[float]:
+    def _share_of_mean(self, batch: Batch) -> tuple[float, int]:
+        """Weight of one date such that the mean over processes is the mean over all dates; windows of the batch."""
+        sizes = torch.tensor([len(np.unique(batch.groups)), len(batch.rows)], dtype=torch.float64)
+        if self.ranks.world_size > 1:
+            sizes = sizes.to(self.device)
+            dist.all_reduce(sizes)
+        num_dates, num_windows = sizes.tolist()
+        if num_dates == 0:
+            raise ValueError("the batch is empty on every process: a step needs at least one window")
+        return self.ranks.world_size / num_dates, int(num_windows)
+
+    def _mean_over_ranks(self, values: Tensor) -> Tensor:
         if self.ranks.world_size > 1:
             values = values.to(self.device)
             dist.all_reduce(values)
             values = values / self.ranks.world_size
-        return values.tolist()
+        return values.cpu()
+
+    def _checked_means(self, totals: Tensor, batch: Batch) -> list[float]:
+        """Terms of the loss over all processes; NonFiniteError if one, or a gradient anywhere, is not finite."""
+        # fp16 looks for overflowing gradients itself, and skips such steps.
+        finite = torch.tensor(True) if self.config.precision == "fp16" else self._watch.all_finite().cpu()
+        bad_here = not (bool(finite) and bool(totals.isfinite().all()))
+        values = torch.cat([totals, torch.tensor([float(bad_here)], dtype=torch.float64)])
+        *means, share_bad = self._mean_over_ranks(values).tolist()
+        if share_bad:
+            raise NonFiniteError(self._diagnosis(bad_here, totals, batch))
+        return means
+
+    def _diagnosis(self, bad_here: bool, totals: Tensor, batch: Batch) -> str:
+        """Where it went wrong first: step, process, dates, and the module or parameter."""
+        loss_is_finite = bool(totals.isfinite().all())
+        with torch.no_grad(), watch_outputs(self._engine.module) as offenders:
+            for piece in micro_batches(batch, self.config.accumulation, self.device):
+                self._engine(piece.to(self._dtype))
+        if loss_is_finite:
+            what = f"the gradient is not finite, first in {self._watch.first_offender()}"
+        else:
+            where = offenders[0] if offenders else "the loss itself"
+            what = f"the loss is {float(totals.sum())}, not finite first in the output of {where}"
+        reports = all_say(f"{what} (process {self.ranks.rank}, {self.describe(batch)})" if bad_here else None)
+        return f"step {self.step + 1}: {next(report for report in reports if report)}"
 
     def agree(self, decision: bool) -> bool:
         """What the first process decided, on every process. All processes must call it."""
@@ -150,18 +214,34 @@ class Engine:
         dist.broadcast(value, src=0)
         return bool(value.item())
 
-    def full_state_dict(self) -> dict[str, Tensor]:
-        """Plain fp32 CPU weights on every process, at any ZeRO stage. All processes must call it."""
-        model = self._engine.module.model
-        parameters = dict(model.named_parameters())
-        state = dict(model.named_buffers())
-        state |= {name: self._full_parameter(parameter) for name, parameter in parameters.items()}
-        return {name: _plain_copy(state[name], kept) for name, kept in self._plain.state_dict().items()}
+    def votes(self, vote: bool) -> int:
+        """How many processes say yes. All processes must call it."""
+        if self.ranks.world_size == 1:
+            return int(vote)
+        value = torch.tensor([float(vote)], device=self.device)
+        dist.all_reduce(value)
+        return int(value.item())
 
-    def _full_parameter(self, parameter: nn.Parameter) -> Tensor:
-        whole_fp32 = self.config.precision == "fp32" and self.config.zero.stage < 3
-        full = None if whole_fp32 else safe_get_full_fp32_param(parameter)
-        return parameter.data if full is None else full
+    def full_state_dict(self) -> dict[str, Tensor]:
+        """Plain fp32 CPU weights on every process, at any ZeRO stage; their moving average if there is one.
+
+        All processes must call it.
+        """
+        weights = (
+            self._whole_weights()
+            if self._average is None or not self._average.values
+            else self._average.values
+        )
+        state = dict(self._engine.module.named_buffers()) | weights
+        plain = self._plain.model.state_dict()
+        return {name: _plain_copy(state[f"model.{name}"], kept) for name, kept in plain.items()}
+
+    def _whole_weights(self) -> dict[str, Tensor]:
+        in_place = self.config.precision == "fp32" and self.config.zero.stage < 3
+        parameters, optimizer = self._engine.module.named_parameters(), self._engine.optimizer
+        return {
+            name: value.data if in_place else whole_weight(optimizer, value) for name, value in parameters
+        }
 
     def current_model(self) -> nn.Module:
         """An ordinary fp32 module with the current weights, in evaluation mode on the engine's device.
@@ -169,82 +249,87 @@ class Engine:
         It runs without the other processes, so each may predict any number of batches. All processes must
         call this method. The same module is returned each time, with new weights.
         """
-        self._plain.load_state_dict(self.full_state_dict())
-        return self._plain.to(self.device).eval()
+        self._plain.model.load_state_dict(self.full_state_dict())
+        return self._plain.model.to(self.device).eval()
 
-    def save(self, directory: Path) -> None:
-        """Write what is needed to go on, in DeepSpeed's own files. All processes must call it."""
-        client_state = {"factorcast_step": self.step, "factorcast_world_size": self.ranks.world_size}
-        self._engine.save_checkpoint(str(directory), tag=CHECKPOINT_TAG, client_state=client_state)
+    def state(self) -> EngineState:
+        """What is needed to go on. All processes must call it; the tensors are on the first one only."""
+        keep = self.ranks.rank == 0
+        optimizer = self._engine.optimizer
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self._engine.module.named_parameters():
+            values = {"weights": whole_weight(optimizer, parameter)}
+            if parameter.requires_grad:
+                values |= whole_moments(optimizer, parameter)
+            if keep:
+                tensors |= {f"{kind}/{name}": _plain_copy(value) for kind, value in values.items()}
+        average = {} if self._average is None else self._average.values
+        if keep:
+            buffers = self._engine.module.named_buffers()
+            tensors |= {f"buffers/{name}": value.detach().cpu().clone() for name, value in buffers}
+            tensors |= {f"average/{name}": _plain_copy(value) for name, value in average.items()}
+        numbers = {"step": self.step, "updates": num_updates(optimizer), "lr_factor": self.lr_factor}
+        numbers["average_updates"] = 0 if self._average is None else self._average.num_updates
+        return EngineState(tensors=tensors, numbers=numbers | loss_scale(optimizer))
 
-    def load(self, directory: Path) -> None:
-        """Inverse of `save`, at the same number of processes and the same ZeRO stage."""
-        path, client_state = self._engine.load_checkpoint(str(directory), tag=CHECKPOINT_TAG)
-        if path is None:
-            raise ValueError(f"{directory}: holds no engine checkpoint")
-        if client_state["factorcast_world_size"] != self.ranks.world_size:
-            raise ValueError(
-                f"{directory}: written by {client_state['factorcast_world_size']} processes, "
-                f"cannot continue with {self.ranks.world_size}"
-            )
-        self.step = client_state["factorcast_step"]
+    def restore(self, state: EngineState) -> None:
+        """Inverse of `state`, at any number of processes and ZeRO stage. All processes must call it."""
+        numbers = dict(state.numbers)
+        kinds = self._spread(state.tensors)
+        self._plain.load_state_dict(kinds["weights"] | kinds.get("buffers", {}))
+        self._engine.destroy()
+        self._build()
+        parameters = dict(self._engine.module.named_parameters())
+        moments = {
+            parameters[name]: {kind: kinds[kind][name] for kind in ("exp_avg", "exp_avg_sq")}
+            for name in kinds.get("exp_avg", {})
+        }
+        set_moments(self._engine.optimizer, moments, int(numbers.pop("updates")))
+        self.step, self.lr_factor = int(numbers.pop("step")), numbers.pop("lr_factor")
+        num_averaged = int(numbers.pop("average_updates"))
+        if self._average is not None:
+            self._average.num_updates, self._average.values = num_averaged, kinds.get("average", {})
+        if self.config.precision == "fp16":
+            set_loss_scale(self._engine.optimizer, numbers)
+
+    def _spread(self, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The first process's tensors on every process's device, by kind and name."""
+        heads = {name: (value.shape, value.dtype) for name, value in tensors.items()}
+        heads = all_say(heads)[0]
+        kinds: dict[str, dict[str, Tensor]] = {}
+        for full_name, (shape, dtype) in heads.items():
+            value = tensors[full_name] if full_name in tensors else torch.empty(shape, dtype=dtype)
+            value = value.to(self.device, copy=True)
+            if self.ranks.world_size > 1:
+                dist.broadcast(value, src=0)
+            kind, name = full_name.split("/", 1)
+            kinds.setdefault(kind, {})[name] = value
+        return kinds
+
+    def shrink(self, most_pieces: int) -> str | None:
+        """Take the next measure that saves memory; what it was, or None if none is left. `restore` must follow."""
+        measure = less_memory(self.config, most_pieces, self.device.type == "cuda")
+        if measure is None:
+            return None
+        self.config, what = measure
+        return what
 
     def close(self) -> None:
         """Release hooks and buffers; the engine cannot be used afterwards."""
         self._engine.destroy()
 
 
-def _share_of_mean(batch: Batch, world_size: int, device: torch.device) -> float:
-    """Weight of one date such that the mean over processes is the mean over all dates of the global batch."""
-    num_dates = torch.tensor(float(len(np.unique(batch.groups))), dtype=torch.float64)
-    if world_size > 1:
-        num_dates = num_dates.to(device)
-        dist.all_reduce(num_dates)
-    if num_dates == 0:
-        raise ValueError("the batch is empty on every process: a step needs at least one window")
-    return world_size / float(num_dates)
+def _plain_copy(value: Tensor, like: Tensor | None = None) -> Tensor:
+    shape, dtype = (value.shape, torch.float32) if like is None else (like.shape, like.dtype)
+    return value.detach().to("cpu", dtype, copy=True).reshape(shape).contiguous()
 
 
-def _plain_copy(value: Tensor, like: Tensor) -> Tensor:
-    return value.detach().to("cpu", like.dtype, copy=True).reshape(like.shape).contiguous()
+def _quiet_deepspeed() -> None:
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def _deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
-    bucket = max(sum(parameter.numel() for parameter in model.parameters()), 1 << 16)
-    zero: dict[str, Any] = {
-        "stage": config.zero.stage,
-        "overlap_comm": False,
-        "reduce_bucket_size": min(bucket, 500_000_000),
-        "allgather_bucket_size": min(bucket, 500_000_000),
-    }
-    if config.zero.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu"}
-    return {
-        "train_micro_batch_size_per_gpu": 1,  # required, unused: batches are cut into dates
-        "gradient_accumulation_steps": config.accumulation,
-        "gradient_clipping": config.clip_norm,
-        "optimizer": {"type": "AdamW", "params": {"lr": config.lr, "torch_adam": True}},
-        "zero_optimization": zero,
-        "bf16": {"enabled": config.precision == "bf16"},
-        "fp16": {"enabled": config.precision == "fp16"},
-        "steps_per_print": 1 << 30,
-        "wall_clock_breakdown": False,
-    }
-
-
-def _ranks() -> Ranks:
-    return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size())
-
-
-__all__ = ["Engine", "Ranks", "finish_distributed", "start_distributed"]
+__all__ = ["Engine", "EngineState", "Ranks", "finish_distributed", "start_distributed"]

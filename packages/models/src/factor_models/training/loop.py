@@ -7,14 +7,14 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from factor_models.training.inputs import Batch, tensor_batch
+from factor_models.training.guards import GuardConfig, MemoryExhaustedError, NonFiniteError
+from factor_models.training.inputs import Batch
+from factor_models.training.schedules import Plateau, ScheduleOptions
+from factor_models.training.seed import random_state, restore_random_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,10 @@ class StepRecord:
     """Of the whole batch, all processes together, as it was before the step."""
     terms: dict[str, float]
     """The parts whose sum it is."""
+    lr: float = math.nan
+    """Learning rate of the step."""
+    num_windows: int = 0
+    """Windows of the whole batch, all processes together."""
 
 
 class Trainer(Protocol):
@@ -32,12 +36,22 @@ class Trainer(Protocol):
 
     step: int
     """Steps done."""
+    lr_factor: float
+    """What the schedule's rate is multiplied with."""
 
     def train_step(self, batch: Batch) -> StepRecord: ...
+
+    def votes(self, vote: bool) -> int: ...
 
     def current_model(self) -> nn.Module: ...
 
     def full_state_dict(self) -> dict[str, Tensor]: ...
+
+    def state(self) -> Any: ...
+
+    def restore(self, state: Any) -> None: ...
+
+    def shrink(self, most_pieces: int) -> str | None: ...
 
     @property
     def lr(self) -> float: ...
@@ -59,15 +73,36 @@ class EpochRecord:
     """Learning rate after the epoch."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """The start of an epoch, where a run goes back to when a step fails."""
+
+    engine: Any
+    """State of the engine."""
+    random: dict[str, Tensor]
+    """State of this process's generators."""
+
+
 @dataclass(kw_only=True)
 class FitState:
-    """Where a run stands after an epoch: enough, with the engine's own state, to go on."""
+    """Where a run stands: enough, with the engine's own state and the generators, to go on."""
 
     next_epoch: int = 0
+    """The epoch that is under way, or the next one."""
+    next_step: int = 0
+    """Steps of it that are done."""
+    steps: list[StepRecord] = field(default_factory=list)
+    """Those steps."""
     best_epoch: int = -1
     best_score: float = -math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[EpochRecord] = field(default_factory=list)
+    plateau: Plateau = field(default_factory=Plateau)
+    rollbacks: int = 0
+    """Times the run went back because of a loss or gradient that was not finite."""
+    notes: list[str] = field(default_factory=list)
+    """What went wrong on the way and what was done about it."""
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +114,43 @@ class FitResult:
     history: tuple[EpochRecord, ...]
     state_dict: dict[str, Tensor]
     """Plain fp32 CPU weights of the best epoch."""
+    notes: tuple[str, ...] = ()
+    """Rollbacks and measures against a lack of memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How long a run lasts and what it puts up with."""
+
+    epochs: int
+    """Most epochs."""
+    patience: int
+    """Epochs without a better score before stopping."""
+    plateau: ScheduleOptions | None = None
+    """Lower the rate when the score stops rising; None: do not."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    most_pieces: int = 1
+    """Micro batches at most, if memory runs out: dates in a process's share of a batch."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "most_pieces"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be >= 1")
+
+
+OnStep = Callable[[StepRecord, FitState], None]
+OnEpoch = Callable[[EpochRecord, FitState], None]
 
 
 def fit(
     engine: Trainer,
-    train_batches: Callable[[int], Iterable[Batch]],
+    train_batches: Callable[[int, int], Iterable[Batch]],
     score: Callable[[nn.Module], float],
+    rules: Rules,
     *,
-    epochs: int,
-    patience: int,
-    on_step: Sequence[Callable[[int, StepRecord], None]] = (),
-    on_epoch: Sequence[Callable[[EpochRecord, FitState], None]] = (),
+    on_step: Sequence[OnStep] = (),
+    on_epoch: Sequence[OnEpoch] = (),
+    on_note: Callable[[str], None] = lambda note: None,
     state: FitState | None = None,
 ) -> FitResult:
     """Train until `patience` epochs bring no better score; return the best epoch's weights.
@@ -97,34 +158,37 @@ def fit(
     Parameters
     ----------
     engine : `factor_models.training.engine.Engine` or anything with its methods
-    train_batches : epoch -> this process's batches; the same number on each process
+    train_batches : (epoch, first step) -> this process's batches from that step on; the same number on each process
     score : module with the current weights in evaluation mode -> score, higher is better, the same on each
         process. NaN (a constant prediction) is worse than any number
-    epochs, patience : most epochs; epochs without a better score before stopping
-    on_step : functions of (number of steps done, the last one), called after each step
-    on_epoch : functions of (record, state), called after each epoch; `state` may be saved to resume
+    on_step : functions of (the step, state), called after each step; `state` may be saved to resume. An exception
+        ends the run
+    on_epoch : functions of (record, state), called after each epoch
+    on_note : takes a sentence on each rollback and each measure against a lack of memory
     state : where to continue; None starts anew
 
     Raises
     ------
-    ValueError : a loss is not finite (epoch and step are named), no epoch had a defined score, or an epoch
-        has no batch
+    ValueError : a loss or gradient is not finite once too often (step, layer and batch are named), no epoch had a
+        defined score, an epoch has no batch, or processes have different numbers of batches
+    MemoryError : a step has no memory whatever is done
+    MemoryExhaustedError : the same on one of several processes, which have to start again with less
     """
-    for name, value in (("epochs", epochs), ("patience", patience)):
-        if value < 1:
-            raise ValueError(f"{name} = {value}: must be >= 1")
     state = FitState() if state is None else state
-    while state.next_epoch < epochs and not _exhausted(state, patience):
-        epoch = state.next_epoch
-        mean_loss, terms = _train_epoch(engine, train_batches(epoch), epoch, on_step)
-        record = EpochRecord(
-            epoch=epoch,
-            loss=mean_loss,
-            terms=terms,
-            score=float(score(engine.current_model())),
-            lr=engine.lr,
-        )
-        _note(state, record, engine)
+    is_alone = engine.votes(True) == 1
+    while state.next_epoch < rules.epochs and not _exhausted(state, rules.patience):
+        if state.anchor is None:
+            state.anchor = Anchor(engine=engine.state(), random=random_state())
+        try:
+            _train_epoch(engine, train_batches, state, on_step)
+        except (NonFiniteError, MemoryExhaustedError) as error:
+            if isinstance(error, MemoryExhaustedError) and not is_alone:
+                raise  # the others wait in an exchange: only a new start helps
+            note = _go_back(engine, state, error, rules)
+            state.notes.append(note)
+            on_note(note)
+            continue
+        record = _close_epoch(engine, state, float(score(engine.current_model())), rules)
         for callback in on_epoch:
             callback(record, state)
     if state.best_epoch < 0:
@@ -137,80 +201,96 @@ def fit(
         best_score=state.best_score,
         history=tuple(state.history),
         state_dict=state.best_weights,
+        notes=tuple(state.notes),
     )
 
 
 def _train_epoch(
     engine: Trainer,
-    batches: Iterable[Batch],
-    epoch: int,
-    on_step: Sequence[Callable[[int, StepRecord], None]],
-) -> tuple[float, dict[str, float]]:
-    steps = []
-    for batch in batches:
-        step = engine.train_step(batch)
-        if not math.isfinite(step.loss):
+    train_batches: Callable[[int, int], Iterable[Batch]],
+    state: FitState,
+    on_step: Sequence[OnStep],
+) -> None:
+    """The steps of the epoch that are not done."""
+    batches = iter(train_batches(state.next_epoch, state.next_step))
+    num_processes = engine.votes(True)
+    while True:
+        batch = next(batches, None)
+        num_with_batch = engine.votes(batch is not None)
+        if 0 < num_with_batch < num_processes:
             raise ValueError(
-                f"the training loss is {step.loss} in epoch {epoch} at step {engine.step}: "
-                "lower the learning rate, or check features and targets"
+                f"epoch {state.next_epoch}: after {state.next_step} steps {num_with_batch} of {num_processes} "
+                "processes have another batch: each must have the same number"
             )
-        steps.append(step)
+        if batch is None:
+            break
+        step = engine.train_step(batch)
+        state.steps.append(step)
+        state.next_step += 1
         for callback in on_step:
-            callback(engine.step, step)
-    if not steps:
-        raise ValueError(f"epoch {epoch} has no training batch")
-    terms = {name: math.fsum(step.terms[name] for step in steps) / len(steps) for name in steps[0].terms}
-    return math.fsum(step.loss for step in steps) / len(steps), terms
+            callback(step, state)
+    if not state.steps:
+        raise ValueError(f"epoch {state.next_epoch} has no training batch")
 
 
-def _note(state: FitState, record: EpochRecord, engine: Trainer) -> None:
+def _close_epoch(engine: Trainer, state: FitState, score: float, rules: Rules) -> EpochRecord:
+    """Note the epoch in the state and make it ready for the next one."""
+    names = state.steps[0].terms
+    if rules.plateau is not None:
+        engine.lr_factor = max(
+            engine.lr_factor * state.plateau.update(score, rules.plateau), rules.plateau.floor
+        )
+    record = EpochRecord(
+        epoch=state.next_epoch,
+        loss=_mean([step.loss for step in state.steps]),
+        terms={name: _mean([step.terms[name] for step in state.steps]) for name in names},
+        score=score,
+        lr=engine.lr,
+    )
     state.history.append(record)
-    state.next_epoch = record.epoch + 1
-    if record.score > state.best_score:
-        state.best_epoch, state.best_score = record.epoch, record.score
+    state.next_epoch, state.next_step, state.steps = record.epoch + 1, 0, []
+    if score > state.best_score:
+        state.best_epoch, state.best_score = record.epoch, score
         state.best_weights = copy.deepcopy(engine.full_state_dict())
+    state.anchor = None
+    return record
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _go_back(engine: Trainer, state: FitState, error: Exception, rules: Rules) -> str:
+    """Return to the start of the epoch with a lower rate or less memory; what was done, in words."""
+    assert state.anchor is not None
+    lr_factor = engine.lr_factor
+    if isinstance(error, NonFiniteError):
+        if state.rollbacks >= rules.guard.rollbacks:
+            raise ValueError(
+                f"{error}. It is failure {state.rollbacks + 1} of this run, {rules.guard.rollbacks} are put up with: "
+                "lower train.lr, or check features and targets of these dates"
+            ) from error
+        state.rollbacks += 1
+        lr_factor *= rules.guard.lr_factor
+        done = (
+            f"back to the start of epoch {state.next_epoch + 1}, learning rate times {rules.guard.lr_factor}"
+        )
+        done += f" (rollback {state.rollbacks} of {rules.guard.rollbacks})"
+    else:
+        measure = engine.shrink(rules.most_pieces)
+        if measure is None:
+            raise MemoryError(
+                f"{error}. Nothing is left that saves memory at the same result: use a shorter lookback, a smaller "
+                "network, or fewer train.batch_dates"
+            ) from error
+        done = f"{measure}; back to the start of epoch {state.next_epoch + 1}"
+    engine.restore(state.anchor.engine)
+    restore_random_state(state.anchor.random)
+    engine.lr_factor = lr_factor
+    state.next_step, state.steps = 0, []
+    return f"{error}: {done}"
 
 
 def _exhausted(state: FitState, patience: int) -> bool:
     """No better score for `patience` epochs; epochs before the first defined score count too."""
     return state.next_epoch - 1 - state.best_epoch >= patience
-
-
-@torch.no_grad()
-def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (N,) int64 and predictions (N, H) float32, in the order of the batches."""
-    model.eval()
-    device = next(model.parameters()).device
-    rows, predictions = [np.empty(0, np.int64)], []
-    for batch in batches:
-        if len(batch.rows) == 0:
-            continue
-        rows.append(np.asarray(batch.rows, np.int64))
-        tensors = tensor_batch(batch, device)
-        predictions.append(model(tensors.windows, **tensors.extras(model)).float().cpu().numpy())
-    if not predictions:
-        raise ValueError("there is no window to predict: every batch is empty")
-    return np.concatenate(rows), np.concatenate(predictions)
-
-
-def gather_predictions(rows: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All processes' rows and predictions on each process, sorted by row; alone it only sorts."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        rows = _gather(torch.from_numpy(np.ascontiguousarray(rows, np.int64))).numpy()
-        predictions = _gather(torch.from_numpy(np.ascontiguousarray(predictions, np.float32))).numpy()
-    order = np.argsort(rows, kind="stable")
-    return rows[order], predictions[order]
-
-
-def _gather(values: Tensor) -> Tensor:
-    """Concatenate along axis 0 over processes whose lengths differ: padded to the longest, then cut."""
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    length = torch.tensor([len(values)], device=device)
-    lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size())]
-    dist.all_gather(lengths, length)
-    counts = [int(count) for count in lengths]
-    padded = torch.zeros((max(counts), *values.shape[1:]), dtype=values.dtype, device=device)
-    padded[: len(values)] = values.to(device)
-    parts = [torch.zeros_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).cpu()

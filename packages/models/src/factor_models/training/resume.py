@@ -1,118 +1,218 @@
 """Continue a killed run: a folder per run, named by a hash of everything that decides its outcome.
 
-A changed parameter, data file or source gives another key, so a stale state is never picked up. The folder
-holds the state after the last whole epoch: a state is written beside the old one and renamed into place. It
-belongs outside the outputs of a run, and is deleted on success. Its files are DeepSpeed's own and only meant
-for the machine that wrote them.
+A changed parameter, data file or source gives another key, so a stale state is never picked up. A checkpoint is one
+file, `step_00000120.safetensors`, written aside and renamed, so it is whole or absent; it holds the state of engine,
+loop and generators of every process, at any step. The newest few stay, and the best weights that they name
+(`best_00000096.safetensors`). How many processes wrote it, and at which ZeRO stage, does not matter to who reads it.
+
+The folder belongs outside the outputs of a run, and is deleted on success. Only the first process reads and writes.
 """
 
 import dataclasses
 import hashlib
 import json
-import os
+import logging
+import math
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
+from torch import Tensor
 
-from factor_models.training.loop import EpochRecord, FitState
+from factor_models.training.distributed import all_say, barrier, first_says, ranks
+from factor_models.training.loop import Anchor, EpochRecord, FitState, StepRecord
+from factor_models.training.schedules import Plateau
 from factor_models.training.seed import random_state, restore_random_state
-from factor_models.writing import write_bytes, write_json
+from factor_models.training.states import EngineState
+from factor_models.writing import write_bytes
+
+log = logging.getLogger(__name__)
 
 
 class Resumable(Protocol):
     """What is asked of an engine."""
 
-    def save(self, directory: Path) -> None: ...
+    step: int
 
-    def load(self, directory: Path) -> None: ...
+    def state(self) -> EngineState: ...
+
+    def restore(self, state: EngineState) -> None: ...
 
 
 def run_key(**identity: Any) -> str:
-    """Hash of what decides a run: parameters, hashes of data and code, number of processes (JSON values)."""
+    """Hash of what decides a run: parameters, hashes of data and code (JSON values)."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:32]
 
 
 class RunFolder:
-    """State of one run under `root/key`, shared by all its processes."""
+    """Checkpoints of one run under `root/key`, shared by all its processes; the newest `keep` stay."""
 
-    def __init__(self, root: Path, key: str) -> None:
-        self.directory = Path(root) / key
+    def __init__(self, root: Path, key: str, keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"keep = {keep}: must be >= 1")
+        self.directory, self.keep = Path(root) / key, keep
+
+    def shortages(self) -> int:
+        """How many measures against a lack of memory earlier attempts had to take."""
+        path = self.directory / "shortages"
+        return int(path.read_text()) if path.exists() else 0
+
+    def note_shortage(self) -> None:
+        """The next attempt has to take one measure more. Any process may call it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.directory / "shortages", str(self.shortages() + 1).encode())
 
     def save(self, engine: Resumable, state: FitState) -> None:
-        """Write engine, generators and loop state of all processes, then replace the previous state."""
-        new, current, old = (self.directory / name for name in ("new", "current", "old"))
-        if _rank() == 0:
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
-        _barrier()
-        engine.save(new / "engine")
-        write_bytes(new / f"random_{_rank()}.safetensors", save(random_state()))
-        if _rank() == 0:
-            _write_state(new, state)
-        _barrier()
-        if _rank() == 0:
-            _replace_folder(new, current, old)
-        _barrier()
+        """Write engine, generators of all processes and loop state, then delete what is too old."""
+        now = Anchor(engine=engine.state(), random=random_state())
+        moments = (
+            {"now": now}
+            if state.anchor is None or state.next_step == 0
+            else {"now": now, "anchor": state.anchor}
+        )
+        random = all_say({name: moment.random for name, moment in moments.items()})
+        if ranks().rank == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._write_best(state)
+            tensors: dict[str, Tensor] = {}
+            for name, moment in moments.items():
+                tensors |= {f"{name}/engine/{key}": value for key, value in moment.engine.tensors.items()}
+                for rank, states in enumerate(random):
+                    tensors |= {f"{name}/random/{rank}/{key}": value for key, value in states[name].items()}
+            content = _loop_content(state)
+            content["numbers"] = {name: moment.engine.numbers for name, moment in moments.items()}
+            content["world_size"] = ranks().world_size
+            write_bytes(self._path(engine.step), save(tensors, {"state": json.dumps(content)}))
+            self._delete_old()
+        barrier()
 
     def restore(self, engine: Resumable) -> FitState | None:
-        """Bring the engine back to the last saved epoch; None without one. All processes must call it."""
-        current, old = self.directory / "current", self.directory / "old"
-        if _rank() == 0 and old.exists() and not current.exists():
-            old.rename(current)  # killed between the two renames of a save
-        _barrier()
-        if not current.exists():
+        """Bring the engine back to the newest checkpoint; None without one. All processes must call it."""
+        content, tensors = self._read_newest() if ranks().rank == 0 else (None, {})
+        content = first_says(content)
+        if content is None:
             return None
-        engine.load(current / "engine")
-        restore_random_state(load((current / f"random_{_rank()}.safetensors").read_bytes()))
-        return _read_state(current)
+        state = _loop_state(content)
+        moments = {name: _moment(name, numbers, tensors) for name, numbers in content["numbers"].items()}
+        for name, moment in moments.items():
+            # A run of more processes than before: the further ones go on like the ones that were there.
+            mine = first_says(_by_rank(name, tensors))
+            moment.random.update(mine[str(ranks().rank % content["world_size"])])
+        engine.restore(moments["now"].engine)
+        restore_random_state(moments["now"].random)
+        state.anchor = moments.get("anchor")
+        state.best_weights = first_says(self._read_best(state))
+        if content["world_size"] != ranks().world_size:
+            state.notes.append(
+                f"continued at step {engine.step} by {ranks().world_size} processes, begun by {content['world_size']}"
+            )
+        return state
 
     def delete(self) -> None:
         """Remove the folder: the run has succeeded. All processes must call it."""
-        _barrier()
-        if _rank() == 0:
+        barrier()
+        if ranks().rank == 0:
             shutil.rmtree(self.directory, ignore_errors=True)
-        _barrier()
+        barrier()
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
+        return sorted(
+            int(path.stem.removeprefix("step_")) for path in self.directory.glob("step_*.safetensors")
+        )
+
+    def _path(self, step: int, kind: str = "step") -> Path:
+        return self.directory / f"{kind}_{step:08d}.safetensors"
+
+    def _write_best(self, state: FitState) -> None:
+        path = self._path(state.best_epoch + 1, "best")
+        if state.best_epoch >= 0 and not path.exists():
+            write_bytes(path, save(state.best_weights))
+
+    def _read_best(self, state: FitState) -> dict[str, Tensor]:
+        if ranks().rank != 0 or state.best_epoch < 0:
+            return {}
+        return load(self._path(state.best_epoch + 1, "best").read_bytes())
+
+    def _read_newest(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+        """The newest checkpoint that can be read; a damaged one is told of and passed over."""
+        for step in reversed(self.steps()):
+            path = self._path(step)
+            try:
+                with safe_open(path, framework="pt") as file:
+                    content = json.loads(file.metadata()["state"])
+                    return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (SafetensorError, OSError) as error:
+                log.warning("%s cannot be read (%s): the checkpoint before it is taken", path, error)
+        return None, {}
+
+    def _delete_old(self) -> None:
+        steps = self.steps()
+        for step in steps[: -self.keep]:
+            self._path(step).unlink()
+        needed = {self._path(self._best_of(step) + 1, "best") for step in steps[-self.keep :]}
+        for path in self.directory.glob("best_*.safetensors"):
+            if path not in needed:
+                path.unlink()
+
+    def _best_of(self, step: int) -> int:
+        with safe_open(self._path(step), framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["best_epoch"])
 
 
-def _replace_folder(new: Path, current: Path, old: Path) -> None:
-    shutil.rmtree(old, ignore_errors=True)
-    if current.exists():
-        current.rename(old)
-    new.rename(current)
-    handle = os.open(current.parent, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
-    shutil.rmtree(old, ignore_errors=True)
+def _moment(name: str, numbers: dict[str, float], tensors: dict[str, Tensor]) -> Anchor:
+    prefix = f"{name}/engine/"
+    mine = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return Anchor(engine=EngineState(tensors=mine, numbers=numbers), random={})
 
 
-def _write_state(directory: Path, state: FitState) -> None:
-    history = [_without_nan(dataclasses.asdict(record)) for record in state.history]
-    best_score = None if state.best_epoch < 0 else state.best_score
-    content = {
+def _by_rank(name: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    prefix = f"{name}/random/"
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            rank, kind = key.removeprefix(prefix).split("/")
+            found.setdefault(rank, {})[kind] = value
+    return found
+
+
+def _loop_content(state: FitState) -> dict[str, Any]:
+    return {
         "next_epoch": state.next_epoch,
+        "next_step": state.next_step,
+        "steps": [_without_nan(dataclasses.asdict(step)) for step in state.steps],
         "best_epoch": state.best_epoch,
-        "best_score": best_score,
-        "history": history,
+        "best_score": _none_for_infinite(state.best_score),
+        "history": [_without_nan(dataclasses.asdict(record)) for record in state.history],
+        "plateau": {"best": _none_for_infinite(state.plateau.best), "num_bad": state.plateau.num_bad},
+        "rollbacks": state.rollbacks,
+        "notes": state.notes,
     }
-    write_bytes(directory / "best.safetensors", save(state.best_weights))
-    write_json(directory / "state.json", content)
 
 
-def _read_state(directory: Path) -> FitState:
-    content = json.loads((directory / "state.json").read_text())
-    history = [EpochRecord(**_with_nan(record)) for record in content["history"]]
-    best_weights: dict[str, torch.Tensor] = load((directory / "best.safetensors").read_bytes())
+def _loop_state(content: dict[str, Any]) -> FitState:
+    plateau = content["plateau"]
     return FitState(
         next_epoch=content["next_epoch"],
+        next_step=content["next_step"],
+        steps=[StepRecord(**_with_nan(step)) for step in content["steps"]],
         best_epoch=content["best_epoch"],
-        best_score=float("-inf") if content["best_score"] is None else content["best_score"],
-        best_weights=best_weights,
-        history=history,
+        best_score=_infinite_for_none(content["best_score"]),
+        history=[EpochRecord(**_with_nan(record)) for record in content["history"]],
+        plateau=Plateau(best=_infinite_for_none(plateau["best"]), num_bad=plateau["num_bad"]),
+        rollbacks=content["rollbacks"],
+        notes=content["notes"],
     )
+
+
+def _none_for_infinite(value: float) -> float | None:
+    return None if value == -math.inf else value
+
+
+def _infinite_for_none(value: float | None) -> float:
+    return -math.inf if value is None else value
 
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
@@ -121,12 +221,3 @@ def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
 
 def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
     return {key: float("nan") if value is None else value for key, value in record.items()}
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def _barrier() -> None:
-    if dist.is_initialized():
-        dist.barrier()

@@ -1,0 +1,80 @@
+"""The processes of a run: join them, agree, and leave. Free of DeepSpeed."""
+
+import datetime
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Where this process stands among all."""
+
+    rank: int
+    world_size: int
+
+
+def start_distributed(timeout_minutes: float = 30.0) -> Ranks:
+    """Join the processes of the launcher; without a launcher, be the only one.
+
+    A launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT: this project's, torchrun, the one of
+    DeepSpeed, or srun with a line that translates. Alone, no port is opened and of these only LOCAL_RANK is set
+    (DeepSpeed asks for it), so any number of runs may share a machine, and a run may start others.
+
+    An exchange that the others do not join within `timeout_minutes` fails.
+    """
+    if dist.is_initialized():
+        return ranks()
+    # DeepSpeed calls what torch deprecates.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\..*is deprecated", FutureWarning)
+    has_gpu = torch.cuda.is_available()
+    os.environ.setdefault("LOCAL_RANK", "0")
+    if has_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    options: dict[str, Any] = {"timeout": datetime.timedelta(minutes=timeout_minutes)}
+    if "RANK" not in os.environ:
+        options |= {"store": dist.HashStore(), "rank": 0, "world_size": 1}
+    dist.init_process_group("nccl" if has_gpu else "gloo", **options)
+    return ranks()
+
+
+def ranks() -> Ranks:
+    """This process among all; alone where no group was joined."""
+    if not dist.is_initialized():
+        return Ranks(rank=0, world_size=1)
+    return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size())
+
+
+def finish_distributed() -> None:
+    """Wait for all processes and leave; without it several processes abort at exit."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def first_says(value: Any) -> Any:
+    """What the first process has, on every process (plain values). All processes must call it."""
+    if ranks().world_size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def all_say(value: Any) -> list[Any]:
+    """What each process has (plain values), in order of rank. All processes must call it."""
+    world_size = ranks().world_size
+    if world_size == 1:
+        return [value]
+    values: list[Any] = [None] * world_size
+    dist.all_gather_object(values, value)
+    return values
