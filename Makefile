@@ -54,11 +54,12 @@ repro: install ## Run the whole DAG (only what changed) and show where the repor
 	@dvc repro
 	@python -m stages.show
 
-bench: ## Measure against the peers, in an environment of its own, and print each ratio
+bench: install ## Measure against the peers, in an environment of its own, and print each ratio
 	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
 	  $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt; }
 	@for name in rank_ic alpha158 windows evaluation readers clean significance; do echo "== $$name"; \
 	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
+	@echo "== train_step"; python benchmarks/bench_train_step.py --peer $(BENCH)/bin/python
 
 study-acl18: install ## Next-day movement of 87 stocks by the published protocol, from prices and tweets (an hour; goes on where it stopped)
 	@python -m studies.acl18 $(ARGS)

@@ -60,6 +60,20 @@ def test_gru_layers_give_the_states_and_gradients_of_torch(layers, bidirectional
         assert torch.equal(ours(x_BLF)[0], results[1][0])
 
 
+def test_gru_layers_of_16_bits_round_the_states_once():
+    set_seed(0)
+    layers = GRULayers(5, 7, 2, batch_first=True).bfloat16()
+    x_BLF = torch.randn(11, 6, 5).bfloat16()
+    states, final = layers(x_BLF)
+    states.float().sum().backward()
+    exact = nn.GRU(5, 7, 2, batch_first=True)
+    exact.load_state_dict(layers.state_dict())
+    expected, expected_final = exact(x_BLF.float())
+    torch.testing.assert_close(states, expected.bfloat16(), rtol=0.01, atol=1e-6)
+    torch.testing.assert_close(final, expected_final.bfloat16(), rtol=0.01, atol=1e-6)
+    assert all(parameter.grad.dtype == torch.bfloat16 for parameter in layers.parameters())
+
+
 def test_gru_layers_drop_units_between_layers_in_training_only():
     layers = GRULayers(5, 7, 2, batch_first=True, dropout=0.5)
     x_BLF = torch.randn(11, 6, 5)

@@ -45,7 +45,10 @@ class ALSTMForecaster(nn.Module):
 
     def states(self, x_BLF: Tensor) -> Tensor:
         """Hidden state after each bar, (B, L, D)."""
-        states_BLD, _ = self.recurrence(self.project(x_BLF).tanh())
+        inputs_LBD = self.project(
+            x_BLF.transpose(0, 1)
+        ).tanh()  # bar after bar in memory, as the recurrence reads it
+        states_BLD, _ = self.recurrence(inputs_LBD.transpose(0, 1))
         return states_BLD
 
     def attention_weights(self, x_BLF: Tensor) -> Tensor:

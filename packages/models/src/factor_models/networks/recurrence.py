@@ -120,4 +120,5 @@ class TemporalAttention(nn.Module):
 
     def forward(self, states_BLD: Tensor) -> Tensor:
         """Weight of each bar (B, L): positive, sum 1 over the bars."""
-        return self.score(self.project(states_BLD).tanh()).squeeze(-1).softmax(dim=1)
+        states_LBD = states_BLD.transpose(0, 1)  # as recurrent layers leave them in memory: nothing is copied
+        return self.score(self.project(states_LBD).tanh()).squeeze(-1).softmax(dim=0).T
