@@ -1,7 +1,7 @@
 """The K-line tokenizer of each fold: fitted on windows of its training dates, judged on valid ones, tokens written."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -36,40 +36,27 @@ def write_tokens(name: str) -> None:
     params = read_params()
     config = params.tokenize_kline
     num_ahead = params.tokenize.delay + max(params.tokenize.horizons)
-    start = start_tokenizer(config)  # a wrong path is refused before any data are read
+    start_tokenizer(config)  # a wrong path is refused before any data are read
     check_writable(CHECKPOINTS)
     torch.set_num_threads(config.threads)
     start_distributed()
     data, folds = read_kline_data(), read_folds(RESULTS / "split" / "folds.json")
-    header = {
-        "lookback": config.lookback,
-        "num_ahead": num_ahead,
-        "clip": config.clip,
-        "price": params.tokenize.price,
-        "pretrained_sha256": start.content_hash if config.pretrained else None,
-    }
     with stage_output(f"tokenize_kline/{name}") as folder:
-        reports = fit_folds(data, folds, config, num_ahead, folder)
-        write_json(folder / "report.json", {"needed": True, **header, "folds": reports})
+        reports = fit_tokenizers(data, folds, config, num_ahead, params.tokenize.price, folder)
     finish_distributed()
     for number, report in enumerate(reports):
         print(describe(number, report))
 
 
-def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
-    """The pretrained tokenizer of a local folder, or one with random weights."""
-    if config.pretrained is not None:
-        if not Path(config.pretrained).is_dir():
-            raise StageError(f"params.yaml: tokenize_kline.pretrained: {config.pretrained} is no folder")
-        return KronosTokenizer.from_pretrained(config.pretrained)
-    torch.manual_seed(config.seed)
-    return KronosTokenizer(**config.model.arguments())
-
-
-def fit_folds(
-    data: KlineData, folds: list[Fold], config: TokenizeKlineParams, num_ahead: int, folder: Path
+def fit_tokenizers(
+    data: KlineData,
+    folds: Sequence[Fold],
+    config: TokenizeKlineParams,
+    num_ahead: int,
+    price: str,
+    folder: Path,
 ) -> list[dict[str, Any]]:
-    """Train and write one tokenizer per fold; what is said of each."""
+    """Train and write one tokenizer per fold, and report.json; what is said of each fold."""
     fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
     steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
     with (
@@ -83,7 +70,21 @@ def fit_folds(
             sys.exit(watch.exit_status)
     for one in fits:
         one.training.folder.delete()
+    window = {"lookback": config.lookback, "num_ahead": num_ahead, "clip": config.clip, "price": price}
+    start = start_tokenizer(config).content_hash if config.pretrained else None
+    report = {"needed": True, **window, "pretrained_sha256": start, "folds": reports}
+    write_json(folder / "report.json", report)
     return reports
+
+
+def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
+    """The pretrained tokenizer of a local folder, or one with random weights."""
+    if config.pretrained is not None:
+        if not Path(config.pretrained).is_dir():
+            raise StageError(f"params.yaml: tokenize_kline.pretrained: {config.pretrained} is no folder")
+        return KronosTokenizer.from_pretrained(config.pretrained)
+    torch.manual_seed(config.seed)
+    return KronosTokenizer(**config.model.arguments())
 
 
 class FoldTokenizer:

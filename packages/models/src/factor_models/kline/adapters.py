@@ -45,7 +45,7 @@ def freeze(model: Kronos, config: KronosConfig) -> Kronos:
             raise ValueError(
                 f"num_last_layers = {config.num_last_layers} exceeds the {len(model.transformer)} blocks"
             )
-        for block in model.transformer[-config.num_last_layers :]:
+        for block in list(model.transformer)[-config.num_last_layers :]:
             block.requires_grad_(True)
         for part in (model.norm, model.dep_layer, model.head):
             part.requires_grad_(True)

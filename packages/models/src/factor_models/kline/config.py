@@ -87,6 +87,8 @@ class KronosConfig:
     """Peak learning rate; None: that of the section train."""
     epochs: int | None = None
     """Most epochs; None: those of the section train."""
+    batch_dates: int | None = None
+    """Dates in one optimiser step; None: those of the section train."""
     samples: int = 2
     """Futures of each window; their mean return is the prediction."""
     temperature: float = 1.0

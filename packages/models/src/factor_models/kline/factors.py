@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
+MIN_SAMPLES = 20  # for quantiles of the samples themselves
 MIN_PRICE_SHARE = 0.01  # of the last close: below, a path has left what prices can do
 
 
@@ -17,7 +19,8 @@ class PathFactors:
     """(W,): the prediction that is ranked."""
     median: NDArray[np.float64]
     quantiles: NDArray[np.float64]
-    """(W, 4) at 0.05, 0.25, 0.75 and 0.95, over the samples."""
+    """(W, 4) at 0.05, 0.25, 0.75 and 0.95: of the samples if there are 20, else of a Gaussian with the paths' mean and
+    volatility times the root of the horizon (a few samples show their mean, not their tails)."""
     up_probability: NDArray[np.float64]
     """Share of the samples with a return above 0."""
     volatility: NDArray[np.float64]
@@ -52,12 +55,20 @@ def path_factors(
     floor = (MIN_PRICE_SHARE * last_close_W)[:, None, None]
     upto = np.log(np.maximum(prices_WSP[:, :, : delay + horizon], floor))
     steps = np.diff(upto, axis=2).reshape(len(upto), -1)
+    mean, volatility = (
+        returns.mean(axis=1),
+        steps.std(axis=1) if steps.shape[1] else np.full(len(upto), np.nan),
+    )
+    if returns.shape[1] >= MIN_SAMPLES:
+        quantiles = np.quantile(returns, QUANTILES, axis=1).T
+    else:
+        quantiles = mean[:, None] + (volatility * np.sqrt(horizon))[:, None] * ndtri(np.array(QUANTILES))
     return PathFactors(
-        mean=returns.mean(axis=1),
+        mean=mean,
         median=np.median(returns, axis=1),
-        quantiles=np.quantile(returns, QUANTILES, axis=1).T,
+        quantiles=quantiles,
         up_probability=(returns > 0).mean(axis=1),
-        volatility=steps.std(axis=1) if steps.shape[1] else np.full(len(upto), np.nan),
+        volatility=volatility,
     )
 
 

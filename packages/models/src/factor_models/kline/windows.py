@@ -106,9 +106,10 @@ def normalise(
 
     (x - mean) / (standard deviation + 1e-5), both of the first `lookback` bars: bars ahead do not enter.
     """
-    past = values_WTC[:, :lookback]
-    center, scale = past.mean(axis=1, keepdims=True), past.std(axis=1, keepdims=True) + SCALE_EPSILON
+    center = values_WTC[:, :lookback].mean(axis=1, keepdims=True)
     normalised = values_WTC - center
+    past = normalised[:, :lookback]
+    scale = np.sqrt(np.square(past).mean(axis=1, keepdims=True)) + np.float32(SCALE_EPSILON)
     normalised /= scale
     return np.clip(normalised, -clip, clip, out=normalised), center, scale
 
