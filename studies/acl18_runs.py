@@ -18,6 +18,7 @@ from factor_models import (
     MODELS,
     Engine,
     EngineConfig,
+    Rules,
     ZeroConfig,
     build_model,
     fit,
@@ -114,14 +115,14 @@ class Runner:
         engine = Engine(model, get_loss("bce"), config, total_steps=steps)
         label = self.outcome_of("valid")[None]
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            return data["train"].batches(setting.batch_dates, seed=seed, epoch=epoch)
+        def batches(epoch: int, first_step: int) -> Iterator[Batch]:
+            return data["train"].batches(setting.batch_dates, seed=seed, epoch=epoch, start_step=first_step)
 
         def score(network: nn.Module) -> float:
             probability = 1.0 / (1.0 + np.exp(-self._logits(network, data["valid"])))
             return classification_scores(probability[None], label).mcc
 
-        result = fit(engine, batches, score, epochs=setting.epochs, patience=setting.patience)
+        result = fit(engine, batches, score, Rules(epochs=setting.epochs, patience=setting.patience))
         engine.close()
         model.load_state_dict(result.state_dict)
         facts: dict[str, float] = {

@@ -123,7 +123,9 @@ def test_what_does_not_beat_the_best_floor_is_marked(subject: Subject) -> None:
     assert result_rows(below)[0].below_floor
 
 
-def test_the_card_of_a_model_ends_with_its_results_beside_the_best_floor(subject: Subject, tmp_path: Path) -> None:
+def test_the_card_of_a_model_ends_with_its_results_beside_the_best_floor(
+    subject: Subject, tmp_path: Path
+) -> None:
     for fold in ("fold_00", "fold_01"):
         (tmp_path / fold).mkdir()
         (tmp_path / fold / "model_card.md").write_text(f"# knowing, {fold}\n\nwhat train wrote\n")
