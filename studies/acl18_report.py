@@ -18,8 +18,8 @@ PUBLISHED = {
     "alstm": (0.5490, 0.1043),
     "adv_alstm": (0.5720, 0.1483),
     "dtml": (0.5744, 0.1910),
-    "stocknet, prices only": (0.5496, 0.0165),
-    "stocknet": (0.5823, 0.0808),
+    "stocknet_prices": (0.5496, 0.0165),
+    "stocknet_tweets": (0.5823, 0.0808),
 }
 
 
@@ -192,5 +192,6 @@ of their authors; choosing the epoch alone moves ALSTM's test accuracy by 3 poin
 
 No pretrained word vectors can be downloaded here, so a tweet is a vector of TF-IDF and truncated SVD, fitted on
 training tweets; the papers use GloVe or BERT. As in the papers, the tweets of a day count until midnight UTC, hours
-after the close at which a position would be taken: "tweets to the close" are the same models with what was known then.
+after the close at which a position would be taken: the lines `_close` are the same models and hyper-parameters with
+what was known then.
 """
