@@ -1,6 +1,6 @@
 """ACL18, the published next-day movement protocol: price models, and models of prices and tweets, through the engine.
 
-    python -m studies.acl18 [--data ../shared/data/acl18] [--models lstm,han_tweets] [--seeds 5]
+    python -m studies.acl18 [--data ../shared/data/acl18] [--models lstm,han_tweets] [--seeds 5] [--finished]
 
 Every choice (epoch, hyper-parameters) is made on valid by the MCC; test is only read for the table. A run that is done
 is kept under .studies/acl18, so a study that was stopped goes on. Writes docs/results/acl18.md and acl18.csv.
@@ -80,9 +80,16 @@ def main() -> None:
         clock: read_tweets(arguments.data, protocol, clock, DIMENSIONS, TWEETS_PER_DAY) for clock in clocks
     }
     runner = Runner(protocol=protocol, tweets=tweets, cache=CACHE)
+    if arguments.finished:
+        searched = [v for v in searched if all(runner.has(setting, 0, v.clock) for setting in v.grid())]
     best = {variant.name: search(runner, variant) for variant in searched}
-    rows = [row for variant in chosen for row in seeds(runner, variant, best, arguments.seeds)]
-    write_page(ROOT / "docs" / "results", runner, rows, {variant.name: variant.grid() for variant in chosen})
+    rows = []
+    for variant in chosen:
+        setting = best.get(variant.settings_of or variant.name)
+        if setting is not None:
+            rows += seeds(runner, variant, setting, arguments.seeds, arguments.finished)
+    missing = [variant.name for variant in VARIANTS if variant.name not in {row.variant for row in rows}]
+    write_page(ROOT / "docs" / "results", runner, rows, VARIANTS[0].grid(), missing)
 
 
 def chosen_variants(names: list[str]) -> list[Variant]:
@@ -100,6 +107,9 @@ def parsed() -> argparse.Namespace:
         "--models", default="", help="lines of the table, separated by commas; all by default"
     )
     parser.add_argument("--seeds", type=int, default=5, help="runs of the chosen hyper-parameters")
+    parser.add_argument(
+        "--finished", action="store_true", help="train nothing: the table of the runs that are done"
+    )
     return parser.parse_args()
 
 
@@ -114,20 +124,14 @@ def search(runner: Runner, variant: Variant) -> Setting:
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def seeds(runner: Runner, variant: Variant, best: dict[str, Setting], count: int) -> list[Row]:
-    setting = best[variant.settings_of or variant.name]
+def seeds(runner: Runner, variant: Variant, setting: Setting, count: int, finished: bool) -> list[Row]:
+    """The runs of seeds 0, 1, ...; of those only the finished ones if asked for."""
     rows = []
     for seed in range(count):
+        if finished and not runner.has(setting, seed, variant.clock):
+            continue
         outcome = runner.run(setting, seed, variant.clock)
-        row = Row(
-            variant=variant.name,
-            model=variant.model,
-            clock=variant.clock,
-            setting=setting,
-            seed=seed,
-            outcome=outcome,
-        )
-        rows.append(row)
+        rows.append(Row(variant=variant.name, setting=setting, seed=seed, outcome=outcome))
         print(f"{variant.name}, seed {seed}: best epoch {outcome.facts['best_epoch']:.0f}", flush=True)
     return rows
 
