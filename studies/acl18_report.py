@@ -202,17 +202,17 @@ nobody knows beforehand. 11 inputs per day (Feng et al. 2019), standardised on t
 Trained through the engine (DeepSpeed ZeRO 0, fp32, one process), cross-entropy. Epoch and hyper-parameters are chosen
 by the MCC on valid alone. Made by `make study-acl18`; one line per run in [acl18.csv](acl18.csv).
 
-| model | seeds | valid MCC | test accuracy | its error by day | test MCC | seeds together | test AUC: all / within days | published |
+| model | seeds | valid MCC | test accuracy | error by day | test MCC | seeds together | AUC all / in days | published |
 |---|---|---|---|---|---|---|---|---|"""
 
 NOTES = """
 Mean ± standard deviation over the seeds. "Seeds together" is the forecast by the mean logit. The error of a test
 accuracy is 0.82 points if the 3,720 samples were independent. They are not: 87 stocks share 64 test days and the
-market's move. "Its error by day" counts days as independent instead and is the one to compare with; differences between
-models, and to published numbers, that are smaller than two of it say nothing. The AUC within days is that of logits
-minus the mean of their day: where it is .50, a model knows at most where the whole market goes, and there are 64 days to
-judge that by. Published numbers are single test results
-of their authors; choosing the epoch alone moves ALSTM's test accuracy by 3 points.
+market's move. "Error by day" counts days as independent instead and is the one to compare with; differences between
+models, and to published numbers, that are smaller than two of it say nothing. The AUC in days is that of logits minus
+the mean of their day: where it is .50, a model knows at most where the whole market goes, and there are 64 days to
+judge that by. Published numbers are single test results of their authors; choosing the epoch alone moves ALSTM's test
+accuracy by 3 standard errors.
 
 No pretrained word vectors can be downloaded here, so a tweet is a vector of TF-IDF and truncated SVD, fitted on
 training tweets; the papers use GloVe or BERT. As in the papers, the tweets of a day count until midnight UTC, hours
