@@ -1,6 +1,6 @@
 """ACL18, the published next-day movement protocol: price models, and models of prices and tweets, through the engine.
 
-    python -m studies.acl18 [--data ../shared/data/acl18] [--models lstm,han] [--seeds 5]
+    python -m studies.acl18 [--data ../shared/data/acl18] [--models lstm,han_tweets] [--seeds 5] [--finished]
 
 Every choice (epoch, hyper-parameters) is made on valid by the MCC; test is only read for the table. A run that is done
 is kept under .studies/acl18, so a study that was stopped goes on. Writes docs/results/acl18.md and acl18.csv.
@@ -58,36 +58,58 @@ VARIANTS = (
     Variant(name="alstm", model="alstm"),
     Variant(name="adv_alstm", model="adv_alstm"),
     Variant(name="dtml", model="dtml"),
-    Variant(name="stocknet, prices only", model="stocknet", config=STOCKNET),
-    Variant(name="stocknet", model="stocknet", clock="midnight", config=STOCKNET),
-    Variant(name="han", model="han", clock="midnight"),
-    Variant(name="pen", model="pen", clock="midnight", config=(("latent", 8),)),
-    Variant(name="stocknet, tweets to the close", model="stocknet", clock="close", settings_of="stocknet"),
-    Variant(name="han, tweets to the close", model="han", clock="close", settings_of="han"),
-    Variant(name="pen, tweets to the close", model="pen", clock="close", settings_of="pen"),
+    Variant(name="stocknet_prices", model="stocknet", config=STOCKNET),
+    Variant(name="stocknet_tweets", model="stocknet", clock="midnight", config=STOCKNET),
+    Variant(name="han_tweets", model="han", clock="midnight"),
+    Variant(name="pen_tweets", model="pen", clock="midnight", config=(("latent", 8),)),
+    Variant(name="stocknet_close", model="stocknet", clock="close", settings_of="stocknet_tweets"),
+    Variant(name="han_close", model="han", clock="close", settings_of="han_tweets"),
+    Variant(name="pen_close", model="pen", clock="close", settings_of="pen_tweets"),
 )
+"""The lines of the table; `_close` are models that know tweets to the close alone."""
 
 
 def main() -> None:
     arguments = parsed()
     torch.set_num_threads(1)
-    chosen = [v for v in VARIANTS if not arguments.models or v.model in arguments.models.split(",")]
+    chosen = chosen_variants(arguments.models.split(",") if arguments.models else [])
+    searched = [v for v in VARIANTS if v.name in {variant.settings_of or variant.name for variant in chosen}]
     protocol = read_protocol(arguments.data)
-    clocks: list[TweetClock] = sorted({variant.clock for variant in chosen if variant.clock})
+    clocks: list[TweetClock] = sorted({variant.clock for variant in [*chosen, *searched] if variant.clock})
     tweets: dict[str, Tweets] = {
         clock: read_tweets(arguments.data, protocol, clock, DIMENSIONS, TWEETS_PER_DAY) for clock in clocks
     }
     runner = Runner(protocol=protocol, tweets=tweets, cache=CACHE)
-    best = {variant.name: search(runner, variant) for variant in chosen if not variant.settings_of}
-    rows = [row for variant in chosen for row in seeds(runner, variant, best, arguments.seeds)]
-    write_page(ROOT / "docs" / "results", runner, rows, {variant.name: variant.grid() for variant in chosen})
+    if arguments.finished:
+        searched = [v for v in searched if all(runner.has(setting, 0, v.clock) for setting in v.grid())]
+    best = {variant.name: search(runner, variant) for variant in searched}
+    rows = []
+    for variant in chosen:
+        setting = best.get(variant.settings_of or variant.name)
+        if setting is not None:
+            rows += seeds(runner, variant, setting, arguments.seeds, arguments.finished)
+    missing = [variant.name for variant in VARIANTS if variant.name not in {row.variant for row in rows}]
+    write_page(ROOT / "docs" / "results", runner, rows, VARIANTS[0].grid(), missing)
+
+
+def chosen_variants(names: list[str]) -> list[Variant]:
+    """The lines of these names, all without a name; ValueError names those that are not known."""
+    known = [variant.name for variant in VARIANTS]
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"--models: {', '.join(unknown)} is unknown; known are {', '.join(known)}")
+    return [variant for variant in VARIANTS if not names or variant.name in names]
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with bars.parquet and news.parquet")
-    parser.add_argument("--models", default="", help="models of the zoo, separated by commas; all by default")
+    parser.add_argument(
+        "--models", default="", help="lines of the table, separated by commas; all by default"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="runs of the chosen hyper-parameters")
+    parser.add_argument(
+        "--finished", action="store_true", help="train nothing: the table of the runs that are done"
+    )
     return parser.parse_args()
 
 
@@ -102,20 +124,14 @@ def search(runner: Runner, variant: Variant) -> Setting:
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def seeds(runner: Runner, variant: Variant, best: dict[str, Setting], count: int) -> list[Row]:
-    setting = best[variant.settings_of or variant.name]
+def seeds(runner: Runner, variant: Variant, setting: Setting, count: int, finished: bool) -> list[Row]:
+    """The runs of seeds 0, 1, ...; of those only the finished ones if asked for."""
     rows = []
     for seed in range(count):
+        if finished and not runner.has(setting, seed, variant.clock):
+            continue
         outcome = runner.run(setting, seed, variant.clock)
-        row = Row(
-            variant=variant.name,
-            model=variant.model,
-            clock=variant.clock,
-            setting=setting,
-            seed=seed,
-            outcome=outcome,
-        )
-        rows.append(row)
+        rows.append(Row(variant=variant.name, setting=setting, seed=seed, outcome=outcome))
         print(f"{variant.name}, seed {seed}: best epoch {outcome.facts['best_epoch']:.0f}", flush=True)
     return rows
 

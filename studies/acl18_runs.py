@@ -76,7 +76,7 @@ class Runner:
 
     def run(self, setting: Setting, seed: int, clock: str | None = None) -> Outcome:
         """The outcome from the cache, or trained now; `clock` None: no tweets are read."""
-        path = self.cache / f"{setting.model}_{self._key(setting, seed, clock)}.npz"
+        path = self._path(setting, seed, clock)
         if not path.exists():
             outcome = self._train(setting, seed, clock)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,10 +86,17 @@ class Runner:
         with np.load(path) as stored:
             return Outcome(valid=stored["valid"], test=stored["test"], facts=json.loads(str(stored["facts"])))
 
+    def has(self, setting: Setting, seed: int, clock: str | None = None) -> bool:
+        """Whether the run is in the cache."""
+        return self._path(setting, seed, clock).exists()
+
     def outcome_of(self, segment: str) -> NDArray[np.float64]:
         """Labels of a segment's samples, in the order of the logits."""
         data = self.protocol.dataset(segment)
         return self.protocol.label[data.rows]
+
+    def _path(self, setting: Setting, seed: int, clock: str | None) -> Path:
+        return self.cache / f"{setting.model}_{self._key(setting, seed, clock)}.npz"
 
     def _key(self, setting: Setting, seed: int, clock: str | None) -> str:
         inputs = hashlib.sha256(np.ascontiguousarray(self.protocol.inputs).data).hexdigest()

@@ -22,7 +22,7 @@ from studies.acl18_data import (
     read_tweets,
     tweet_config,
 )
-from studies.acl18_report import error_by_day, number, scores_of
+from studies.acl18_report import error_by_day, number, scores_of, within_days
 from studies.acl18_runs import Runner, Setting
 
 REAL = ROOT.parent / "shared" / "data" / "acl18"
@@ -44,6 +44,12 @@ def test_the_error_by_day_is_that_of_days_drawn_with_replacement() -> None:
     assert error_by_day(right, days) == pytest.approx(bootstrap, rel=0.05)
     alone = error_by_day(right, np.arange(len(right)))
     assert alone == pytest.approx(right.std() / np.sqrt(len(right)))
+
+
+def test_logits_within_days_tell_stocks_apart_not_days() -> None:
+    days = np.array([7, 7, 9, 9, 9])
+    within = within_days(np.array([1.0, 3.0, 10.0, 10.0, 13.0]), days)
+    np.testing.assert_allclose(within, [-1.0, 1.0, -1.0, -1.0, 2.0])
 
 
 def test_scores_call_a_positive_logit_up() -> None:
