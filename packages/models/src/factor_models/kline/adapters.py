@@ -1,6 +1,7 @@
 """Training only a part of a pretrained predictor: its last blocks, or low-rank additions to its projections."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def freeze(model: Kronos, config: KronosConfig) -> Kronos:
     model.requires_grad_(False)
     if config.trainable == "lora":
         for block in model.transformer:
-            _replace(block.self_attn, lambda layer: LowRankLinear(layer, config.lora_rank))
+            _replace(block, lambda layer: LowRankLinear(layer, config.lora_rank))
     else:
         if config.num_last_layers > len(model.transformer):
             raise ValueError(
@@ -55,7 +56,7 @@ def freeze(model: Kronos, config: KronosConfig) -> Kronos:
 def merge(model: Kronos) -> Kronos:
     """Put low-rank additions into their weights, in place."""
     for block in model.transformer:
-        _replace(block.self_attn, lambda layer: layer.merged() if isinstance(layer, LowRankLinear) else layer)
+        _replace(block, lambda layer: layer.merged() if isinstance(layer, LowRankLinear) else layer)
     model.requires_grad_(True)
     for table in model.time_emb.children():
         if isinstance(table, nn.Module) and not isinstance(table, nn.Embedding):
@@ -63,6 +64,7 @@ def merge(model: Kronos) -> Kronos:
     return model
 
 
-def _replace(attention: nn.Module, change) -> None:
+def _replace(block: nn.Module, change: Callable[[nn.Linear], nn.Module]) -> None:
+    attention = block.get_submodule("self_attn")
     for name in ATTENTION_PROJECTIONS:
         setattr(attention, name, change(getattr(attention, name)))
