@@ -8,7 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted use-data sample-data clean
+.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted use-data sample-data clean lr-find soak
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ study-nasdaq: install ## The zoo on the NASDAQ days of the RSR papers, causally 
 
 study-planted: install ## What each model finds of each signal that is planted (an hour; goes on where it stopped)
 	@python -m studies.planted_signals $(ARGS)
+
+lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
+	@python -m stages.lr_find "$(MODEL)"
+
+soak: install ## Kill training runs at random moments, 50 times (long), and write benchmarks/results/kill_soak.md
+	@PYTHONPATH=. python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
 
 use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
 	@python -m stages.use_data "$(SRC)" $(ARGS)

@@ -17,8 +17,11 @@ from factor_models import (
     Table,
     TabularModel,
     build_model,
+    count_flops,
+    count_parameters,
     gather_predictions,
     input_kind,
+    model_card,
     model_sizes,
     predict,
     save_model,
@@ -156,6 +159,7 @@ class FoldRun:
         """This process's batches of an epoch, from a step on."""
         batches = self.train_windows.batches(
             self.settings.batch_dates,
+            dates_per_run=self.settings.consecutive_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
@@ -214,9 +218,11 @@ class FoldRun:
         return prediction_frame(self.store, self.fold, segment, rows, values)
 
     def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
-        save_model(folder, model, self.model_config, self.metadata())
+        metadata = self.metadata(model)
+        save_model(folder, model, self.model_config, metadata)
+        (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
@@ -237,6 +243,8 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "num_parameters": count_parameters(model),
+            "flops_per_window": count_flops(model, self.model_config),
             "determinism": self.settings.determinism,
             "start": self.settings.start,
             "notes": list(self.notes),

@@ -14,7 +14,13 @@ from dvclive.live import Live
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Segment
-from factor_models import TensorBatch, gather_predictions, tensor_batch
+from factor_models import (
+    TensorBatch,
+    count_parameters,
+    gather_predictions,
+    model_card,
+    tensor_batch,
+)
 from factor_models.kline import (
     QUANTILES,
     KlineBatch,
@@ -317,6 +323,9 @@ class KronosRun:
         """The predictor in the published form with its tokenizer, what its paths say, and how well that fits."""
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder / "tokenizer")
+        facts = self.metadata() | {"num_parameters": count_parameters(model)}
+        card = model_card({"name": self.name, **asdict(self.config)}, facts)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
         paths = pd.concat(self.paths, ignore_index=True)
         paths.to_parquet(folder / "paths.parquet", index=False)
         test = paths[paths["segment"] == "test"]

@@ -173,6 +173,8 @@ class TrainParams(EngineConfig):
     # Per-date transform of the label that models are fitted to, or its direction by the rule below.
     target: Target
     direction: DirectionParams = field(default_factory=DirectionParams)
+    # Dates are shuffled in runs of so many consecutive ones; above 1, the turnover term sees changes from bar to bar.
+    consecutive_dates: int = 1
     # How much windows and dates of training count; null: all the same.
     weights: WeightParams | None = None
     # A tabular model whose forecasts networks learn from besides the labels; null: none.
@@ -196,7 +198,11 @@ class TrainParams(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
+        if self.batch_dates % self.consecutive_dates:
+            raise ValueError(
+                f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"
+            )
         try:
             loss_config(self.loss)
         except ValueError as error:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from factor_data import Batch, WindowDataset
 from factor_metrics import classification_scores
@@ -19,17 +18,17 @@ from factor_models import (
     MODELS,
     Engine,
     EngineConfig,
+    Rules,
     ZeroConfig,
     build_model,
     fit,
+    get_loss,
     model_sizes,
     predict,
     run_key,
     set_seed,
     tensor_batch,
 )
-from factor_models.losses import TermLoss
-from factor_models.losses.cross_section import CrossSections
 from studies.acl18_data import INPUTS, LOOKBACK, Protocol, Tweets
 
 DATES_AT_ONCE = 64
@@ -64,15 +63,6 @@ class Outcome:
     test: NDArray[np.float64]
     facts: dict[str, float]
     """best_epoch, epochs, parameters, the terms of the loss at the best epoch, and what a model reports of itself."""
-
-
-def bce(
-    prediction: Tensor, target: Tensor, groups: Tensor, num_groups: int, weights: Tensor | None = None
-) -> Tensor:
-    """Cross-entropy of logits, mean per date and target."""
-    dates = CrossSections(target, groups, num_groups, weights)
-    error_BH = binary_cross_entropy_with_logits(prediction, dates.target_BH, reduction="none")
-    return dates.average(dates.mean(error_BH))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,17 +112,17 @@ class Runner:
         config = EngineConfig(
             lr=setting.lr, weight_decay=setting.weight_decay, warmup_share=0.02, zero=ZeroConfig(stage=0)
         )
-        engine = Engine(model, TermLoss({"bce": bce}), config, total_steps=steps)
+        engine = Engine(model, get_loss("bce"), config, total_steps=steps)
         label = self.outcome_of("valid")[None]
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            return data["train"].batches(setting.batch_dates, seed=seed, epoch=epoch)
+        def batches(epoch: int, first_step: int) -> Iterator[Batch]:
+            return data["train"].batches(setting.batch_dates, seed=seed, epoch=epoch, start_step=first_step)
 
         def score(network: nn.Module) -> float:
             probability = 1.0 / (1.0 + np.exp(-self._logits(network, data["valid"])))
             return classification_scores(probability[None], label).mcc
 
-        result = fit(engine, batches, score, epochs=setting.epochs, patience=setting.patience)
+        result = fit(engine, batches, score, Rules(epochs=setting.epochs, patience=setting.patience))
         engine.close()
         model.load_state_dict(result.state_dict)
         facts: dict[str, float] = {

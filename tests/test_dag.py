@@ -38,6 +38,7 @@ PARTS = {
     "judge",
     "ensemble",
     "report_data",
+    "model_card",
     "model_report",
     "stack_report",
 }

@@ -221,7 +221,7 @@ def test_a_teacher_does_not_know_the_labels_it_forecasts_nor_any_outside_trainin
     targets = np.random.default_rng(1).standard_normal((len(store.date_code), 2)).astype(np.float32)
     rows, before = taught(targets)
     codes = store.date_code[rows]
-    middle = np.unique(codes)[50]
+    middle = np.unique(codes)[15]
     near = np.abs(store.date_code - middle) <= store.delay + max(store.horizons)
     outside = np.ones(len(targets), dtype=bool)
     outside[rows] = False
@@ -328,3 +328,8 @@ def test_the_settings_of_a_loss_are_its_configuration_in_full(params: Params) ->
     checked = validate_loss(train, params.tokenize.horizons, where="train.")
     assert checked.loss_settings.target_ic == (0.1, 0.2, 0.3)
     assert checked.loss_settings.bounds.leverage == 2.0
+
+
+def test_runs_of_dates_divide_a_batch(params: Params) -> None:
+    with pytest.raises(ValueError, match="consecutive_dates: 3 must divide batch_dates = 20"):
+        replace(params.train, loss_settings={}, consecutive_dates=3)

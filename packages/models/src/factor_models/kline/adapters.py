@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,8 @@ def merge(model: Kronos) -> Kronos:
     return model
 
 
-def _replace(block: nn.Module, change: Callable[[nn.Linear], nn.Module]) -> None:
-    attention = block.get_submodule("self_attn")
+def _replace(block: nn.Module, change: Callable[[Any], nn.Module]) -> None:
+    attention = block.self_attn
+    assert isinstance(attention, nn.Module)
     for name in ATTENTION_PROJECTIONS:
         setattr(attention, name, change(getattr(attention, name)))

@@ -47,7 +47,7 @@ def set_whole_weights(optimizer: Any, weights: dict[Any, Tensor]) -> None:
 
 def forget_updates(optimizer: Any) -> None:
     """Undo the step of zeros with which some wrappers start Adam."""
-    if hasattr(optimizer, "fp16_groups") and not hasattr(optimizer, "fp32_partitioned_groups_flat"):
+    if hasattr(optimizer, "fp32_groups"):
         _inner(optimizer).state.clear()
 
 
@@ -128,7 +128,7 @@ def _gathered(parameter: Any, moment: str | None) -> Tensor | None:
 
 def _unpartitioned(optimizer: Any, parameter: Any) -> Tensor:
     """What Adam updates where nothing is partitioned: the parameter, or its fp32 copy."""
-    if not hasattr(optimizer, "fp16_groups"):
+    if not hasattr(optimizer, "fp32_groups"):
         return parameter
     pairs = zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True)
     copies = {id(rounded): whole for group in pairs for rounded, whole in zip(*group, strict=True)}

@@ -1,0 +1,81 @@
+"""Not a stage but a command (make lr-find MODEL=lstm): a learning rate range test on the first fold's training dates.
+
+It trains for a moment with the settings of params.yaml at rates from 1e-6 to 1 and writes .live/<model>/lr_find.svg and
+lr_find.csv; nothing else is touched.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, islice
+from pathlib import Path
+
+from torch import nn
+
+from factor_data import FeatureStore, read_folds
+from factor_models import Batch, Engine, build_model, finish_distributed, input_kind, set_seed
+from factor_models.training.lr_range import RangeTest, range_test, rising_rates
+from stages.fold import FoldRun
+from stages.live_ic import LIVE
+from stages.params import read_params
+from stages.run import RESULTS, StageError, run
+from stages.targets import training_targets
+
+LOW, HIGH, STEPS = 1e-6, 1.0, 120
+
+
+def main() -> None:
+    params = read_params()
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    networks = [one for one in params.zoo if input_kind(one) != "last_bar"]
+    if name not in networks:
+        raise StageError(f"say which network: make lr-find MODEL=<one of {', '.join(networks)}>")
+    store = FeatureStore(RESULTS / "tokenize")
+    fold = read_folds(RESULTS / "split" / "folds.json")[0]
+    targets = training_targets(store, params.train.target, params.train.direction)
+    fold_run = FoldRun(name, params, store, targets, fold)
+    set_seed(params.train.seed)
+    model = build_model(**fold_run.model_config)
+    assert isinstance(model, nn.Module)
+    config = replace(params.train, schedule="constant", warmup_share=0.0)
+    engine = Engine(model, fold_run.loss, config, total_steps=STEPS)
+    found = range_test(engine, islice(endless(fold_run), STEPS), rising_rates(LOW, HIGH, STEPS), config)
+    engine.close()
+    finish_distributed()
+    folder = LIVE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write(found, folder)
+    plot(found, name, params.train.lr, folder / "lr_find.svg")
+    print(f"{name}: the loss falls fastest at {found.steepest:.1e}; a careful rate is {found.careful:.1e}")
+    print(f"train.lr is {params.train.lr:.1e}; the picture is {folder / 'lr_find.svg'}")
+
+
+def endless(fold_run: FoldRun) -> Iterator[Batch]:
+    """One epoch after another."""
+    for epoch in count():
+        yield from fold_run.train_batches(epoch, 0)
+
+
+def write(found: RangeTest, folder: Path) -> None:
+    rows = zip(found.rates, found.losses, found.smoothed, strict=True)
+    lines = ["lr,loss,smoothed", *(f"{rate:.6e},{loss:.6f},{mean:.6f}" for rate, loss, mean in rows)]
+    (folder / "lr_find.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def plot(found: RangeTest, name: str, current: float, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color="0.8", label="loss of a step")
+    axes.plot(found.rates, found.smoothed, color="C0", label="smoothed")
+    for rate, label, style in ((found.steepest, "steepest", "--"), (found.careful, "careful", ":")):
+        axes.axvline(rate, color="C1", linestyle=style, label=f"{label}: {rate:.1e}")
+    axes.axvline(current, color="C2", label=f"train.lr: {current:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=f"Range test of {name}")
+    axes.legend()
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    run("lr-find", main)

@@ -1,0 +1,312 @@
+"""What the loop does when a step fails: with an engine of ten lines, and with DeepSpeed's on networks made to fail."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from factor_models import (
+    EngineConfig,
+    GuardConfig,
+    MemoryExhaustedError,
+    Rules,
+    StepRecord,
+    ZeroConfig,
+    fit,
+    get_loss,
+    set_seed,
+)
+from factor_models.training.engine import Engine
+from factor_models.training.guards import NonFiniteError, less_memory
+from factor_models.training.optimizers import parameter_groups
+
+DATES, SYMBOLS, FEATURES = 4, 6, 3
+
+
+class Failing:
+    """Weight = sum of rates; steps fail as told, once each."""
+
+    def __init__(self, failures):
+        self.step, self.weight, self.lr_factor, self.failures = 0, 0.0, 1.0, list(failures)
+        self.measures = 0
+
+    @property
+    def lr(self):
+        return self.lr_factor
+
+    def train_step(self, batch):
+        if self.failures and self.failures[0][0] == self.step + 1:
+            raise self.failures.pop(0)[1]
+        self.step += 1
+        self.weight += self.lr
+        return StepRecord(loss=1.0, terms={"one": 1.0})
+
+    def votes(self, vote):
+        return int(vote)
+
+    def shrink(self, most_pieces):
+        self.measures += 1
+        return f"measure {self.measures} of {most_pieces}" if self.measures < 3 else None
+
+    def state(self):
+        return (self.step, self.weight, self.lr_factor)
+
+    def restore(self, state):
+        self.step, self.weight, self.lr_factor = state
+
+    def current_model(self):
+        return None
+
+    def full_state_dict(self):
+        return {"weight": torch.tensor(self.weight)}
+
+
+def run(engine, rollbacks=2, **more):
+    notes = []
+    rules = Rules(epochs=2, patience=2, guard=GuardConfig(rollbacks=rollbacks, lr_factor=0.5), most_pieces=8)
+    result = fit(
+        engine,
+        lambda epoch, first: range(4)[first:],
+        lambda model: float(engine.step),
+        rules,
+        on_note=notes.append,
+        **more,
+    )
+    return result, notes
+
+
+def test_a_failing_step_goes_back_to_the_start_of_its_epoch_with_a_lower_rate():
+    engine = Failing([(7, NonFiniteError("step 7: the loss is nan"))])
+    result, notes = run(engine)
+    assert engine.step == 8
+    assert engine.weight == 4 * 1.0 + 4 * 0.5
+    assert notes == [
+        "step 7: the loss is nan: back to the start of epoch 2, learning rate times 0.5 (rollback 1 of 2)"
+    ]
+    assert result.notes == tuple(notes)
+
+
+def test_failures_beyond_the_budget_stop_the_run():
+    failures = [(3, NonFiniteError("step 3: the loss is inf"))] * 3
+    with pytest.raises(
+        ValueError, match=r"step 3: the loss is inf. It is failure 3 of this run, 2 are put up"
+    ):
+        run(Failing(failures))
+    with pytest.raises(ValueError, match=r"failure 1 of this run, 0 are put up with: lower train.lr"):
+        run(Failing(failures), rollbacks=0)
+
+
+def test_a_lack_of_memory_changes_no_rate_and_ends_when_nothing_is_left():
+    engine = Failing([(2, MemoryExhaustedError("step 2 has no memory"))])
+    _, notes = run(engine)
+    assert (engine.weight, engine.lr_factor) == (8.0, 1.0)
+    assert notes == ["step 2 has no memory: measure 1 of 8; back to the start of epoch 1"]
+    with pytest.raises(
+        MemoryError, match=r"has no memory. Nothing is left that saves memory at the same result"
+    ):
+        run(Failing([(2, MemoryExhaustedError("step 2 has no memory"))] * 3))
+
+
+def test_random_numbers_are_those_of_the_first_time():
+    drawn = []
+    engine = Failing([(3, NonFiniteError("x"))])
+    set_seed(1)
+    run(engine, on_step=[lambda step, state: drawn.append((state.next_step, float(torch.rand(1))))])
+    assert drawn[:2] == drawn[2:4]
+
+
+def test_the_ladder_halves_batches_then_recomputes_then_offloads():
+    config, steps = EngineConfig(), []
+    while (measure := less_memory(config, most_pieces=5, on_gpu=True)) is not None:
+        config, what = measure
+        steps.append((config.accumulation, config.recompute, config.zero.offload_optimizer))
+        assert what
+    assert steps == [
+        (2, False, False),
+        (4, False, False),
+        (5, False, False),
+        (5, True, False),
+        (5, True, True),
+    ]
+    assert less_memory(config, 5, on_gpu=True) is None
+
+
+# With DeepSpeed, in this process.
+
+
+class Small(nn.Module):
+    """Two layers; `poison` makes the named one fail at a window whose first value is 99."""
+
+    def __init__(self, poison=None):
+        super().__init__()
+        self.first, self.second = nn.Linear(FEATURES, 5), nn.Linear(5, 1)
+        self.norm, self.table = nn.LayerNorm(5), nn.Embedding(3, 5)
+        self.poison = poison
+
+    def forward(self, x_BLF):
+        hidden = self.norm(self.first(x_BLF[:, -1])) + self.table.weight.mean(0)
+        marked = (x_BLF[:, -1, :1] == 99.0).any()
+        if self.poison == "gradient" and marked:
+            hidden = hidden + 0.0 * hidden.abs().sum().sub(hidden.abs().sum()).sqrt()
+        if self.poison == "output" and marked:
+            return self.second(hidden * math.inf)
+        return self.second(hidden)
+
+
+def batch_of(mark=False):
+    generator = np.random.default_rng(0)
+    windows = generator.standard_normal((DATES * SYMBOLS, 2, FEATURES)).astype(np.float32)
+    if mark:
+        windows[3, -1, 0] = 99.0
+    return SimpleNamespace(
+        windows=windows,
+        targets=windows[:, -1, :1].copy(),
+        groups=np.repeat(np.arange(DATES), SYMBOLS),
+        rows=np.arange(DATES * SYMBOLS),
+    )
+
+
+def engine_of(model, stage=2, **settings):
+    config = EngineConfig(lr=1e-2, zero=ZeroConfig(stage=stage), **settings)
+    return Engine(model, get_loss("mse"), config, total_steps=10, describe=lambda batch: "dates of 2020")
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+@pytest.mark.parametrize(
+    ("poison", "message"),
+    [
+        (
+            "output",
+            r"step 2: the loss is \w+, not finite first in the output of model.second \(process 0, dates of",
+        ),
+        ("gradient", r"step 2: the gradient is not finite, first in model\.\S+ \(process 0, dates of 2020\)"),
+    ],
+)
+def test_a_step_that_is_not_finite_names_step_layer_and_dates_and_changes_no_weight(stage, poison, message):
+    set_seed(0)
+    engine = engine_of(Small(poison), stage)
+    engine.train_step(batch_of())
+    state, before = engine.state(), engine.full_state_dict()
+    with pytest.raises(NonFiniteError, match=message):
+        engine.train_step(batch_of(mark=True))
+    assert all(torch.equal(before[name], value) for name, value in engine.full_state_dict().items())
+    engine.restore(state)
+    engine.train_step(batch_of())
+    again = engine_of(Small(poison), stage)
+    again.restore(state)
+    again.train_step(batch_of())
+    expected = again.full_state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in engine.full_state_dict().items())
+
+
+class Large(Small):
+    """Has no memory for more than a date at once."""
+
+    def forward(self, x_BLF):
+        if self.training and torch.is_grad_enabled() and len(x_BLF) > SYMBOLS:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(x_BLF)
+
+
+def test_out_of_memory_halves_the_micro_batches_and_gives_the_same_weights():
+    def train(model, **settings):
+        set_seed(0)
+        engine = engine_of(model, **settings)
+        rules = Rules(epochs=2, patience=2, most_pieces=DATES)
+        return fit(
+            engine, lambda epoch, first: [batch_of()][first:], lambda network: float(engine.step), rules
+        )
+
+    set_seed(5)
+    small = Small()
+    large = Large()
+    large.load_state_dict(small.state_dict())
+    expected, result = train(small), train(large)
+    assert [note.split(": ")[-1].split(";")[0] for note in result.notes] == [
+        "accumulation 2",
+        "accumulation 4",
+    ]
+    for name, value in expected.state_dict.items():
+        torch.testing.assert_close(result.state_dict[name], value, rtol=0, atol=1e-6)
+    same = train(small, accumulation=4)
+    assert all(torch.equal(same.state_dict[name], value) for name, value in result.state_dict.items())
+
+
+def test_norms_biases_and_embeddings_are_not_decayed():
+    model = Small()
+    model.position = nn.Parameter(torch.zeros(2, 5))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed, spared = ({names[id(one)] for one in group["params"]} for group in parameter_groups(model, 0.1))
+    assert decayed == {"first.weight", "second.weight"}
+    assert {"norm.weight", "table.weight", "position", "first.bias"} <= spared
+    assert [group["weight_decay"] for group in parameter_groups(model, 0.1)] == [0.1, 0.0]
+
+
+def test_the_moving_average_is_what_is_scored_and_kept():
+    set_seed(0)
+    engine = engine_of(Small(), ema_decay=0.5)
+    weights = []
+    for _ in range(3):
+        engine.train_step(batch_of())
+        weights.append(engine.state().tensors["weights/model.second.weight"])
+    average = weights[0]
+    for step, weight in enumerate(weights[1:], start=2):
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
+    torch.testing.assert_close(engine.full_state_dict()["second.weight"], average)
+    torch.testing.assert_close(engine.current_model().second.weight.data, average)
+
+
+class Deep(nn.Module):
+    """Ten wide layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = nn.Linear(FEATURES, 64)
+        self.layers = nn.Sequential(
+            *(nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Dropout(0.1)) for _ in range(10))
+        )
+        self.head = nn.Linear(64, 1)
+
+    def forward(self, x_BLF):
+        return self.head(self.layers(self.read(x_BLF)))[:, -1]
+
+
+def saved_bytes(recompute, stage):
+    """What the forward pass keeps for the way back, and the weights after two steps."""
+    set_seed(0)
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    engine = engine_of(Deep(), stage, recompute=recompute)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        engine.train_step(batch_of())
+    engine.train_step(batch_of())
+    return sum(kept.values()), engine.full_state_dict()
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_recomputing_keeps_less_and_gives_the_same_weights(stage):
+    (much, expected), (little, weights) = saved_bytes(False, stage), saved_bytes(True, stage)
+    assert little < 0.7 * much
+    for name, value in expected.items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
+
+
+def test_what_this_machine_cannot_do_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match=r"compile = True: needs zero\.stage <= 2"):
+        EngineConfig(compile=True, zero=ZeroConfig(stage=3))
+    with pytest.raises(ValueError, match="offload_parameters = True: needs stage 3, stage is 2"):
+        ZeroConfig(stage=2, offload_optimizer=True, offload_parameters=True)
+    with pytest.raises(ValueError, match=r"nvme_path = 'x': needs stage 3 and offload_optimizer"):
+        ZeroConfig(stage=2, nvme_path="x")
+    if not torch.cuda.is_available():
+        zero = ZeroConfig(stage=3, offload_optimizer=True, offload_parameters=True)
+        with pytest.raises(ValueError, match="offload_parameters = True: needs a GPU"):
+            Engine(Small(), get_loss("mse"), EngineConfig(zero=zero), total_steps=1)
