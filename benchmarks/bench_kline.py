@@ -13,9 +13,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
-from factor_models.kline import Kronos, KronosTokenizer, Sampling, generate
+from factor_models.kline import (
+    COLUMNS,
+    Kronos,
+    KronosTokenizer,
+    Sampling,
+    generate,
+    kline_bars,
+    normalise,
+    stamp_features,
+)
 
 DROPOUTS = {"ffn_dropout_p": 0.0, "attn_dropout_p": 0.0, "resid_dropout_p": 0.0}
 TOKENIZER = {
@@ -52,8 +63,8 @@ def cpu_seconds(function: Callable[[], Any], repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
-def report(what: str, ours: float, theirs: float) -> None:
-    print(f"{what}: ours {ours:.3f} s, published code {theirs:.3f} s, ratio {theirs / ours:.2f}x", flush=True)
+def report(what: str, ours: float, theirs: float, peer: str = "published code") -> None:
+    print(f"{what}: ours {ours:.3f} s, {peer} {theirs:.3f} s, ratio {theirs / ours:.2f}x", flush=True)
 
 
 def stamps(num_series: int, num_bars: int) -> torch.Tensor:
@@ -156,6 +167,45 @@ def bench_predictor_step(official: Any) -> None:
     bench_step("mini train step 8 x 256, s1 drawn", ours, theirs, our_step, their_step)
 
 
+def bench_windows() -> None:
+    """Normalised windows of 90 + 11 bars with their stamps: one pandas frame per item, as the published training reads
+    them, against batches gathered from arrays."""
+    num_bars, lookback, ahead, num_windows = 100_000, 90, 11, 2_000
+    generator = np.random.default_rng(0)
+    index = pd.date_range("2020-01-01", periods=num_bars, freq="5min")
+    frame = pd.DataFrame(generator.uniform(5, 50, (num_bars, 6)), columns=list(COLUMNS))
+    stamp = pd.DataFrame(stamp_features(index), columns=["minute", "hour", "weekday", "day", "month"])
+    frame = pd.concat([frame, stamp], axis=1)
+    bars = kline_bars({name: frame[name] for name in COLUMNS}, np.zeros(num_bars, int), np.arange(num_bars))
+    stamps = stamp.to_numpy()
+    ends = generator.integers(lookback, num_bars - ahead, num_windows)
+
+    def per_item(end: int) -> tuple[np.ndarray, np.ndarray]:
+        window = frame.iloc[end - lookback + 1 : end + ahead + 1]
+        x = window[list(COLUMNS)].values.astype(np.float32)
+        mean, std = x[:lookback].mean(axis=0), x[:lookback].std(axis=0)
+        return np.clip((x - mean) / (std + 1e-5), -5, 5), window[list(stamp.columns)].values.astype(
+            np.float32
+        )
+
+    def gathered() -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            (
+                normalise(bars.read(part, lookback, ahead), lookback, 5.0)[0],
+                stamps[bars.dates(part, lookback, ahead)],
+            )
+            for part in np.array_split(ends, -(-num_windows // 50))
+        ]
+
+    ours = np.concatenate([x for x, _ in gathered()])
+    np.testing.assert_allclose(ours, np.stack([per_item(end)[0] for end in ends]), atol=1e-4)
+    report(
+        "2,000 windows of 101 bars",
+        cpu_seconds(gathered),
+        cpu_seconds(lambda: [per_item(e) for e in ends], 3),
+    )
+
+
 class Official:
     """The published classes."""
 
@@ -178,6 +228,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    bench_windows()
     official = Official(arguments.official)
     tokenizers = load_pair(KronosTokenizer, official.KronosTokenizer, TOKENIZER)
     bench_tokenizer(tokenizers)

@@ -41,7 +41,9 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.w2(functional.silu(self.w1(x)) * self.w3(x)))
+        if torch.is_grad_enabled():
+            return self.dropout(self.w2(functional.silu(self.w1(x)) * self.w3(x)))
+        return self.dropout(self.w2(functional.silu(self.w1(x), inplace=True).mul_(self.w3(x))))
 
 
 class RotaryEmbedding(nn.Module):
@@ -73,7 +75,7 @@ class RotaryEmbedding(nn.Module):
 def rotate(x_BNTE: Tensor, angles: Angles) -> Tensor:
     """Rotate (..., T, E) by the angles of its T positions."""
     cosine, sine = (angle.to(x_BNTE.dtype) for angle in angles)
-    return torch.addcmul(x_BNTE * cosine, x_BNTE.roll(x_BNTE.shape[-1] // 2, dims=-1), sine)
+    return (x_BNTE * cosine).addcmul_(x_BNTE.roll(x_BNTE.shape[-1] // 2, dims=-1), sine)
 
 
 class Attention(nn.Module):
@@ -184,7 +186,8 @@ class TransformerBlock(nn.Module):
         self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.norm1(x_BTD), angles, mask, cache)
-        return x_BTD + self.ffn(self.norm2(x_BTD))
+        further = self.ffn(self.norm2(x_BTD))
+        return x_BTD + further if torch.is_grad_enabled() else x_BTD.add_(further)
 
 
 class Transformer(nn.ModuleList):

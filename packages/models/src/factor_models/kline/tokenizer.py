@@ -19,6 +19,7 @@ from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
 _TINY = 1e-8
+BARS_AT_ONCE = 2048  # that a CPU encodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +183,10 @@ class KronosTokenizer(Pretrained):
     def token_pairs(self, x: Tensor) -> Tensor:
         """Tokens s1 and s2 side by side, (B, T, 2) int64."""
         self._check(x)
-        with torch.autocast(x.device.type, enabled=False):  # bf16 would change one token in sixty
-            positive = self.latent(x) > 0
+        # bf16 would change one token in sixty. A few series at a time: what is in work then stays in the cache.
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            pieces = x.split(max(1, BARS_AT_ONCE // x.shape[1])) if x.device.type == "cpu" else (x,)
+            positive = torch.cat([self.latent(piece) > 0 for piece in pieces])
         halves = positive.split([self.s1_bits, self.s2_bits], dim=-1)
         return torch.stack([_indices(bits) for bits in halves], dim=-1)
 
