@@ -8,10 +8,10 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test repro bench study-nasdaq study-planted lr-find soak use-data sample-data clean
+.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted use-data sample-data clean lr-find soak
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with the locked dependencies and the packages, and set up DVC
 
@@ -59,6 +59,9 @@ bench: ## Measure against the peers, in an environment of its own, and print eac
 	  $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt; }
 	@for name in rank_ic alpha158 windows evaluation readers clean significance; do echo "== $$name"; \
 	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
+
+study-acl18: install ## Next-day movement of 87 stocks by the published protocol, from prices and tweets (an hour; goes on where it stopped)
+	@python -m studies.acl18 $(ARGS)
 
 study-nasdaq: install ## The zoo on the NASDAQ days of the RSR papers, causally (hours; goes on where it stopped)
 	@python -m studies.nasdaq $(ARGS)

@@ -20,6 +20,7 @@ from stages.judge import (
     judge_floors,
     summary,
 )
+from stages.model_card import evaluated_card
 from stages.model_report import model_report
 from stages.oof import OutOfFold
 from stages.params import Params, read_params
@@ -71,6 +72,8 @@ def main() -> None:
         write_json(folder / "metrics.json", to_json_safe(metrics))
         data = model_report(subjects, floors, oof.fold_of_date(), valid, store, params, RESULTS / "split")
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
+        card = evaluated_card(RESULTS / "train" / name / "folds", subjects, metrics, floors)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
     for key, values in metrics.items():
         print(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,18 @@ from factor_models import (
     Table,
     TabularModel,
     build_model,
+    count_flops,
+    count_parameters,
     gather_predictions,
     input_kind,
+    model_card,
     model_sizes,
     predict,
+    save_model,
     set_seed,
 )
 from stages.params import Params
+from stages.run import RESULTS
 from stages.sample_weights import DatedBatch, SampleWeights
 from stages.teacher import teach
 from stages.training_loss import training_loss
@@ -37,6 +43,8 @@ class FoldRun:
     and `notes` what was met on the way; whoever trains it (stages.network) sets them.
     """
 
+    score_name = "valid rank IC"
+
     def __init__(
         self,
         name: str,
@@ -46,7 +54,6 @@ class FoldRun:
         fold: Fold,
         rank: int = 0,
         world_size: int = 1,
-        weights: SampleWeights | None = None,
     ) -> None:
         self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
         self.settings = params.train
@@ -54,7 +61,8 @@ class FoldRun:
         self.kind = input_kind(name)
         self.is_tabular = self.kind == "last_bar"
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
-        self.targets, self.weights = targets, weights or SampleWeights()
+        self.targets = targets
+        self.weights = SampleWeights.of_fold(params.train.weights, store, fold, RESULTS / "split" / "panel")
         self.loss = training_loss(params.train, store.horizons)
         outputs = 1 if self.is_tabular else self.loss.outputs_per_target
         sizes = {"num_features": self.inputs.shape[1], "num_horizons": len(store.horizons) * outputs}
@@ -105,6 +113,13 @@ class FoldRun:
             return 1
         return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
 
+    def new_network(self) -> nn.Module:
+        """The network with the weights that the seed gives it."""
+        set_seed(self.settings.seed)
+        model = build_model(**self.model_config)
+        assert isinstance(model, nn.Module)
+        return model
+
     def fit_tabular(self) -> TabularModel:
         """Fit a linear model or trees on the last bar of each window."""
         set_seed(self.settings.seed)
@@ -123,11 +138,13 @@ class FoldRun:
 
     def _table(self, rows: NDArray[np.integer]) -> Table:
         """Panel rows as a tabular model reads them."""
+        weights = self.weights.product
         return Table(
             features=self.inputs[rows],
             targets=self.targets[rows],
             groups=self.store.date_code[rows],
             symbols=None if self.symbol_ids is None else self.symbol_ids[rows],
+            weights=None if weights is None else weights[rows],
         )
 
     def with_teacher(self) -> NDArray[np.float32]:
@@ -142,6 +159,7 @@ class FoldRun:
         """This process's batches of an epoch, from a step on."""
         batches = self.train_windows.batches(
             self.settings.batch_dates,
+            dates_per_run=self.settings.consecutive_dates,
             seed=self.settings.seed,
             epoch=epoch,
             rank=self.rank,
@@ -179,16 +197,7 @@ class FoldRun:
 
     def valid_rank_ic(self, model: nn.Module | TabularModel) -> dict[int, float]:
         """Mean rank IC on the valid dates per horizon; NaN where the predictions are constant throughout."""
-        rows, values = self.predict_rows(model, "valid")
-        scores = {}
-        for head, horizon in enumerate(self.store.horizons):
-            spread = np.full(len(self.store.date_code), np.nan)
-            spread[rows] = values[:, head]
-            prediction = self.store.matrix(spread, self.fold.valid)
-            label = self.store.matrix(self.store.labels[:, head], self.fold.valid)
-            per_date = rank_ic(prediction, label)
-            scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
-        return scores
+        return mean_rank_ic(self.store, self.fold.valid, *self.predict_rows(model, "valid"))
 
     def valid_loss(self, model: nn.Module) -> float:
         """The loss of the labels on the valid dates, in one piece; without sample weights and without a teacher."""
@@ -206,20 +215,14 @@ class FoldRun:
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
         rows, values = self.predict_rows(model, segment)
-        store, heads = self.store, len(self.store.horizons)
-        codes = np.tile(store.symbol_code[rows], heads)
-        return pd.DataFrame(
-            {
-                "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
-                "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
-                "fold": np.int16(self.fold.index),
-                "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
-                "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
-                "prediction": values.T.reshape(-1),
-            }
-        )
+        return prediction_frame(self.store, self.fold, segment, rows, values)
 
-    def metadata(self) -> dict[str, Any]:
+    def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
+        metadata = self.metadata(model)
+        save_model(folder, model, self.model_config, metadata)
+        (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
+
+    def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
@@ -240,7 +243,41 @@ class FoldRun:
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_head": max(self.scores, key=lambda horizon: self.scores[horizon]),
             "best_epoch": self.best_epoch,
+            "num_parameters": count_parameters(model),
+            "flops_per_window": count_flops(model, self.model_config),
             "determinism": self.settings.determinism,
             "start": self.settings.start,
             "notes": list(self.notes),
         }
+
+
+def prediction_frame(
+    store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray
+) -> pd.DataFrame:
+    """Predictions (num_rows, num_horizons) as the long frame that a model's `predictions.parquet` holds."""
+    heads = len(store.horizons)
+    codes = np.tile(store.symbol_code[rows], heads)
+    return pd.DataFrame(
+        {
+            "timestamp": np.tile(store.dates[store.date_code[rows]], heads),
+            "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
+            "fold": np.int16(fold.index),
+            "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
+            "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
+            "prediction": values.T.reshape(-1),
+        }
+    )
+
+
+def mean_rank_ic(
+    store: FeatureStore, dates: NDArray[np.datetime64], rows: NDArray, values: NDArray
+) -> dict[int, float]:
+    """Mean rank IC per horizon of values (num_rows, num_horizons) on the dates; NaN where none is defined."""
+    scores = {}
+    for head, horizon in enumerate(store.horizons):
+        spread = np.full(len(store.date_code), np.nan)
+        spread[rows] = values[:, head]
+        label = store.matrix(store.labels[:, head], dates)
+        per_date = rank_ic(store.matrix(spread, dates), label)
+        scores[horizon] = float(np.nanmean(per_date)) if np.isfinite(per_date).any() else float("nan")
+    return scores

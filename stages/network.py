@@ -1,13 +1,10 @@
 """A network on one fold through the engine: start weights, checkpoints, what is logged, and what was met on the way."""
 
-import hashlib
 import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,21 +23,17 @@ from factor_models import (
     Rules,
     RunFolder,
     StepRecord,
-    build_model,
     fit,
     run_key,
     set_seed,
 )
-from stages import ROOT
 from stages.fold import FoldRun
+from stages.identity import CHECKPOINTS, code_digest, decisive, digest
 from stages.launch import OUT_OF_MEMORY
 from stages.live_ic import LiveIC
+from stages.params import TrainParams
 from stages.progress import TrainingProgress
 from stages.watch import Watch
-
-CHECKPOINTS = Path(".checkpoints")
-# What changes the step by rounding at most, or not at all: a run may go on with another value.
-DECIDES_NOTHING = ("live_ic", "checkpoint", "zero", "accumulation", "recompute", "compile", "adam")
 
 log = logging.getLogger("factorcast.train")
 
@@ -68,8 +61,7 @@ class NetworkFit:
         self.run, self.settings, self.live, self.watch = fold_run, fold_run.settings, live, watch
         self.progress, self.first = progress, fold_run.rank == 0
         set_seed(self.settings.seed)
-        model = build_model(**fold_run.model_config)
-        assert isinstance(model, nn.Module)
+        model = fold_run.new_network()
         if start is not None:
             inherit(model, start)
         self.model = model
@@ -198,13 +190,10 @@ def inherit(model: nn.Module, start: Mapping[str, Tensor]) -> None:
 
 def identity(fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> dict[str, Any]:
     """All that decides the weights, and nothing else."""
-    settings = {
-        name: value for name, value in asdict(fold_run.settings).items() if name not in DECIDES_NOTHING
-    }
     texts = fold_run.texts
     return {
         "model": fold_run.model_config,
-        "train": settings,
+        "train": decisive(fold_run.settings),
         "fold": fold_run.fold.describe(),
         "inputs": digest(fold_run.inputs),
         "targets": digest(fold_run.targets),
@@ -217,24 +206,11 @@ def identity(fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> dict[str,
     }
 
 
-def digest(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """One hash of the code that training runs."""
-    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("stages/*.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
-
-
-def checkpoint_bytes(fold_run: FoldRun, folds: int) -> int:
+def checkpoint_bytes(network: nn.Module, settings: TrainParams, folds: int) -> int:
     """What the checkpoints of a run take on disk at most: each fold keeps some, with Adam's moments and an anchor."""
-    model = build_model(**fold_run.model_config)
-    assert isinstance(model, nn.Module)
-    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    kinds = 3 if fold_run.settings.ema_decay is None else 4
-    files = fold_run.settings.checkpoint.keep + 1  # one is written before the oldest goes
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    kinds = 3 if settings.ema_decay is None else 4
+    files = settings.checkpoint.keep + 1  # one is written before the oldest goes
     return folds * files * weights * (2 * kinds + 1)
 
 

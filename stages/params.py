@@ -28,7 +28,8 @@ from factor_data import (
     same_for_all_symbols,
 )
 from factor_metrics import GateConfig
-from factor_models import MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
+from factor_models import KLINE_MODELS, MODELS, CheckpointConfig, EngineConfig, GuardConfig, loss_config
+from factor_models.kline import KlineTokenizerConfig, check_context
 from stages.run import StageError, run
 from stages.sample_weights import WeightParams
 from stages.targets import DirectionParams, Target
@@ -109,6 +110,37 @@ class TokenizeParams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizeKlineParams(EngineConfig):
+    """Section `tokenize_kline`: windows of bars and the tokenizer that is fitted on them; the engine's fields too."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    # Bars a window starts from; it goes on for tokenize.delay + the longest horizon.
+    lookback: int
+    # Normalised bars are clipped to [-clip, clip].
+    clip: float
+    # Of the training dates every n-th is the last one of a lookback.
+    every: int
+    # Folder with config.json and model.safetensors to start from; null: random weights of the sizes of `model`.
+    pretrained: str | None
+    model: KlineTokenizerConfig
+    seed: int
+    # Dates in one optimiser step.
+    batch_dates: int
+    epochs: int
+    # Epochs without a smaller valid reconstruction error before training stops.
+    patience: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=1, patience=1, threads=1)
+        if not self.clip > 0:
+            raise ValueError(f"clip: {self.clip} must be > 0")
+        if max(self.model.s1_bits, self.model.s2_bits) > 16:
+            raise ValueError("model.s1_bits and model.s2_bits: must be <= 16")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiveICParams:
     """Section `train.live_ic`: when the IC is reported while a network trains, besides at the end of each epoch."""
 
@@ -141,6 +173,8 @@ class TrainParams(EngineConfig):
     # Per-date transform of the label that models are fitted to, or its direction by the rule below.
     target: Target
     direction: DirectionParams = field(default_factory=DirectionParams)
+    # Dates are shuffled in runs of so many consecutive ones; above 1, the turnover term sees changes from bar to bar.
+    consecutive_dates: int = 1
     # How much windows and dates of training count; null: all the same.
     weights: WeightParams | None = None
     # A tabular model whose forecasts networks learn from besides the labels; null: none.
@@ -164,7 +198,11 @@ class TrainParams(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0)
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
+        if self.batch_dates % self.consecutive_dates:
+            raise ValueError(
+                f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"
+            )
         try:
             loss_config(self.loss)
         except ValueError as error:
@@ -217,6 +255,7 @@ class Params:
     sample: MarketConfig
     split: SplitParams
     tokenize: TokenizeParams
+    tokenize_kline: TokenizeKlineParams
     train: TrainParams
     zoo: dict[str, Any]
     evaluate: EvaluateParams
@@ -232,6 +271,15 @@ class Params:
                 check_purge(self.split.folds.purge, self.tokenize.horizons, self.tokenize.delay)
             except ValueError as error:
                 raise ValueError(f"split.folds.{error}") from None
+
+    def check_contexts(self) -> None:
+        """Refuse K-line models whose windows do not fit their context."""
+        num_ahead = self.tokenize.delay + max(self.tokenize.horizons)
+        for name in (name for name in self.models if name in KLINE_MODELS):
+            try:
+                check_context(self.tokenize_kline.lookback, num_ahead, self.zoo[name].max_context)
+            except ValueError as error:
+                raise StageError(f"zoo.{name}: tokenize_kline.{error}") from None
 
     def check_universe(self, num_symbols: int) -> None:
         """Refuse, before any training, an evaluation that the data cannot carry."""
@@ -261,7 +309,12 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         )
     params: Params = validate(Params, document, where=f"{path}: ")
     train = validate_loss(params.train, params.tokenize.horizons, where=f"{path}: train.")
-    return replace(params, train=train, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    params = replace(params, train=train, zoo=validate_zoo(params.zoo, where=f"{path}: zoo."))
+    try:
+        params.check_contexts()
+    except StageError as error:
+        raise StageError(f"{path}: {error}") from None
+    return params
 
 
 def section_names() -> list[str]:
@@ -270,11 +323,10 @@ def section_names() -> list[str]:
 
 def validate_zoo(zoo: dict[str, Any], where: str) -> dict[str, Any]:
     """One configuration object per section of `zoo`."""
-    if unknown := sorted(set(zoo) - set(MODELS)):
-        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(MODELS)}")
-    return {
-        name: validate(MODELS[name].config, section, where=f"{where}{name}.") for name, section in zoo.items()
-    }
+    schemas = {name: entry.config for name, entry in MODELS.items()} | KLINE_MODELS
+    if unknown := sorted(set(zoo) - set(schemas)):
+        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(schemas)}")
+    return {name: validate(schemas[name], section, where=f"{where}{name}.") for name, section in zoo.items()}
 
 
 def validate_loss(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:

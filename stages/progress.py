@@ -24,11 +24,14 @@ REFRESH_SECONDS = 0.25
 class TrainingProgress:
     """Counts optimiser steps over all folds. Silent when `shown` is False (every process but the first)."""
 
-    def __init__(self, model: str, num_folds: int, steps_per_fold: int, shown: bool) -> None:
+    def __init__(
+        self, model: str, num_folds: int, steps_per_fold: int, shown: bool, score_name: str = "valid rank IC"
+    ) -> None:
+        self.score_name = score_name
         self.model, self.num_folds, self.steps_per_fold, self.shown = model, num_folds, steps_per_fold, shown
         self.started, self.steps, self.fold = time.monotonic(), 0, 0
         self.windows, self.windows_since, self.refreshed = 0, time.monotonic(), 0.0
-        self.rank_ic: float | None = None
+        self.score: float | None = None
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -54,7 +57,7 @@ class TrainingProgress:
 
     def start_fold(self, fold: int) -> None:
         """Jump to the fold's first step: an earlier fold may have stopped early."""
-        self.fold, self.steps, self.rank_ic = fold, fold * self.steps_per_fold, None
+        self.fold, self.steps, self.score = fold, fold * self.steps_per_fold, None
         self.bar.update(self.task, completed=self.steps, description=self._where(), detail="")
 
     def step(self, step: StepRecord | None = None, state: FitState | None = None) -> None:
@@ -71,25 +74,23 @@ class TrainingProgress:
 
     def _detail(self, step: StepRecord, state: FitState) -> str:
         terms = " ".join(f"{name} {value:.4f}" for name, value in step.terms.items())
-        rank_ic = "" if self.rank_ic is None else f" rank IC {self.rank_ic:+.4f}"
+        score = "" if self.score is None else f" {self.score_name} {self.score:+.4f}"
         return (
-            f"epoch {state.next_epoch + 1} step {state.next_step} {terms} lr {step.lr:.2e}{rank_ic} "
+            f"epoch {state.next_epoch + 1} step {state.next_step} {terms} lr {step.lr:.2e}{score} "
             f"{self._per_second():,.0f} windows/s {memory_in_use()}"
         )
 
     def _per_second(self) -> float:
         return self.windows / max(time.monotonic() - self.windows_since, 1e-9)
 
-    def epoch(self, record: EpochRecord, rank_ic: float) -> None:
+    def epoch(self, record: EpochRecord, score: float) -> None:
         """One line an epoch, with the time that is left at this pace."""
-        self.rank_ic = rank_ic
+        self.score = score
         if not self.shown:
             return
         elapsed = time.monotonic() - self.started
         left = elapsed / max(self.steps, 1) * (self.num_folds * self.steps_per_fold - self.steps)
-        line = (
-            f"{self._where()} epoch {record.epoch + 1}: loss {record.loss:.4f}, valid rank IC {rank_ic:+.4f}"
-        )
+        line = f"{self._where()} epoch {record.epoch + 1}: loss {record.loss:.4f}, {self.score_name} {score:+.4f}"
         line += (
             f", lr {record.lr:.2e}, {self._per_second():,.0f} windows/s, {memory_in_use()}, ETA {left:.0f} s"
         )

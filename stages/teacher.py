@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold
-from factor_models import TabularModel, build_model, input_kind, model_config, model_sizes
+from factor_models import Table, TabularModel, build_model, input_kind, model_config, model_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +68,21 @@ def teach(
         sizes["num_symbols"] = vocabulary.num_ids
         symbols = vocabulary.encode(store.symbols)[store.symbol_code]
 
+    def table(of: NDArray[np.integer]) -> Table:
+        return Table(
+            features=inputs[of],
+            targets=targets[of],
+            groups=store.date_code[of],
+            symbols=None if symbols is None else symbols[of],
+            weights=None if weights is None else weights[of],
+        )
+
     forecasts = np.full(targets.shape, np.nan, dtype=np.float32)
     gap = store.delay + max(store.horizons)
     for fitted, taught in cross_fit_rows(store.date_code[rows], config.blocks, gap):
         teacher = build_model(config.teacher, **sizes, **config.settings)
         assert isinstance(teacher, TabularModel)
-        forecasts[rows[taught]] = teacher.fit(
-            inputs[rows[fitted]], targets[rows[fitted]], None, None
-        ).predict(inputs[rows[taught]])
+        forecasts[rows[taught]] = teacher.fit(table(rows[fitted])).predict(table(rows[taught]))
     return forecasts
 
 

@@ -15,11 +15,13 @@ import torch
 from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds
-from factor_models import StoppedError, finish_distributed, input_kind, save_model, start_distributed
+from factor_models import KLINE_MODELS, StoppedError, finish_distributed, input_kind, start_distributed
 from stages.fold import FoldRun
+from stages.identity import CHECKPOINTS
+from stages.kronos import KronosRun, check_prerequisites
 from stages.launch import launch, launch_pool
 from stages.live_ic import LIVE
-from stages.network import CHECKPOINTS, Finished, NetworkFit, checkpoint_bytes, set_determinism
+from stages.network import Finished, NetworkFit, checkpoint_bytes, set_determinism
 from stages.params import Params, read_params
 from stages.progress import TrainingProgress, keep_log
 from stages.run import (
@@ -32,7 +34,6 @@ from stages.run import (
     stage_output,
     whole_number,
 )
-from stages.sample_weights import SampleWeights
 from stages.targets import training_targets
 from stages.watch import Watch, timeout_minutes
 
@@ -43,7 +44,9 @@ def main() -> None:
     if name not in params.zoo:
         raise StageError(f"say which model: python -m stages.train <one of {', '.join(params.zoo)}>")
     only = read_only(sys.argv[2:])
-    if input_kind(name) == "last_bar":
+    if name in KLINE_MODELS:
+        check_prerequisites(name, params)  # before any data are read
+    elif input_kind(name) == "last_bar":
         train(name, params, rank=0, world_size=1)
         return
     check_writable(CHECKPOINTS)  # or the run would fail at its first checkpoint
@@ -121,40 +124,41 @@ def train(
     folds = read_folds(RESULTS / "split" / "folds.json")
     targets = training_targets(store, params.train.target, params.train.direction)
     # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
-    steps = max(FoldRun(name, params, store, targets, fold).num_steps for fold in folds)
+    run_class = KronosRun if name in KLINE_MODELS else FoldRun
+    steps = max(run_class(name, params, store, targets, fold).num_steps for fold in folds)
     if watch is not None and rank == 0:
-        first_fold = FoldRun(name, params, store, targets, folds[0])
-        check_writable(CHECKPOINTS, MIN_FREE_BYTES + checkpoint_bytes(first_fold, len(folds)))
+        network = run_class(name, params, store, targets, folds[0]).new_network()
+        check_writable(CHECKPOINTS, MIN_FREE_BYTES + checkpoint_bytes(network, params.train, len(folds)))
     writes = rank == 0 and only is None
     finished: list[Finished] = []
     with stage_output(f"train/{name}") if writes else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
         frames = []
-        with TrainingProgress(name, len(folds), steps, shown=writes) as progress:
+        with TrainingProgress(name, len(folds), steps, writes, run_class.score_name) as progress:
             for fold in folds:
                 if only not in (None, fold.index):
                     continue
                 # One fold at a time is held: its inputs are mapped from disk and count as memory while they are.
-                weights = SampleWeights.of_fold(
-                    params.train.weights, store, fold, RESULTS / "split" / "panel"
-                )
-                fold_run = FoldRun(name, params, store, targets, fold, rank, world_size, weights)
+                fold_run = run_class(name, params, store, targets, fold, rank, world_size)
                 progress.start_fold(fold.index)
                 model: Any
                 if watch is None:
+                    assert isinstance(fold_run, FoldRun)
                     model = fold_run.fit_tabular()
                     progress.step()
+                elif isinstance(fold_run, KronosRun):
+                    finished.append(fold_run.fit(progress, live, watch))
+                    model = finished[-1].model
                 else:
                     start = start_weights(params.train.start, finished)
                     finished.append(NetworkFit(fold_run, progress, live, watch, start).fit())
                     model = finished[-1].model
                 if only is not None:
                     return
-                log_best(live, fold.index, fold_run.judge(model))
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
+                log_best(live, fold.index, fold_run.judge(model))
                 if folder:
-                    target = folder / "folds" / f"fold_{fold.index:02d}"
-                    save_model(target, model, fold_run.model_config, fold_run.metadata())
+                    fold_run.save(folder / "folds" / f"fold_{fold.index:02d}", model)
         if live and folder:
             live.end()
             pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
-from factor_models import MODELS
-from stages import ROOT
+from factor_models import KLINE_MODELS, MODELS
+from stages import ROOT, tokenize_kline
 from stages.params import Params, read_params
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -21,6 +21,11 @@ PARTS = {
     "workers",
     "progress",
     "fold",
+    "identity",
+    "kline",
+    "kline_report",
+    "kline_tokenizer",
+    "kronos",
     "launch",
     "live_ic",
     "network",
@@ -33,6 +38,7 @@ PARTS = {
     "judge",
     "ensemble",
     "report_data",
+    "model_card",
     "model_report",
     "stack_report",
 }
@@ -150,7 +156,11 @@ def test_outs_lie_under_the_stage_s_own_folder_and_persist(stage: str) -> None:
 
 
 def test_every_model_of_the_zoo_has_a_section() -> None:
-    assert set(read_params(ROOT / "params.yaml").zoo) == set(MODELS)
+    assert set(read_params(ROOT / "params.yaml").zoo) == set(MODELS) | set(KLINE_MODELS)
+
+
+def test_the_stage_of_tokens_knows_the_kline_models() -> None:
+    assert set(tokenize_kline.KLINE_MODELS) == set(KLINE_MODELS)
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)

@@ -39,6 +39,13 @@ def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
     assert predictions["prediction"].notna().all()
     for fold in sorted((results / "train" / "lstm" / "folds").iterdir()):
         assert {path.name for path in fold.iterdir()} >= {"config.json", "model.safetensors", "metadata.json"}
+        metadata = json.loads((fold / "metadata.json").read_text())
+        scores = metadata["valid_rank_ic"]
+        assert [int(horizon) for horizon in scores] == metadata["horizons"]
+        assert scores[str(metadata["best_head"])] == max(scores.values()), (
+            "the head that did best on valid dates"
+        )
+        assert len(load_file(fold / "model.safetensors")["head.weight"]) == len(scores), "a head per horizon"
 
 
 def test_the_reports_open_offline(finished_run: Checkout) -> None:

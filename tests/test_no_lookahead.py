@@ -3,6 +3,7 @@
 Features, fitted inputs, tokens and out-of-fold predictions are made by the code of the stages themselves.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +32,16 @@ from factor_data import (
 )
 from stages import ROOT
 from stages.fold import FoldRun
+from stages.kline import KlineData
+from stages.kline_tokenizer import fit_tokenizers
+from stages.kronos import STATISTICS, KronosRun
 from stages.network import NetworkFit
-from stages.params import Params, read_params
+from stages.params import Params, read_params, validate_loss
 from stages.progress import TrainingProgress
+from stages.run import RESULTS
+from stages.sample_weights import WeightParams
+from stages.targets import DirectionParams, training_targets
+from stages.teacher import DistillationParams
 from stages.tokenize_features import fill_store
 from stages.watch import Watch
 
@@ -94,7 +102,10 @@ def predictions_of(
 
     def predict(panel: Panel) -> NDArray:
         store = write_store(new_folder(), panel, news, fold, params)
-        run = FoldRun(model, params, store, store.targets(params.train.target), fold)
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        panel.save(RESULTS / "split" / "panel")  # where sample weights are read from
+        targets = training_targets(store, params.train.target, params.train.direction)
+        run = FoldRun(model, params, store, targets, fold)
         if run.is_tabular:
             fitted = run.fit_tabular()
         else:
@@ -124,6 +135,61 @@ def test_no_prediction_looks_ahead(
         "nothing was predicted: the gate would be blind"
     )
     assert_no_lookahead(predict, market[0], cut)
+
+
+@pytest.mark.parametrize("model", ["linear", "lstm"])
+def test_directions_weights_and_a_teacher_do_not_look_ahead(
+    model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, params: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    teacher = DistillationParams(teacher="lightgbm", settings={"rounds": 5}, share=0.5, blocks=3)
+    train = replace(
+        params.train,
+        loss="bce",
+        loss_settings={},
+        target="direction",
+        direction=DirectionParams(up=0.005, down=-0.005),
+        weights=WeightParams(dollar_volume_bars=20, half_life=40.0),
+        distillation=teacher,
+    )
+    chosen = replace(params, train=validate_loss(train, params.tokenize.horizons, where="train."))
+    predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
+    assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(predict, market[0], cut)
+
+
+def test_no_token_tokenizer_or_path_looks_ahead(
+    market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, params: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    fitted: list[tuple[str, bytes, str]] = []
+
+    def predict(panel: Panel) -> NDArray:
+        folder = tmp_path_factory.mktemp("kline")
+        store, data = write_store(folder, panel, market[1], fold, params), KlineData(panel)
+        num_ahead = store.delay + max(store.horizons)
+        (report,) = fit_tokenizers(data, [fold], params.tokenize_kline, num_ahead, "close", folder)
+        tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
+        run = KronosRun("kronos", params, store, store.targets("rank"), fold, data=data, source=folder)
+        with TrainingProgress("kronos", 1, run.num_steps, shown=False) as progress, Watch() as watch:
+            done = run.fit(progress, None, watch)
+        model = done.model
+        done.checkpoints.delete()
+        fitted.append((report["tokenizer_sha256"], tokens, model.content_hash))
+        result = np.full((panel.num_rows, len(store.horizons), len(STATISTICS)), np.nan)
+        for segment in ("valid", "test"):
+            if store.rows(fold, segment).any():
+                rows, values = run.statistics(model, segment)
+                result[rows] = values
+        return result.reshape(panel.num_rows, -1)
+
+    expected = predict(market[0])
+    assert np.isfinite(expected[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(predict, market[0], cut)
+    assert len(fitted) >= 3
+    assert len(set(fitted)) == 1
 
 
 def leak_whole_sample_maximum(panel: Panel) -> NDArray[np.float64]:

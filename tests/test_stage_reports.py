@@ -1,6 +1,7 @@
 """What the stages hand to the report: counted rows, marked forecasts, shared dates; on a small simulated market."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ from factor_data import (
     simulate_market,
 )
 from factor_metrics import rank_ic
-from stages.judge import floor_signals, judge, judge_floors
+from stages.judge import best_floor_rank_ic, floor_signals, judge, judge_floors, summary
+from stages.model_card import HEADER, evaluated_card
 from stages.model_report import beside_floor, overfit, result_rows
 from stages.params import EvaluateParams
 from stages.report_data import Subject, attained_row, date_series, floor_rows, profile, row_counts
@@ -119,6 +121,25 @@ def test_what_does_not_beat_the_best_floor_is_marked(subject: Subject) -> None:
     assert not any(row.below_floor for row in floors)
     below = replace(subject, judged=subject.floors["random"], floors={"knowing": subject.judged})
     assert result_rows(below)[0].below_floor
+
+
+def test_the_card_of_a_model_ends_with_its_results_beside_the_best_floor(
+    subject: Subject, tmp_path: Path
+) -> None:
+    for fold in ("fold_00", "fold_01"):
+        (tmp_path / fold).mkdir()
+        (tmp_path / fold / "model_card.md").write_text(f"# knowing, {fold}\n\nwhat train wrote\n")
+    metrics = {"h5": {**summary(subject.judged), "best_floor_rank_ic": best_floor_rank_ic(subject.floors)}}
+    floors = floor_rows({"knowing": subject.judged}, subject.floors, 5, CONFIG)
+    card = evaluated_card(tmp_path, [subject], metrics, floors)
+    assert card.startswith("# knowing, fold_01\n\nwhat train wrote\n")
+    row = next(line for line in card.splitlines() if line.startswith("| 5 |"))
+    cells = [text.strip() for text in row.strip("|").split("|")]
+    assert len(cells) == HEADER.count("|") - 1
+    assert float(cells[1]) == pytest.approx(np.nanmean(subject.judged.rank_ic), abs=5e-5)
+    assert cells[5] == subject.best_floor
+    assert float(cells[1]) - float(cells[6]) == pytest.approx(float(cells[7]), abs=2e-4)
+    assert "2 folds" in card
 
 
 def test_valid_and_test_are_compared_for_all_folds_and_each(subject: Subject) -> None:

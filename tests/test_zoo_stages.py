@@ -1,5 +1,6 @@
 """Every model of the zoo goes through the stage train, on a small market with news."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import yaml
 
 from checkout import Checkout, make_checkout
-from factor_models import MODELS, load_model
+from factor_data import FeatureStore, read_folds
+from factor_models import KLINE_MODELS, MODELS, input_kind, load_model, model_sizes
 from stages import ROOT
+from stages.fold import FoldRun
 from stages.params import read_params
 from stages.train import train
+from stages.watch import Watch
 
 pytestmark = pytest.mark.end_to_end
 
@@ -24,6 +28,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
     def whole_zoo(params: dict) -> None:
         params["zoo"] = {**zoo, **params["zoo"]}
+        params["tokenize"]["news_vectors"] = {"dimensions": 4, "cutoff_minutes": 960, "documents_per_bar": 3}
 
     checkout.change_params(whole_zoo)
     checkout.run("python", "-m", "stages.sample")
@@ -35,7 +40,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 def test_every_model_has_a_section_in_params() -> None:
-    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())["zoo"]) == set(MODELS)
+    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())["zoo"]) == {*MODELS, *KLINE_MODELS}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -43,7 +48,11 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(
     name: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checkout.path)  # where the stage reads and writes; in this process, to import once
-    train(name, read_params(), rank=0, world_size=1)
+    if input_kind(name) == "last_bar":
+        train(name, read_params(), rank=0, world_size=1)
+    else:
+        with Watch() as watch:
+            train(name, read_params(), rank=0, world_size=1, watch=watch)
     folder = Path("results") / "train" / name
     frame = pd.read_parquet(folder / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
@@ -52,3 +61,50 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(
     assert (spread > 0).mean() > 0.99
     _, metadata = load_model(folder / "folds" / "fold_00")
     assert metadata["best_head"] in (1, 5, 20)
+    assert ("text_encoder" in metadata) == ("text_dim" in model_sizes(name))
+
+
+def test_a_model_whose_output_is_constant_fails_the_stage(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs that do not tell symbols apart: every forecast of a date is the same number."""
+    shutil.copytree(checkout.path, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    for path in Path("results", "tokenize").rglob("inputs.npy"):
+        np.save(path, np.zeros_like(np.load(path)))
+    shutil.rmtree(Path("results", "train"), ignore_errors=True)
+    with Watch() as watch, pytest.raises(ValueError, match="constant"):
+        train("tft", read_params(), rank=0, world_size=1, watch=watch)
+    assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"
+
+
+@pytest.mark.parametrize("name", KLINE_MODELS)
+def test_the_kline_model_is_trained_on_its_tokens(name: str, checkout: Checkout) -> None:
+    for stage in ("tokenize_kline", "train", "evaluate"):
+        done = checkout.stage(stage, name)
+        assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(checkout.path / "results" / "train" / name / "predictions.parquet")
+    assert np.isfinite(frame["prediction"]).all()
+    folder = checkout.path / "results" / "train" / name / "folds" / "fold_00"
+    assert {"config.json", "model.safetensors", "paths.parquet", "tokenizer"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Checkout(tmp_path / "copy")
+    shutil.copytree(checkout.path, copy.path, symlinks=True)
+    copy.change_params(lambda params: params["tokenize"].update(use_news=False))
+    (copy.path / "results" / "split" / "news.parquet").write_bytes(b"never opened")
+    done = copy.stage("tokenize_features")
+    assert done.returncode == 0, done.stderr
+    assert not list((copy.path / "results" / "tokenize").rglob("*news*"))
+    monkeypatch.chdir(copy.path)
+    store, params = FeatureStore(Path("results") / "tokenize"), read_params()
+    folds = read_folds(Path("results") / "split" / "folds.json")
+    for name in (name for name in MODELS if "text_dim" in model_sizes(name)):
+        run = FoldRun(name, params, store, store.targets("rank"), folds[0])
+        assert run.model_config["text_dim"] == 0
+        assert next(iter(run.train_windows.batches(2))).texts is None

@@ -268,3 +268,25 @@ def test_bad_shards_are_refused_before_the_first_batch(panel: Panel) -> None:
         data.sample_batches(4, worker=2, num_workers=2)
     with pytest.raises(ValueError, match="start_step must lie in"):
         data.batches(4, start_step=10_000)
+
+
+def test_dates_in_runs_stay_together_and_come_once(panel: Panel) -> None:
+    data = dataset(panel)
+    seen = []
+    for batch in data.batches(6, dates_per_run=3, seed=4):
+        codes = panel.date_code[batch.rows]
+        dates = codes[np.unique(batch.groups, return_index=True)[1]]
+        seen.append(dates)
+        for run in np.split(dates, range(3, len(dates), 3)):
+            place = np.searchsorted(data.date_codes, run)
+            np.testing.assert_array_equal(place, place[0] + np.arange(len(run)))
+    order = np.concatenate(seen)
+    np.testing.assert_array_equal(np.sort(order), data.date_codes)
+    assert (np.diff(order) < 0).any()
+    alone = [batch.rows for batch in data.batches(6, seed=4)]
+    for batch, rows in zip(data.batches(6, dates_per_run=1, seed=4), alone, strict=True):
+        np.testing.assert_array_equal(batch.rows, rows)
+    with pytest.raises(
+        ValueError, match=r"dates_per_run \(4\) must be at least 1 and divide dates_per_batch \(6\)"
+    ):
+        next(data.batches(6, dates_per_run=4))

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from factor_models import build_model, set_seed
+from factor_models.networks import tft
 from factor_models.networks.blocks import TransformerBlock
 from factor_models.networks.scinet import SplitTree
 from factor_models.networks.tft import (
@@ -71,10 +72,10 @@ def test_the_state_of_a_bar_does_not_see_later_bars(name, bar):
 
 
 def test_the_prediction_is_read_from_the_last_state():
-    transformer, tft = build("transformer", layers=3).eval(), build("tft").eval()
+    transformer, fusion = build("transformer", layers=3).eval(), build("tft").eval()
     x_BLF, symbols = windows(), extras("tft", 16)["symbols"]
     close(transformer(x_BLF), transformer.head(transformer.norm(transformer.states(x_BLF)[:, -1])))
-    close(tft(x_BLF, symbols), tft.head(tft.states(x_BLF, symbols)[:, -1]))
+    close(fusion(x_BLF, symbols), fusion.head(fusion.states(x_BLF, symbols)[:, -1]))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -163,7 +164,9 @@ def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formul
         close(networks(x_NF)[feature], expected)
 
 
-def test_selected_variables_are_the_sum_of_their_networks_by_weight():
+@pytest.mark.parametrize("bars_at_once", [4, 100])
+def test_selected_variables_are_the_sum_of_their_networks_by_weight(bars_at_once, monkeypatch):
+    monkeypatch.setattr(tft, "BARS_AT_ONCE", bars_at_once)
     selection = VariableSelection(3, 4, 0.0, has_context=False)
     x_BLF = torch.randn(2, 5, 3)
     weight_BLF = selection.weights(x_BLF, None)

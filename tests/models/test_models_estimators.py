@@ -271,6 +271,11 @@ def test_bad_arguments_are_refused(market):
         ({"epochs": 0}, {}, r"epochs = 0: must be >= 1"),
         ({"valid_share": 1.0}, {}, r"valid_share = 1.0: must be in \[0, 1\)"),
         ({"loss": "mes"}, {}, r"loss 'mes' is unknown"),
+        (
+            {"loss": "bce"},
+            {},
+            r"loss = 'bce': it is one of classification, which FactorRegressor does not do",
+        ),
         ({}, {"dates": dates[1:]}, r"dates have shape \(239,\): must be \(num_samples=240,\)"),
         ({}, {"texts": windows}, r"texts have shape"),
         ({}, {"sample_weight": -np.ones(len(y))}, r"Negative values"),

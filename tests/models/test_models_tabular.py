@@ -257,3 +257,11 @@ def test_trees_refuse_valid_rows_without_targets(table, name):
     unknown = replace(table, targets=np.full_like(table.targets, np.nan))
     with pytest.raises(ValueError, match=r"valid.targets\[:, 0\] hold no finite value"):
         build(name).fit(table, unknown)
+
+
+def test_ridge_of_a_direction_gives_the_tangent_of_the_log_odds(table):
+    up = (table.targets > np.median(table.targets, axis=0)).astype(np.float32)
+    model = build("linear", alpha=1.0).fit(replace(table, targets=up))
+    z = StandardScaler().fit_transform(table.features.astype(np.float64))
+    chance = Ridge(alpha=1.0).fit(z, up).predict(z)
+    np.testing.assert_allclose(model.predict(table), 4 * (chance - 0.5), rtol=1e-4, atol=1e-4)

@@ -228,6 +228,12 @@ def test_the_losses_of_the_gan_equal_cross_entropy_on_true_and_predicted_targets
         torch.testing.assert_close(value, reference)
 
 
+def test_the_gan_refuses_a_loss_of_several_forecasts_per_target():
+    model, batch = build("gan_lstm", num_horizons=6), make_batch()
+    with pytest.raises(ValueError, match="predicts 6 values for 2 targets"):
+        Objective(model, get_loss("quantile", levels=(0.1, 0.5, 0.9)))(batch)
+
+
 def test_the_perceptron_reads_every_bar_or_the_last_alone():
     for lookback in (1, 6):
         model = build("mlp", lookback=lookback)

@@ -89,6 +89,12 @@ def test_the_receptive_field_of_a_tcn_is_that_of_the_formula(kernel, levels, exp
     assert has_effect_L.tolist() == [False] * 3 + [True] * expected
 
 
+@pytest.mark.parametrize("lookback", [1, 8, 13])
+def test_a_tcn_leaves_out_no_bar_that_the_last_one_depends_on(lookback):
+    model, x_BLF = build("tcn", levels=3, lookback=lookback), windows(lookback=lookback)
+    close(model(x_BLF), model.head(model.norm(model.states(x_BLF)[:, -1])))
+
+
 def test_a_block_is_its_input_plus_a_gated_branch():
     block = CausalBlock(4, 3, 2, 0.0, convolutions=2)
     x_BLC = torch.randn(5, 7, 4)

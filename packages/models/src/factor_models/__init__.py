@@ -7,6 +7,7 @@ import, and most uses do without them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from factor_models.card import count_flops, count_parameters, model_card
 from factor_models.checkpoints import load_model, save_model
 from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
@@ -25,16 +26,28 @@ from factor_models.training.loop import (
     fit,
 )
 from factor_models.training.predict import gather_predictions, predict
+from factor_models.training.replay import UpdateRule, replay_dates, update_due
 from factor_models.training.resume import RunFolder, run_key
 from factor_models.training.schedules import ScheduleOptions
 from factor_models.training.seed import set_seed
-from factor_models.zoo import MODELS, available_models, build_model, input_kind, model_config, model_sizes
+from factor_models.training.warm_start import warm_start, warm_start_from_folder
+from factor_models.uncertainty import ensemble_forecast, mc_dropout
+from factor_models.zoo import (
+    KLINE_MODELS,
+    MODELS,
+    available_models,
+    build_model,
+    input_kind,
+    model_config,
+    model_sizes,
+)
 
 if TYPE_CHECKING:
     from factor_models.estimators import FactorClassifier, FactorRegressor
     from factor_models.training.engine import Engine
 
 __all__ = [
+    "KLINE_MODELS",
     "LOSSES",
     "MODELS",
     "Batch",
@@ -61,9 +74,13 @@ __all__ = [
     "Table",
     "TabularModel",
     "TensorBatch",
+    "UpdateRule",
     "ZeroConfig",
     "available_models",
     "build_model",
+    "count_flops",
+    "count_parameters",
+    "ensemble_forecast",
     "finish_distributed",
     "fit",
     "gather_predictions",
@@ -73,16 +90,22 @@ __all__ = [
     "is_classification",
     "load_model",
     "loss_config",
+    "mc_dropout",
+    "model_card",
     "model_config",
     "model_sizes",
     "predict",
     "rank_standardise",
+    "replay_dates",
     "run_key",
     "save_model",
     "set_seed",
     "stack_oof",
     "start_distributed",
     "tensor_batch",
+    "update_due",
+    "warm_start",
+    "warm_start_from_folder",
 ]
 
 _LOADED_LATER = {

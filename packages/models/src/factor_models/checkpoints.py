@@ -49,6 +49,11 @@ def save_model(
     write_json(directory / METADATA_FILE, metadata | hashes)
 
 
+def read_config(directory: Path) -> dict[str, Any]:
+    """The arguments of `build_model`, with "name", of a model folder."""
+    return _read_json(Path(directory) / CONFIG_FILE)
+
+
 def load_model(
     directory: Path, expected: dict[str, Any] | None = None
 ) -> tuple[nn.Module | TabularModel, dict[str, Any]]:

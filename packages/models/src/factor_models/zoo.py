@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from factor_models.checks import nearest
+from factor_models.kline.config import KronosConfig
 from factor_models.networks.adv_alstm import AdvALSTMConfig, AdvALSTMForecaster
 from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
 from factor_models.networks.bigru import BiGRUConfig, BiGRUForecaster
@@ -97,6 +98,10 @@ MODELS: dict[str, ModelEntry] = {
     "pen": ModelEntry(PENConfig, PENForecaster, "features", ("text_dim",)),
     "gated_news": ModelEntry(GatedNewsConfig, build_gated_news, "features", ("num_symbols", "text_dim")),
 }
+
+
+KLINE_MODELS: dict[str, type] = {"kronos": KronosConfig}
+"""Models that read bars and generate paths; they have a tokenizer and a training of their own (factor_models.kline)."""
 
 
 def available_models() -> tuple[str, ...]:

@@ -148,6 +148,7 @@ class WindowDataset:
         self,
         dates_per_batch: int,
         *,
+        dates_per_run: int = 1,
         seed: int | None = None,
         epoch: int = 0,
         rank: int = 0,
@@ -169,6 +170,7 @@ class WindowDataset:
 
         Parameters
         ----------
+        dates_per_run : dates are shuffled in runs of so many consecutive ones; it divides ``dates_per_batch``
         worker, num_workers : worker w of a rank makes every ``num_workers``-th batch from ``start_step + w``
         start_step : the first step to make, to go on within an epoch; the batches are those of a whole epoch
         copy : False allows ``windows`` to be a read-only view of the matrix. It is one where the batch is a single date
@@ -181,9 +183,13 @@ class WindowDataset:
             num_workers=num_workers, start_step=start_step, drop_last=drop_last, per_batch_name="dates_per_batch",
         )  # fmt: skip
         _check_augmentation(augmentation, seed)
+        if dates_per_run < 1 or dates_per_batch % dates_per_run:
+            raise ValueError(
+                f"dates_per_run ({dates_per_run}) must be at least 1 and divide dates_per_batch ({dates_per_batch})"
+            )
 
         def make() -> Iterator[Batch]:
-            for step, dates in schedule.steps(epoch_order(self.num_dates, seed, epoch)):
+            for step, dates in schedule.steps(epoch_order(self.num_dates, seed, epoch, dates_per_run)):
                 positions, groups = self._dates.samples(dates)
                 view = None if copy or augmentation else self._view(positions)
                 batch = self._batch(step, positions, groups, view)

@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def epoch_order(num_units: int, seed: int | None, epoch: int) -> NDArray[np.int64]:
-    """Return the numbers 0 .. num_units - 1 shuffled by (seed, epoch), as they are without a seed."""
+def epoch_order(num_units: int, seed: int | None, epoch: int, run: int = 1) -> NDArray[np.int64]:
+    """Return the numbers 0 .. num_units - 1 shuffled by (seed, epoch), as they are without a seed.
+
+    With ``run`` above 1, runs of so many neighbours are shuffled and stay together; what is left over comes last.
+    """
     if seed is None:
         return np.arange(num_units)
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(num_units)
+    num_runs = num_units // run
+    starts = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(num_runs) * run
+    shuffled = (starts[:, None] + np.arange(run)).reshape(-1)
+    return np.concatenate([shuffled, np.arange(num_runs * run, num_units)])
 
 
 def epoch_order_by_block(bounds: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import nn
 
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
-from factor_models.losses import Loss, get_loss
+from factor_models.losses import Loss, get_loss, is_classification
 from factor_models.tabular import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.inputs import tensor_batch
@@ -77,11 +77,19 @@ class FactorEstimator(BaseEstimator):
                 assert isinstance(model, TabularModel)
                 self.model_ = model.fit(_table(train), None if valid is None else _table(valid))
             else:
-                self.loss_ = get_loss(self.loss or self.default_loss)
+                self.loss_ = self._named_loss()
                 network = build_model(self.model, **self._sizes(samples, self.loss_.outputs_per_target))
                 assert isinstance(network, nn.Module)
                 self.model_ = self._fit_network(network, train, valid, seed)
         return self
+
+    def _named_loss(self) -> Loss:
+        name = self.loss or self.default_loss
+        loss = get_loss(name)
+        if is_classification(name) != is_classification(self.default_loss):
+            kind = "classification" if is_classification(name) else "regression"
+            raise ValueError(f"loss = {name!r}: it is one of {kind}, which {type(self).__name__} does not do")
+        return loss
 
     def _fit_network(self, model: nn.Module, train: Samples, valid: Samples | None, seed: int) -> nn.Module:
         config = EngineConfig(lr=self.lr, weight_decay=self.weight_decay)

@@ -70,4 +70,5 @@ class FactorClassifier(ClassifierMixin, FactorEstimator):
 
     def predict(self, X: Any, dates: Any = None, symbols: Any = None, texts: Any = None) -> np.ndarray:
         """(N,) the likelier class."""
-        return self.classes_[(self.decision_function(X, dates, symbols, texts) > 0).astype(int)]
+        is_second = self.decision_function(X, dates, symbols, texts) > 0
+        return self.classes_[is_second.astype(int)]

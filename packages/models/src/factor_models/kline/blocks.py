@@ -4,7 +4,7 @@ Names of modules and buffers are those of the published checkpoints, so that a s
 Shapes: B series, T bars, D width, N heads, E = D / N.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,11 +54,18 @@ class RotaryEmbedding(nn.Module):
         exponent = torch.arange(0, head_dim, 2).float() / head_dim
         self.register_buffer("inv_freq", 1.0 / ROTARY_BASE**exponent)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
+        """Move with the model, but stay float32: `.bfloat16()` would make positions collide."""
+        frequencies = self.inv_freq
+        super()._apply(fn, recurse)
+        self.inv_freq = frequencies.to(self.inv_freq.device)
+        return self
+
     def angles(self, num_positions: int, start: int = 0) -> Angles:
         """Those of positions start, start + 1, ..., (num_positions, E) each."""
-        inverse = self.inv_freq.float()  # bf16 positions would collide
-        position = torch.arange(start, start + num_positions, device=inverse.device, dtype=torch.float32)
-        angle = torch.outer(position, inverse)
+        frequency = self.inv_freq
+        position = torch.arange(start, start + num_positions, device=frequency.device, dtype=torch.float32)
+        angle = torch.outer(position, frequency)
         cosine, sine = angle.cos(), angle.sin()
         return torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
 

@@ -12,13 +12,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from factor_models.kline.calendar import stamp_features
 from factor_models.kline.generation import BeyondContext, Sampling, generate
 from factor_models.kline.predictor import Kronos
 from factor_models.kline.tokenizer import KronosTokenizer
-
-PRICES = ("open", "high", "low", "close")
-COLUMNS = (*PRICES, "volume", "amount")
-SCALE_EPSILON = 1e-5
+from factor_models.kline.windows import COLUMNS, PRICES, normalise
 
 Stamps = pd.Series | pd.DatetimeIndex
 
@@ -157,8 +155,7 @@ class KronosPredictor:
         ahead = [_stamps(number, "y_timestamp", stamps) for number, stamps in enumerate(y_timestamps)]
         _check_lengths(bars, past, ahead, pred_len)
         values = np.stack(bars).astype(np.float32)
-        center, scale = values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True) + SCALE_EPSILON
-        normalised = np.clip((values - center) / scale, -self.clip, self.clip)
+        normalised, center, scale = normalise(values, values.shape[1], self.clip)
         generated = generate(
             self.tokenizer,
             self.model,
@@ -178,13 +175,6 @@ class KronosPredictor:
 
     def _stamp_tensor(self, stamps: Sequence[pd.DatetimeIndex]) -> torch.Tensor:
         return torch.from_numpy(np.stack([stamp_features(one) for one in stamps])).to(self.device)
-
-
-def stamp_features(stamps: pd.DatetimeIndex) -> NDArray[np.int64]:
-    """Minute, hour, weekday (Monday 0), day and month of each stamp, (T, 5)."""
-    return np.column_stack([stamps.minute, stamps.hour, stamps.weekday, stamps.day, stamps.month]).astype(
-        np.int64
-    )
 
 
 def repair_bars(bars: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from factor_models.kline.blocks import KeyValueCache
+from factor_models.kline.coupling import CoupledDraws, close_order
 from factor_models.kline.predictor import Kronos
-from factor_models.kline.sampling import sample_token
+from factor_models.kline.sampling import sample_token, token_probabilities
 from factor_models.kline.tokenizer import KronosTokenizer
 
 BeyondContext = Literal["exact", "approximate"]
@@ -33,6 +34,8 @@ class Sampling:
     sample_count: int = 1
     seed: int | None = None
     """Of the draws; None takes them from torch's global generator."""
+    coupled: bool = False
+    """All series share the same random numbers, spread evenly over the samples of a series: see `CoupledDraws`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +71,7 @@ def generate(
     """
     num_ahead = y_stamp.shape[1]
     _check(tokenizer, model, x, x_stamp, y_stamp, max_context, sampling)
-    generator = None
-    if sampling.seed is not None:
-        generator = torch.Generator(device=x.device).manual_seed(sampling.seed)
+    draws = _draws(tokenizer, model, sampling, num_ahead, len(x), x.device)
     prompt = tokenizer.token_pairs(x)
     if x.shape[1] + num_ahead - 1 <= max_context or beyond_context == "approximate":
         reader: _CachedReader | _SlidingReader = _CachedReader(model, max_context)
@@ -80,7 +81,7 @@ def generate(
     drawn = []
     stamps = y_stamp.repeat_interleave(sampling.sample_count, dim=0)
     for bar in range(num_ahead):
-        drawn.append(_draw(model, reader, state, sampling, generator))
+        drawn.append(_draw(model, reader, state, draws, bar))
         if on_bar:
             on_bar(bar)
         if bar + 1 < num_ahead:
@@ -153,27 +154,38 @@ class _SlidingReader:
         return self.model.decode_s2(context_NTD, s1_N1)
 
 
-def _draw(
+Draw = Callable[[Tensor, int, int], Tensor]
+"""(logits (N, V), bar, 0 for s1 or 1 for s2) -> tokens (N, 1)."""
+
+
+def _draws(
+    tokenizer: KronosTokenizer,
     model: Kronos,
-    reader: _CachedReader | _SlidingReader,
-    context: Tensor,
     sampling: Sampling,
-    generator: torch.Generator | None,
+    num_ahead: int,
+    num_series: int,
+    device: torch.device,
+) -> Draw:
+    generator = None
+    if sampling.seed is not None:
+        generator = torch.Generator(device=device).manual_seed(sampling.seed)
+    filters = (sampling.temperature, sampling.top_k, sampling.top_p)
+    if not sampling.coupled:
+        return lambda logits, bar, part: sample_token(logits, *filters, generator, model.official_parity)
+    coupled = CoupledDraws(
+        num_ahead, sampling.sample_count, close_order(tokenizer), generator, device, num_series
+    )
+    return lambda logits, bar, part: coupled.draw(
+        token_probabilities(logits, *filters, model.official_parity), bar, part
+    )
+
+
+def _draw(
+    model: Kronos, reader: _CachedReader | _SlidingReader, context: Tensor, draw: Draw, bar: int
 ) -> Tensor:
     """The next pair of tokens (N, 1, 2)."""
-
-    def draw(logits: Tensor) -> Tensor:
-        return sample_token(
-            logits.float(),
-            sampling.temperature,
-            sampling.top_k,
-            sampling.top_p,
-            generator,
-            model.official_parity,
-        )
-
-    s1 = draw(model.head.proj_s1(context[:, -1]))
-    s2 = draw(reader.s2_logits(context, s1)[:, -1])
+    s1 = draw(model.head.proj_s1(context[:, -1]).float(), bar, 0)
+    s2 = draw(reader.s2_logits(context, s1)[:, -1].float(), bar, 1)
     return torch.stack([s1, s2], dim=-1)
 
 

@@ -22,7 +22,10 @@ from factor_models.kline.blocks import (
     attendable,
     rotate,
 )
+from factor_models.kline.dates import mean_over_dates, window_cross_entropy
 from factor_models.kline.pretrained import Pretrained
+from factor_models.training.inputs import TensorBatch
+from factor_models.training.objective import Criterion
 
 STAMP_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 DEPENDENCY_HEADS = 4  # of the published models, whatever their n_heads
@@ -236,6 +239,20 @@ class Kronos(Pretrained):
         if stamp is not None:
             x = x + self.time_emb(stamp)
         return self.norm(self.transformer.run(self.token_drop(x), attendable(padding_mask), caches))
+
+    def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
+        """What the engine minimises: half of each token's cross-entropy, a mean over the dates of the batch.
+
+        Windows (B, T + 1, 7) int64 hold s1, s2 and the five numbers of the stamp; each bar predicts the next. The true
+        next s1 is given to s2 (teacher forcing).
+        """
+        tokens, stamp = batch.windows[..., :2], batch.windows[:, :-1, 2:]
+        s1, s2 = tokens[:, 1:].unbind(-1)
+        logits = self(tokens[:, :-1, 0], tokens[:, :-1, 1], stamp, use_teacher_forcing=True, s1_targets=s1)
+        return {
+            name: mean_over_dates(window_cross_entropy(values, target), batch) / 2.0
+            for name, values, target in zip(("s1", "s2"), logits, (s1, s2), strict=True)
+        }
 
     def loss(
         self,

@@ -36,7 +36,14 @@ def sample_token(
     official_parity: bool = False,
 ) -> Tensor:
     """Draw one token (B, 1) from logits (B, V); top_k = 1 takes the most likely."""
+    probability = token_probabilities(logits, temperature, top_k, top_p, official_parity)
+    return torch.multinomial(probability, 1, generator=generator)
+
+
+def token_probabilities(
+    logits: Tensor, temperature: float, top_k: int, top_p: float, official_parity: bool = False
+) -> Tensor:
+    """Probabilities (B, V) of what may be drawn from logits (B, V); see `filter_logits`."""
     if not temperature > 0.0:
         raise ValueError(f"temperature must be above 0 (top_k = 1 is greedy), got {temperature}")
-    kept = filter_logits(logits / temperature, top_k, top_p, official_parity)
-    return torch.multinomial(kept.softmax(-1), 1, generator=generator)
+    return filter_logits(logits / temperature, top_k, top_p, official_parity).softmax(-1)

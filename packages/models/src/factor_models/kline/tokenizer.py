@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from factor_models.kline.blocks import KeyValueCache, Transformer
+from factor_models.kline.dates import date_means, mean_over_dates
 from factor_models.kline.pretrained import Pretrained
+from factor_models.training.inputs import TensorBatch
+from factor_models.training.objective import Criterion
 
 _TINY = 1e-8
 
@@ -47,19 +50,24 @@ class BinarySphericalQuantizer(nn.Module):
         self.register_buffer("basis", 2 ** torch.arange(dim - 1, -1, -1))
         self.register_buffer("group_basis", 2 ** torch.arange(group_size - 1, -1, -1))
 
-    def forward(self, z_BTD: Tensor) -> tuple[Tensor, QuantiserLoss]:
-        """Codes (B, T, D) with straight-through gradient, and the loss."""
+    def forward(self, z_BTD: Tensor, batch: TensorBatch | None = None) -> tuple[Tensor, QuantiserLoss]:
+        """Codes (B, T, D) with straight-through gradient, and the loss: of all windows, or a mean over dates."""
         unit = functional.normalize(z_BTD, dim=-1)
         scale = unit.shape[-1] ** -0.5
         sign = torch.where(unit > 0, 1.0, -1.0).to(unit.dtype)
         code = (unit + (sign - unit).detach()) * scale
-        return code, self._loss(unit, (sign * scale).detach(), scale)
+        return code, self._loss(unit, (sign * scale).detach(), scale, batch)
 
-    def _loss(self, unit: Tensor, code: Tensor, scale: float) -> QuantiserLoss:
-        commit = self.beta * (code - unit).square().sum(-1).mean()
+    def _loss(self, unit: Tensor, code: Tensor, scale: float, batch: TensorBatch | None) -> QuantiserLoss:
         probability = torch.sigmoid(-4.0 * scale * unit)
-        persample = _bit_entropy(probability).sum(-1).mean()
-        codebook = _bit_entropy(probability.mean(dim=tuple(range(probability.dim() - 1)))).sum()
+        distance_BT, entropy_BT = (code - unit).square().sum(-1), _bit_entropy(probability).sum(-1)
+        if batch is None:
+            commit, persample = self.beta * distance_BT.mean(), entropy_BT.mean()
+            codebook = _bit_entropy(probability.mean(dim=(0, 1))).sum()
+        else:
+            commit = self.beta * mean_over_dates(distance_BT.float().mean(1), batch)
+            persample = mean_over_dates(entropy_BT.float().mean(1), batch)
+            codebook = _bit_entropy(date_means(probability.float().mean(1), batch)).sum(-1).mean()
         loss = commit + self.zeta * (self.gamma0 * persample - self.gamma * codebook)
         return QuantiserLoss(loss=loss, commit=commit, persample_entropy=persample, codebook_entropy=codebook)
 
@@ -137,6 +145,23 @@ class KronosTokenizer(Pretrained):
         fine = self._decode(self.post_quant_embed(code))
         return (coarse, fine), loss.loss, code, _indices(code > 0)
 
+    def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
+        """What the engine minimises: `training_loss` by its terms, each a mean over the dates of the batch.
+
+        Windows (B, T, d_in) are both input and target. The codebook's entropy is that of a date's windows, so that it
+        does not matter how dates are spread over micro batches and processes.
+        """
+        x = batch.windows
+        code, quantiser = self.bsq(self.latent(x), batch)
+        coarse = self._decode(self.post_quant_embed_pre(code[..., : self.s1_bits]))
+        fine = self._decode(self.post_quant_embed(code))
+        errors = {"reconstruction_s1": coarse, "reconstruction": fine}
+        terms = {
+            name: mean_over_dates((value - x).float().square().mean((1, 2)), batch) / 2.0
+            for name, value in errors.items()
+        }
+        return terms | {"quantiser": quantiser.loss / 2.0}
+
     def training_loss(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(MSE of s1 alone + MSE of both + quantiser loss) / 2, and its terms by name."""
         code, quantiser = self.bsq(self.latent(x))
@@ -172,7 +197,11 @@ class KronosTokenizer(Pretrained):
 
         `caches`, one a decoder block, hold the bars before them.
         """
-        return self._decode(self.post_quant_embed(self.indices_to_bits(x, half)), caches)
+        return self.decode_codes(self.indices_to_bits(x, half), caches)
+
+    def decode_codes(self, code_BTD: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
+        """Normalised bars (B, T, d_in) of codes, of which each bit is +-1 / sqrt(D), or 0 where it is left open."""
+        return self._decode(self.post_quant_embed(code_BTD), caches)
 
     def indices_to_bits(self, x: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
         """Codes +-1 / sqrt(D) (B, T, D) of token indices; s1_bits and s2_bits may differ."""

@@ -30,8 +30,10 @@ class CausalConvolution(nn.Linear):
         super().__init__(kernel * in_channels, out_channels)
         self.shifts = [tap * dilation for tap in range(kernel)]
 
-    def forward(self, x_BLC: Tensor) -> Tensor:
-        return super().forward(torch.cat([shift_later(x_BLC, shift) for shift in self.shifts], dim=-1))
+    def forward(self, x_BLC: Tensor, spacing: int = 1) -> Tensor:
+        """Output of each bar (B, L, out); of the bars given if they are every `spacing`-th, which divides dilation."""
+        taps = [shift_later(x_BLC, shift // spacing) for shift in self.shifts]
+        return super().forward(torch.cat(taps, dim=-1))
 
 
 class CausalBlock(nn.Module):
@@ -67,10 +69,11 @@ class CausalBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.depth = StochasticDepth(stochastic_depth)
 
-    def forward(self, x_BLC: Tensor) -> Tensor:
+    def forward(self, x_BLC: Tensor, spacing: int = 1) -> Tensor:
+        """States after the block; of the bars given if they are every `spacing`-th, which divides dilation."""
         branch_BLC = self.norm(x_BLC)
         for convolution in self.earlier:
-            branch_BLC = self.dropout(functional.relu(convolution(branch_BLC)))
-        branch_BLC = self.convolution(branch_BLC)
+            branch_BLC = self.dropout(functional.relu(convolution(branch_BLC, spacing)))
+        branch_BLC = self.convolution(branch_BLC, spacing)
         branch_BLC = functional.glu(branch_BLC, dim=-1) if self.gated else functional.relu(branch_BLC)
         return x_BLC + self.depth(self.dropout(branch_BLC))

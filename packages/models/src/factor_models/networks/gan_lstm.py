@@ -4,6 +4,8 @@ The generator is the attentive LSTM, and is what predicts. The discriminator rea
 one bar more, the targets: the true ones or the predicted ones, and says which. Both are trained in the same step
 (Goodfellow et al. 2014, with the generator's non-saturating loss; for stocks Zhang et al. 2019, "Stock Market
 Prediction Based on Generative Adversarial Network", who also keep the plain loss beside the adversarial one).
+Predictions are compared with targets as they are, so the loss should be one of values: logits and labels are told apart
+at a glance.
 
 Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 """
@@ -96,12 +98,19 @@ class GANLSTMForecaster(nn.Module):
         Unknown targets are 0 in both, so that they tell nothing; windows without a known target do not count.
         """
         assert batch.targets is not None
+        if prediction_BH.shape != batch.targets.shape:
+            raise ValueError(
+                f"gan_lstm predicts {prediction_BH.shape[1]} values for {batch.targets.shape[1]} targets: "
+                "its loss must have one forecast per target (no quantiles)"
+            )
         known_BH = torch.isfinite(batch.targets)
         true_BH = torch.where(known_BH, batch.targets, 0.0).to(prediction_BH.dtype)
         predicted_BH = torch.where(known_BH, prediction_BH, 0.0)
         logit_true, logit_predicted = self.discriminator(batch.windows, (true_BH, predicted_BH))
         counted_B1 = torch.where(known_BH.any(dim=1, keepdim=True), 0.0, torch.nan)
-        dates = CrossSections(counted_B1, batch.groups, max(batch.num_dates, 1), batch.weights)
+        dates = CrossSections(
+            counted_B1, batch.groups, max(batch.num_dates, 1), batch.weights, batch.date_weights
+        )
         as_true, as_true_predicted, as_predicted = (
             dates.average(dates.mean(functional.softplus(logit.float())))
             for logit in (-logit_true, -logit_predicted, logit_predicted)

@@ -134,7 +134,7 @@ class StockMixerForecaster(nn.Module):
         self.head = nn.Linear(2 * config.dim, num_horizons)
 
     def states(self, x_BLF: Tensor) -> Tensor:
-        """State of each bar, (B, L, P * C): of each scale, the last patch that is whole by then; zero before."""
+        """State of each bar (B, L, scales * C): of each scale, the last patch that is whole by then; zero before."""
         projected_BLC = self.project(x_BLF)
         spread = []
         for scale in self.scales:

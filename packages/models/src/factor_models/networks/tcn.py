@@ -79,4 +79,9 @@ class TCNForecaster(nn.Module):
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN."""
         check_windows(x_BLF, self.lookback, self.num_features)
-        return self.head(self.dropout(self.norm(self.states(x_BLF)[:, -1])))
+        x_BLC = self.project(x_BLF)
+        for level, block in enumerate(self.blocks):
+            x_BLC = block(x_BLC, spacing=2**level)
+            # Later blocks reach the last bar from every second of these alone, counted from the last.
+            x_BLC = x_BLC[:, (x_BLC.shape[1] - 1) % 2 :: 2]
+        return self.head(self.dropout(self.norm(x_BLC[:, -1])))

@@ -21,6 +21,10 @@ from torch.nn import functional
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.blocks import SymbolEmbedding
 
+BARS_AT_ONCE = 4096
+"""Bars whose features are embedded in one piece: a network per feature makes much of each bar, which then stays in the
+cache of a CPU (up to twice as fast)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TFTConfig:
@@ -97,7 +101,8 @@ class FeatureNetworks(nn.Module):
         gate_FND = torch.baddbmm(self.gate_bias, self.dropout(inner_FND), self.gate)
         embedded_FND = torch.baddbmm(self.embed_bias, x_FN1, self.embed)
         joint_FND = embedded_FND + functional.glu(gate_FND, dim=-1)
-        return functional.layer_norm(joint_FND, joint_FND.shape[-1:]) * self.scale + self.shift
+        normed_FND = functional.layer_norm(joint_FND, joint_FND.shape[-1:])
+        return torch.addcmul(self.shift, normed_FND, self.scale)
 
 
 class VariableSelection(nn.Module):
@@ -115,9 +120,10 @@ class VariableSelection(nn.Module):
 
     def forward(self, x_BLF: Tensor, context_BD: Tensor | None) -> Tensor:
         """The features of each bar as one vector (B, L, D)."""
-        weight_FN1 = self.weights(x_BLF, context_BD).flatten(0, 1).T.unsqueeze(-1)
-        selected_ND = (self.features(x_BLF.flatten(0, 1)) * weight_FN1).sum(dim=0)
-        return selected_ND.unflatten(0, x_BLF.shape[:2])
+        weight_NF = self.weights(x_BLF, context_BD).flatten(0, 1)
+        parts = zip(x_BLF.flatten(0, 1).split(BARS_AT_ONCE), weight_NF.split(BARS_AT_ONCE), strict=True)
+        selected = [(self.features(x_NF) * w_NF.T.unsqueeze(-1)).sum(dim=0) for x_NF, w_NF in parts]
+        return torch.cat(selected).unflatten(0, x_BLF.shape[:2])
 
 
 class InterpretableAttention(nn.Module):

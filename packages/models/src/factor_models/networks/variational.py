@@ -67,7 +67,8 @@ class LatentChain(nn.Module):
     def forward(self, state_BLS: Tensor, evidence_BLY: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latents (B, L, Z) and KL(posterior || prior) per bar (B, L).
 
-        Without evidence the latents are the means of the prior and the divergence is 0.
+        Without evidence the latents are the means of the prior and the divergence is 0. With it they are drawn from the
+        posterior, or its means in evaluation mode.
         """
         before_BZ = state_BLS.new_zeros(len(state_BLS), self.latent)
         latents, divergences = [], []
@@ -79,7 +80,7 @@ class LatentChain(nn.Module):
                 divergences.append(state_BLS.new_zeros(len(state_BLS)))
             else:
                 posterior = self.posterior(torch.cat([given_BS, evidence_BLY[:, bar]], dim=-1))
-                before_BZ = posterior.sample()
+                before_BZ = posterior.sample() if self.training else posterior.mean
                 divergences.append(normal_divergence(posterior, prior))
             latents.append(before_BZ)
         return torch.stack(latents, dim=1), torch.stack(divergences, dim=1)

@@ -57,7 +57,11 @@ class RidgeRegressor:
         return (self.num_features + 1) * self.num_horizons
 
     def fit(self, train: Table, valid: Table | None = None) -> "RidgeRegressor":
-        """Fit on a table with targets; the valid rows are not used. A weight of 2 equals the row given twice."""
+        """Fit on a table with targets; the valid rows are not used. A weight of 2 equals the row given twice.
+
+        Where the targets are 0 and 1 the fitted chance p becomes log odds by their tangent at 1/2, 4 (p - 1/2): the
+        same order, positive where an up is more likely.
+        """
         check_features(train, self.num_features, "train")
         x, y = train.features, check_targets(train, self.num_horizons)
         self._fit_scale(x, train.weights)
@@ -66,6 +70,9 @@ class RidgeRegressor:
             known = np.isfinite(y[:, horizon])
             row_weights = None if train.weights is None else train.weights[known].astype(np.float64)
             self._fit_horizon(horizon, x[known], y[known, horizon].astype(np.float64), row_weights)
+            if np.isin(y[known, horizon], (0.0, 1.0)).all():
+                self.weights[:, horizon] *= 4.0
+                self.intercept[horizon] = 4.0 * (self.intercept[horizon] - 0.5)
         return self
 
     def predict(self, table: Table) -> np.ndarray:

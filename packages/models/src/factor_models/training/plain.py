@@ -8,6 +8,7 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,6 +63,7 @@ class PlainTrainer:
         num_dates = sum(piece.num_dates for piece in pieces)
         if num_dates == 0:
             raise ValueError("the batch is empty: a step needs at least one window")
+        self._prepare_loss(batch, num_dates)
         terms: dict[str, float] = {}
         for piece in pieces:
             share = piece.num_dates / num_dates
@@ -78,6 +80,15 @@ class PlainTrainer:
         self._optimizer.step()
         self.step += 1
         return StepRecord(loss=sum(terms.values()), terms=terms, lr=lr, num_windows=len(batch.rows))
+
+    def _prepare_loss(self, batch: Batch, num_dates: int) -> None:
+        """Tell the loss what it must know of the whole batch before its forward passes."""
+        loss: Loss = self._objective.loss
+        groups = np.unique(np.asarray(batch.groups), return_inverse=True)[1].astype(np.int64)
+        targets = torch.as_tensor(np.asarray(batch.targets), dtype=torch.float32)
+        sums = loss.batch_statistic(targets, torch.from_numpy(groups), num_dates)
+        if sums is not None:
+            loss.start_step((sums.double() / num_dates).tolist())
 
     def current_model(self) -> nn.Module:
         """The model itself, in evaluation mode."""

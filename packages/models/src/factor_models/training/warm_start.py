@@ -1,0 +1,62 @@
+"""Begin training from weights that are there already, of the same network on the same inputs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from factor_models.checkpoints import load_model, read_config
+from factor_models.zoo import model_sizes
+
+
+def warm_start(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a fresh network.
+
+    Raises
+    ------
+    ValueError : a weight is missing, is not the network's, or has another shape; the network is then as it was
+    """
+    own = model.state_dict()
+    for name in own:
+        if name not in weights:
+            raise ValueError(f"weights lack {name!r}: they are not of this network")
+    for name, value in weights.items():
+        if name not in own:
+            raise ValueError(f"weights hold {name!r}, which this network has not")
+        if value.shape != own[name].shape:
+            raise ValueError(
+                f"weights[{name!r}] have shape {tuple(value.shape)}, the network's are {tuple(own[name].shape)}"
+            )
+    model.load_state_dict(weights)
+
+
+def warm_start_from_folder(
+    model: nn.Module, config: Mapping[str, Any], folder: Path, expected: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Copy the weights of a model folder (`save_model`) into a fresh network; the folder's metadata.
+
+    Parameters
+    ----------
+    model, config : the network, and the arguments of `build_model` it was built with ("name" among them)
+    folder : of the model to start from
+    expected : what its metadata must hold so that its inputs mean the same: features, normaliser_sha256 ...
+
+    Raises
+    ------
+    ValueError : another model, another number of features, horizons, tokens or symbols, another lookback, metadata that
+        differ from `expected`, a damaged folder, or weights of another shape
+    """
+    there = read_config(folder)
+    for key in ("name", "num_features", "num_horizons", "lookback", *model_sizes(config["name"])):
+        if there.get(key) != config.get(key):
+            raise ValueError(
+                f"{folder}: its model has {key} {there.get(key)!r}, this one {config.get(key)!r}"
+            )
+    source, metadata = load_model(folder, dict(expected))
+    if not isinstance(source, nn.Module):
+        raise ValueError(
+            f"{folder}: holds a {config['name']} model, which is fitted in one go and cannot be started from"
+        )
+    warm_start(model, source.state_dict())
+    return metadata

@@ -1,0 +1,171 @@
+"""The K-line tokenizer of each fold: fitted on windows of its training dates, judged on valid ones, tokens written."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from factor_data import Fold, read_folds
+from factor_models import StoppedError, finish_distributed, start_distributed
+from factor_models.kline import (
+    KlineBatch,
+    KronosTokenizer,
+    date_batches,
+    kline_batches,
+    num_batches,
+    tokenizer_quality,
+)
+from stages.identity import CHECKPOINTS, digest
+from stages.kline import KlineData, Training, fold_ends, fold_folder, read_kline_data
+from stages.params import TokenizeKlineParams, read_params
+from stages.progress import TrainingProgress
+from stages.run import RESULTS, StageError, check_writable, stage_output, write_json
+from stages.watch import Watch
+
+WINDOWS_AT_ONCE = 512
+
+
+def write_tokens(name: str) -> None:
+    """The whole stage for one K-line model."""
+    params = read_params()
+    config = params.tokenize_kline
+    num_ahead = params.tokenize.delay + max(params.tokenize.horizons)
+    start_tokenizer(config)  # a wrong path is refused before any data are read
+    check_writable(CHECKPOINTS)
+    torch.set_num_threads(config.threads)
+    start_distributed()
+    data, folds = read_kline_data(), read_folds(RESULTS / "split" / "folds.json")
+    with stage_output(f"tokenize_kline/{name}") as folder:
+        reports = fit_tokenizers(data, folds, config, num_ahead, params.tokenize.price, folder)
+    finish_distributed()
+    for number, report in enumerate(reports):
+        print(describe(number, report))
+
+
+def fit_tokenizers(
+    data: KlineData,
+    folds: Sequence[Fold],
+    config: TokenizeKlineParams,
+    num_ahead: int,
+    price: str,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Train and write one tokenizer per fold, and report.json; what is said of each fold."""
+    fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
+    steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
+    with (
+        TrainingProgress("tokenizer", len(folds), steps, shown=True, score_name="valid -MSE") as progress,
+        Watch() as watch,
+    ):
+        try:
+            reports = [one.fit(progress, watch, fold_folder(folder, one.fold.index)) for one in fits]
+        except StoppedError as stopped:
+            print(f"tokenizer: {stopped}. The same command again goes on from there.", file=sys.stderr)
+            sys.exit(watch.exit_status)
+    for one in fits:
+        one.training.folder.delete()
+    window = {"lookback": config.lookback, "num_ahead": num_ahead, "clip": config.clip, "price": price}
+    start = start_tokenizer(config).content_hash if config.pretrained else None
+    report = {"needed": True, **window, "pretrained_sha256": start, "folds": reports}
+    write_json(folder / "report.json", report)
+    return reports
+
+
+def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
+    """The pretrained tokenizer of a local folder, or one with random weights."""
+    if config.pretrained is not None:
+        if not Path(config.pretrained).is_dir():
+            raise StageError(f"params.yaml: tokenize_kline.pretrained: {config.pretrained} is no folder")
+        return KronosTokenizer.from_pretrained(config.pretrained)
+    torch.manual_seed(config.seed)
+    return KronosTokenizer(**config.model.arguments())
+
+
+class FoldTokenizer:
+    """The tokenizer of one fold, fitted on windows that lie on its training dates."""
+
+    def __init__(self, data: KlineData, fold: Fold, config: TokenizeKlineParams, num_ahead: int) -> None:
+        self.data, self.fold, self.config, self.num_ahead = data, fold, config, num_ahead
+        self.model = start_tokenizer(config)
+        self.ends = {
+            "train": fold_ends(data, fold, "train", config.lookback, num_ahead, config.every),
+            "valid": fold_ends(data, fold, "valid", config.lookback, num_ahead, config.every),
+        }
+        dates = data.bars.date_code[self.ends["train"]]
+        self.training = Training(
+            network=self.model,
+            config=config,
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            batches=lambda epoch, first: self._batches(dates, epoch, first),
+            most_pieces=config.batch_dates,
+            steps_per_epoch=num_batches(dates, config.batch_dates),
+            score=self._score,
+            identity={
+                "what": "tokenizer",
+                "start": self.model.content_hash,
+                "bars": digest(data.bars.values),
+                "ends": [digest(ends) for ends in self.ends.values()],
+                "window": [config.lookback, num_ahead, config.clip],
+            },
+        )
+
+    def _windows(self, ends: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.data.windows(ends, self.config.lookback, self.num_ahead, self.config.clip)
+
+    def _batches(self, dates: NDArray[np.int64], epoch: int, first: int) -> Iterable[KlineBatch]:
+        order = date_batches(dates, self.config.batch_dates, seed=self.config.seed, epoch=epoch)
+        return kline_batches(
+            lambda numbers: self._windows(self.ends["train"][numbers]), dates, islice(order, first, None)
+        )
+
+    def _pieces(self, segment: str) -> Iterable[NDArray[np.float32]]:
+        ends = self.ends[segment]
+        for start in range(0, len(ends), WINDOWS_AT_ONCE):
+            yield self._windows(ends[start : start + WINDOWS_AT_ONCE])
+
+    def _score(self, model: torch.nn.Module) -> float:
+        assert isinstance(model, KronosTokenizer)
+        return -tokenizer_quality(model, self._pieces("valid")).reconstruction_mse
+
+    def fit(self, progress: TrainingProgress, watch: Watch, folder: Path) -> dict[str, Any]:
+        """Train, write weights, positions and tokens of the windows, and say how good they are."""
+        best_epoch = self.training.run(progress, None, watch, self.fold.index).best_epoch
+        self.model.save_pretrained(folder)
+        for segment, ends in self.ends.items():
+            np.save(folder / f"{segment}_ends.npy", ends)
+            np.save(folder / f"{segment}_tokens.npy", self._tokens(segment))
+        return {
+            "fold": self.fold.describe(),
+            "tokenizer_sha256": self.model.content_hash,
+            "best_epoch": best_epoch,
+            "num_windows": {segment: len(ends) for segment, ends in self.ends.items()},
+            "valid": asdict(tokenizer_quality(self.model, self._pieces("valid"))),
+        }
+
+    @torch.no_grad()
+    def _tokens(self, segment: str) -> NDArray[np.uint16]:
+        """(W, T, 2): s1 and s2 of each bar, at most 16 bits each."""
+        device = self.model.embed.weight.device
+        parts = [
+            self.model.token_pairs(torch.from_numpy(piece).to(device)).cpu().numpy().astype(np.uint16)
+            for piece in self._pieces(segment)
+        ]
+        return np.concatenate(parts)
+
+
+def describe(number: int, report: dict[str, Any]) -> str:
+    valid = report["valid"]
+    return (
+        f"fold {number}: reconstruction MSE {valid['reconstruction_mse']:.3f} (coarse token alone "
+        f"{valid['reconstruction_mse_s1']:.3f}), codebook use {valid['used_s1']:.0%} of s1 and {valid['used_s2']:.0%} "
+        f"of s2, perplexity {valid['perplexity_s1']:.1f} and {valid['perplexity_s2']:.1f}, pairs "
+        f"{valid['perplexity_pairs']:.1f}"
+    )

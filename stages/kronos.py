@@ -1,0 +1,359 @@
+"""The K-line model on one fold: the predictor is trained on the fold's tokens, its paths become predictions."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from dvclive.live import Live
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold, Segment
+from factor_models import (
+    TensorBatch,
+    count_parameters,
+    gather_predictions,
+    model_card,
+    tensor_batch,
+)
+from factor_models.kline import (
+    QUANTILES,
+    KlineBatch,
+    Kronos,
+    KronosConfig,
+    KronosPredictor,
+    KronosTokenizer,
+    PathFactors,
+    Sampling,
+    check_context,
+    date_batches,
+    freeze,
+    future_stamps,
+    generate,
+    kline_batches,
+    merge,
+    normalise,
+    num_batches,
+    path_factors,
+    stamp_features,
+    token_windows,
+)
+from stages.fold import mean_rank_ic, prediction_frame
+from stages.identity import digest
+from stages.kline import KlineData, Training, fold_folder, read_kline_data
+from stages.kline_report import baseline_table, calibration_table, write_report
+from stages.network import Finished
+from stages.params import Params
+from stages.progress import TrainingProgress
+from stages.run import RESULTS, StageError, read_json
+from stages.watch import Watch
+
+SERIES_AT_ONCE = 512
+COLUMN_OF_PRICE = {"open": 0, "close": 3}
+STATISTICS = (
+    "mean",
+    "median",
+    *(f"q{level:.0%}".rstrip("%") for level in QUANTILES),
+    "up_probability",
+    "volatility",
+)
+
+
+def check_prerequisites(name: str, params: Params) -> None:
+    """Refuse, before any data are read, a missing tokenizer, a wrong path, a pair that does not belong together."""
+    config = params.zoo[name]
+    for key, value in {"start": "cold", "weights": None, "distillation": None, "stop_on": "rank_ic"}.items():
+        if getattr(params.train, key) != value:
+            raise StageError(f"params.yaml: train.{key}: {name} is trained on tokens and knows only {value}")
+    source = tokens_folder(name)
+    report = read_json(source / "report.json")
+    if not report["needed"] or not report["folds"]:
+        raise StageError(f"{source} holds no tokenizer for {name}: run 'dvc repro tokenize_kline@{name}'")
+    check_context(report["lookback"], report["num_ahead"], config.max_context)
+    for number, fold in enumerate(report["folds"]):
+        tokenizer = read_tokenizer(source, number, fold["tokenizer_sha256"])
+        start_predictor(config, tokenizer, report)
+
+
+def tokens_folder(name: str) -> Path:
+    return RESULTS / "tokenize_kline" / name
+
+
+def read_tokenizer(source: Path, number: int, expected_hash: str) -> KronosTokenizer:
+    """A fold's tokenizer; StageError if it is not the one that wrote the tokens."""
+    folder = fold_folder(source, number)
+    tokenizer = KronosTokenizer.from_pretrained(folder)
+    if tokenizer.content_hash != expected_hash:
+        raise StageError(
+            f"{folder} is not the tokenizer that wrote its tokens: run 'dvc checkout' or 'dvc repro'"
+        )
+    return tokenizer
+
+
+def start_predictor(config: KronosConfig, tokenizer: KronosTokenizer, report: dict[str, Any]) -> Kronos:
+    """The pretrained predictor of a local folder, or one with random weights, made for a tokenizer's bits.
+
+    A predictor that says which tokenizer it was trained with (metadata.json) must get that one, or one that was
+    fine-tuned from it.
+    """
+    if config.pretrained is None:
+        return Kronos(**config.arguments(tokenizer.s1_bits, tokenizer.s2_bits))
+    folder = Path(config.pretrained)
+    if not folder.is_dir():
+        raise StageError(f"params.yaml: zoo.kronos.pretrained: {folder} is no folder")
+    model = Kronos.from_pretrained(folder)
+    if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
+        raise StageError(
+            f"{folder}: predicts tokens of {model.s1_bits} + {model.s2_bits} bits, the tokenizer's have "
+            f"{tokenizer.s1_bits} + {tokenizer.s2_bits}"
+        )
+    metadata = folder / "metadata.json"
+    known = read_json(metadata).get("kline_tokenizer_sha256") if metadata.is_file() else None
+    if known not in (None, tokenizer.content_hash, report["pretrained_sha256"]):
+        raise StageError(
+            f"{folder}: was trained with the tokenizer {known[:12]}..., which is neither this fold's nor the one "
+            "tokenize_kline.pretrained started from: their tokens do not mean the same"
+        )
+    return model
+
+
+class KronosRun:
+    """A predictor, a fold, and this process's share of the work; the counterpart of `FoldRun`."""
+
+    is_tabular = False
+    score_name = "valid -cross-entropy"
+
+    def __init__(
+        self,
+        name: str,
+        params: Params,
+        store: FeatureStore,
+        targets: NDArray[np.float32],
+        fold: Fold,
+        rank: int = 0,
+        world_size: int = 1,
+        data: KlineData | None = None,
+        source: Path | None = None,
+    ) -> None:
+        self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
+        self.settings = replace(
+            params.train,
+            lr=self.config.lr or params.train.lr,
+            epochs=self.config.epochs or params.train.epochs,
+            batch_dates=self.config.batch_dates or params.train.batch_dates,
+        )
+        self.rank, self.world_size = rank, world_size
+        self.data = read_kline_data() if data is None else data
+        source = tokens_folder(name) if source is None else source
+        self.report = read_json(source / "report.json")
+        self.lookback, self.num_ahead = self.report["lookback"], self.report["num_ahead"]
+        self.tokenizer_hash = self.report["folds"][fold.index]["tokenizer_sha256"]
+        self.tokenizer = read_tokenizer(source, fold.index, self.tokenizer_hash)
+        torch.manual_seed(self.settings.seed)
+        self.model = start_predictor(self.config, self.tokenizer, self.report)
+        self.start_hash = self.model.content_hash
+        self.model = freeze(self.model, self.config)
+        folder = fold_folder(source, fold.index)
+        self.ends = {segment: np.load(folder / f"{segment}_ends.npy") for segment in ("train", "valid")}
+        self.tokens = {
+            segment: np.load(folder / f"{segment}_tokens.npy", mmap_mode="r")
+            for segment in ("train", "valid")
+        }
+        self.training = self._training()
+        self.paths: list[pd.DataFrame] = []
+        self.scores: dict[int, float] = {}
+        self.best_epoch: int | None = None
+
+    def _training(self) -> Training:
+        dates = self.data.bars.date_code[self.ends["train"]]
+        settings = self.settings
+        return Training(
+            network=self.model,
+            config=settings,
+            epochs=settings.epochs,
+            patience=settings.patience,
+            seed=settings.seed,
+            batches=lambda epoch, first: self._batches(
+                "train", first, epoch=epoch, seed=settings.seed, rank=self.rank, world_size=self.world_size
+            ),
+            most_pieces=-(-settings.batch_dates // self.world_size),
+            checkpoint=settings.checkpoint,
+            guard=settings.guard,
+            steps_per_epoch=num_batches(dates, settings.batch_dates),
+            score=self._score,
+            identity={
+                "what": self.name,
+                "model": asdict(self.config),
+                "start": self.start_hash,
+                "tokenizer": self.tokenizer_hash,
+                "tokens": [digest(np.asarray(tokens)) for tokens in self.tokens.values()],
+            },
+        )
+
+    @property
+    def num_steps(self) -> int:
+        return self.training.epochs * self.training.steps_per_epoch
+
+    def new_network(self) -> Kronos:
+        return self.model
+
+    def _batches(self, segment: str, first: int = 0, **order: Any) -> Iterator[KlineBatch]:
+        ends, bars = self.ends[segment], self.data.bars
+
+        def read(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+            codes = bars.dates(ends[numbers], self.lookback, self.num_ahead)
+            return token_windows(np.asarray(self.tokens[segment][numbers]), self.data.stamps, codes)
+
+        dates = bars.date_code[ends]
+        order_of_dates = date_batches(dates, self.settings.batch_dates, **order)
+        return kline_batches(read, dates, islice(order_of_dates, first, None))
+
+    @torch.no_grad()
+    def _score(self, model: torch.nn.Module) -> float:
+        """Minus the mean cross-entropy of a token pair's halves on the valid windows, by dates."""
+        assert isinstance(model, Kronos)
+        device = next(model.parameters()).device
+        total, num_dates = 0.0, 0
+        for batch in self._batches("valid"):
+            tensors: TensorBatch = tensor_batch(batch, device)
+            terms = model.training_terms(tensors, lambda prediction: {})
+            total += float(sum(terms.values())) * tensors.num_dates
+            num_dates += tensors.num_dates
+        return -total / num_dates
+
+    def fit(self, progress: TrainingProgress, live: Live | None, watch: Watch) -> Finished:
+        """Train on the fold's tokens; the predictor that is best on the valid dates."""
+        result = self.training.run(progress, live, watch, self.fold.index)
+        self.best_epoch = result.best_epoch
+        model = merge(self.model).eval()
+        KronosPredictor(model, self.tokenizer, str(next(model.parameters()).device), self.config.max_context)
+        return Finished(model=model, result=result, checkpoints=self.training.folder)
+
+    def judge(self, model: Kronos) -> float:
+        """Mean valid rank IC over the horizons, of the predictions that were made."""
+        return float(np.mean(list(self.scores.values())))
+
+    def predict_rows(self, model: Kronos, segment: Segment) -> tuple[NDArray, NDArray]:
+        """Rows and mean path returns (num_rows, num_horizons), the same on every process."""
+        rows, values = self.statistics(model, segment)
+        return rows, values[:, :, 0]
+
+    def statistics(self, model: Kronos, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
+        """Rows and what their paths say, (num_rows, num_horizons, STATISTICS).
+
+        One date at a time, so that a prediction does not depend on which other dates are predicted; dates are spread
+        over processes and threads.
+        """
+        rows = self.data.bars.ends(self._predicted(segment), self.lookback)
+        codes = self.store.date_code[rows]
+        dates = [rows[codes == code] for code in np.unique(codes)][self.rank :: self.world_size]
+        known = self.store.dates[np.isin(self.store.dates, self.fold.train)]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # a date is small: threads pay between dates, not inside one
+        with ThreadPoolExecutor(self.settings.threads) as pool:
+            parts = list(pool.map(lambda chosen: self._date_statistics(model, chosen, known), dates))
+        torch.set_num_threads(threads)
+        shape = (len(self.store.horizons), len(STATISTICS))
+        values = np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+        mine = np.concatenate(dates) if dates else np.empty(0, np.int64)
+        gathered_rows, gathered = gather_predictions(mine, values.reshape(len(values), -1))
+        return gathered_rows, gathered.reshape(-1, *shape)
+
+    def _predicted(self, segment: Segment) -> NDArray[np.bool_]:
+        rows = self.store.rows(self.fold, segment)
+        if segment == "valid":
+            kept = self.fold.valid[:: self.config.valid_every]
+            rows &= np.isin(self.store.dates, kept)[self.store.date_code]
+        return rows
+
+    def _date_statistics(self, model: Kronos, rows: NDArray[np.int64], known: NDArray) -> NDArray[np.float32]:
+        date = self.store.dates[self.store.date_code[rows[0]]]
+        stamps = stamp_features(pd.DatetimeIndex(future_stamps(date[None], known, self.num_ahead)[0]))
+        seconds = int(date.astype("datetime64[s]").astype(np.int64))
+        sampling = Sampling(
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            sample_count=self.config.samples,
+            seed=(self.settings.seed * 1_000_003 + seconds) % 2**63,
+            coupled=True,
+        )
+        chunks = range(0, len(rows), SERIES_AT_ONCE)
+        return np.concatenate(
+            [
+                self._path_statistics(model, rows[start : start + SERIES_AT_ONCE], stamps, sampling)
+                for start in chunks
+            ]
+        )
+
+    def _path_statistics(
+        self, model: Kronos, rows: NDArray[np.int64], stamps: NDArray[np.int64], sampling: Sampling
+    ) -> NDArray[np.float32]:
+        ends, device = self.data.bars.position_of_row[rows], next(model.parameters()).device
+        values = self.data.bars.read(ends, self.lookback)
+        x, center, scale = normalise(values, self.lookback, self.report["clip"])
+        past = self.data.stamps[self.data.bars.dates(ends, self.lookback)]
+        ahead = np.broadcast_to(stamps, (len(rows), *stamps.shape)).copy()
+        bars, stamps_past, stamps_ahead = (torch.from_numpy(one).to(device) for one in (x, past, ahead))
+        tokenizer, context = self.tokenizer.to(device), self.config.max_context
+        paths = generate(tokenizer, model, bars, stamps_past, stamps_ahead, context, sampling)
+        column = COLUMN_OF_PRICE[self.report["price"]]
+        prices = paths.bars[..., column].float().cpu().numpy()
+        prices = prices * scale[:, :, column][:, None, :] + center[:, :, column][:, None, :]
+        last = values[:, -1, 3]
+        factors = [path_factors(prices, last, self.store.delay, horizon) for horizon in self.store.horizons]
+        return np.stack([statistic_columns(one) for one in factors], axis=1)
+
+    def predict(self, model: Kronos, segment: Segment) -> pd.DataFrame:
+        """The long frame that every model has; the other statistics are kept for `save`."""
+        rows, values = self.statistics(model, segment)
+        if segment == "valid":
+            self.scores = mean_rank_ic(self.store, self.fold.valid, rows, values[:, :, 0])
+        frame = prediction_frame(self.store, self.fold, segment, rows, values[:, :, 0])
+        flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
+        table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
+        self.paths.append(table)
+        return frame
+
+    def save(self, folder: Path, model: Kronos) -> None:
+        """The predictor in the published form with its tokenizer, what its paths say, and how well that fits."""
+        model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        facts = self.metadata() | {"num_parameters": count_parameters(model)}
+        card = model_card({"name": self.name, **asdict(self.config)}, facts)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
+        paths = pd.concat(self.paths, ignore_index=True)
+        paths.to_parquet(folder / "paths.parquet", index=False)
+        test = paths[paths["segment"] == "test"]
+        tables = {
+            "baselines": baseline_table(self.store, self.fold, test),
+            "calibration": calibration_table(self.store, test),
+        }
+        write_report(folder / "paths.json", self.fold.index, self.metadata(), tables)
+
+    def metadata(self) -> dict[str, Any]:
+        """What a user of the predictor has to know."""
+        return {
+            "name": self.name,
+            "kline_tokenizer_sha256": self.tokenizer_hash,
+            "window": {key: self.report[key] for key in ("lookback", "num_ahead", "clip", "price")},
+            "max_context": self.config.max_context,
+            "horizons": list(self.store.horizons),
+            "delay": self.store.delay,
+            "seed": self.settings.seed,
+            "fold": self.fold.describe(),
+            "train_samples": len(self.ends["train"]),
+            "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
+            "best_epoch": self.best_epoch,
+        }
+
+
+def statistic_columns(factors: PathFactors) -> NDArray[np.float32]:
+    """(W, STATISTICS)"""
+    return np.column_stack(
+        [factors.mean, factors.median, factors.quantiles, factors.up_probability, factors.volatility]
+    ).astype(np.float32)
