@@ -67,11 +67,14 @@ def main() -> None:
                     oof.matrix(one.horizon, "test"), outcome, one.horizon, params.evaluate
                 )
         write_tables(subjects, floors, folder)
+        windows = pd.concat([per_window(one, oof.fold_of_date()) for one in subjects])
+        windows.to_csv(folder / "windows.csv", index=False)
         write_json(folder / "metrics.json", to_json_safe(metrics))
         data = model_report(subjects, floors, oof.fold_of_date(), valid, store, params, RESULTS / "split")
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
         card = evaluated_card(RESULTS / "train" / name / "folds", subjects, metrics, floors)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
+    print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
     for key, values in metrics.items():
         print(
             f"{name} {key}: rank IC {values['rank_ic']:+.4f} [{values['ci_low']:+.4f}, {values['ci_high']:+.4f}], "
@@ -148,6 +151,31 @@ def difference(row: FloorRow) -> dict[str, float | str | None]:
         "difference_high": row.high,
         "model_is": row.status,
     }
+
+
+def per_window(subject: Subject, fold_of_date: NDArray[np.integer]) -> pd.DataFrame:
+    """One row per fold: what the model was worth on its test dates; means over dates, NaN where undefined."""
+    judged = subject.judged
+    rows = []
+    for fold in np.unique(fold_of_date):
+        of = fold_of_date == fold
+        mean, spread = float(np.nanmean(judged.rank_ic[of])), float(np.nanstd(judged.rank_ic[of], ddof=1))
+        rows.append(
+            {
+                "horizon": subject.horizon,
+                "fold": int(fold),
+                "first": subject.dates[of].min(),
+                "last": subject.dates[of].max(),
+                "dates": int(of.sum()),
+                "ic": float(np.nanmean(judged.ic[of])),
+                "rank_ic": mean,
+                "rank_icir": mean / spread if spread > 0 else float("nan"),
+                "hit_rate": float(np.mean(judged.rank_ic[of & np.isfinite(judged.rank_ic)] > 0)),
+                "spread": float(np.nanmean(judged.spread[of])),
+                "turnover": float(np.nanmean(judged.turnover[of])),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def per_date(subject: Subject) -> pd.DataFrame:

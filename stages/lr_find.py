@@ -46,7 +46,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write(found, folder)
     plot(found, name, params.train.lr, folder / "lr_find.svg")
-    print(f"{name}: the loss falls fastest at {found.steepest:.1e}; a careful rate is {found.careful:.1e}")
+    print(f"{name}: the loss falls fastest at {found.steepest:.1e} and is lowest at {found.lowest:.1e}")
     print(f"train.lr is {params.train.lr:.1e}; the picture is {folder / 'lr_find.svg'}")
 
 
@@ -69,7 +69,7 @@ def plot(found: RangeTest, name: str, current: float, path: Path) -> None:
     axes = figure.subplots()
     axes.plot(found.rates, found.losses, color="0.8", label="loss of a step")
     axes.plot(found.rates, found.smoothed, color="C0", label="smoothed")
-    for rate, label, style in ((found.steepest, "steepest", "--"), (found.careful, "careful", ":")):
+    for rate, label, style in ((found.steepest, "steepest", "--"), (found.lowest, "lowest", ":")):
         axes.axvline(rate, color="C1", linestyle=style, label=f"{label}: {rate:.1e}")
     axes.axvline(current, color="C2", label=f"train.lr: {current:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=f"Range test of {name}")

@@ -1,7 +1,7 @@
 """Trains tiny models in many ways and writes the final weights, one file a way; run by test_models_engine.py.
 
 Usage: engine_worker.py OUT MODE
-MODE = all (every way), run (one run that can be resumed) or killed (the same, ended after epoch 1).
+MODE = all (every way), few (some ways), run (one run that can be resumed) or killed (the same, ended at step 5).
 """
 
 import os
@@ -17,6 +17,7 @@ from factor_models import Rules, build_model, fit, gather_predictions, get_loss,
 from factor_models.training.distributed import finish_distributed, start_distributed
 from factor_models.training.engine import Engine
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
+from factor_models.training.plain import PlainTrainer
 from factor_models.training.resume import RunFolder
 
 NUM_DATES, NUM_SYMBOLS, LOOKBACK, NUM_FEATURES, NUM_HORIZONS = 12, 10, 6, 5, 2
@@ -62,9 +63,18 @@ def make_model(name):
 
 
 def train(
-    ranks, stage, *, name="lstm", dates_per_batch=DATES_PER_BATCH, folder=None, stop_after=None, **settings
+    ranks,
+    stage,
+    *,
+    name="lstm",
+    dates_per_batch=DATES_PER_BATCH,
+    folder=None,
+    stop_at=None,
+    stop=None,
+    plain=False,
+    **settings,
 ):
-    """Last weights and the result of `fit`; `stop_after` kills the process after that epoch."""
+    """Last weights and the result of `fit`; after `stop_at` steps a checkpoint is written and `stop` called."""
     set_seed(11)
     batches = make_batches(ranks, dates_per_batch)
     if name == "token_transformer":
@@ -72,17 +82,18 @@ def train(
             batch.windows = np.digitize(batch.windows, [-0.5, 0.0, 0.5]).astype(np.uint8)
     offload = settings.pop("offload_optimizer", False)
     config = EngineConfig(lr=1e-2, zero=ZeroConfig(stage=stage, offload_optimizer=offload), **settings)
-    trainer = Engine(make_model(name), get_loss("mse_ic"), config, total_steps=EPOCHS * len(batches))
+    make = PlainTrainer if plain else Engine
+    trainer = make(make_model(name), get_loss("mse_ic"), config, total_steps=EPOCHS * len(batches))
 
     def score(module):
         _, predictions = gather_predictions(*predict(module, batches))
         return -float(np.abs(predictions).mean()) + trainer.step
 
     def save_or_stop(record, state):
-        if folder is not None:
+        if folder is not None and (stop_at is None or trainer.step == stop_at):
             folder.save(trainer, state)
-        if stop_after == record.epoch:
-            os._exit(9)
+        if trainer.step == stop_at:
+            stop()
 
     state = folder.restore(trainer) if folder is not None else None
     result = fit(
@@ -90,11 +101,12 @@ def train(
         lambda epoch, start_step: batches[start_step:],
         score,
         Rules(epochs=EPOCHS, patience=EPOCHS),
-        on_epoch=[save_or_stop],
+        on_step=[save_or_stop],
         state=state,
     )
     weights = trainer.full_state_dict()
-    trainer.close()
+    if not plain:
+        trainer.close()
     return weights, result
 
 
@@ -102,21 +114,18 @@ class StopHere(Exception):
     """Ends a run in the middle."""
 
 
-def interrupted(ranks, stage, root):
-    """The same training, stopped after epoch 1 and continued by a new engine from its folder."""
-    folder = RunFolder(root, f"stage{stage}")
+def interrupted(ranks, stage, root, then=None, **settings):
+    """The same training, stopped in the middle of epoch 1 and continued by a new engine, maybe at another stage."""
+    folder = RunFolder(root, f"stage{stage}-{then}-{len(settings)}")
 
-    class Stopping(RunFolder):
-        def save(self, engine, state):
-            super().save(engine, state)
-            if state.next_epoch == 2:
-                raise StopHere
+    def stop():
+        raise StopHere
 
     try:
-        train(ranks, stage, folder=Stopping(root, f"stage{stage}"))
+        train(ranks, stage, folder=folder, stop_at=5, stop=stop, **settings)
     except StopHere:
         torch.manual_seed(999)
-    weights, result = train(ranks, stage, folder=folder)
+    weights, result = train(ranks, stage if then is None else then, folder=folder, **settings)
     assert len(result.history) == EPOCHS
     folder.delete()
     assert not folder.directory.exists()
@@ -125,6 +134,12 @@ def interrupted(ranks, stage, root):
 
 def run_every_way(ranks, out):
     ways = {f"stage{stage}": train(ranks, stage)[0] for stage in (0, 1, 2, 3)}
+    if ranks.world_size == 1:
+        ways["plain"] = train(ranks, 0, plain=True)[0]
+    ways["averaged"] = train(ranks, 2, ema_decay=0.9)[0]
+    ways["resumed_averaged"] = interrupted(ranks, 2, out / "runs", ema_decay=0.9)
+    for stage, then in ((3, 1), (0, 3), (2, 0)):
+        ways[f"moved{stage}to{then}"] = interrupted(ranks, stage, out / "runs", then)
     ways["again"] = train(ranks, 2)[0]
     ways["accumulated"] = train(ranks, 2, accumulation=3)[0]
     ways["uneven"] = train(ranks, 2, dates_per_batch=5)[0]
@@ -137,6 +152,16 @@ def run_every_way(ranks, out):
     ways["bf16"] = train(ranks, 2, precision="bf16")[0]
     for stage in (0, 2, 3):
         ways[f"resumed{stage}"] = interrupted(ranks, stage, out / "runs")
+    write(ranks, out, ways)
+
+
+def run_few_ways(ranks, out):
+    ways = {f"stage{stage}": train(ranks, stage)[0] for stage in (0, 1, 2, 3)}
+    ways["accumulated"] = train(ranks, 2, accumulation=4)[0]
+    write(ranks, out, ways)
+
+
+def write(ranks, out, ways):
     sums = {
         name: float(sum(value.double().sum() for value in weights.values())) for name, weights in ways.items()
     }
@@ -154,8 +179,11 @@ def main():
     ranks = start_distributed()
     if mode == "all":
         run_every_way(ranks, out)
+    elif mode == "few":
+        run_few_ways(ranks, out)
     else:
-        weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_after=1 if mode == "killed" else None)
+        stop_at = 5 if mode == "killed" else None
+        weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_at=stop_at, stop=lambda: os._exit(9))
         save_file(weights, out / "run.safetensors")
     finish_distributed()
 

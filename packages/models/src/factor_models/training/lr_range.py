@@ -1,7 +1,7 @@
 """The learning rate range test (Smith 2017, "Cyclical Learning Rates"): a short run whose rate rises step by step.
 
-The loss first hardly moves, then falls, then explodes. The rate at which it falls fastest is a good peak rate; a tenth
-of the rate of the lowest loss is a careful one.
+The loss first hardly moves, then falls, then explodes. The rate at which it falls fastest is a good peak rate; one near
+the lowest loss is too high.
 """
 
 import math
@@ -33,9 +33,9 @@ class RangeTest:
         return self.rates[1 + falls.index(max(falls))]
 
     @property
-    def careful(self) -> float:
-        """A tenth of the rate at which the smoothed loss is lowest."""
-        return self.rates[self.smoothed.index(min(self.smoothed))] / 10.0
+    def lowest(self) -> float:
+        """The rate at which the smoothed loss is lowest: too high for a peak rate, which is to lie well below."""
+        return self.rates[self.smoothed.index(min(self.smoothed))]
 
 
 def rising_rates(low: float, high: float, num_steps: int) -> list[float]:

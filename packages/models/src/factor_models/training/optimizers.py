@@ -91,7 +91,9 @@ def refuse_impossible(config: EngineConfig, deepspeed: ModuleType) -> None:
 
 def deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
     """The dictionary that `deepspeed.initialize` takes."""
+    # One bucket holds all; DeepSpeed wants its size even in low precision.
     bucket = max(sum(parameter.numel() for parameter in model.parameters()), 1 << 16)
+    bucket += bucket % 2
     zero: dict[str, Any] = {
         "stage": config.zero.stage,
         "overlap_comm": False,

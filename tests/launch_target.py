@@ -1,0 +1,28 @@
+"""What test_launch.py launches (python -m launch_target FOLDER HOW): processes that do nothing, or fail."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from stages.watch import Watch
+
+
+def main() -> None:
+    folder, how = Path(sys.argv[1]), sys.argv[2]
+    rank = int(os.environ["RANK"])
+    with Watch() as watch:
+        (folder / f"pid_{rank}").write_text(str(os.getpid()))
+        (folder / f"port_{rank}").write_text(os.environ["MASTER_PORT"])
+        while how != "end":
+            if how == "fail" and rank == 1:
+                sys.exit("rank 1 cannot go on")
+            if how != "hang" or rank != 1:
+                watch.beat()
+            if watch.stop_requested():
+                sys.exit(watch.exit_status)
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()
