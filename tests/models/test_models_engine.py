@@ -106,7 +106,7 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(weights, proc
 def test_a_moving_average_is_resumed_as_well(weights, processes):
     averaged = weights[processes, "averaged"]
     assert weights[processes, "resumed_averaged"].read_bytes() == averaged.read_bytes()
-    assert largest_difference(averaged, weights[processes, "stage2"]) > 100 * TOLERANCE
+    assert largest_difference(averaged, weights[processes, "stage2"]) > 2 * TOLERANCE
 
 
 def test_bf16_trains_near_fp32_and_keeps_fp32_weights(weights):
