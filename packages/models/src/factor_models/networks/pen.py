@@ -13,48 +13,34 @@ Shapes: B windows, L days, F features, K documents, E width of a text, M of the 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.checks import check_at_least, check_windows
 from factor_models.networks.documents import DocumentEmbedding, masked_softmax, read_documents
-from factor_models.networks.variational import LatentChain, average_over_dates, hybrid_terms, target_evidence
+from factor_models.networks.variational import (
+    LatentChain,
+    VariationalConfig,
+    average_over_dates,
+    hybrid_terms,
+    target_evidence,
+)
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
 
 @dataclass(frozen=True, kw_only=True)
-class PENConfig:
+class PENConfig(VariationalConfig):
     """Size and objective of PEN."""
 
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    lookback: int = 10
-    """Days a window holds."""
-    text_width: int = 32
-    """Width of a text's embedding."""
-    hidden: int = 32
-    """Width of the memory of texts and of the shared state."""
-    latent: int = 16
-    """Latent numbers of a day."""
-    dropout: float = 0.0
-    """Share of units dropped while training, of embeddings and before the head."""
-    kl_weight: float = 0.01
-    """Weight of the divergence of the posterior from the prior, a day's mean."""
     salience_weight: float = 0.01
     """Weight of the reward for salience that is far from uniform, in nats of a day with two texts or more."""
-    prior_share: float = 0.5
-    """Share of the loss taken on the prediction by the prior, in [0, 1]; 0: the paper's bound."""
 
     def __post_init__(self) -> None:
-        minimums = {"lookback": 1, "text_width": 1, "hidden": 1, "latent": 1}
-        weights = {"kl_weight": 0.0, "salience_weight": 0.0, "prior_share": 0.0}
-        check_at_least("PENConfig", self, minimums | weights)
-        check_share("PENConfig", self, "dropout")
-        if self.prior_share > 1.0:
-            raise ValueError(f"PENConfig.prior_share = {self.prior_share}: must be in [0, 1]")
+        super().__post_init__()
+        check_at_least("PENConfig", self, {"salience_weight": 0.0})
 
 
 class TextSelection(nn.Module):

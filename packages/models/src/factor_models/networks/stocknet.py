@@ -13,39 +13,29 @@ Shapes: B windows, L days, F features, K documents, D numbers of a document, G w
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.checks import check_at_least, check_windows
 from factor_models.networks.documents import DayEncoder
-from factor_models.networks.variational import LatentChain, average_over_dates, hybrid_terms, target_evidence
+from factor_models.networks.variational import (
+    LatentChain,
+    VariationalConfig,
+    average_over_dates,
+    hybrid_terms,
+    target_evidence,
+)
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
 
 @dataclass(frozen=True, kw_only=True)
-class StockNetConfig:
+class StockNetConfig(VariationalConfig):
     """Size and objective of StockNet."""
 
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    lookback: int = 10
-    """Days a window holds."""
-    text_width: int = 32
-    """Width of a message's embedding."""
-    hidden: int = 32
-    """Units of the recurrence and of a day's state."""
-    latent: int = 16
-    """Latent numbers of a day."""
-    dropout: float = 0.0
-    """Share of units dropped while training, of embeddings and before the head."""
-    kl_weight: float = 0.01
-    """Weight of the divergence of the posterior from the prior, a day's mean."""
-    prior_share: float = 0.5
-    """Share of the loss taken on the prediction by the prior, in [0, 1]; 0: the paper's bound."""
     auxiliary_weight: float = 0.5
     """Weight of the earlier days' movements in the loss."""
     movement_feature: int | None = None
@@ -53,12 +43,8 @@ class StockNetConfig:
     earlier days are weighed and handed on, but have no targets."""
 
     def __post_init__(self) -> None:
-        minimums = {"lookback": 1, "text_width": 1, "hidden": 1, "latent": 1}
-        weights = {"kl_weight": 0.0, "prior_share": 0.0, "auxiliary_weight": 0.0}
-        check_at_least("StockNetConfig", self, minimums | weights)
-        check_share("StockNetConfig", self, "dropout")
-        if self.prior_share > 1.0:
-            raise ValueError(f"StockNetConfig.prior_share = {self.prior_share}: must be in [0, 1]")
+        super().__post_init__()
+        check_at_least("StockNetConfig", self, {"auxiliary_weight": 0.0})
         if self.movement_feature is not None:
             check_at_least("StockNetConfig", self, {"movement_feature": 0})
 

@@ -11,16 +11,55 @@ Shapes: B windows, L bars, S width of the state of a bar, Z latents, H horizons,
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from factor_models.checks import check_at_least, check_share
 from factor_models.losses.cross_section import CrossSections
 from factor_models.training.inputs import TensorBatch
 
 LARGEST_LOG_VARIANCE = 6.0
 """Log variances are squeezed into (-6, 6): divergences stay finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariationalConfig:
+    """Size and objective of a model of news and prices with a latent variable a day."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    lookback: int = 10
+    """Days a window holds."""
+    text_width: int = 32
+    """Width of a text's embedding."""
+    hidden: int = 32
+    """Units of the recurrence and of a day's state."""
+    latent: int = 16
+    """Latent numbers of a day."""
+    dropout: float = 0.0
+    """Share of units dropped while training, of embeddings and before the head."""
+    kl_weight: float = 0.01
+    """Weight of the divergence of the posterior from the prior, a day's mean."""
+    prior_share: float = 0.5
+    """Share of the loss taken on the prediction by the prior, in [0, 1]; 0: the papers' bound."""
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        minimums = {
+            "lookback": 1,
+            "text_width": 1,
+            "hidden": 1,
+            "latent": 1,
+            "kl_weight": 0.0,
+            "prior_share": 0.0,
+        }
+        check_at_least(owner, self, minimums)
+        check_share(owner, self, "dropout")
+        if self.prior_share > 1.0:
+            raise ValueError(f"{owner}.prior_share = {self.prior_share}: must be in [0, 1]")
 
 
 class Normal(NamedTuple):

@@ -5,15 +5,50 @@ Missing features go to the side of a split that the library learns for them. Whe
 are 0 or 1, the booster is fitted to the log odds (binary cross-entropy), else to squared error.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from factor_models.checks import check_at_least
 from factor_models.tabular.base import Table, check_features, check_targets
 from factor_models.writing import write_bytes
 
 Objective = Literal["squared", "binary"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoostingConfig:
+    """Size of the trees and of the ensemble, as every library knows it."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    rounds: int = 300
+    """Most trees per horizon."""
+    patience: int = 30
+    """Trees without a better error on the valid rows before growth stops."""
+    learning_rate: float = 0.05
+    """Shrinkage of each tree."""
+    leaves: int = 31
+    """Most leaves of a tree."""
+    feature_share: float = 0.8
+    """Share of features a tree may use."""
+    row_share: float = 0.8
+    """Share of rows a tree is grown on."""
+    l2: float = 10.0
+    """Penalty on squared leaf values."""
+    seed: int = 7
+    """Draws features and rows."""
+    num_threads: int = 2
+    """Threads; the trees do not depend on it."""
+
+    def __post_init__(self) -> None:
+        minimums = {"rounds": 1, "patience": 1, "leaves": 2, "l2": 0, "seed": 0, "num_threads": 1}
+        check_at_least(type(self).__name__, self, minimums)
+        for name in ("learning_rate", "feature_share", "row_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{type(self).__name__}.{name} = {getattr(self, name)!r}: must be in (0, 1]")
 
 
 class Rows(NamedTuple):

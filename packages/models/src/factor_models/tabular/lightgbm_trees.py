@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.boosting import Objective, Rows, TreesPerHorizon
+from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
 OBJECTIVES: dict[Objective, tuple[str, str]] = {
     "squared": ("regression", "l2"),
@@ -18,46 +18,15 @@ OBJECTIVES: dict[Objective, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LightGBMConfig:
+class LightGBMConfig(BoostingConfig):
     """Size of the trees and of the ensemble."""
 
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    rounds: int = 300
-    """Most trees per horizon."""
-    patience: int = 30
-    """Trees without a better error on the valid rows before growth stops."""
-    learning_rate: float = 0.05
-    """Shrinkage of each tree."""
-    leaves: int = 31
-    """Most leaves of a tree."""
     min_rows_in_leaf: int = 200
     """Fewest rows of a leaf."""
-    feature_share: float = 0.8
-    """Share of features a tree may use."""
-    row_share: float = 0.8
-    """Share of rows a tree is grown on."""
-    l2: float = 10.0
-    """Penalty on squared leaf values."""
-    seed: int = 7
-    """Draws features and rows."""
-    num_threads: int = 2
-    """Threads; the trees do not depend on it."""
 
     def __post_init__(self) -> None:
-        minimums = {
-            "rounds": 1,
-            "patience": 1,
-            "leaves": 2,
-            "min_rows_in_leaf": 1,
-            "l2": 0,
-            "seed": 0,
-            "num_threads": 1,
-        }
-        check_at_least(type(self).__name__, self, minimums)
-        for name in ("learning_rate", "feature_share", "row_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{type(self).__name__}.{name} = {getattr(self, name)!r}: must be in (0, 1]")
+        super().__post_init__()
+        check_at_least(type(self).__name__, self, {"min_rows_in_leaf": 1})
 
 
 class LightGBMTrees(TreesPerHorizon):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.boosting import Objective, Rows, TreesPerHorizon
+from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
 OBJECTIVES: dict[Objective, tuple[str, str]] = {
     "squared": ("reg:squarederror", "rmse"),
@@ -20,50 +20,18 @@ OBJECTIVES: dict[Objective, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class XGBoostConfig:
+class XGBoostConfig(BoostingConfig):
     """Size of the trees and of the ensemble."""
 
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    rounds: int = 300
-    """Most trees per horizon."""
-    patience: int = 30
-    """Trees without a better error on the valid rows before growth stops."""
-    learning_rate: float = 0.05
-    """Shrinkage of each tree."""
-    leaves: int = 31
-    """Most leaves of a tree."""
     min_leaf_weight: float = 200.0
     """Least sum of second derivatives in a leaf: its rows (or weights) for squared error, p (1 - p) summed over
     them for targets 0 and 1."""
-    feature_share: float = 0.8
-    """Share of features a tree may use."""
-    row_share: float = 0.8
-    """Share of rows a tree is grown on."""
-    l2: float = 10.0
-    """Penalty on squared leaf values."""
     bins: int = 256
     """Most histogram bins of a feature."""
-    seed: int = 7
-    """Draws features and rows."""
-    num_threads: int = 2
-    """Threads; the trees do not depend on it."""
 
     def __post_init__(self) -> None:
-        minimums = {
-            "rounds": 1,
-            "patience": 1,
-            "leaves": 2,
-            "min_leaf_weight": 0,
-            "l2": 0,
-            "bins": 2,
-            "seed": 0,
-            "num_threads": 1,
-        }
-        check_at_least("XGBoostConfig", self, minimums)
-        for name in ("learning_rate", "feature_share", "row_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"XGBoostConfig.{name} = {getattr(self, name)!r}: must be in (0, 1]")
+        super().__post_init__()
+        check_at_least("XGBoostConfig", self, {"min_leaf_weight": 0, "bins": 2})
 
 
 class XGBoostTrees(TreesPerHorizon):
