@@ -7,7 +7,7 @@ the main checkout, and the code that ran would not be the code that was recorded
 It also lets waiting OpenMP threads sleep after a short spin, which must be said before torch and LightGBM are
 imported: when two experiments share the cores, threads that spin for long make both many times slower, and threads
 that sleep at once make one alone a quarter slower. And it asks cuBLAS for the workspace with which its products are
-the same run to run.
+the same run to run. And it notes who started the process, before imports that take seconds.
 """
 
 import os
@@ -20,5 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 ROOT = Path(__file__).resolve().parents[1]
+PARENT = os.getppid()
+"""The process that started this one: another one's child by the time it is asked for, if that one has ended."""
 
 sys.path[:0] = [str(path) for path in sorted(ROOT.glob("packages/*/src"))]

@@ -18,7 +18,7 @@ from typing import IO
 from torch.distributed import TCPStore
 
 from stages.run import StageError
-from stages.watch import Watch
+from stages.watch import LAUNCHER, Watch
 
 OUT_OF_MEMORY = 75
 """Exit status of a process that wants the run to start again with less memory."""
@@ -45,7 +45,7 @@ def launch_pool(module: str, arguments: Sequence[Sequence[str]], at_once: int, l
     logs.mkdir(parents=True, exist_ok=True)
     waiting = list(range(len(arguments)))
     running: dict[int, subprocess.Popen[bytes]] = {}
-    environment = {**os.environ, "FACTORCAST_PARALLEL_FOLDS": "1"}
+    environment = {**os.environ, "FACTORCAST_PARALLEL_FOLDS": "1", LAUNCHER: str(os.getpid())}
     with Watch() as watch, ExitStack() as stack:
         stack.callback(lambda: end_all(list(running.values())))
         while waiting or running:
@@ -83,6 +83,7 @@ def run_group(
         "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
+        LAUNCHER: str(os.getpid()),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is here, the first process need not open one
     }
     with ExitStack() as stack:

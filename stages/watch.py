@@ -12,15 +12,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 import psutil
 
+from stages import PARENT
 from stages.run import StageError
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 20.0  # to finish the step under way and write a checkpoint
 HUNG = 124
+LAUNCHER = "FACTORCAST_LAUNCHER"
+"""Variable in which a launcher tells its processes who it is."""
 
 
 class Watch:
@@ -29,7 +33,7 @@ class Watch:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.timeout = timeout_minutes() * 60.0
-        self._starter = starter()
+        self._starter_lives = starter()
         self._last_beat = time.monotonic()
         self._asked_at: float | None = None
         self._ended = threading.Event()
@@ -72,7 +76,7 @@ class Watch:
     def _look(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             now = time.monotonic()
-            if self._starter is not None and not self._starter.is_running():
+            if not self._starter_lives():
                 if self.signal is None:
                     self._ask(signal.SIGTERM)
                 if now - (self._asked_at or now) > GRACE_SECONDS:
@@ -84,14 +88,24 @@ class Watch:
                 os._exit(HUNG)
 
 
-def starter() -> psutil.Process | None:
-    """The process without which this one is of no use: its launcher, or the DVC that runs the stage; else None."""
+def starter() -> Callable[[], bool]:
+    """Says whether the process lives without which this one is of no use: its launcher, or the DVC that runs the stage.
+
+    Either may have ended while this one was still importing: it is then the child of another process.
+    """
     me = psutil.Process()
-    if "RANK" in os.environ:
-        return me.parent()
+    if LAUNCHER in os.environ:
+        launcher = int(os.environ[LAUNCHER])
+        return lambda: os.getppid() == launcher
+    if "RANK" in os.environ:  # torchrun and the like
+        return lambda: os.getppid() == PARENT
     if "DVC_STAGE" not in os.environ:
-        return None
-    return next((process for process in me.parents() if is_dvc(process)), None)
+        return lambda: True
+    dvc = next((process for process in me.parents() if is_dvc(process)), None)
+    if dvc is not None:
+        return dvc.is_running
+    gone = os.getppid() != PARENT or PARENT == 1
+    return lambda: not gone
 
 
 def is_dvc(process: psutil.Process) -> bool:

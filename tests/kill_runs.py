@@ -16,7 +16,7 @@ import psutil
 from checkout import Checkout, make_checkout
 
 VICTIMS = ("rank", "launcher", "dvc")
-ORPHAN_SECONDS = 45.0
+ORPHAN_SECONDS = 90.0
 
 
 @dataclass

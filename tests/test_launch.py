@@ -14,7 +14,7 @@ import pytest
 from stages import ROOT
 from stages.launch import launch
 from stages.run import StageError, exclusive, whole_number
-from stages.watch import timeout_minutes
+from stages.watch import Watch, starter, timeout_minutes
 
 LAUNCHER = "import sys; from pathlib import Path; from stages.launch import launch; "
 LAUNCHER += "launch('launch_target', sys.argv[1:], 2, Path(sys.argv[1]))"
@@ -83,6 +83,19 @@ def test_processes_end_by_themselves_when_their_launcher_is_killed(tmp_path: Pat
     run.kill()
     run.wait()
     assert_all_gone(pids)
+
+
+def test_a_launcher_that_ended_before_its_process_looked_counts_as_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FACTORCAST_LAUNCHER", str(os.getppid()))
+    assert starter()()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    monkeypatch.setenv("FACTORCAST_LAUNCHER", str(ended.pid))
+    assert not starter()()
+    with Watch() as watch:
+        wait_for(watch.stop_requested)
 
 
 def test_a_process_that_stands_still_says_where_and_ends_all(tmp_path: Path) -> None:
