@@ -158,6 +158,7 @@ class KronosRun:
         self.model = start_predictor(self.config, self.tokenizer, self.report)
         self.start_hash = self.model.content_hash
         self.model = freeze(self.model, self.config)
+        self.model.first_learned = self.lookback if self.config.learn == "ahead" else 0
         folder = fold_folder(source, fold.index)
         self.ends = {segment: np.load(folder / f"{segment}_ends.npy") for segment in ("train", "valid")}
         self.tokens = {

@@ -191,6 +191,18 @@ def test_the_terms_of_one_date_are_the_published_losses() -> None:
     torch.testing.assert_close(sum(terms.values()), model.loss(*logits, s1[:, 1:], s2[:, 1:]).loss)
 
 
+def test_only_bars_from_the_first_that_is_learned_enter_the_loss() -> None:
+    model, (windows, _) = make_predictor(), token_batch()
+    model.first_learned = 4
+    terms = terms_of(model, tensor_batch(batch_of(windows, np.zeros(6, np.int64))))
+    s1, s2, stamp = (torch.from_numpy(windows[..., part]) for part in (0, 1, slice(2, None)))
+    logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], use_teacher_forcing=True, s1_targets=s1[:, 1:])
+    before = (torch.arange(1, s1.shape[1]) < 4).expand(len(s1), -1)  # True: left out
+    expected = model.loss(*logits, s1[:, 1:], s2[:, 1:], padding_mask=before)
+    torch.testing.assert_close(sum(terms.values()), expected.loss)
+    assert not torch.isclose(expected.loss, model.loss(*logits, s1[:, 1:], s2[:, 1:]).loss)
+
+
 @pytest.mark.parametrize("kind", ["tokenizer", "predictor"])
 def test_dates_weigh_the_same_and_micro_batches_do_not_change_the_gradient(kind: str) -> None:
     windows, dates = token_batch()

@@ -8,6 +8,7 @@ from factor_models.checks import check_at_least, check_one_of, check_share
 FORBID: dict = {"extra": "forbid"}
 NUM_COLUMNS = 6
 Trainable = Literal["all", "lora", "last_layers"]
+Learned = Literal["all", "ahead"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,9 @@ class KronosConfig:
     """Folder with config.json and model.safetensors to start from; its sizes replace those above."""
     trainable: Trainable = "all"
     """all, lora (low-rank additions to the attention projections) or last_layers (blocks at the end, and the heads)."""
+    learn: Learned = "all"
+    """Bars of a window whose tokens are learned: all, as published, or ahead, only those after the lookback. A lookback
+    is normalised by its own mean, so inside it prices come back to 0, and paths of a model that learns this do too."""
     lora_rank: int = 8
     """Rank of the additions (lora)."""
     num_last_layers: int = 1
@@ -108,6 +112,7 @@ class KronosConfig:
             )
         check_share("KronosConfig", self, "dropout")
         check_one_of("KronosConfig", self, "trainable", ("all", "lora", "last_layers"))
+        check_one_of("KronosConfig", self, "learn", ("all", "ahead"))
         _check_heads("KronosConfig", self.d_model, self.n_heads)
         if self.d_model % 8:
             raise ValueError(f"KronosConfig.d_model = {self.d_model}: must be a multiple of 8")

@@ -174,6 +174,7 @@ class Kronos(Pretrained):
         self.config = {name: given[name] for name in self.stored_arguments()}
         self.s1_bits, self.s2_bits = s1_bits, s2_bits
         self.official_parity = official_parity
+        self.first_learned = 0  # of a training window's bars; those before it are only read
         self.embedding = HierarchicalEmbedding(s1_bits, s2_bits, d_model)
         self.time_emb = TemporalEmbedding(d_model, learn_te)
         self.token_drop = nn.Dropout(token_dropout_p)
@@ -244,13 +245,14 @@ class Kronos(Pretrained):
         """What the engine minimises: half of each token's cross-entropy, a mean over the dates of the batch.
 
         Windows (B, T + 1, 7) int64 hold s1, s2 and the five numbers of the stamp; each bar predicts the next. The true
-        next s1 is given to s2 (teacher forcing).
+        next s1 is given to s2 (teacher forcing). Bars before `first_learned` are read, not learned.
         """
         tokens, stamp = batch.windows[..., :2], batch.windows[:, :-1, 2:]
         s1, s2 = tokens[:, 1:].unbind(-1)
         logits = self(tokens[:, :-1, 0], tokens[:, :-1, 1], stamp, use_teacher_forcing=True, s1_targets=s1)
+        kept = slice(max(self.first_learned - 1, 0), None)
         return {
-            name: mean_over_dates(window_cross_entropy(values, target), batch) / 2.0
+            name: mean_over_dates(window_cross_entropy(values[:, kept], target[:, kept]), batch) / 2.0
             for name, values, target in zip(("s1", "s2"), logits, (s1, s2), strict=True)
         }
 
