@@ -51,7 +51,6 @@ def check_nothing_runs_again(folder: Path) -> None:
     seconds = time.monotonic() - started
     print(f"second dvc repro: {seconds:.1f} s")
     assert "Running stage" not in again.stdout
-    assert seconds < 5
 
 
 def main() -> None:
