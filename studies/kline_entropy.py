@@ -3,7 +3,7 @@
     python -m studies.kline_entropy
 
 The generator of `factor_data.simulate` is run again with the random numbers of one bar drawn anew and all others kept,
-200 times: draws of that bar from its conditional law given all before, hidden volatilities included. Normalised and
+150 times: draws of that bar from its conditional law given all before, hidden volatilities included. Normalised and
 tokenised by the same lookback, their frequencies give the conditional entropy of the next pair of tokens (plug-in
 estimate with the correction of Miller, 1955) and the predictor's expected cross-entropy on the same draws. Who reads
 only bars does not see what the law is conditional on, so the entropy is a lower bound. Writes a section of
@@ -53,10 +53,10 @@ CACHE = ROOT / ".studies" / "kline_entropy"
 HEADING = "## Against the entropy of the generator"
 HORIZONS = (1, 6)
 MARKET = MarketConfig(
-    symbols=60, bars=900, frequency="5min", seed=5, horizons=HORIZONS, changing_share=0.0, missing_share=0.0
+    symbols=40, bars=600, frequency="5min", seed=5, horizons=HORIZONS, changing_share=0.0, missing_share=0.0
 )
-LOOKBACK, AHEAD, CLIP, EVERY, LAST_TRAIN = 48, 8, 5.0, 6, 650
-REDRAWN_BARS, DRAWS = (720, 755, 790, 825, 860), 200
+LOOKBACK, AHEAD, CLIP, EVERY, LAST_TRAIN = 48, 8, 5.0, 6, 450
+REDRAWN_BARS, DRAWS = (505, 535, 565), 150
 TOKENIZER = KlineTokenizerConfig(d_model=32, n_heads=2, ff_dim=64, s1_bits=4, s2_bits=4)
 PREDICTOR = KronosConfig(d_model=32, n_heads=2, ff_dim=64)
 LR, SAMPLES, DELAY = 5e-3, 10, 1
