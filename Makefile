@@ -8,7 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted use-data sample-data clean lr-find soak
+.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted study-kline use-data sample-data clean lr-find soak
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ study-nasdaq: install ## The zoo on the NASDAQ days of the RSR papers, causally 
 
 study-planted: install ## What each model finds of each signal that is planted (an hour; goes on where it stopped)
 	@python -m studies.planted_signals $(ARGS)
+
+study-kline: install ## The K-line model on real five-minute bars, and against the entropy of simulated ones (minutes)
+	@python -m studies.kline_5min $(ARGS)
+	@python -m studies.kline_entropy
 
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
 	@python -m stages.lr_find "$(MODEL)"

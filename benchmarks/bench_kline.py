@@ -1,16 +1,22 @@
-"""K-line model against the published code, on the same random weights, one thread, CPU seconds, median of 5.
+"""K-line model against the published code, on the same random weights, one thread, CPU seconds.
 
-python benchmarks/bench_kline.py --official FOLDER [--sizes mini small]. FOLDER holds the published repository's `model`
-package (it needs einops, tqdm and huggingface_hub). Weights are random, sizes are the published ones; values are
-compared before the clock starts.
+python benchmarks/bench_kline.py --official FOLDER [--sizes mini small] [--rows windows ...]. FOLDER holds the published
+repository's folders `model` (it needs einops, tqdm and huggingface_hub) and `finetune`. Weights are random, sizes are
+the published ones; values are compared before the clock starts. Both sides take turns; a row has the median of each
+with lowest and highest, and the ratio of the medians. The published code knows no bf16: there autocast is put around
+its step too, and a second row compares with its fp32.
 """
 
 import argparse
+import contextlib
+import pickle
+import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,21 +56,30 @@ SIZES = {
     "mini": {"n_layers": 4, "d_model": 256, "n_heads": 4, "ff_dim": 512, **BITS},
     "small": {"n_layers": 8, "d_model": 512, "n_heads": 8, "ff_dim": 1024, **BITS},
 }
-LOOKBACK, AHEAD, SAMPLES, MAX_CONTEXT, REPEATS = 256, 24, 5, 512, 5
+LOOKBACK, AHEAD, SAMPLES, MAX_CONTEXT, REPEATS = 256, 24, 5, 512, 3
+ROWS = ("windows", "generation", "encode", "predictor", "tokenizer")
 
 
-def cpu_seconds(function: Callable[[], Any], repeats: int = REPEATS) -> float:
-    function()
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        function()
-        times.append(time.process_time() - started)
-    return statistics.median(times)
+def turns(*functions: Callable[[], Any]) -> list[list[float]]:
+    """CPU seconds of each function's calls; they take turns after one call each."""
+    times: list[list[float]] = [[] for _ in functions]
+    for number in range(REPEATS + 1):
+        for function, own in zip(functions, times, strict=True):
+            started = time.process_time()
+            function()
+            if number:
+                own.append(time.process_time() - started)
+    return times
 
 
-def report(what: str, ours: float, theirs: float, peer: str = "published code") -> None:
-    print(f"{what}: ours {ours:.3f} s, {peer} {theirs:.3f} s, ratio {theirs / ours:.2f}x", flush=True)
+def report(what: str, ours: list[float], theirs: list[float]) -> None:
+    """A row of the table."""
+    ratio = statistics.median(theirs) / statistics.median(ours)
+    print(f"| {what} | {told(theirs)} | {told(ours)} | {ratio:.2f}x |", flush=True)
+
+
+def told(times: list[float]) -> str:
+    return f"{statistics.median(times):.3f} ({min(times):.3f} .. {max(times):.3f})"
 
 
 def stamps(num_series: int, num_bars: int) -> torch.Tensor:
@@ -102,12 +117,14 @@ def bench_generation(official: Any, tokenizers: tuple[Any, Any], size: str) -> N
     drawn = Sampling(sample_count=SAMPLES, seed=0)
     report(
         f"{size} generation, lookback {LOOKBACK}, {AHEAD} bars, {SAMPLES} samples",
-        cpu_seconds(lambda: generate(tokenizers[0], model, x, x_stamp, y_stamp, MAX_CONTEXT, drawn)),
-        cpu_seconds(lambda: theirs(0, SAMPLES), repeats=3),
+        *turns(
+            lambda: generate(tokenizers[0], model, x, x_stamp, y_stamp, MAX_CONTEXT, drawn),
+            lambda: theirs(0, SAMPLES),
+        ),
     )
 
 
-def bench_tokenizer(tokenizers: tuple[Any, Any]) -> None:
+def bench_encode(tokenizers: tuple[Any, Any]) -> None:
     ours, theirs = tokenizers
     x = torch.randn(32, LOOKBACK, 6).clamp(-5, 5)
     with torch.no_grad():
@@ -118,9 +135,13 @@ def bench_tokenizer(tokenizers: tuple[Any, Any]) -> None:
         assert all(same), "tokens differ"
         report(
             "tokenizer encode 32 x 256",
-            cpu_seconds(lambda: ours.encode(x, half=True)),
-            cpu_seconds(lambda: theirs.encode(x, half=True)),
+            *turns(lambda: ours.encode(x, half=True), lambda: theirs.encode(x, half=True)),
         )
+
+
+def bench_tokenizer_step(tokenizers: tuple[Any, Any]) -> None:
+    ours, theirs = tokenizers
+    x = torch.randn(32, LOOKBACK, 6).clamp(-5, 5)
 
     def our_step() -> None:
         ours.zero_grad()
@@ -137,14 +158,18 @@ def bench_tokenizer(tokenizers: tuple[Any, Any]) -> None:
 
 def bench_step(what: str, ours: Any, theirs: Any, our_step: Callable, their_step: Callable) -> None:
     ours.train(), theirs.train()
-    theirs_fp32 = cpu_seconds(their_step)
-    report(f"{what}, fp32", cpu_seconds(our_step), theirs_fp32)
 
-    def in_bf16() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            our_step()
+    def in_bf16(step: Callable) -> Callable:
+        def run() -> None:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                step()
 
-    report(f"{what}, bf16 against the published fp32", cpu_seconds(in_bf16), theirs_fp32)
+        return run
+
+    times = turns(our_step, their_step, in_bf16(our_step), in_bf16(their_step))
+    report(f"{what}, fp32", times[0], times[1])
+    report(f"{what}, bf16 both", times[2], times[3])
+    report(f"{what}, bf16 against the published fp32", times[2], times[1])
     ours.eval(), theirs.eval()
 
 
@@ -167,26 +192,25 @@ def bench_predictor_step(official: Any) -> None:
     bench_step("mini train step 8 x 256, s1 drawn", ours, theirs, our_step, their_step)
 
 
-def bench_windows() -> None:
-    """Normalised windows of 90 + 11 bars with their stamps: one pandas frame per item, as the published training reads
-    them, against batches gathered from arrays."""
+def bench_windows(folder: str) -> None:
+    """Normalised windows of 90 + 11 bars with their stamps: items of the published dataset, against batches of 50 that
+    are gathered from arrays. Stamps are computed beforehand by both."""
     num_bars, lookback, ahead, num_windows = 100_000, 90, 11, 2_000
     generator = np.random.default_rng(0)
-    index = pd.date_range("2020-01-01", periods=num_bars, freq="5min")
-    frame = pd.DataFrame(generator.uniform(5, 50, (num_bars, 6)), columns=list(COLUMNS))
-    stamp = pd.DataFrame(stamp_features(index), columns=["minute", "hour", "weekday", "day", "month"])
-    frame = pd.concat([frame, stamp], axis=1)
-    bars = kline_bars({name: frame[name] for name in COLUMNS}, np.zeros(num_bars, int), np.arange(num_bars))
-    stamps = stamp.to_numpy()
-    ends = generator.integers(lookback, num_bars - ahead, num_windows)
+    index = pd.date_range("2020-01-01", periods=num_bars, freq="5min", name="datetime")
+    columns = ["open", "high", "low", "close", "vol", "amt"]
+    frame = pd.DataFrame(generator.uniform(5, 50, (num_bars, 6)), index=index, columns=columns)
+    dataset = published_dataset(folder, {"S": frame}, lookback, ahead)
+    given = {name: frame[column].to_numpy() for name, column in zip(COLUMNS, columns, strict=True)}
+    bars = kline_bars(given, np.zeros(num_bars, int), np.arange(num_bars))
+    stamps = stamp_features(index)
+    draws = random.Random(1)
+    starts = np.array([draws.randint(0, len(dataset.indices) - 1) for _ in range(num_windows)])
+    ends = starts + lookback - 1
 
-    def per_item(end: int) -> tuple[np.ndarray, np.ndarray]:
-        window = frame.iloc[end - lookback + 1 : end + ahead + 1]
-        x = window[list(COLUMNS)].values.astype(np.float32)
-        mean, std = x[:lookback].mean(axis=0), x[:lookback].std(axis=0)
-        return np.clip((x - mean) / (std + 1e-5), -5, 5), window[list(stamp.columns)].values.astype(
-            np.float32
-        )
+    def per_item() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        dataset.py_rng.seed(1)
+        return [dataset[0] for _ in range(num_windows)]
 
     def gathered() -> list[tuple[np.ndarray, np.ndarray]]:
         return [
@@ -197,13 +221,31 @@ def bench_windows() -> None:
             for part in np.array_split(ends, -(-num_windows // 50))
         ]
 
-    ours = np.concatenate([x for x, _ in gathered()])
-    np.testing.assert_allclose(ours, np.stack([per_item(end)[0] for end in ends]), atol=1e-4)
-    report(
-        "2,000 windows of 101 bars",
-        cpu_seconds(gathered),
-        cpu_seconds(lambda: [per_item(e) for e in ends], 3),
-    )
+    for ours, theirs in zip(zip(*gathered(), strict=True), zip(*per_item(), strict=True), strict=True):
+        np.testing.assert_allclose(np.concatenate(ours), torch.stack(theirs).numpy(), atol=1e-4)
+    report("2,000 windows of 101 bars", *turns(gathered, per_item))
+
+
+def published_dataset(folder: str, data: dict[str, pd.DataFrame], lookback: int, ahead: int) -> Any:
+    """The published training dataset over `data`, its settings those of its own Config but for the window."""
+    sys.path.insert(0, f"{folder}/finetune")
+    try:
+        import dataset
+    except ImportError as error:
+        sys.exit(f"{folder}/finetune does not hold the published dataset, or it lacks a dependency: {error}")
+    with tempfile.TemporaryDirectory() as scratch:
+        with Path(scratch, "train_data.pkl").open("wb") as file:
+            pickle.dump(data, file)
+        make = dataset.Config
+
+        def config() -> Any:
+            one = make()
+            one.dataset_path, one.lookback_window, one.predict_window = scratch, lookback, ahead - 1
+            return one
+
+        dataset.Config = config
+        with contextlib.redirect_stdout(sys.stderr):
+            return dataset.QlibDataset("train")
 
 
 class Official:
@@ -226,15 +268,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--official", required=True)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bench_windows()
+    print("| CPU seconds | published | ours | ratio |\n|---|---|---|---|")
     official = Official(arguments.official)
     tokenizers = load_pair(KronosTokenizer, official.KronosTokenizer, TOKENIZER)
-    bench_tokenizer(tokenizers)
-    bench_predictor_step(official)
-    for size in arguments.sizes:
-        bench_generation(official, tokenizers, size)
+    if "windows" in arguments.rows:
+        bench_windows(arguments.official)
+    if "generation" in arguments.rows:
+        for size in arguments.sizes:
+            bench_generation(official, tokenizers, size)
+    if "encode" in arguments.rows:
+        bench_encode(tokenizers)
+    if "predictor" in arguments.rows:
+        bench_predictor_step(official)
+    if "tokenizer" in arguments.rows:
+        bench_tokenizer_step(tokenizers)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ predicted once, 24 bars (two hours) at a time. Writes docs/results/kline.md and 
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,8 +283,17 @@ stretches of one stock decide nothing about skill; the table is here because a p
 
 ![Last forecast](../images/kline_5min.svg)
 """
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
+    write_section(PAGE, "# The K-line model on real five-minute bars", text)
+
+
+def write_section(page: Path, heading: str, text: str) -> None:
+    """Put `text`, which begins with its heading, in the place of that section of the page, or at its end."""
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    sections = [part for part in re.split(r"(?m)^(?=#{1,2} )", old) if part.strip()]
+    known = [number for number, part in enumerate(sections) if part.startswith(heading + "\n")]
+    sections[known[0] if known else len(sections) :] = [text] + (sections[known[0] + 1 :] if known else [])
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(part.strip() + "\n" for part in sections), encoding="utf-8")
 
 
 if __name__ == "__main__":
