@@ -55,7 +55,8 @@ def write(tally: Tally, seconds: float, options: argparse.Namespace) -> None:
     lines = [
         "# Killing runs",
         "",
-        f"{options.date}, {options.hardware}; `make soak`, {options.processes} processes, seed {options.seed}. An "
+        f"{options.date}, {options.hardware}; `make soak`, one fold, 2 epochs, {options.processes} processes, seed "
+        f"{options.seed}. An "
         f"undisturbed run took {seconds:.0f} s.",
         "",
         "| | |",

@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
         lambda d: d["tokenize"].update(features=["bars", "calendar"]),
         ["tokenize.normaliser", "rank", "day_of_week", "use robust_zscore"],
     ),
-    "an unknown model": (lambda d: d["zoo"].update(gru={}), ["zoo.gru", "unknown model"]),
+    "an unknown model": (lambda d: d["zoo"].update(perceptron={}), ["zoo.perceptron", "unknown model"]),
     "a model without a section": (lambda d: d["zoo"].pop("lstm"), ["models", "lstm", "no section"]),
     "an unknown key of a model": (lambda d: d["zoo"]["lstm"].update(hiden=3), ["zoo.lstm.hiden", "'hidden'"]),
     "a ZeRO stage that is none": (lambda d: d["train"]["zero"].update(stage=4), ["train.zero", "4"]),
@@ -94,7 +94,9 @@ def test_params_are_refused_with_key_value_and_rule(case: str, tmp_path: Path) -
 
 
 def test_a_number_in_exponent_notation_is_a_number(tmp_path: Path) -> None:
-    text, changed = re.subn(r"\n  lr: \S+", "\n  lr: 1e-3", (ROOT / "params.yaml").read_text())
+    text, changed = re.subn(
+        r"(\ntrain:\n(?:  .*\n)*?  lr: )\S+", r"\g<1>1e-3", (ROOT / "params.yaml").read_text()
+    )
     assert changed == 1
     (tmp_path / "params.yaml").write_text(text)
     assert read_params(tmp_path / "params.yaml").train.lr == 1e-3

@@ -110,6 +110,23 @@ def test_a_lack_of_memory_changes_no_rate_and_ends_when_nothing_is_left():
         run(Failing([(2, MemoryExhaustedError("step 2 has no memory"))] * 3))
 
 
+class OneOfTwo(Failing):
+    """The first of two processes; the other one has a batch less an epoch."""
+
+    def votes(self, vote):
+        self.asked = getattr(self, "asked", 0) + 1
+        # Asked: alone? how many? then before each step who has a batch.
+        return 2 if self.asked < 5 else 1
+
+
+def test_processes_with_different_numbers_of_batches_are_refused():
+    with pytest.raises(
+        ValueError,
+        match="epoch 0: after 2 steps 1 of 2 processes have another batch: each must have the same",
+    ):
+        run(OneOfTwo([]))
+
+
 def test_random_numbers_are_those_of_the_first_time():
     drawn = []
     engine = Failing([(3, NonFiniteError("x"))])

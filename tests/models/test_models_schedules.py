@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from factor_models import EngineConfig, ScheduleOptions
 from factor_models.training.engine_config import learning_rate
-from factor_models.training.lr_range import range_test, rising_rates
+from factor_models.training.lr_range import RangeTest, range_test, rising_rates
 from factor_models.training.schedules import SCHEDULES, Plateau
 
 STEPS, LR = 60, 0.3
@@ -152,8 +152,16 @@ def test_the_range_test_finds_the_rates_between_standstill_and_explosion():
     assert rates[-1] == pytest.approx(10.0)
     found = range_test(Bowl(), iter(lambda: None, 1), rates, config)
     assert 0.005 < found.steepest < 0.5
-    assert found.steepest < found.lowest < rates[-1]
+    # A step at rate r multiplies the weight by 1 - 2 r: the loss falls up to rate 1 and rises above it.
+    turn = next(index for index, rate in enumerate(rates) if rate > 1.0)
+    assert found.losses.index(min(found.losses)) == turn
     assert len(found.losses) < 120, "it goes on after the explosion"
+
+
+def test_the_steepest_and_the_lowest_rate_of_a_curve_with_a_known_answer():
+    curve = [1.0, 0.95, 0.5, 0.3, 2.0]  # falls over two steps: 0.5, 0.65, -1.5
+    found = RangeTest(rates=[1e-4, 1e-3, 1e-2, 1e-1, 1.0], losses=[9.0] * 5, smoothed=curve)
+    assert (found.steepest, found.lowest) == (1e-2, 1e-1)
 
 
 def test_the_range_test_refuses_schedules_and_rates_without_sense():
