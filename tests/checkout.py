@@ -21,7 +21,7 @@ class Checkout:
     path: Path
 
     def run(
-        self, *command: str, check: bool = True, timeout: float = 420, **environment: str
+        self, *command: str, check: bool = True, timeout: float = 1200, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command with this interpreter's environment first on the PATH; output is captured."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -1,6 +1,7 @@
 """Training runs that are killed at random moments and started again until they end; used by a test and by a soak."""
 
 import hashlib
+import math
 import os
 import random
 import signal
@@ -17,14 +18,15 @@ from checkout import Checkout, make_checkout
 
 VICTIMS = ("rank", "launcher", "dvc")
 ORPHAN_SECONDS = 90.0
+NUM_STEPS = 30  # of a run, about: moments are drawn over them
 
 
 @dataclass
 class Tally:
     """What was killed when, and whether all came out well."""
 
-    kills: list[tuple[str, float]] = field(default_factory=list)
-    """(victim, seconds after the start of the attempt)."""
+    kills: list[tuple[str, str]] = field(default_factory=list)
+    """(victim, moment)."""
     attempts: int = 0
     finished: int = 0
     different: int = 0
@@ -47,7 +49,7 @@ def prepare(path: Path) -> Checkout:
 
     checkout.change_params(change)
     checkout.commit("a network alone")
-    checkout.run("dvc", "repro", "tokenize")
+    checkout.run("dvc", "repro", "tokenize", "tokenize_kline@lstm")
     return checkout
 
 
@@ -89,19 +91,46 @@ def choose(checkout: Checkout, victim: str, root: subprocess.Popen, draw: random
     return draw.choice(sorted(ranks)) if ranks else root.pid
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When an attempt is killed: so many seconds after its start, or when a checkpoint of this step or a later one is
+    there. The first also falls into start-up and the end; the second makes sure that there is something to go on from,
+    however slow the machine is."""
+
+    seconds: float
+    step: int | None = None
+
+    @classmethod
+    def draw(cls, draw: random.Random, run_seconds: float, by_step: bool) -> "Moment":
+        return cls(draw.uniform(0.05, 1.1) * run_seconds, draw.randint(1, NUM_STEPS - 1) if by_step else None)
+
+    def has_come(self, checkout: Checkout, started: float) -> bool:
+        if self.step is not None:
+            return newest_step(checkout) >= self.step
+        return time.monotonic() - started >= self.seconds
+
+    def __str__(self) -> str:
+        return f"after {self.seconds:.1f} s" if self.step is None else f"from step {self.step} on"
+
+
+def newest_step(checkout: Checkout) -> int:
+    """Step of the newest checkpoint; 0 without one."""
+    names = [path.name for path in (checkout.path / ".checkpoints").glob("*/step_*")]
+    return max((int(name.removeprefix("step_").split(".")[0]) for name in names), default=0)
+
+
 def attempt(
-    checkout: Checkout, victim: str, delay: float, draw: random.Random, tally: Tally, processes: int
+    checkout: Checkout, victim: str, moment: Moment, draw: random.Random, tally: Tally, processes: int
 ) -> bool:
-    """Start, kill one process after `delay` seconds, wait until nothing of it is left. True: it ended before."""
+    """Start, kill one process when the moment has come, wait until nothing of it is left. True: it ended before."""
     tally.attempts += 1
-    tally.resumed += bool(list((checkout.path / ".checkpoints").glob("*/step_*")))
-    root = start(checkout, victim, processes)
-    try:
-        status = root.wait(delay)
-    except subprocess.TimeoutExpired:
-        pid = choose(checkout, victim, root, draw)
-        os.kill(pid, signal.SIGKILL)
-        tally.kills.append((victim, delay))
+    tally.resumed += newest_step(checkout) > 0
+    root, started = start(checkout, victim, processes), time.monotonic()
+    while root.poll() is None and not moment.has_come(checkout, started):
+        time.sleep(0.02)
+    if root.poll() is None:
+        os.kill(choose(checkout, victim, root, draw), signal.SIGKILL)
+        tally.kills.append((victim, str(moment)))
         root.wait(ORPHAN_SECONDS + 60)
         deadline = time.monotonic() + ORPHAN_SECONDS
         while trainers(checkout) and time.monotonic() < deadline:
@@ -111,7 +140,7 @@ def attempt(
         for process in left:
             process.kill()
         return False
-    if status:
+    if root.returncode:
         raise AssertionError(f"an attempt that was not killed failed:\n{log_of(checkout)}")
     return True
 
@@ -142,15 +171,19 @@ def kill_runs(
     processes: int = 2,
     told: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Kill at random moments `num_kills` times, over runs that are each started again until they have ended."""
+    """Kill `num_kills` times, over runs that are each started again until they have ended.
+
+    Every second moment is one of the clock, the others wait for a checkpoint.
+    """
     expected, seconds = uninterrupted(checkout, processes)
     draw, tally = random.Random(seed), Tally()
-    while len(tally.kills) < num_kills or tally.attempts == 0:
+    while len(tally.kills) < num_kills:
         victim = VICTIMS[len(tally.kills) % len(VICTIMS)]
-        if attempt(checkout, victim, draw.uniform(0.05, 1.1) * seconds, draw, tally, processes):
+        moment = Moment.draw(draw, seconds, by_step=len(tally.kills) % 2 == 0)
+        if attempt(checkout, victim, moment, draw, tally, processes):
             note_end(checkout, expected, tally)
         told(tally)
-    while not attempt(checkout, "launcher", 600.0, draw, tally, processes):
+    while not attempt(checkout, "launcher", Moment(math.inf), draw, tally, processes):
         pass
     note_end(checkout, expected, tally)
     return tally

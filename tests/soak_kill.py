@@ -1,8 +1,8 @@
 """Kill training runs at random moments, many times, and write what came of it (make soak).
 
-SIGKILL goes in turn to a rank, the launcher and DVC, at a moment drawn evenly over the
-length of an undisturbed run; the same command is then run again. Every run that ends must have left the same bytes as
-the undisturbed one, and nothing of a killed one may be alive after it.
+SIGKILL goes in turn to a rank, the launcher and DVC: every second time at a moment drawn evenly over the length of an
+undisturbed run, else when a step drawn at random has been saved. The same command is then run again. Every run that
+ends must have left the same bytes as the undisturbed one, and nothing of a killed one may be alive after it.
 """
 
 import argparse

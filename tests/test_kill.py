@@ -23,6 +23,9 @@ def test_runs_killed_at_random_moments_end_with_the_same_bytes(prepared: Checkou
     assert (tally.different, tally.orphans) == (0, 0)
     assert [victim for victim, _ in tally.kills] == ["rank", "launcher", "dvc"]
     assert tally.finished >= 1
+    assert tally.resumed >= 1, (
+        "no attempt went on from a checkpoint: the kills came too early to show anything"
+    )
 
 
 def checkpoints(checkout: Checkout) -> list[str]:

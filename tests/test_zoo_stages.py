@@ -73,9 +73,9 @@ def test_a_model_whose_output_is_constant_fails_the_stage(
     for path in Path("results", "tokenize").rglob("inputs.npy"):
         np.save(path, np.zeros_like(np.load(path)))
     shutil.rmtree(Path("results", "train"), ignore_errors=True)
-    with Watch() as watch, pytest.raises(ValueError, match="constant"):
-        train("tft", read_params(), rank=0, world_size=1, watch=watch)
-    assert not Path("results", "train", "tft").exists(), "nothing is left that could be evaluated"
+    with pytest.raises(ValueError, match="constant"):
+        train("linear", read_params(), rank=0, world_size=1)
+    assert not Path("results", "train", "linear").exists(), "nothing is left that could be evaluated"
 
 
 @pytest.mark.parametrize("name", KLINE_MODELS)
