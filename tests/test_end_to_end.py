@@ -1,12 +1,8 @@
 """The DAG as users run it: dvc repro, small changes, queued experiments. On the smoke preset, in copies."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -221,28 +217,3 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def test_a_killed_training_run_goes_on_and_ends_in_the_same_bytes(copy_of_run: Checkout) -> None:
-    """SIGKILL as soon as an epoch is saved; the same command again continues, and nothing tells the runs apart."""
-    results = copy_of_run.path / "results" / "train" / "lstm"
-    expected = files_of(results)
-    command = [sys.executable, "-m", "stages.train", "lstm"]
-    process = subprocess.Popen(
-        command, cwd=copy_of_run.path, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    checkpoints = copy_of_run.path / ".checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("*/current")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert files_of(results) == expected, "a killed run leaves the last results alone"
-    assert list(checkpoints.glob("*/current"))
-    again = copy_of_run.stage("train", "lstm")
-    assert again.returncode == 0, again.stderr[-2000:]
-    assert "fold 1/2 epoch 1:" not in again.stderr, "the first fold was trained a second time"
-    assert files_of(results) == expected
-    assert not list(checkpoints.glob("*")), "checkpoints go when the run has succeeded"
