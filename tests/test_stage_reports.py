@@ -9,16 +9,10 @@ import pytest
 
 from factor_data import (
     FeatureStore,
-    MarketConfig,
     Panel,
-    StoreWriter,
-    Workers,
-    clean_bars,
-    open_panel,
-    plan_features,
-    simulate_market,
 )
 from factor_metrics import rank_ic
+from market_samples import make_store
 from stages.judge import best_floor_rank_ic, floor_signals, judge, judge_floors, summary
 from stages.model_card import HEADER, evaluated_card
 from stages.model_report import beside_floor, overfit, result_rows
@@ -32,21 +26,7 @@ HORIZONS = (1, 5)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    folder = tmp_path_factory.mktemp("store")
-    bars = Panel.from_frame(simulate_market(MarketConfig(symbols=20, bars=160)).bars)
-    clean_bars(bars)[0].save(folder / "panel")
-    panel = open_panel(folder / "panel")
-    writer = StoreWriter(
-        directory=folder,
-        panel=panel,
-        workers=Workers(max_bytes=10**8),
-        plan=plan_features(None, panel.symbols),
-        horizons=HORIZONS,
-        delay=1,
-    )
-    writer.write_labels()
-    writer.write_features()
-    return FeatureStore(folder)
+    return make_store(tmp_path_factory.mktemp("store"), 20, HORIZONS)
 
 
 @pytest.fixture(scope="module")

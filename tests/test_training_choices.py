@@ -12,16 +12,10 @@ from factor_data import (
     Batch,
     FeatureStore,
     Fold,
-    MarketConfig,
     Panel,
-    StoreWriter,
-    Workers,
-    clean_bars,
-    open_panel,
-    plan_features,
-    simulate_market,
     walk_forward,
 )
+from market_samples import make_store
 from stages import ROOT
 from stages.judge import direction_summary
 from stages.params import Params, read_params, validate_loss
@@ -49,19 +43,7 @@ def params() -> Params:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store and the cleaned panel it was made of."""
     folder = tmp_path_factory.mktemp("store")
-    bars = Panel.from_frame(simulate_market(MarketConfig(symbols=15, bars=160)).bars)
-    clean_bars(bars)[0].save(folder / "panel")
-    panel = open_panel(folder / "panel")
-    writer = StoreWriter(
-        directory=folder,
-        panel=panel,
-        workers=Workers(max_bytes=10**8),
-        plan=plan_features(None, panel.symbols),
-        horizons=HORIZONS,
-        delay=1,
-    )
-    writer.write_labels()
-    writer.write_features()
+    make_store(folder, 15, HORIZONS)
     return folder
 
 

@@ -27,6 +27,7 @@ from factor_data import (
     fit_news_vectors,
 )
 from factor_data.news import document_rows
+from market_samples import bars_on_days
 from stages import ROOT
 
 
@@ -41,17 +42,6 @@ class Counting:
     def encode(self, texts: list[str]) -> np.ndarray:
         self.asked += texts
         return np.array([[len(text), 1.0] for text in texts], dtype=np.float32).reshape(-1, 2)
-
-
-def bars(**days_of_symbol: list[int]) -> Panel:
-    frames = [
-        pd.DataFrame(
-            {"timestamp": pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"), "symbol": symbol}
-        )
-        for symbol, days in days_of_symbol.items()
-    ]
-    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
-    return Panel.from_frame(pd.concat(frames).assign(**prices))
 
 
 def documents(*rows: tuple[int, str, str]) -> pd.DataFrame:
@@ -73,7 +63,7 @@ NONE = [-1.0, -1.0, 0.0]  # NaN vectors, and that there were no documents is kno
 
 def test_the_mean_of_any_number_of_documents_has_one_length_and_none_is_missing_not_zero() -> None:
     """The defect 2e.10: vectors of length 20 for none, 768 for one, k times 768 for more."""
-    panel = bars(A=[0, 1, 2], B=[0, 1, 2])
+    panel = bars_on_days(A=[0, 1, 2], B=[0, 1, 2])
     news = documents((1, "A", "four"), (1, "A", "sixsix"), (1, "A", "eighty-8"), (2, "B", "x"))
     assert features_of(panel, news, "A") == [NONE, [6.0, 1.0, 3.0], NONE]
     assert features_of(panel, news, "B") == [NONE, NONE, [1.0, 1.0, 1.0]]
@@ -81,7 +71,7 @@ def test_the_mean_of_any_number_of_documents_has_one_length_and_none_is_missing_
 
 
 def test_memory_counts_calendar_dates_from_when_a_document_was_known() -> None:
-    panel = bars(A=[0, 3, 4, 5], B=[0, 1, 2, 3, 4, 5])
+    panel = bars_on_days(A=[0, 3, 4, 5], B=[0, 1, 2, 3, 4, 5])
     news = documents((1, "A", "aa"), (4, "A", "bbbb"), (5, "B", "b"))
     assert features_of(panel, news, "A", memory=1) == [NONE, NONE, [4.0, 1.0, 1.0], NONE]
     assert features_of(panel, news, "A", memory=3) == [NONE, [2, 1, 1], [4, 1, 1], [4, 1, 1]]
@@ -100,7 +90,7 @@ def test_memory_counts_calendar_dates_from_when_a_document_was_known() -> None:
 def test_features_equal_a_loop_over_rows_and_documents(
     days: dict[str, set[int]], stamps: list[tuple[int, str, str]], memory: int
 ) -> None:
-    panel = bars(**{symbol: sorted(numbers) for symbol, numbers in days.items()})
+    panel = bars_on_days(**{symbol: sorted(numbers) for symbol, numbers in days.items()})
     news = documents(*stamps)
     config = NewsVectorConfig(kind="encoder", memory=memory)
     vectoriser = fit_news_vectors(news, panel, np.ones(panel.num_rows, bool), config, Counting())
@@ -116,7 +106,7 @@ def test_features_equal_a_loop_over_rows_and_documents(
 
 
 def test_equal_texts_are_encoded_once() -> None:
-    panel, encoder = bars(A=[0, 1], B=[0, 1]), Counting()
+    panel, encoder = bars_on_days(A=[0, 1], B=[0, 1]), Counting()
     news = documents((0, "A", "same"), (1, "A", "same"), (1, "B", "same"), (1, "B", "other"))
     config = NewsVectorConfig(kind="encoder")
     fit_news_vectors(news, panel, np.ones(4, bool), config, encoder).transform(news, panel)
@@ -248,7 +238,7 @@ def test_a_saved_vectoriser_gives_the_same_bits_and_another_encoder_is_refused(
 
 
 def test_bad_settings_are_refused() -> None:
-    panel = bars(A=[0, 1])
+    panel = bars_on_days(A=[0, 1])
     news = documents((0, "A", "some words here"), (1, "A", "other words"))
     train = np.ones(2, dtype=bool)
     with pytest.raises(ValueError, match=r"dimensions \(2\) must be less than the training documents \(2\)"):

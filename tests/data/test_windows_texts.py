@@ -18,6 +18,7 @@ from factor_data import (
     WindowDataset,
     fit_news_vectors,
 )
+from market_samples import bars_on_days
 
 LOOKBACK, PER_BAR = 4, 3
 
@@ -29,17 +30,6 @@ class Counting:
 
     def encode(self, texts: list[str]) -> np.ndarray:
         return np.array([[len(text), 1.0] for text in texts], dtype=np.float32).reshape(-1, 2)
-
-
-def bars(**days_of_symbol: list[int]) -> Panel:
-    frames = [
-        pd.DataFrame(
-            {"timestamp": pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"), "symbol": symbol}
-        )
-        for symbol, days in days_of_symbol.items()
-    ]
-    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
-    return Panel.from_frame(pd.concat(frames).assign(**prices))
 
 
 def news_of(*rows: tuple[int, str, str]) -> pd.DataFrame:
@@ -56,7 +46,7 @@ def documents_of(
 
 
 def test_a_bar_has_its_latest_documents_oldest_first_and_nan_where_there_is_none() -> None:
-    panel = bars(A=[0, 1, 2], B=[0, 1, 2])
+    panel = bars_on_days(A=[0, 1, 2], B=[0, 1, 2])
     news = news_of((24, "A", "aaaa"), (20, "A", "aa"), (5, "A", "a"), (23, "A", "aaa"), (48, "B", "bbbbbbb"))
     lengths = documents_of(panel, news, per_bar=2).gather(np.array([0, 3]), 3)[..., 0]
     nothing = [np.nan, np.nan]
@@ -76,7 +66,7 @@ def test_a_bar_has_its_latest_documents_oldest_first_and_nan_where_there_is_none
 def test_gathered_documents_equal_a_loop_over_bars_and_documents(
     days: dict[str, set[int]], stamps: list[tuple[int, str, str]], memory: int, per_bar: int
 ) -> None:
-    panel = bars(**{symbol: sorted(numbers) for symbol, numbers in days.items()})
+    panel = bars_on_days(**{symbol: sorted(numbers) for symbol, numbers in days.items()})
     news = news_of(*stamps).sort_values("timestamp", kind="stable", ignore_index=True)
     vectors = documents_of(panel, news, per_bar, memory).gather(np.arange(panel.num_rows - 1), 2)
     assert vectors.shape == (panel.num_rows - 1, 2, per_bar, 2)
