@@ -51,7 +51,7 @@ class Setting:
 
     def describe(self) -> str:
         """What differs from the defaults."""
-        chosen = {"lr": self.lr, "weight_decay": self.weight_decay, "batch_dates": self.batch_dates}
+        chosen = {name: value for name, value in asdict(self).items() if name not in ("model", "config")}
         return ", ".join(f"{key} {value}" for key, value in {**self.config, **chosen}.items())
 
 
