@@ -34,6 +34,7 @@ from stages.teacher import teach
 from stages.training_loss import training_loss
 
 DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
+ROUNDING = 1e-5  # of the largest forecast: what float32 may make of equal ones
 
 
 class FoldRun:
@@ -107,11 +108,14 @@ class FoldRun:
         return dataset
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of a network."""
+        return self.train_windows.num_batches(self.settings.batch_dates)
+
+    @property
     def num_steps(self) -> int:
         """Optimiser steps of the whole fit; a tabular model takes one."""
-        if self.is_tabular:
-            return 1
-        return self.settings.epochs * self.train_windows.num_batches(self.settings.batch_dates)
+        return 1 if self.is_tabular else self.settings.epochs * self.steps_per_epoch
 
     def new_network(self) -> nn.Module:
         """The network with the weights that the seed gives it."""
@@ -129,11 +133,8 @@ class FoldRun:
 
     def judge(self, model: nn.Module | TabularModel) -> float:
         """Note the valid rank IC per horizon in `scores` and return its mean."""
-        self.scores = self.valid_rank_ic(model)
-        if np.isnan(list(self.scores.values())).any():
-            raise ValueError(
-                f"fold {self.fold.index}: predictions of {self.name} are constant on every valid date"
-            )
+        rows, values = self.predict_rows(model, "valid")
+        self.scores = checked_rank_ic(self.name, self.store, self.fold, rows, values)
         return float(np.mean(list(self.scores.values())))
 
     def _table(self, rows: NDArray[np.integer]) -> Table:
@@ -271,6 +272,30 @@ def prediction_frame(
             "prediction": values.T.reshape(-1),
         }
     )
+
+
+def checked_rank_ic(
+    name: str, store: FeatureStore, fold: Fold, rows: NDArray, values: NDArray
+) -> dict[int, float]:
+    """`mean_rank_ic` on the valid dates of a trained model's forecasts (num_rows, num_horizons).
+
+    ValueError if the forecasts of a horizon do not tell symbols apart: on no date do they differ by more than rounding,
+    or no date has a defined rank IC.
+    """
+    order = np.argsort(store.date_code[rows], kind="stable")
+    starts = np.flatnonzero(np.diff(store.date_code[rows][order], prepend=-1))
+    ordered = values[order]
+    spread = np.maximum.reduceat(ordered, starts) - np.minimum.reduceat(ordered, starts)
+    constant = spread.max(axis=0) <= ROUNDING * np.abs(values).max(axis=0)
+    scores = mean_rank_ic(store, fold.valid, rows, values)
+    if refused := [
+        h for h, flat in zip(store.horizons, constant, strict=True) if flat or np.isnan(scores[h])
+    ]:
+        raise ValueError(
+            f"fold {fold.index}: predictions of {name} at horizon {', '.join(map(str, refused))} are constant on every "
+            "valid date"
+        )
+    return scores
 
 
 def mean_rank_ic(

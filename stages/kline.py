@@ -1,40 +1,12 @@
-"""What the K-line stages share: bars of the cleaned panel, windows of a fold, and one fit through the engine."""
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+"""What the K-line stages share: bars of the cleaned panel and the windows of a fold."""
 
 import numpy as np
 import pandas as pd
-from dvclive.live import Live
 from numpy.typing import NDArray
-from torch import nn
 
 from factor_data import Fold, Panel, Segment
-from factor_models import (
-    CheckpointConfig,
-    Engine,
-    EngineConfig,
-    EpochRecord,
-    FitResult,
-    FitState,
-    GuardConfig,
-    Keeper,
-    Rules,
-    RunFolder,
-    StepRecord,
-    fit,
-    get_loss,
-    run_key,
-    set_seed,
-)
-from factor_models.kline import COLUMNS, KlineBars, KlineBatch, kline_bars, normalise, stamp_features
-from stages.identity import CHECKPOINTS, code_digest, decisive
-from stages.progress import TrainingProgress
+from factor_models.kline import COLUMNS, KlineBars, kline_bars, normalise, stamp_features
 from stages.run import RESULTS
-from stages.watch import Watch
 
 
 class KlineData:
@@ -74,86 +46,3 @@ def fold_ends(
             f"{segment} dates"
         )
     return ends
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """One fit: what is trained, on what, for how long."""
-
-    network: nn.Module
-    config: EngineConfig
-    epochs: int
-    patience: int
-    seed: int
-    batches: Callable[[int, int], Iterable[KlineBatch]]
-    """(epoch, first step) -> this process's batches from that step on."""
-    most_pieces: int
-    """Dates in a process's share of a batch."""
-    steps_per_epoch: int
-    score: Callable[[nn.Module], float]
-    identity: dict[str, Any]
-    """With the code, all that decides the weights."""
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
-
-    @cached_property
-    def folder(self) -> RunFolder:
-        """Where a killed run goes on."""
-        fixed = {"train": decisive(self.config), "epochs": self.epochs, "patience": self.patience}
-        key = run_key(**fixed, seed=self.seed, **self.identity, code=code_digest())
-        return RunFolder(CHECKPOINTS, key, self.checkpoint.keep)
-
-    def run(self, progress: TrainingProgress, live: Live | None, watch: Watch, fold: int) -> FitResult:
-        """Train `network` in place, up to its best epoch."""
-        set_seed(self.seed)
-        progress.start_fold(fold)
-        engine = Engine(self.network, get_loss("mse"), self.config, self.epochs * self.steps_per_epoch)
-        state = self.folder.restore(engine)
-        for record in state.history if state else []:
-            log_epoch(record, live, fold)
-        keeper = Keeper(self.folder, engine, self.checkpoint, watch.stop_requested)
-
-        def after_step(step: StepRecord, state: FitState) -> None:
-            watch.beat()
-            progress.step(step, state)
-
-        def after_epoch(record: EpochRecord, state: FitState) -> None:
-            watch.beat()
-            progress.epoch(record, record.score)
-            log_epoch(record, live, fold)
-
-        plateau = self.config.schedule_options if self.config.schedule == "plateau" else None
-        result = fit(
-            engine,
-            self.batches,
-            self.score,
-            Rules(
-                epochs=self.epochs,
-                patience=self.patience,
-                plateau=plateau,
-                guard=self.guard,
-                most_pieces=self.most_pieces,
-            ),
-            on_step=[after_step, keeper.after_step],
-            on_epoch=[after_epoch, keeper.after_epoch],
-            on_note=progress.note,
-            state=state,
-        )
-        engine.close()
-        self.network.load_state_dict(result.state_dict)
-        self.network.to(engine.device).eval()
-        return result
-
-
-def log_epoch(record: EpochRecord, live: Live | None, fold: int) -> None:
-    """Loss, its terms, valid score and rate of an epoch."""
-    if live:
-        live.step = record.epoch
-        values = {"loss": record.loss, **record.terms, "score": record.score, "lr": record.lr}
-        for metric, value in values.items():
-            live.log_metric(f"fold_{fold}/{metric}", value)
-        live.next_step()
-
-
-def fold_folder(folder: Path, fold: int) -> Path:
-    return folder / f"fold_{fold:02d}"

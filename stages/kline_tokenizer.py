@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from factor_data import Fold, read_folds
-from factor_models import StoppedError, finish_distributed, start_distributed
+from factor_data.store import fold_folder
+from factor_models import StoppedError, finish_distributed, get_loss, set_seed, start_distributed
 from factor_models.kline import (
     KlineBatch,
     KronosTokenizer,
@@ -21,8 +22,9 @@ from factor_models.kline import (
     num_batches,
     tokenizer_quality,
 )
+from stages.engine_fit import Training
 from stages.identity import CHECKPOINTS, digest
-from stages.kline import KlineData, Training, fold_ends, fold_folder, read_kline_data
+from stages.kline import KlineData, fold_ends, read_kline_data
 from stages.params import TokenizeKlineParams, read_params
 from stages.progress import TrainingProgress
 from stages.run import RESULTS, StageError, check_writable, stage_output, write_json
@@ -58,7 +60,7 @@ def fit_tokenizers(
 ) -> list[dict[str, Any]]:
     """Train and write one tokenizer per fold, and report.json; what is said of each fold."""
     fits = [FoldTokenizer(data, fold, config, num_ahead) for fold in folds]
-    steps = max(config.epochs * one.training.steps_per_epoch for one in fits)
+    steps = max(one.training.num_steps for one in fits)
     with (
         TrainingProgress("tokenizer", len(folds), steps, shown=True, score_name="valid -MSE") as progress,
         Watch() as watch,
@@ -99,11 +101,12 @@ class FoldTokenizer:
         }
         dates = data.bars.date_code[self.ends["train"]]
         self.training = Training(
+            fold=fold.index,
             network=self.model,
+            loss=get_loss("mse"),
             config=config,
             epochs=config.epochs,
             patience=config.patience,
-            seed=config.seed,
             batches=lambda epoch, first: self._batches(dates, epoch, first),
             most_pieces=config.batch_dates,
             steps_per_epoch=num_batches(dates, config.batch_dates),
@@ -137,7 +140,9 @@ class FoldTokenizer:
 
     def fit(self, progress: TrainingProgress, watch: Watch, folder: Path) -> dict[str, Any]:
         """Train, write weights, positions and tokens of the windows, and say how good they are."""
-        best_epoch = self.training.run(progress, None, watch, self.fold.index).best_epoch
+        progress.start_fold(self.fold.index)
+        set_seed(self.config.seed)
+        best_epoch = self.training.run(progress, None, watch).best_epoch
         self.model.save_pretrained(folder)
         for segment, ends in self.ends.items():
             np.save(folder / f"{segment}_ends.npy", ends)

@@ -14,11 +14,14 @@ from dvclive.live import Live
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Segment
+from factor_data.store import fold_folder
 from factor_models import (
     TensorBatch,
     count_parameters,
     gather_predictions,
+    get_loss,
     model_card,
+    set_seed,
     tensor_batch,
 )
 from factor_models.kline import (
@@ -43,9 +46,10 @@ from factor_models.kline import (
     stamp_features,
     token_windows,
 )
-from stages.fold import mean_rank_ic, prediction_frame
+from stages.engine_fit import Training
+from stages.fold import checked_rank_ic, prediction_frame
 from stages.identity import digest
-from stages.kline import KlineData, Training, fold_folder, read_kline_data
+from stages.kline import KlineData
 from stages.kline_report import baseline_table, calibration_table, write_report
 from stages.network import Finished
 from stages.params import Params
@@ -137,7 +141,8 @@ class KronosRun:
         fold: Fold,
         rank: int = 0,
         world_size: int = 1,
-        data: KlineData | None = None,
+        *,
+        data: KlineData,
         source: Path | None = None,
     ) -> None:
         self.name, self.config, self.store, self.fold = name, params.zoo[name], store, fold
@@ -148,7 +153,7 @@ class KronosRun:
             batch_dates=self.config.batch_dates or params.train.batch_dates,
         )
         self.rank, self.world_size = rank, world_size
-        self.data = read_kline_data() if data is None else data
+        self.data = data
         source = tokens_folder(name) if source is None else source
         self.report = read_json(source / "report.json")
         self.lookback, self.num_ahead = self.report["lookback"], self.report["num_ahead"]
@@ -169,16 +174,18 @@ class KronosRun:
         self.paths: list[pd.DataFrame] = []
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
+        self.notes: tuple[str, ...] = ()
 
     def _training(self) -> Training:
         dates = self.data.bars.date_code[self.ends["train"]]
         settings = self.settings
         return Training(
+            fold=self.fold.index,
             network=self.model,
+            loss=get_loss("mse"),
             config=settings,
             epochs=settings.epochs,
             patience=settings.patience,
-            seed=settings.seed,
             batches=lambda epoch, first: self._batches(
                 "train", first, epoch=epoch, seed=settings.seed, rank=self.rank, world_size=self.world_size
             ),
@@ -198,7 +205,7 @@ class KronosRun:
 
     @property
     def num_steps(self) -> int:
-        return self.training.epochs * self.training.steps_per_epoch
+        return self.training.num_steps
 
     def new_network(self) -> Kronos:
         return self.model
@@ -229,8 +236,9 @@ class KronosRun:
 
     def fit(self, progress: TrainingProgress, live: Live | None, watch: Watch) -> Finished:
         """Train on the fold's tokens; the predictor that is best on the valid dates."""
-        result = self.training.run(progress, live, watch, self.fold.index)
-        self.best_epoch = result.best_epoch
+        set_seed(self.settings.seed)
+        result = self.training.run(progress, live, watch)
+        self.best_epoch, self.notes = result.best_epoch, result.notes
         model = merge(self.model).eval()
         KronosPredictor(model, self.tokenizer, str(next(model.parameters()).device), self.config.max_context)
         return Finished(model=model, result=result, checkpoints=self.training.folder)
@@ -313,7 +321,7 @@ class KronosRun:
         """The long frame that every model has; the other statistics are kept for `save`."""
         rows, values = self.statistics(model, segment)
         if segment == "valid":
-            self.scores = mean_rank_ic(self.store, self.fold.valid, rows, values[:, :, 0])
+            self.scores = checked_rank_ic(self.name, self.store, self.fold, rows, values[:, :, 0])
         frame = prediction_frame(self.store, self.fold, segment, rows, values[:, :, 0])
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
         table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
@@ -350,6 +358,7 @@ class KronosRun:
             "train_samples": len(self.ends["train"]),
             "valid_rank_ic": {str(horizon): score for horizon, score in self.scores.items()},
             "best_epoch": self.best_epoch,
+            "notes": list(self.notes),
         }
 
 

@@ -1,8 +1,6 @@
-"""A network on one fold through the engine: start weights, checkpoints, what is logged, and what was met on the way."""
+"""A network on one fold: its start weights, what decides its weights, its scores while it trains."""
 
 import logging
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +10,10 @@ import torch
 from dvclive.live import Live
 from torch import Tensor, nn
 
-from factor_models import (
-    Batch,
-    Engine,
-    EpochRecord,
-    FitResult,
-    FitState,
-    Keeper,
-    MemoryExhaustedError,
-    Rules,
-    RunFolder,
-    StepRecord,
-    fit,
-    run_key,
-    set_seed,
-)
+from factor_models import Batch, Engine, FitResult, RunFolder
+from stages.engine_fit import Training
 from stages.fold import FoldRun
-from stages.identity import CHECKPOINTS, code_digest, decisive, digest
-from stages.launch import OUT_OF_MEMORY
+from stages.identity import digest
 from stages.live_ic import LiveIC
 from stages.params import TrainParams
 from stages.progress import TrainingProgress
@@ -50,114 +34,58 @@ class Finished:
 class NetworkFit:
     """Trains the network of a fold; `start` are the weights to begin with, None: new ones."""
 
-    def __init__(
-        self,
-        fold_run: FoldRun,
-        progress: TrainingProgress,
-        live: Live | None,
-        watch: Watch,
-        start: Mapping[str, Tensor] | None,
-    ) -> None:
-        self.run, self.settings, self.live, self.watch = fold_run, fold_run.settings, live, watch
-        self.progress, self.first = progress, fold_run.rank == 0
-        set_seed(self.settings.seed)
-        model = fold_run.new_network()
-        if start is not None:
-            inherit(model, start)
-        self.model = model
-        self.folder = RunFolder(
-            CHECKPOINTS, run_key(**identity(fold_run, start)), self.settings.checkpoint.keep
-        )
+    def __init__(self, fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> None:
+        self.run, self.start, self.settings = fold_run, start, fold_run.settings
 
-    def fit(self) -> Finished:
+    def fit(self, progress: TrainingProgress, live: Live | None, watch: Watch) -> Finished:
         """Train from where the last checkpoint is; the best epoch's network in evaluation mode."""
-        settings, fold_run = self.settings, self.run
-        self.engine = Engine(self.model, fold_run.loss, settings, fold_run.num_steps, self.dates_of)
-        if settings.distillation is not None:
-            fold_run.train_windows = fold_run.windows("train", targets=fold_run.with_teacher())
-        most_pieces = -(-settings.batch_dates // fold_run.world_size)
-        for _ in range(self.folder.shortages()):
-            self.note(self.engine.shrink(most_pieces) or "every measure against a lack of memory is taken")
-        if self.folder.shortages():
-            self.engine.restore(self.engine.state())
-        state = self.folder.restore(self.engine)
-        for record in state.history if state else []:
-            self.log(record)  # a run that goes on logs the epochs before it was killed as well
-        self.live_ic = self.make_live_ic(resumed=state is not None)
-        keeper = Keeper(self.folder, self.engine, settings.checkpoint, self.watch.stop_requested)
-        rules = Rules(
+        model = self.run.new_network()
+        if self.start is not None:
+            inherit(model, self.start)
+        training = self.training(model)
+        if self.settings.distillation is not None:
+            self.run.train_windows = self.run.windows("train", targets=self.run.with_teacher())
+        result = training.run(progress, live, watch)
+        self.run.best_epoch, self.run.notes = result.best_epoch, result.notes
+        return Finished(model=model, result=result, checkpoints=training.folder)
+
+    def training(self, model: nn.Module) -> Training:
+        fold_run, settings = self.run, self.settings
+        return Training(
+            fold=fold_run.fold.index,
+            network=model,
+            loss=fold_run.loss,
+            config=settings,
             epochs=settings.epochs,
             patience=settings.patience,
-            plateau=settings.schedule_options if settings.schedule == "plateau" else None,
+            steps_per_epoch=fold_run.steps_per_epoch,
+            batches=fold_run.train_batches,
+            most_pieces=-(-settings.batch_dates // fold_run.world_size),
+            score=self.score,
+            identity=identity(fold_run, self.start),
+            checkpoint=settings.checkpoint,
             guard=settings.guard,
-            most_pieces=most_pieces,
-        )
-        try:
-            result = fit(
-                self.engine,
-                fold_run.train_batches,
-                self.score,
-                rules,
-                on_step=[self.after_step, keeper.after_step],
-                on_epoch=[self.after_epoch, keeper.after_epoch],
-                on_note=self.note,
-                state=state,
-            )
-        except MemoryExhaustedError as error:
-            self.start_again_with_less(error)
-        self.engine.close()
-        self.model.load_state_dict(result.state_dict)
-        return Finished(
-            model=self.model.to(self.engine.device).eval(), result=result, checkpoints=self.folder
+            describe=self.dates_of,
+            shown=lambda record: self.rank_ic,
+            live_ic=self.live_ic,
         )
 
     def score(self, network: nn.Module) -> float:
-        """What early stopping and the plateau look at: higher is better."""
-        self.watch.beat()
-        scores = self.run.valid_rank_ic(network)
-        self.rank_ic = float(np.mean(list(scores.values())))
-        score = self.rank_ic if self.settings.stop_on == "rank_ic" else -self.run.valid_loss(network)
-        self.watch.beat()
-        return score
+        """What early stopping and the plateau look at: the rank IC on valid, or minus the loss there."""
+        self.rank_ic = float(np.mean(list(self.run.valid_rank_ic(network).values())))
+        return self.rank_ic if self.settings.stop_on == "rank_ic" else -self.run.valid_loss(network)
 
-    def after_step(self, step: StepRecord, state: FitState) -> None:
-        self.watch.beat()
-        self.progress.step(step, state)
-        self.live_ic.after_step()
-
-    def after_epoch(self, record: EpochRecord, state: FitState) -> None:
-        self.progress.epoch(record, self.rank_ic)
-        log.info("fold %d %s, rank IC %.4f", self.run.fold.index, record, self.rank_ic)
-        self.live_ic.report()
-        self.log(record)
-        self.watch.beat()
-
-    def note(self, sentence: str) -> None:
-        log.warning("fold %d: %s", self.run.fold.index, sentence)
-        if self.first:
-            self.progress.note(sentence)
-
-    def log(self, record: EpochRecord) -> None:
-        if not self.live:
-            return
-        self.live.step = record.epoch
-        terms = record.terms if len(record.terms) > 1 else {}
-        values = {"loss": record.loss, **terms, "score": record.score, "lr": record.lr}
-        for metric, value in values.items():
-            self.live.log_metric(f"fold_{self.run.fold.index}/{metric}", value)
-        self.live.next_step()
-
-    def make_live_ic(self, resumed: bool) -> LiveIC:
+    def live_ic(self, engine: Engine, resumed: bool) -> LiveIC:
         fold_run = self.run
         return LiveIC(
             fold_run.name,
             fold_run.fold,
             fold_run.store,
             fold_run.targets,
-            self.engine,
+            engine,
             fold_run.predict_rows,
             self.settings.live_ic,
-            first=self.first,
+            first=fold_run.rank == 0,
             resumed=resumed,
         )
 
@@ -169,12 +97,6 @@ class NetworkFit:
             return "no dates"
         first, last = (np.datetime_as_string(date, unit="m") for date in (dates.min(), dates.max()))
         return f"dates {first} to {last}"
-
-    def start_again_with_less(self, error: MemoryExhaustedError) -> None:
-        """One of several processes is out of memory: all start again, with one measure more against it."""
-        self.folder.note_shortage()
-        print(f"{error}: starting again with less memory", file=sys.stderr, flush=True)
-        os._exit(OUT_OF_MEMORY)  # the others wait in an exchange that this one will not join
 
 
 def inherit(model: nn.Module, start: Mapping[str, Tensor]) -> None:
@@ -189,11 +111,10 @@ def inherit(model: nn.Module, start: Mapping[str, Tensor]) -> None:
 
 
 def identity(fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> dict[str, Any]:
-    """All that decides the weights, and nothing else."""
+    """What decides the weights besides the settings of the training."""
     texts = fold_run.texts
     return {
         "model": fold_run.model_config,
-        "train": decisive(fold_run.settings),
         "fold": fold_run.fold.describe(),
         "inputs": digest(fold_run.inputs),
         "targets": digest(fold_run.targets),
@@ -202,7 +123,6 @@ def identity(fold_run: FoldRun, start: Mapping[str, Tensor] | None) -> dict[str,
         "start": None
         if start is None
         else {name: digest(value.numpy()) for name, value in sorted(start.items())},
-        "code": code_digest(),
     }
 
 

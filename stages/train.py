@@ -8,6 +8,7 @@ a process of its own, where no fold begins with another one's weights (train.sta
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from factor_data import FeatureStore, read_folds
 from factor_models import KLINE_MODELS, StoppedError, finish_distributed, input_kind, start_distributed
 from stages.fold import FoldRun
 from stages.identity import CHECKPOINTS
+from stages.kline import read_kline_data
 from stages.kronos import KronosRun, check_prerequisites
 from stages.launch import launch, launch_pool
 from stages.live_ic import LIVE
@@ -123,18 +125,21 @@ def train(
     store = FeatureStore(RESULTS / "tokenize")
     folds = read_folds(RESULTS / "split" / "folds.json")
     targets = training_targets(store, params.train.target, params.train.direction)
+    run_class = partial(KronosRun, data=read_kline_data()) if name in KLINE_MODELS else FoldRun
+    steps = 0
     # Every fold is set up once before the first is fitted: a fold without samples is refused at once.
-    run_class = KronosRun if name in KLINE_MODELS else FoldRun
-    steps = max(run_class(name, params, store, targets, fold).num_steps for fold in folds)
-    if watch is not None and rank == 0:
-        network = run_class(name, params, store, targets, folds[0]).new_network()
-        check_writable(CHECKPOINTS, MIN_FREE_BYTES + checkpoint_bytes(network, params.train, len(folds)))
+    for fold in folds:
+        fold_run = run_class(name, params, store, targets, fold)
+        steps = max(steps, fold_run.num_steps)
+        if watch is not None and rank == 0 and fold is folds[0]:
+            kept = checkpoint_bytes(fold_run.new_network(), params.train, len(folds))
+            check_writable(CHECKPOINTS, MIN_FREE_BYTES + kept)
     writes = rank == 0 and only is None
     finished: list[Finished] = []
     with stage_output(f"train/{name}") if writes else nullcontext() as folder:
         live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None) if folder else None
         frames = []
-        with TrainingProgress(name, len(folds), steps, writes, run_class.score_name) as progress:
+        with TrainingProgress(name, len(folds), steps, writes, fold_run.score_name) as progress:
             for fold in folds:
                 if only not in (None, fold.index):
                     continue
@@ -151,7 +156,7 @@ def train(
                     model = finished[-1].model
                 else:
                     start = start_weights(params.train.start, finished)
-                    finished.append(NetworkFit(fold_run, progress, live, watch, start).fit())
+                    finished.append(NetworkFit(fold_run, start).fit(progress, live, watch))
                     model = finished[-1].model
                 if only is not None:
                     return

@@ -110,7 +110,7 @@ def predictions_of(
             fitted = run.fit_tabular()
         else:
             with TrainingProgress(model, 1, run.num_steps, shown=False) as progress, Watch() as watch:
-                done = NetworkFit(run, progress, None, watch, None).fit()
+                done = NetworkFit(run, None).fit(progress, None, watch)
             fitted = done.model
             done.checkpoints.delete()
         result = np.full((panel.num_rows, len(store.horizons)), np.nan)

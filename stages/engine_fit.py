@@ -1,0 +1,181 @@
+"""One network through the engine: where it goes on, what is logged, and what was met on the way."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dvclive.live import Live
+from torch import nn
+
+from factor_models import (
+    Batch,
+    CheckpointConfig,
+    Engine,
+    EngineConfig,
+    EpochRecord,
+    FitResult,
+    FitState,
+    GuardConfig,
+    Keeper,
+    Loss,
+    MemoryExhaustedError,
+    Rules,
+    RunFolder,
+    StepRecord,
+    fit,
+    run_key,
+)
+from stages.identity import CHECKPOINTS, code_digest, decisive
+from stages.launch import OUT_OF_MEMORY
+from stages.live_ic import LiveIC
+from stages.progress import TrainingProgress
+from stages.watch import Watch
+
+log = logging.getLogger("factorcast.train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, on what, for how long."""
+
+    fold: int
+    network: nn.Module
+    """Ends in evaluation mode with the weights of its best epoch, on the engine's device."""
+    loss: Loss
+    config: EngineConfig
+    epochs: int
+    patience: int
+    steps_per_epoch: int
+    batches: Callable[[int, int], Iterable[Batch]]
+    """(epoch, first step) -> this process's batches from that step on."""
+    most_pieces: int
+    """Dates in a process's share of a batch."""
+    score: Callable[[nn.Module], float]
+    """Higher is better: what early stopping and the plateau look at."""
+    identity: dict[str, Any]
+    """With `config` and the code, all that decides the weights."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    describe: Callable[[Batch], str] | None = None
+    """Says in a warning which batch it was."""
+    shown: Callable[[EpochRecord], float] = lambda record: record.score
+    """What a person sees as the score of an epoch."""
+    live_ic: Callable[[Engine, bool], LiveIC] | None = None
+    """(engine, whether the run goes on from a checkpoint) -> reporter of the IC while training."""
+
+    @property
+    def num_steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """Where a killed run goes on."""
+        key = run_key(train=decisive(self.config), **self.identity, code=code_digest())
+        return RunFolder(CHECKPOINTS, key, self.checkpoint.keep)
+
+    def run(self, progress: TrainingProgress, live: Live | None, watch: Watch) -> FitResult:
+        """Train from where the last checkpoint is, with the generators as they are; `live` is the first process's."""
+        return EngineFit(self, progress, live, watch).run()
+
+
+class EngineFit:
+    """A training under way."""
+
+    def __init__(
+        self, training: Training, progress: TrainingProgress, live: Live | None, watch: Watch
+    ) -> None:
+        self.training, self.progress, self.live, self.watch = training, progress, live, watch
+        self.live_ic: LiveIC | None = None
+
+    def run(self) -> FitResult:
+        training, folder = self.training, self.training.folder
+        engine = Engine(
+            training.network, training.loss, training.config, training.num_steps, training.describe
+        )
+        self.meet_shortages(engine)
+        state = folder.restore(engine)
+        for record in state.history if state else []:
+            self.log(record)  # a run that goes on logs the epochs before it was killed as well
+        if training.live_ic is not None:
+            self.live_ic = training.live_ic(engine, state is not None)
+        keeper = Keeper(folder, engine, training.checkpoint, self.watch.stop_requested)
+        schedule = training.config.schedule
+        rules = Rules(
+            epochs=training.epochs,
+            patience=training.patience,
+            plateau=training.config.schedule_options if schedule == "plateau" else None,
+            guard=training.guard,
+            most_pieces=training.most_pieces,
+        )
+        try:
+            result = fit(
+                engine,
+                training.batches,
+                self.score,
+                rules,
+                on_step=[self.after_step, keeper.after_step],
+                on_epoch=[self.after_epoch, keeper.after_epoch],
+                on_note=self.note,
+                state=state,
+            )
+        except MemoryExhaustedError as error:
+            self.start_again_with_less(error)
+        engine.close()
+        training.network.load_state_dict(result.state_dict)
+        training.network.to(engine.device).eval()
+        return result
+
+    def meet_shortages(self, engine: Engine) -> None:
+        """Take the measures against a lack of memory that earlier attempts found to be needed."""
+        shortages = self.training.folder.shortages()
+        for _ in range(shortages):
+            measure = engine.shrink(self.training.most_pieces)
+            self.note(measure or "every measure against a lack of memory is taken")
+        if shortages:
+            engine.restore(engine.state())
+
+    def start_again_with_less(self, error: MemoryExhaustedError) -> None:
+        """One of several processes is out of memory: all start again, with one measure more against it."""
+        self.training.folder.note_shortage()
+        print(f"{error}: starting again with less memory", file=sys.stderr, flush=True)
+        os._exit(OUT_OF_MEMORY)  # the others wait in an exchange that this one will not join
+
+    def score(self, network: nn.Module) -> float:
+        self.watch.beat()
+        score = self.training.score(network)
+        self.watch.beat()
+        return score
+
+    def after_step(self, step: StepRecord, state: FitState) -> None:
+        self.watch.beat()
+        self.progress.step(step, state)
+        if self.live_ic is not None:
+            self.live_ic.after_step()
+
+    def after_epoch(self, record: EpochRecord, state: FitState) -> None:
+        shown = self.training.shown(record)
+        self.progress.epoch(record, shown)
+        log.info("fold %d %s, %s %.4f", self.training.fold, record, self.progress.score_name, shown)
+        if self.live_ic is not None:
+            self.live_ic.report()
+        self.log(record)
+        self.watch.beat()
+
+    def note(self, sentence: str) -> None:
+        log.warning("fold %d: %s", self.training.fold, sentence)
+        self.progress.note(sentence)
+
+    def log(self, record: EpochRecord) -> None:
+        """Loss, its terms, score and rate of an epoch."""
+        if not self.live:
+            return
+        self.live.step = record.epoch
+        terms = record.terms if len(record.terms) > 1 else {}
+        values = {"loss": record.loss, **terms, "score": record.score, "lr": record.lr}
+        for metric, value in values.items():
+            self.live.log_metric(f"fold_{self.training.fold}/{metric}", value)
+        self.live.next_step()
