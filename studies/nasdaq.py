@@ -111,7 +111,7 @@ def prepare(data: Path, days: NDArray[np.datetime64]) -> Workspace:
         "train_range": edges[0:2], "valid_range": edges[2:4], "test_range": edges[4:6],
     }  # fmt: skip
     for name, section in params["zoo"].items():
-        if "lookback" in {field.name for field in fields(model_config(name))}:
+        if name in MODELS and "lookback" in {field.name for field in fields(model_config(name))}:
             section["lookback"] = LOOKBACK
     workspace = Workspace("nasdaq", "rsr", params)
     if not (workspace.folder / "data").exists():
