@@ -14,6 +14,7 @@ from torch import nn
 from factor_data import SEGMENTS, Augmentation, Batch, FeatureStore, Fold, Segment, WindowDataset
 from factor_metrics import rank_ic
 from factor_models import (
+    QuantileLoss,
     Table,
     TabularModel,
     build_model,
@@ -82,6 +83,7 @@ class FoldRun:
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
         self.notes: tuple[str, ...] = ()
+        self.quantiles: list[pd.DataFrame] = []
 
     def windows(
         self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
@@ -214,14 +216,29 @@ class FoldRun:
         return float(torch.stack(list(terms.values())).sum())
 
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
-        """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction)."""
-        rows, values = self.predict_rows(model, segment)
-        return prediction_frame(self.store, self.fold, segment, rows, values)
+        """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction).
+
+        Of a network with quantile levels the frame of all levels is kept for `save`.
+        """
+        if not isinstance(self.loss, QuantileLoss) or isinstance(model, TabularModel):
+            return prediction_frame(self.store, self.fold, segment, *self.predict_rows(model, segment))
+        rows, outputs = self._outputs(model, segment)
+        levels_NHQ = self.loss.quantiles(torch.from_numpy(outputs)).numpy()
+        median = len(self.loss.levels) // 2
+        frame = prediction_frame(self.store, self.fold, segment, rows, levels_NHQ[:, :, median])
+        columns = {
+            quantile_column(level): levels_NHQ[:, :, number].T.reshape(-1)
+            for number, level in enumerate(self.loss.levels)
+        }
+        self.quantiles.append(frame.drop(columns="prediction").assign(**columns))
+        return frame
 
     def save(self, folder: Path, model: nn.Module | TabularModel) -> None:
         metadata = self.metadata(model)
         save_model(folder, model, self.model_config, metadata)
         (folder / "model_card.md").write_text(model_card(self.model_config, metadata), encoding="utf-8")
+        if self.quantiles:
+            pd.concat(self.quantiles, ignore_index=True).to_parquet(folder / "quantiles.parquet", index=False)
 
     def metadata(self, model: nn.Module | TabularModel) -> dict[str, Any]:
         """What a user of the model has to know, and a check that the inputs are the ones it was fitted on."""
@@ -254,6 +271,11 @@ class FoldRun:
             "start": self.settings.start,
             "notes": list(self.notes),
         }
+
+
+def quantile_column(level: float) -> str:
+    """Name of a level's column: q5, q50, q97.5."""
+    return f"q{100 * level:g}"
 
 
 def prediction_frame(

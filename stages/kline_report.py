@@ -11,9 +11,10 @@ from scipy.special import ndtri
 from factor_data import FeatureStore, Fold
 from factor_metrics import random_ranking, rank_ic, to_json_safe
 from factor_models.kline import QUANTILES, calibration
+from stages.fold import quantile_column
 from stages.run import write_json
 
-QUANTILE_COLUMNS = [f"q{level:.0%}".rstrip("%") for level in QUANTILES]
+QUANTILE_COLUMNS = [quantile_column(level) for level in QUANTILES]
 VOLATILITY = "volatility_20"
 
 

@@ -25,7 +25,6 @@ from factor_models import (
     tensor_batch,
 )
 from factor_models.kline import (
-    QUANTILES,
     KlineBatch,
     Kronos,
     KronosConfig,
@@ -50,7 +49,7 @@ from stages.engine_fit import Training
 from stages.fold import checked_rank_ic, prediction_frame
 from stages.identity import digest
 from stages.kline import KlineData
-from stages.kline_report import baseline_table, calibration_table, write_report
+from stages.kline_report import QUANTILE_COLUMNS, baseline_table, calibration_table, write_report
 from stages.network import Finished
 from stages.params import Params
 from stages.progress import TrainingProgress
@@ -62,7 +61,7 @@ COLUMN_OF_PRICE = {"open": 0, "close": 3}
 STATISTICS = (
     "mean",
     "median",
-    *(f"q{level:.0%}".rstrip("%") for level in QUANTILES),
+    *QUANTILE_COLUMNS,
     "up_probability",
     "volatility",
 )

@@ -80,6 +80,25 @@ def test_a_model_whose_output_is_constant_fails_the_stage(
     assert not Path("results", "train", name).exists(), "nothing is left that could be evaluated"
 
 
+def test_all_levels_of_quantiles_are_kept(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Checkout(tmp_path / "copy")
+    shutil.copytree(checkout.path, copy.path, symlinks=True)
+    settings = {"loss": "quantile", "loss_settings": {"levels": [0.025, 0.5, 0.975]}, "epochs": 1}
+    copy.change_params(lambda params: params["train"].update(settings))
+    monkeypatch.chdir(copy.path)
+    with Watch() as watch:
+        train("gru", read_params(), rank=0, world_size=1, watch=watch)
+    folder = Path("results", "train", "gru")
+    parts = [pd.read_parquet(path) for path in sorted(folder.glob("folds/*/quantiles.parquet"))]
+    frame = pd.read_parquet(folder / "predictions.parquet").merge(pd.concat(parts), validate="one_to_one")
+    assert len(frame) == len(pd.read_parquet(folder / "predictions.parquet"))
+    np.testing.assert_array_equal(frame["prediction"], frame["q50"])
+    assert (frame["q2.5"] < frame["q50"]).all()
+    assert (frame["q50"] < frame["q97.5"]).all()
+
+
 @pytest.mark.parametrize("name", KLINE_MODELS)
 def test_the_kline_model_is_trained_on_its_tokens(name: str, checkout: Checkout) -> None:
     for stage in ("tokenize_kline", "train", "evaluate"):

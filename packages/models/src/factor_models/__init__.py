@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from factor_models.card import count_flops, count_parameters, model_card
 from factor_models.checkpoints import load_model, save_model
-from factor_models.losses import LOSSES, DistilledLoss, Loss, get_loss, is_classification, loss_config
+from factor_models.losses import (
+    LOSSES,
+    DistilledLoss,
+    Loss,
+    QuantileLoss,
+    get_loss,
+    is_classification,
+    loss_config,
+)
 from factor_models.stacking import StackResult, rank_standardise, stack_oof
 from factor_models.tabular import Table, TabularModel
 from factor_models.training.cadence import CheckpointConfig, Keeper, StoppedError
@@ -64,6 +72,7 @@ __all__ = [
     "Keeper",
     "Loss",
     "MemoryExhaustedError",
+    "QuantileLoss",
     "Ranks",
     "Rules",
     "RunFolder",

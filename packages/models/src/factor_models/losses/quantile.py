@@ -31,6 +31,7 @@ class QuantileLoss(TermLoss):
         targets: Sequence[str] = (),
     ) -> None:
         super().__init__({"quantile": partial(pinball, levels=tuple(levels))}, target_weights, targets)
+        self.levels = tuple(levels)
         self.outputs_per_target = len(levels)
 
     def point(self, prediction: Tensor) -> Tensor:
