@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from dvclive.live import Live
 from torch import nn
@@ -31,11 +31,18 @@ from factor_models import (
 )
 from stages.identity import CHECKPOINTS, code_digest, decisive
 from stages.launch import OUT_OF_MEMORY
-from stages.live_ic import LiveIC
 from stages.progress import TrainingProgress
 from stages.watch import Watch
 
 log = logging.getLogger("factorcast.train")
+
+
+class Reporter(Protocol):
+    """Looks at the network while it trains."""
+
+    def after_step(self) -> None: ...
+
+    def report(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +71,8 @@ class Training:
     """Says in a warning which batch it was."""
     shown: Callable[[EpochRecord], float] = lambda record: record.score
     """What a person sees as the score of an epoch."""
-    live_ic: Callable[[Engine, bool], LiveIC] | None = None
-    """(engine, whether the run goes on from a checkpoint) -> reporter of the IC while training."""
+    reporter: Callable[[Engine, bool], Reporter] | None = None
+    """(engine, whether the run goes on from a checkpoint) -> who is told of each step and epoch."""
 
     @property
     def num_steps(self) -> int:
@@ -89,7 +96,7 @@ class EngineFit:
         self, training: Training, progress: TrainingProgress, live: Live | None, watch: Watch
     ) -> None:
         self.training, self.progress, self.live, self.watch = training, progress, live, watch
-        self.live_ic: LiveIC | None = None
+        self.reporter: Reporter | None = None
 
     def run(self) -> FitResult:
         training, folder = self.training, self.training.folder
@@ -100,8 +107,8 @@ class EngineFit:
         state = folder.restore(engine)
         for record in state.history if state else []:
             self.log(record)  # a run that goes on logs the epochs before it was killed as well
-        if training.live_ic is not None:
-            self.live_ic = training.live_ic(engine, state is not None)
+        if training.reporter is not None:
+            self.reporter = training.reporter(engine, state is not None)
         keeper = Keeper(folder, engine, training.checkpoint, self.watch.stop_requested)
         schedule = training.config.schedule
         rules = Rules(
@@ -153,15 +160,15 @@ class EngineFit:
     def after_step(self, step: StepRecord, state: FitState) -> None:
         self.watch.beat()
         self.progress.step(step, state)
-        if self.live_ic is not None:
-            self.live_ic.after_step()
+        if self.reporter is not None:
+            self.reporter.after_step()
 
     def after_epoch(self, record: EpochRecord, state: FitState) -> None:
         shown = self.training.shown(record)
         self.progress.epoch(record, shown)
         log.info("fold %d %s, %s %.4f", self.training.fold, record, self.progress.score_name, shown)
-        if self.live_ic is not None:
-            self.live_ic.report()
+        if self.reporter is not None:
+            self.reporter.report()
         self.log(record)
         self.watch.beat()
 

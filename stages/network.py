@@ -67,7 +67,7 @@ class NetworkFit:
             guard=settings.guard,
             describe=self.dates_of,
             shown=lambda record: self.rank_ic,
-            live_ic=self.live_ic,
+            reporter=self.live_ic,
         )
 
     def score(self, network: nn.Module) -> float:

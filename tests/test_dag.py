@@ -28,6 +28,7 @@ PARTS = {
     "kronos",
     "launch",
     "live_ic",
+    "engine_fit",
     "network",
     "watch",
     "sample_weights",
