@@ -26,11 +26,11 @@ STRENGTHS = {"reversal": 0.08, "momentum": 0.03, "volume": 0.08, "news": 0.08}
 MARKETS = (*KINDS, "none")
 HORIZONS = [1, 5]
 CHANGES: dict[str, Any] = {
-    "sample.symbols": 200,
-    "sample.bars": 1100,
-    "split.folds": {"scheme": "rolling", "train": 600, "valid": 120, "test": 300, "step": 300, "purge": 6},
+    "sample.symbols": 150,
+    "sample.bars": 900,
+    "split.folds": {"scheme": "rolling", "train": 500, "valid": 100, "test": 250, "step": 250, "purge": 6},
     "tokenize.horizons": HORIZONS,
-    "train.epochs": 6,
+    "train.epochs": 5,
     "train.patience": 3,
     "train.threads": 1,
     "train.live_ic": {"every_steps": None, "every_minutes": None},
@@ -38,10 +38,10 @@ CHANGES: dict[str, Any] = {
 
 HEAD = f"""# Which model finds what
 
-Simulated markets of 200 symbols and 1,100 days that differ in the one signal that is planted
+Simulated markets of 150 symbols and 900 days that differ in the one signal that is planted
 (docs/simulated_market.md): {", ".join(f"{kind} {strength}" for kind, strength in STRENGTHS.items())}, in units of a
-symbol's own volatility per day. One fold: 600 training days, 120 that choose the epoch, 300 test days. One seed per
-model, the sizes of `params.yaml`, at most 6 epochs: a look at what a model can see, not a contest. Made by
+symbol's own volatility per day. One fold: 500 training days, 100 that choose the epoch, 250 test days. One seed per
+model, the sizes of `params.yaml`, at most 5 epochs: a look at what a model can see, not a contest. Made by
 `make study-planted`.
 
 A number is the model's mean rank IC over that of the true expectation on the same days; **bold** where its 95 %
