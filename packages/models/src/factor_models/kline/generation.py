@@ -77,7 +77,7 @@ def generate(
         reader: _CachedReader | _SlidingReader = _CachedReader(model, max_context)
     else:
         reader = _SlidingReader(model, max_context)
-    state = reader.start(prompt, x_stamp, sampling.sample_count)
+    state = reader.start(prompt, x_stamp, sampling.sample_count, num_ahead)
     drawn = []
     stamps = y_stamp.repeat_interleave(sampling.sample_count, dim=0)
     for bar in range(num_ahead):
@@ -102,19 +102,20 @@ class _CachedReader:
 
     def __init__(self, model: Kronos, max_context: int) -> None:
         self.model, self.max_context = model, max_context
-        self.blocks = [KeyValueCache(max_context) for _ in model.transformer]
-        self.dependency = KeyValueCache(max_context)
-        self.last: Tensor | None = None
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int) -> Tensor:
+    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
         """Read the prompts, then stand at the last bar of every sample: its context (N, 1, D)."""
         kept = slice(-self.max_context, None)
         tokens, stamps = prompt_BT2[:, kept], stamp_BT5[:, kept]
-        context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=self.blocks)
-        if context.shape[1] > 1:
-            self.model.dep_layer.remember(context[:, :-1], self.dependency)
-        self.blocks = [cache.repeat(num_samples) for cache in self.blocks]
-        self.dependency = self.dependency.repeat(num_samples)
+        prompts = [KeyValueCache() for _ in self.model.transformer]
+        context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=prompts)
+        self.blocks = [
+            cache.fork(num_samples, num_ahead, block.self_attn.rotary)
+            for cache, block in zip(prompts, self.model.transformer, strict=True)
+        ]
+        dependency = self.model.dep_layer
+        seen = dependency.remember(context[:, :-1])
+        self.dependency = seen.fork(num_samples, num_ahead, dependency.cross_attn.rotary)
         return context[:, -1:].repeat_interleave(num_samples, dim=0)
 
     def read(self, token_N12: Tensor, stamp_N15: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ class _CachedReader:
 
     def s2_logits(self, context_N1D: Tensor, s1_N1: Tensor) -> Tensor:
         sibling = self.model.embedding.emb_s1(s1_N1)
-        return self.model.head.proj_s2(self.model.dep_layer(context_N1D, sibling, cache=self.dependency))
+        return self.model.head.proj_s2(self.model.dep_layer.next_bar(context_N1D, sibling, self.dependency))
 
 
 class _SlidingReader:
@@ -135,7 +136,7 @@ class _SlidingReader:
     def __init__(self, model: Kronos, max_context: int) -> None:
         self.model, self.max_context = model, max_context
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int) -> Tensor:
+    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
         kept = slice(-self.max_context, None)
         self.tokens = prompt_BT2[:, kept].repeat_interleave(num_samples, dim=0)
         self.stamps = stamp_BT5[:, kept].repeat_interleave(num_samples, dim=0)
@@ -194,7 +195,7 @@ def _decode(
 ) -> Tensor:
     """Bars (N, W, d_in) of the last window; what the samples of a series share is decoded once."""
     num_shared = min(prompt_BT2.shape[1], max_context - ahead_NP2.shape[1])
-    caches = [KeyValueCache(num_shared + ahead_NP2.shape[1]) for _ in tokenizer.decoder]
+    caches = [KeyValueCache() for _ in tokenizer.decoder]
     parts = []
     if num_shared:
         shared = tokenizer.decode(list(prompt_BT2[:, -num_shared:].unbind(-1)), half=True, caches=caches)
