@@ -147,7 +147,9 @@ class KeyValueCache:
     def fork(self, num_samples: int, room: int, rotary: RotaryEmbedding) -> "ForkedCache":
         """The cache for continuations of each series, `num_samples` of at most `room` bars, bar by bar."""
         if self._stored is None:
-            raise ValueError("there is nothing to continue: append the bars that continuations share, may be none")
+            raise ValueError(
+                "there is nothing to continue: append the bars that continuations share, may be none"
+            )
         key, value = self._stored
         return ForkedCache(key, value, num_samples, room, rotary.angles(room, self.position))
 
@@ -161,21 +163,27 @@ class ForkedCache:
     L places. When the oldest bars are dropped, their places stay and are no longer looked at.
     """
 
-    def __init__(self, key_BNTE: Tensor, value_BNTE: Tensor, num_samples: int, room: int, angles: Angles) -> None:
+    def __init__(
+        self, key_BNTE: Tensor, value_BNTE: Tensor, num_samples: int, room: int, angles: Angles
+    ) -> None:
         self.num_heads, num_shared, dim = key_BNTE.shape[1:]
         self.group = max(size for size in range(1, MOST_IN_GROUP + 1) if num_samples % size == 0)
         self.first, self.num_seen, self.num_own = 0, num_shared, 0
         self._angles, self._least = angles, -(-SMALL_PRODUCT // (self.group * dim))
         key, value = (
-            x.repeat_interleave(num_samples // self.group, dim=0).flatten(0, 1) for x in (key_BNTE, value_BNTE)
+            x.repeat_interleave(num_samples // self.group, dim=0).flatten(0, 1)
+            for x in (key_BNTE, value_BNTE)
         )
         num_places = max(num_shared + room * self.group, self._least)
         self._key_HEL = key.new_zeros(len(key), dim, num_places)
         self._value_HLE = key.new_zeros(len(key), num_places, dim)
-        self._mask_gL = key.new_full((self.group, num_places), -torch.inf)
         self._key_HEL[..., :num_shared] = key.transpose(1, 2)
         self._value_HLE[:, :num_shared] = value
-        self._mask_gL[:, :num_shared] = 0.0
+        own = torch.eye(self.group, dtype=torch.bool, device=key.device)
+        self._mask_gL = key.new_zeros(self.group, num_places)
+        self._mask_gL[:, num_shared : num_shared + room * self.group] = (
+            key.new_zeros(own.shape).masked_fill_(~own, -torch.inf).repeat(1, room)
+        )
 
     @property
     def length(self) -> int:
@@ -196,12 +204,15 @@ class ForkedCache:
         asked_HgE, places = query.flatten(0, 1), slice(self.num_seen, self.num_seen + self.group)
         self._key_HEL[..., places] = key.flatten(0, 1).transpose(1, 2)
         self._value_HLE[:, places] = value.flatten(0, 1)
-        self._mask_gL[:, places].fill_diagonal_(0.0)
         self.num_seen += self.group
         self.num_own += 1
-        seen = slice(min(self.first, max(0, self.num_seen - self._least)), max(self.num_seen, self._least))
+        seen = slice(0, max(self.num_seen, self._least))
+        mask_gL = self._mask_gL[:, seen]
+        if self.num_seen < self._least:
+            mask_gL = mask_gL.clone()
+            mask_gL[:, self.num_seen :] = -torch.inf
         scores_HgL = torch.baddbmm(
-            self._mask_gL[:, seen], asked_HgE, self._key_HEL[..., seen], alpha=asked_HgE.shape[-1] ** -0.5
+            mask_gL, asked_HgE, self._key_HEL[..., seen], alpha=asked_HgE.shape[-1] ** -0.5
         )
         share = scores_HgL.softmax(-1, dtype=torch.float32).to(scores_HgL.dtype)
         mixed = torch.bmm(share, self._value_HLE[:, seen])
@@ -272,11 +283,9 @@ class Transformer(nn.ModuleList):
     def __init__(self, num_blocks: int, *sizes_and_dropouts: Any) -> None:
         super().__init__(TransformerBlock(*sizes_and_dropouts) for _ in range(num_blocks))
 
-    def run(
-        self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[Cache] | None = None
-    ) -> Tensor:
+    def run(self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[Cache] | None = None) -> Tensor:
         """States (B, T, D); with caches, one a block, x holds the bars that follow those in them."""
-        blocks = [block for block in self if isinstance(block, TransformerBlock)]
+        blocks = self._blocks()
         if not blocks:
             return x_BTD
         first = caches[0] if caches else None
@@ -287,6 +296,16 @@ class Transformer(nn.ModuleList):
         for number, block in enumerate(blocks):
             x_BTD = block(x_BTD, angles, mask, caches[number] if caches else None)
         return x_BTD
+
+    def fork(self, caches: Sequence[KeyValueCache], num_samples: int, room: int) -> list[ForkedCache]:
+        """Each block's cache for continuations of its series; see `KeyValueCache.fork`."""
+        return [
+            cache.fork(num_samples, room, block.self_attn.rotary)
+            for block, cache in zip(self._blocks(), caches, strict=True)
+        ]
+
+    def _blocks(self) -> list[TransformerBlock]:
+        return [block for block in self if isinstance(block, TransformerBlock)]
 
 
 def attendable(padding_mask: Tensor | None) -> Tensor | None:

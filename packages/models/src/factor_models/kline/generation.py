@@ -52,7 +52,6 @@ class GeneratedPaths:
     """(B, S, W, d_in): all bars of the last window, W = min(max_context, T + P)."""
 
 
-@torch.no_grad()
 def generate(
     tokenizer: KronosTokenizer,
     model: Kronos,
@@ -69,8 +68,35 @@ def generate(
     `on_bar` is called after each bar with its number, 0 .. P - 1. ValueError where P exceeds max_context, or where
     tokenizer and model do not share their bits.
     """
-    num_ahead = y_stamp.shape[1]
     _check(tokenizer, model, x, x_stamp, y_stamp, max_context, sampling)
+    with torch.inference_mode():
+        ahead, decoded = _continue(
+            tokenizer, model, x, x_stamp, y_stamp, max_context, sampling, beyond_context, on_bar
+        )
+    # Clones, since tensors that are made in inference mode cannot be used with gradients.
+    ahead, decoded = ahead.clone(), decoded.clone()
+    shape, num_ahead = (len(x), sampling.sample_count), y_stamp.shape[1]
+    return GeneratedPaths(
+        bars=decoded[:, -num_ahead:].unflatten(0, shape),
+        s1=ahead[..., 0].unflatten(0, shape),
+        s2=ahead[..., 1].unflatten(0, shape),
+        decoded=decoded.unflatten(0, shape),
+    )
+
+
+def _continue(
+    tokenizer: KronosTokenizer,
+    model: Kronos,
+    x: Tensor,
+    x_stamp: Tensor,
+    y_stamp: Tensor,
+    max_context: int,
+    sampling: Sampling,
+    beyond_context: BeyondContext,
+    on_bar: Callable[[int], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens ahead (N, P, 2) and bars of the last window (N, W, d_in)."""
+    num_ahead = y_stamp.shape[1]
     draws = _draws(tokenizer, model, sampling, num_ahead, len(x), x.device)
     prompt = tokenizer.token_pairs(x)
     if x.shape[1] + num_ahead - 1 <= max_context or beyond_context == "approximate":
@@ -87,14 +113,7 @@ def generate(
         if bar + 1 < num_ahead:
             state = reader.read(drawn[-1], stamps[:, bar : bar + 1])
     ahead = torch.cat(drawn, dim=1)
-    decoded = _decode(tokenizer, prompt, ahead, sampling.sample_count, max_context)
-    shape = (len(x), sampling.sample_count)
-    return GeneratedPaths(
-        bars=decoded[:, -num_ahead:].unflatten(0, shape),
-        s1=ahead[..., 0].unflatten(0, shape),
-        s2=ahead[..., 1].unflatten(0, shape),
-        decoded=decoded.unflatten(0, shape),
-    )
+    return ahead, _decode(tokenizer, prompt, ahead, sampling.sample_count, max_context)
 
 
 class _CachedReader:
@@ -109,10 +128,7 @@ class _CachedReader:
         tokens, stamps = prompt_BT2[:, kept], stamp_BT5[:, kept]
         prompts = [KeyValueCache() for _ in self.model.transformer]
         context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=prompts)
-        self.blocks = [
-            cache.fork(num_samples, num_ahead, block.self_attn.rotary)
-            for cache, block in zip(prompts, self.model.transformer, strict=True)
-        ]
+        self.blocks = self.model.transformer.fork(prompts, num_samples, num_ahead)
         dependency = self.model.dep_layer
         seen = dependency.remember(context[:, :-1])
         self.dependency = seen.fork(num_samples, num_ahead, dependency.cross_attn.rotary)

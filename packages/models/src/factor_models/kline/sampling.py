@@ -12,15 +12,15 @@ def filter_logits(
     """Return logits (..., V) with the tokens that may not be drawn at -inf.
 
     top_k > 0 keeps the k most likely (more where the k-th is tied); then top_p < 1 keeps the shortest list of the most
-    likely tokens whose share of what is left exceeds p, at least one. With `official_parity` top_k > 0 makes top_p
-    ignored, as in the published code.
+    likely tokens (the first of equals) whose share of what is left exceeds p, at least one. With `official_parity`
+    top_k > 0 makes top_p ignored, as in the published code.
     """
     _check_filters(top_k, top_p)
     if top_k > 0:
         weakest = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < weakest, -torch.inf)
     if top_p < 1.0 and not (official_parity and top_k > 0):
-        ordered, order = logits.sort(dim=-1, descending=True)
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
         share_before = ordered.softmax(-1).cumsum(-1).roll(1, dims=-1)
         share_before[..., 0] = 0.0
         removed = torch.zeros_like(share_before, dtype=torch.bool).scatter(-1, order, share_before > top_p)
