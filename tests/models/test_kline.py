@@ -21,6 +21,7 @@ from factor_models.kline import (
     stamp_features,
 )
 from factor_models.kline.blocks import KeyValueCache, RotaryEmbedding
+from factor_models.kline.sampling import draw_tokens
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
 
 
@@ -227,9 +228,15 @@ def test_generated_bars_may_enter_a_loss() -> None:
 
 def test_frequencies_of_draws_follow_the_softmax() -> None:
     logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).expand(40_000, 3)
-    drawn = sample_token(logits, generator=torch.Generator().manual_seed(0))
-    shares = torch.bincount(drawn.flatten(), minlength=3) / 40_000
-    torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.01, rtol=0)
+    torch.manual_seed(0)
+    for drawn in (sample_token(logits), draw_tokens(logits.softmax(-1))):
+        shares = torch.bincount(drawn.flatten(), minlength=3) / 40_000
+        torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.01, rtol=0)
+
+
+def test_a_token_without_probability_is_never_drawn() -> None:
+    probability = torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0]).expand(20_000, 5)
+    assert set(draw_tokens(probability).flatten().tolist()) == {1, 3}
 
 
 def test_files_round_trip_to_the_byte_and_name_what_is_wrong(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from factor_models.kline.blocks import (
 )
 from factor_models.kline.dates import mean_over_dates, window_cross_entropy
 from factor_models.kline.pretrained import Pretrained
+from factor_models.kline.sampling import draw_tokens
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
@@ -216,8 +217,7 @@ class Kronos(Pretrained):
             raise ValueError("use_teacher_forcing needs s1_targets")
         s1_logits, context = self.decode_s1(s1_ids, s2_ids, stamp, padding_mask)
         if not use_teacher_forcing:
-            probability = s1_logits.detach().float().softmax(-1)
-            s1_targets = torch.multinomial(probability.flatten(0, 1), 1).view(s1_ids.shape)
+            s1_targets = draw_tokens(s1_logits.detach().float().softmax(-1).flatten(0, 1)).view(s1_ids.shape)
         assert s1_targets is not None
         return s1_logits, self.decode_s2(context, s1_targets, padding_mask)
 
@@ -278,9 +278,14 @@ class Kronos(Pretrained):
         padding_mask: Tensor | None = None,
     ) -> PredictorLoss:
         """Mean cross-entropy over the bars that are not padding."""
-        kept = torch.ones_like(s1_targets, dtype=torch.bool) if padding_mask is None else ~padding_mask.bool()
-        s1 = functional.cross_entropy(s1_logits[kept], s1_targets[kept])
-        s2 = functional.cross_entropy(s2_logits[kept], s2_targets[kept])
+
+        def cross_entropy(logits_BTV: Tensor, target_BT: Tensor) -> Tensor:
+            if padding_mask is None:
+                return functional.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten())
+            kept = ~padding_mask.bool()
+            return functional.cross_entropy(logits_BTV[kept], target_BT[kept])
+
+        s1, s2 = cross_entropy(s1_logits, s1_targets), cross_entropy(s2_logits, s2_targets)
         return PredictorLoss((s1 + s2) / 2.0, s1, s2)
 
 

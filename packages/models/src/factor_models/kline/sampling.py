@@ -55,6 +55,19 @@ def sample_token(
     return race.argmax(-1, keepdim=True)
 
 
+def draw_tokens(probability_NV: Tensor) -> Tensor:
+    """One token (N, 1) of each row, from torch's global generator.
+
+    By the inverse of the distribution function: for many rows much faster than torch.multinomial, which draws a number
+    for every token of a row.
+    """
+    cumulative = probability_NV.cumsum(-1)
+    total = cumulative[:, -1:].contiguous()
+    place = torch.searchsorted(cumulative, torch.rand_like(total) * total, right=True)
+    # Rounding may put a number at the end of the line: then the last token that has any probability.
+    return torch.minimum(place, torch.searchsorted(cumulative, total))
+
+
 def _outside_nucleus(probability: Tensor, token: Tensor, top_p: float) -> Tensor:
     """Whether the tokens that are likelier than `token` (B, 1), or as likely and before it, have more than top_p."""
     own = probability.gather(-1, token)
