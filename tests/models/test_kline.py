@@ -146,6 +146,8 @@ def test_a_continuation_looks_at_the_shared_bars_that_are_left_and_at_its_own(nu
         )
     with pytest.raises(ValueError, match="only 0 bars are shared"):
         forked.drop_first(1)
+    with pytest.raises(ValueError, match="bar by bar, got 2 at once"):
+        forked.attend(*(torch.zeros(rows[0], num_heads, 2, dim) for _ in range(3)))
 
 
 @torch.no_grad()

@@ -198,6 +198,8 @@ class ForkedCache:
 
     def attend(self, query_RN1E: Tensor, key_RN1E: Tensor, value_RN1E: Tensor) -> Tensor:
         """Attention of the next bars, whose keys and values join their own, to all bars so far: (R, 1, D)."""
+        if query_RN1E.shape[2] != 1:
+            raise ValueError(f"continuations are read bar by bar, got {query_RN1E.shape[2]} at once")
         query, key, value = (
             x.view(-1, self.group, *x.shape[1::2]).transpose(1, 2) for x in (query_RN1E, key_RN1E, value_RN1E)
         )
