@@ -20,6 +20,8 @@ from factor_models.kline import (
     sample_token,
     stamp_features,
 )
+from factor_models.kline.blocks import KeyValueCache, RotaryEmbedding
+from factor_models.kline.sampling import draw_tokens
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
 
 
@@ -117,6 +119,37 @@ def test_generation_with_caches_equals_reading_everything_anew(parity: bool) -> 
     torch.testing.assert_close(paths.bars[:, 0], whole[:, -5:], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("num_samples", [1, 5, 11, 12])
+def test_a_continuation_looks_at_the_shared_bars_that_are_left_and_at_its_own(num_samples: int) -> None:
+    """Against attention over each row's keys, written out; bars are dropped on the way."""
+    num_series, num_heads, num_shared, room, dim = 2, 3, 4, 5, 6
+    draw = torch.Generator().manual_seed(num_samples)
+    shared = [torch.randn(num_series, num_heads, num_shared, dim, generator=draw) for _ in range(2)]
+    cache = KeyValueCache()
+    cache.append(*shared)
+    forked = cache.fork(num_samples, room, RotaryEmbedding(dim))
+    rows = (num_series * num_samples, num_heads, 1, dim)
+    key, value = (one.repeat_interleave(num_samples, dim=0) for one in shared)
+    for bar in range(room):
+        assert forked.length == key.shape[2]
+        if bar in (1, 3):
+            forked.drop_first(2)
+            key, value = key[:, :, 2:], value[:, :, 2:]
+        query, own_key, own_value = (torch.randn(rows, generator=draw) for _ in range(3))
+        key, value = torch.cat([key, own_key], dim=2), torch.cat([value, own_value], dim=2)
+        expected = torch.softmax(query @ key.mT / dim**0.5, dim=-1) @ value
+        torch.testing.assert_close(
+            forked.attend(query, own_key, own_value),
+            expected.transpose(1, 2).flatten(2),
+            atol=1e-5,
+            rtol=1e-5,
+        )
+    with pytest.raises(ValueError, match="only 0 bars are shared"):
+        forked.drop_first(1)
+    with pytest.raises(ValueError, match="bar by bar, got 2 at once"):
+        forked.attend(*(torch.zeros(rows[0], num_heads, 2, dim) for _ in range(3)))
+
+
 @torch.no_grad()
 def test_the_approximate_mode_is_exact_inside_the_context_and_bounded_beyond() -> None:
     tokenizer, model = make_tokenizer(), make_predictor()
@@ -174,11 +207,38 @@ def test_filters_equal_a_plain_loop(top_k: int, top_p: float, seed: int) -> None
     assert set(torch.isfinite(filtered).nonzero().flatten().tolist()) == set(expected)
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (0, 0.91), (0, 0.02), (7, 0.63)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_draws_are_those_of_torch_from_the_filtered_probabilities(
+    top_k: int, top_p: float, tied: bool
+) -> None:
+    logits = torch.randn(300, 64, generator=torch.Generator().manual_seed(1)) * 0.5
+    if tied:
+        logits = logits.round(decimals=0)
+    probability = filter_logits(logits, top_k, top_p).softmax(-1)
+    expected = torch.multinomial(probability, 1, generator=torch.Generator().manual_seed(2))
+    drawn = sample_token(logits, 1.0, top_k, top_p, torch.Generator().manual_seed(2))
+    assert torch.equal(drawn, expected)
+
+
+def test_generated_bars_may_enter_a_loss() -> None:
+    arguments = (make_tokenizer(), make_predictor(), bars(1, 8), stamps(1, 8), stamps(1, 3, start=8), 32)
+    weight = torch.ones(6, requires_grad=True)
+    (generate(*arguments).bars * weight).sum().backward()
+    assert weight.grad is not None
+
+
 def test_frequencies_of_draws_follow_the_softmax() -> None:
     logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).expand(40_000, 3)
-    drawn = sample_token(logits, generator=torch.Generator().manual_seed(0))
-    shares = torch.bincount(drawn.flatten(), minlength=3) / 40_000
-    torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.01, rtol=0)
+    torch.manual_seed(0)
+    for drawn in (sample_token(logits), draw_tokens(logits.softmax(-1))):
+        shares = torch.bincount(drawn.flatten(), minlength=3) / 40_000
+        torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.01, rtol=0)
+
+
+def test_a_token_without_probability_is_never_drawn() -> None:
+    probability = torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0]).expand(20_000, 5)
+    assert set(draw_tokens(probability).flatten().tolist()) == {1, 3}
 
 
 def test_files_round_trip_to_the_byte_and_name_what_is_wrong(tmp_path: Path) -> None:

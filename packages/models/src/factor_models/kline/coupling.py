@@ -37,16 +37,17 @@ class CoupledDraws:
         shape = (num_bars, 2, num_samples)
         part = torch.rand(shape, generator=generator, device=device).argsort(-1)
         self.uniform = (part + torch.rand(shape, generator=generator, device=device)) / num_samples
-        self.orders, self.num_series = orders, num_series
+        self.orders = orders
+        self._uniform_of_row = self.uniform.repeat(1, 1, num_series).unsqueeze(-1)
 
     def draw(self, probability_NV: Tensor, bar: int, part: int) -> Tensor:
         """One token (N, 1) of each row; part 0 is s1, 1 is s2."""
         order = self.orders[part]
-        cumulative = probability_NV[:, order].cumsum(-1)
-        uniform = self.uniform[bar, part].repeat(self.num_series).unsqueeze(1) * cumulative[:, -1:]
-        place = (cumulative <= uniform).sum(-1, keepdim=True)
+        cumulative = probability_NV.index_select(-1, order).cumsum(-1)
+        uniform = self._uniform_of_row[bar, part] * cumulative[:, -1:]
+        place = torch.searchsorted(cumulative, uniform, right=True)
         # Rounding may put a number at the end of the line: then the last token that has any probability.
-        last = (cumulative < cumulative[:, -1:]).sum(-1, keepdim=True)
+        last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())
         return order[torch.minimum(place, last)]
 
 

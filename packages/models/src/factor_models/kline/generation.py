@@ -52,7 +52,6 @@ class GeneratedPaths:
     """(B, S, W, d_in): all bars of the last window, W = min(max_context, T + P)."""
 
 
-@torch.no_grad()
 def generate(
     tokenizer: KronosTokenizer,
     model: Kronos,
@@ -69,15 +68,42 @@ def generate(
     `on_bar` is called after each bar with its number, 0 .. P - 1. ValueError where P exceeds max_context, or where
     tokenizer and model do not share their bits.
     """
-    num_ahead = y_stamp.shape[1]
     _check(tokenizer, model, x, x_stamp, y_stamp, max_context, sampling)
+    with torch.inference_mode():
+        ahead, decoded = _continue(
+            tokenizer, model, x, x_stamp, y_stamp, max_context, sampling, beyond_context, on_bar
+        )
+    # Clones, since tensors that are made in inference mode cannot be used with gradients.
+    ahead, decoded = ahead.clone(), decoded.clone()
+    shape, num_ahead = (len(x), sampling.sample_count), y_stamp.shape[1]
+    return GeneratedPaths(
+        bars=decoded[:, -num_ahead:].unflatten(0, shape),
+        s1=ahead[..., 0].unflatten(0, shape),
+        s2=ahead[..., 1].unflatten(0, shape),
+        decoded=decoded.unflatten(0, shape),
+    )
+
+
+def _continue(
+    tokenizer: KronosTokenizer,
+    model: Kronos,
+    x: Tensor,
+    x_stamp: Tensor,
+    y_stamp: Tensor,
+    max_context: int,
+    sampling: Sampling,
+    beyond_context: BeyondContext,
+    on_bar: Callable[[int], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens ahead (N, P, 2) and bars of the last window (N, W, d_in)."""
+    num_ahead = y_stamp.shape[1]
     draws = _draws(tokenizer, model, sampling, num_ahead, len(x), x.device)
     prompt = tokenizer.token_pairs(x)
     if x.shape[1] + num_ahead - 1 <= max_context or beyond_context == "approximate":
         reader: _CachedReader | _SlidingReader = _CachedReader(model, max_context)
     else:
         reader = _SlidingReader(model, max_context)
-    state = reader.start(prompt, x_stamp, sampling.sample_count)
+    state = reader.start(prompt, x_stamp, sampling.sample_count, num_ahead)
     drawn = []
     stamps = y_stamp.repeat_interleave(sampling.sample_count, dim=0)
     for bar in range(num_ahead):
@@ -87,14 +113,7 @@ def generate(
         if bar + 1 < num_ahead:
             state = reader.read(drawn[-1], stamps[:, bar : bar + 1])
     ahead = torch.cat(drawn, dim=1)
-    decoded = _decode(tokenizer, prompt, ahead, sampling.sample_count, max_context)
-    shape = (len(x), sampling.sample_count)
-    return GeneratedPaths(
-        bars=decoded[:, -num_ahead:].unflatten(0, shape),
-        s1=ahead[..., 0].unflatten(0, shape),
-        s2=ahead[..., 1].unflatten(0, shape),
-        decoded=decoded.unflatten(0, shape),
-    )
+    return ahead, _decode(tokenizer, prompt, ahead, sampling.sample_count, max_context)
 
 
 class _CachedReader:
@@ -102,19 +121,17 @@ class _CachedReader:
 
     def __init__(self, model: Kronos, max_context: int) -> None:
         self.model, self.max_context = model, max_context
-        self.blocks = [KeyValueCache(max_context) for _ in model.transformer]
-        self.dependency = KeyValueCache(max_context)
-        self.last: Tensor | None = None
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int) -> Tensor:
+    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
         """Read the prompts, then stand at the last bar of every sample: its context (N, 1, D)."""
         kept = slice(-self.max_context, None)
         tokens, stamps = prompt_BT2[:, kept], stamp_BT5[:, kept]
-        context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=self.blocks)
-        if context.shape[1] > 1:
-            self.model.dep_layer.remember(context[:, :-1], self.dependency)
-        self.blocks = [cache.repeat(num_samples) for cache in self.blocks]
-        self.dependency = self.dependency.repeat(num_samples)
+        prompts = [KeyValueCache() for _ in self.model.transformer]
+        context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=prompts)
+        self.blocks = self.model.transformer.fork(prompts, num_samples, num_ahead)
+        dependency = self.model.dep_layer
+        seen = dependency.remember(context[:, :-1])
+        self.dependency = seen.fork(num_samples, num_ahead, dependency.cross_attn.rotary)
         return context[:, -1:].repeat_interleave(num_samples, dim=0)
 
     def read(self, token_N12: Tensor, stamp_N15: Tensor) -> Tensor:
@@ -126,7 +143,7 @@ class _CachedReader:
 
     def s2_logits(self, context_N1D: Tensor, s1_N1: Tensor) -> Tensor:
         sibling = self.model.embedding.emb_s1(s1_N1)
-        return self.model.head.proj_s2(self.model.dep_layer(context_N1D, sibling, cache=self.dependency))
+        return self.model.head.proj_s2(self.model.dep_layer.next_bar(context_N1D, sibling, self.dependency))
 
 
 class _SlidingReader:
@@ -135,7 +152,7 @@ class _SlidingReader:
     def __init__(self, model: Kronos, max_context: int) -> None:
         self.model, self.max_context = model, max_context
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int) -> Tensor:
+    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
         kept = slice(-self.max_context, None)
         self.tokens = prompt_BT2[:, kept].repeat_interleave(num_samples, dim=0)
         self.stamps = stamp_BT5[:, kept].repeat_interleave(num_samples, dim=0)
@@ -194,7 +211,7 @@ def _decode(
 ) -> Tensor:
     """Bars (N, W, d_in) of the last window; what the samples of a series share is decoded once."""
     num_shared = min(prompt_BT2.shape[1], max_context - ahead_NP2.shape[1])
-    caches = [KeyValueCache(num_shared + ahead_NP2.shape[1]) for _ in tokenizer.decoder]
+    caches = [KeyValueCache() for _ in tokenizer.decoder]
     parts = []
     if num_shared:
         shared = tokenizer.decode(list(prompt_BT2[:, -num_shared:].unbind(-1)), half=True, caches=caches)

@@ -8,6 +8,7 @@ month.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from torch.nn import functional
 
 from factor_models.kline.blocks import (
     Attention,
+    Cache,
+    ForkedCache,
     KeyValueCache,
     RMSNorm,
     Transformer,
@@ -24,6 +27,7 @@ from factor_models.kline.blocks import (
 )
 from factor_models.kline.dates import mean_over_dates, window_cross_entropy
 from factor_models.kline.pretrained import Pretrained
+from factor_models.kline.sampling import draw_tokens
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
@@ -97,20 +101,14 @@ class DependencyLayer(nn.Module):
         context_BTD: Tensor,
         sibling_BQD: Tensor,
         mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Contexts (B, Q, D) of the last Q bars, given the embeddings of their next s1 (B, Q, D).
-
-        With a cache, `context_BTD` holds the bars that follow those in it.
-        """
-        num_asking = sibling_BQD.shape[1]
-        num_bars = context_BTD.shape[1] + (cache.length if cache else 0)
+        """Contexts (B, Q, D) of the last Q bars, given the embeddings of their next s1 (B, Q, D)."""
+        num_asking, num_bars = sibling_BQD.shape[1], context_BTD.shape[1]
         rotated = self._rotated(num_asking)
         query = self.cross_attn.split(self.cross_attn.q_proj(sibling_BQD))
         if rotated:
-            last = context_BTD.shape[1] + (cache.position if cache else 0)
-            query = rotate(query, self.cross_attn.rotary.angles(num_asking, last - num_asking))
-        key, value = self.remember(context_BTD, cache, rotated)
+            query = rotate(query, self.cross_attn.rotary.angles(num_asking, num_bars - num_asking))
+        key, value = self._keys_values(context_BTD, rotated)
         sees_all = self.official_parity and not self.training
         if mask is None and 1 < num_asking < num_bars and not sees_all:
             mask = torch.ones(num_asking, num_bars, dtype=torch.bool, device=key.device).tril(
@@ -120,17 +118,33 @@ class DependencyLayer(nn.Module):
         answer = self.cross_attn.mix(query, key, value, mask, causal)
         return self.norm(context_BTD[:, -num_asking:] + answer)
 
-    def remember(
-        self, context_BTD: Tensor, cache: KeyValueCache | None, rotated: bool | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the bars in the cache and of these, which join them."""
+    def remember(self, context_BTD: Tensor) -> KeyValueCache:
+        """Keys and values of bars that single queries will look at."""
+        cache = KeyValueCache()
+        cache.append(*self._keys_values(context_BTD, self._rotated(1)))
+        return cache
+
+    def next_bar(self, context_R1D: Tensor, sibling_R1D: Tensor, cache: ForkedCache) -> Tensor:
+        """The context of the bar after those in the cache, which it joins, given the embedding of its next s1."""
+        attention, angles = self.cross_attn, cache.angles
+        query, key, value = (
+            attention.split(project(x))
+            for project, x in (
+                (attention.q_proj, sibling_R1D),
+                (attention.k_proj, context_R1D),
+                (attention.v_proj, context_R1D),
+            )
+        )
+        if self._rotated(1):
+            query, key = rotate(query, angles), rotate(key, angles)
+        return self.norm(context_R1D + attention.project(cache.attend(query, key, value)))
+
+    def _keys_values(self, context_BTD: Tensor, rotated: bool) -> tuple[Tensor, Tensor]:
         attention = self.cross_attn
         key, value = (
             attention.split(project(context_BTD)) for project in (attention.k_proj, attention.v_proj)
         )
-        if self._rotated(1) if rotated is None else rotated:
-            key = rotate(key, attention.rotary.angles(key.shape[2], cache.position if cache else 0))
-        return cache.append(key, value) if cache else (key, value)
+        return (rotate(key, attention.rotary.angles(key.shape[2])) if rotated else key), value
 
     def _rotated(self, num_asking: int) -> bool:
         """Not for a single query in the published code, which counts each side's positions from its own first bar."""
@@ -203,8 +217,7 @@ class Kronos(Pretrained):
             raise ValueError("use_teacher_forcing needs s1_targets")
         s1_logits, context = self.decode_s1(s1_ids, s2_ids, stamp, padding_mask)
         if not use_teacher_forcing:
-            probability = s1_logits.detach().float().softmax(-1)
-            s1_targets = torch.multinomial(probability.flatten(0, 1), 1).view(s1_ids.shape)
+            s1_targets = draw_tokens(s1_logits.detach().float().softmax(-1).flatten(0, 1)).view(s1_ids.shape)
         assert s1_targets is not None
         return s1_logits, self.decode_s2(context, s1_targets, padding_mask)
 
@@ -233,7 +246,7 @@ class Kronos(Pretrained):
         s2_ids: Tensor,
         stamp: Tensor | None = None,
         padding_mask: Tensor | None = None,
-        caches: list[KeyValueCache] | None = None,
+        caches: Sequence[Cache] | None = None,
     ) -> Tensor:
         """State of each bar after all blocks and the final norm, (B, T, D); caches, one a block, hold earlier bars."""
         x = self.embedding(s1_ids, s2_ids)
@@ -265,9 +278,14 @@ class Kronos(Pretrained):
         padding_mask: Tensor | None = None,
     ) -> PredictorLoss:
         """Mean cross-entropy over the bars that are not padding."""
-        kept = torch.ones_like(s1_targets, dtype=torch.bool) if padding_mask is None else ~padding_mask.bool()
-        s1 = functional.cross_entropy(s1_logits[kept], s1_targets[kept])
-        s2 = functional.cross_entropy(s2_logits[kept], s2_targets[kept])
+
+        def cross_entropy(logits_BTV: Tensor, target_BT: Tensor) -> Tensor:
+            if padding_mask is None:
+                return functional.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten())
+            kept = ~padding_mask.bool()
+            return functional.cross_entropy(logits_BTV[kept], target_BT[kept])
+
+        s1, s2 = cross_entropy(s1_logits, s1_targets), cross_entropy(s2_logits, s2_targets)
         return PredictorLoss((s1 + s2) / 2.0, s1, s2)
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+TRIES = 4  # at a token of the nucleus, before its tokens are sorted out
+
 
 def filter_logits(
     logits: Tensor, top_k: int = 0, top_p: float = 1.0, official_parity: bool = False
@@ -10,16 +12,15 @@ def filter_logits(
     """Return logits (..., V) with the tokens that may not be drawn at -inf.
 
     top_k > 0 keeps the k most likely (more where the k-th is tied); then top_p < 1 keeps the shortest list of the most
-    likely tokens whose share of what is left exceeds p, at least one. With `official_parity` top_k > 0 makes top_p
-    ignored, as in the published code.
+    likely tokens (the first of equals) whose share of what is left exceeds p, at least one. With `official_parity`
+    top_k > 0 makes top_p ignored, as in the published code.
     """
-    if top_k < 0 or not 0.0 < top_p <= 1.0:
-        raise ValueError(f"top_k must be at least 0 and top_p in (0, 1], got {top_k} and {top_p}")
+    _check_filters(top_k, top_p)
     if top_k > 0:
         weakest = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < weakest, -torch.inf)
     if top_p < 1.0 and not (official_parity and top_k > 0):
-        ordered, order = logits.sort(dim=-1, descending=True)
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
         share_before = ordered.softmax(-1).cumsum(-1).roll(1, dims=-1)
         share_before[..., 0] = 0.0
         removed = torch.zeros_like(share_before, dtype=torch.bool).scatter(-1, order, share_before > top_p)
@@ -36,8 +37,52 @@ def sample_token(
     official_parity: bool = False,
 ) -> Tensor:
     """Draw one token (B, 1) from logits (B, V); top_k = 1 takes the most likely."""
-    probability = token_probabilities(logits, temperature, top_k, top_p, official_parity)
-    return torch.multinomial(probability, 1, generator=generator)
+    _check_filters(top_k, top_p)
+    if official_parity and top_k > 0:
+        top_p = 1.0
+    probability = token_probabilities(logits, temperature, top_k, 1.0)
+    # The first of a race of exponential clocks is a draw, as in torch.multinomial; the first of the race that is in the
+    # nucleus is a draw from the nucleus. So a few looks at single tokens mostly save sorting all of them.
+    race = probability / torch.empty_like(probability).exponential_(1.0, generator=generator)
+    if top_p < 1.0:
+        for _ in range(TRIES):
+            token = race.argmax(-1, keepdim=True)
+            outside = _outside_nucleus(probability, token, top_p)
+            if not outside.any():
+                return token
+            race.scatter_(-1, token, race.gather(-1, token).masked_fill_(outside, 0.0))
+        race = race.masked_fill(filter_logits(probability.log(), 0, top_p) == -torch.inf, 0.0)
+    return race.argmax(-1, keepdim=True)
+
+
+def draw_tokens(probability_NV: Tensor) -> Tensor:
+    """One token (N, 1) of each row, from torch's global generator.
+
+    By the inverse of the distribution function: for many rows much faster than torch.multinomial, which draws a number
+    for every token of a row.
+    """
+    cumulative = probability_NV.cumsum(-1)
+    total = cumulative[:, -1:].contiguous()
+    place = torch.searchsorted(cumulative, torch.rand_like(total) * total, right=True)
+    # Rounding may put a number at the end of the line: then the last token that has any probability.
+    return torch.minimum(place, torch.searchsorted(cumulative, total))
+
+
+def _outside_nucleus(probability: Tensor, token: Tensor, top_p: float) -> Tensor:
+    """Whether the tokens that are likelier than `token` (B, 1), or as likely and before it, have more than top_p."""
+    own = probability.gather(-1, token)
+    before = (probability * (probability >= own)).sum(-1, keepdim=True) - own
+    outside = before > top_p
+    if outside.any():
+        index = torch.arange(probability.shape[-1], device=probability.device)
+        before = before - (probability * ((probability == own) & (index > token))).sum(-1, keepdim=True)
+        outside = before > top_p
+    return outside
+
+
+def _check_filters(top_k: int, top_p: float) -> None:
+    if top_k < 0 or not 0.0 < top_p <= 1.0:
+        raise ValueError(f"top_k must be at least 0 and top_p in (0, 1], got {top_k} and {top_p}")
 
 
 def token_probabilities(
