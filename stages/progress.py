@@ -162,6 +162,6 @@ def keep_log(folder: Path, rank: int) -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-        logger.propagate = (
-            name == "factor_models" and rank == 0
-        )  # warnings of the packages are for the terminal too
+        logger.propagate = False
+    if rank == 0 and logging.lastResort is not None:  # warnings of the packages are for the terminal too
+        logging.getLogger("factor_models").addHandler(logging.lastResort)

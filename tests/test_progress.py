@@ -1,15 +1,17 @@
 """The display of a training: all that is promised is there and whole at any width, and CI gets a line an epoch."""
 
 import io
+import logging
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from factor_models import EpochRecord, FitState, StepRecord
 from stages import progress as shown
-from stages.progress import TrainingProgress
+from stages.progress import TrainingProgress, keep_log
 
 TERMS = {"mse": 0.75, "ic": 0.25}
 
@@ -104,3 +106,24 @@ def test_the_time_that_is_left_knows_only_steps_that_were_made(monkeypatch: pyte
     assert progress._left() == "0:32:50"
     progress.start_fold(1)
     assert progress._left() == "0:16:40"
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_warnings_of_the_packages_are_logged_and_those_of_the_first_process_shown(
+    rank: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("factor_models", "factorcast")]
+    before = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
+    try:
+        keep_log(tmp_path, rank)
+        logging.getLogger("factor_models.training").warning("this takes minutes")
+        logging.getLogger("factor_models.training").info("step 3")
+        logging.getLogger("factorcast.train").warning("the display has said so")
+    finally:
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagate
+            logger.setLevel(level)
+    logged = (tmp_path / ("train.log" if rank == 0 else "rank_1.log")).read_text()
+    for sentence in ("this takes minutes", "step 3", "the display has said so"):
+        assert logged.count(sentence) == 1
+    assert capsys.readouterr().err == ("this takes minutes\n" if rank == 0 else "")

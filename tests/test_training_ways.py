@@ -106,7 +106,7 @@ def second_process_short_of_memory(checkout: Checkout, enough: int) -> Iterator[
         )
     )
     assert stage.read_text() != source
-    checkout.change_params(lambda params: params["train"].update(start="cold", lr=0.01))
+    checkout.change_params(lambda params: params["train"].update(start="cold", lr=0.003))
     try:
         yield
     finally:
