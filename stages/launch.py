@@ -17,7 +17,7 @@ from typing import IO
 
 from torch.distributed import TCPStore
 
-from stages.run import StageError
+from stages.run import LOST_PEER, StageError
 from stages.watch import LAUNCHER, Watch
 
 OUT_OF_MEMORY = 75
@@ -38,6 +38,7 @@ def launch(module: str, arguments: Sequence[str], processes: int, logs: Path) ->
             return
         if OUT_OF_MEMORY not in statuses:
             raise StageError(explain(failed, statuses[failed], processes, logs))
+        print(say_shortage(statuses.index(OUT_OF_MEMORY), processes, logs), file=sys.stderr, flush=True)
 
 
 def launch_pool(module: str, arguments: Sequence[Sequence[str]], at_once: int, logs: Path) -> None:
@@ -90,7 +91,7 @@ def run_group(
         children: list[subprocess.Popen[bytes]] = []
         stack.callback(end_all, children)
         for rank in range(processes):
-            output = None if rank == 0 else stack.enter_context(empty_log(logs / f"rank_{rank}.log"))
+            output = None if rank == 0 else stack.enter_context(empty_log(log_of(rank, logs)))
             mine = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             command = [sys.executable, "-m", module, *arguments]
             children.append(subprocess.Popen(command, env=mine, stdout=output, stderr=output))
@@ -114,16 +115,21 @@ def wait_for(children: Sequence[subprocess.Popen[bytes]], watch: Watch) -> int |
                 if child.poll() is None:
                     child.send_signal(signal.SIGTERM)
             passed_on = True
-        if failed is None and (failed := first_failed(children)) is not None:
-            failed_at = time.monotonic()
-        if failed is not None and time.monotonic() - failed_at > GRACE_SECONDS:
-            break
+        failed = first_failed(children, failed)
+        if failed is not None:
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - failed_at > GRACE_SECONDS:
+                break
         time.sleep(0.05)
-    return first_failed(children) if failed is None else failed
+    return first_failed(children, failed)
 
 
-def first_failed(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    return next((rank for rank, child in enumerate(children) if child.poll()), None)
+def first_failed(children: Sequence[subprocess.Popen[bytes]], so_far: int | None = None) -> int | None:
+    """The first to fail; one that ended only because it had lost another one is named if there is no other."""
+    if so_far is not None and children[so_far].returncode != LOST_PEER:
+        return so_far
+    failed = [rank for rank, child in enumerate(children) if child.poll()]
+    return min(failed, key=lambda rank: children[rank].returncode == LOST_PEER, default=None)
 
 
 def end_all(children: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -138,7 +144,19 @@ def explain(rank: int, status: int, processes: int, logs: Path) -> str:
     message = f"process {rank} of {processes} {how}; the same command again goes on from the last checkpoint"
     if rank == 0:
         return f"{message}. Its own message is above"
-    log = logs / f"rank_{rank}.log"
-    lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    lines = last_lines(rank, logs)
     tagged = "\n".join(f"[rank {rank}] {line}" for line in lines)
-    return f"{message}. The end of {log}:\n{tagged}" if lines else message
+    return f"{message}. The end of {log_of(rank, logs)}:\n{tagged}" if lines else message
+
+
+def say_shortage(rank: int, processes: int, logs: Path) -> str:
+    said = [] if rank == 0 else last_lines(rank, logs)[-1:]  # that of the first is above
+    return "\n".join([f"process {rank} of {processes} is out of memory: all start again", *said])
+
+
+def log_of(rank: int, logs: Path) -> Path:
+    return logs / f"rank_{rank}.log"
+
+
+def last_lines(rank: int, logs: Path) -> list[str]:
+    return log_of(rank, logs).read_text(errors="replace").splitlines()[-LAST_LINES:]

@@ -1,20 +1,26 @@
-"""What a person sees while a model trains: a live line on a terminal, one line an epoch in a log, and train.log.
+"""What a person sees while a model trains: a live display on a terminal, one line an epoch in a log, and train.log.
 
-The live line has epoch and step, the loss by terms, learning rate, rank IC, windows per second, memory and the time
-that is left. Without a terminal (in CI) there is a line an epoch. .live/<model>/train.log keeps all that is said, with
-times; the other processes write rank_1.log and so on beside it.
+The display has a bar with the time that is left and, below it, epoch and step, the loss by terms, learning rate, score,
+windows per second and memory, over two lines where the terminal is narrow. Without a terminal, or in CI, there is a
+line an epoch. .live/<model>/train.log keeps all that is said, with times; the other processes write rank_1.log and so
+on beside it.
 """
 
 import logging
+import os
 import sys
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from factor_models import EpochRecord, FitState, StepRecord
 
@@ -29,87 +35,114 @@ class TrainingProgress:
     ) -> None:
         self.score_name = score_name
         self.model, self.num_folds, self.steps_per_fold, self.shown = model, num_folds, steps_per_fold, shown
-        self.started, self.steps, self.fold = time.monotonic(), 0, 0
+        self.started, self.fold = time.monotonic(), 0
+        self.position, self.done = 0, 0  # a fold that stops early moves the position by more than was done
         self.windows, self.windows_since, self.refreshed = 0, time.monotonic(), 0.0
         self.score: float | None = None
-        console = Console(stderr=True)
+        self.console = Console(stderr=True)
+        self.is_live = shown and sys.stderr.isatty() and not self.console.is_dumb_terminal
+        self.is_live = self.is_live and not os.environ.get("CI")
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=console,
-            disable=not (shown and console.is_terminal),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
         )
-        self.task = self.bar.add_task(model, total=num_folds * steps_per_fold, detail="")
+        self.task = self.bar.add_task(model, total=num_folds * steps_per_fold, left="")
+        self.detail = Text()
+        self.live = Live(
+            Group(self.bar, self.detail), console=self.console, refresh_per_second=1 / REFRESH_SECONDS
+        )
 
     def __enter__(self) -> "TrainingProgress":
-        self.bar.__enter__()
+        if self.is_live:
+            self.live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.__exit__(kind, error, trace)
+        if not self.is_live:
+            return
+        if error is None:  # the last fold may have stopped early
+            self.position = self.num_folds * self.steps_per_fold
+            self._refresh()
+        self.live.__exit__(kind, error, trace)
 
     def start_fold(self, fold: int) -> None:
         """Jump to the fold's first step: an earlier fold may have stopped early."""
-        self.fold, self.steps, self.score = fold, fold * self.steps_per_fold, None
-        self.bar.update(self.task, completed=self.steps, description=self._where(), detail="")
+        self.fold, self.position, self.score = fold, fold * self.steps_per_fold, None
+        self.windows, self.windows_since = 0, time.monotonic()
+        self.detail.plain = ""
+        self._refresh()
 
     def step(self, step: StepRecord | None = None, state: FitState | None = None) -> None:
         """Another step is done; of a network with what it was."""
-        self.steps += 1
+        self.position, self.done = self.position + 1, self.done + 1
         if step is not None:
             self.windows += step.num_windows
-        now = time.monotonic()
-        if self.bar.disable or now - self.refreshed < REFRESH_SECONDS:
+        if time.monotonic() - self.refreshed < REFRESH_SECONDS:
             return
-        self.refreshed = now
-        detail = "" if step is None or state is None else self._detail(step, state)
-        self.bar.update(self.task, completed=self.steps, detail=detail)
+        if step is not None and state is not None:
+            self.detail.plain = self._detail(step, state)
+        self._refresh()
 
-    def _detail(self, step: StepRecord, state: FitState) -> str:
-        terms = " ".join(f"{name} {value:.4f}" for name, value in step.terms.items())
-        score = "" if self.score is None else f" {self.score_name} {self.score:+.4f}"
-        return (
-            f"epoch {state.next_epoch + 1} step {state.next_step} {terms} lr {step.lr:.2e}{score} "
-            f"{self._per_second():,.0f} windows/s {memory_in_use()}"
+    def _refresh(self) -> None:
+        self.refreshed = time.monotonic()
+        self.bar.update(
+            self.task, completed=self.position, description=self._where(), left=f"ETA {self._left()}"
         )
 
-    def _per_second(self) -> float:
-        return self.windows / max(time.monotonic() - self.windows_since, 1e-9)
+    def _detail(self, step: StepRecord, state: FitState) -> str:
+        score = "" if self.score is None else f"{self.score_name} {self.score:+.4f}, "
+        return (
+            f"epoch {state.next_epoch + 1} step {state.next_step}, {loss_by_terms(step.loss, step.terms)}, "
+            f"lr {step.lr:.2e}, {score}{self._pace()}"
+        )
+
+    def _pace(self) -> str:
+        rate = self.windows / max(time.monotonic() - self.windows_since, 1e-9)
+        return f"{rate:,.0f} windows/s, {memory_in_use()}"
+
+    def _left(self) -> str:
+        """The time that is left at the pace so far, if no fold stops early."""
+        if not self.done:
+            return "-:--:--"
+        pace = (time.monotonic() - self.started) / self.done
+        steps = max(self.num_folds * self.steps_per_fold - self.position, 0)
+        return str(timedelta(seconds=round(pace * steps)))
 
     def epoch(self, record: EpochRecord, score: float) -> None:
         """One line an epoch, with the time that is left at this pace."""
         self.score = score
-        if not self.shown:
-            return
-        elapsed = time.monotonic() - self.started
-        left = elapsed / max(self.steps, 1) * (self.num_folds * self.steps_per_fold - self.steps)
-        line = f"{self._where()} epoch {record.epoch + 1}: loss {record.loss:.4f}, {self.score_name} {score:+.4f}"
-        line += (
-            f", lr {record.lr:.2e}, {self._per_second():,.0f} windows/s, {memory_in_use()}, ETA {left:.0f} s"
+        self._refresh()
+        self._print(
+            f"{self._where()} epoch {record.epoch + 1}: {loss_by_terms(record.loss, record.terms)}, "
+            f"{self.score_name} {score:+.4f}, lr {record.lr:.2e}, {self._pace()}, ETA {self._left()}"
         )
         self.windows, self.windows_since = 0, time.monotonic()
-        self._print(line)
 
     def note(self, sentence: str) -> None:
         """Something that a person should know of."""
-        if self.shown:
-            self._print(f"{self._where()}: {sentence}")
+        self._print(f"{self._where()}: {sentence}")
 
     def _print(self, line: str) -> None:
-        if self.bar.disable:
+        if self.is_live:
+            self.console.print(line, highlight=False, markup=False)
+        elif self.shown:
             print(line, file=sys.stderr)
-        else:
-            self.bar.console.print(line, highlight=False)
 
     def _where(self) -> str:
         return f"{self.model} fold {self.fold + 1}/{self.num_folds}"
+
+
+def loss_by_terms(loss: float, terms: Mapping[str, float]) -> str:
+    """The loss, and of several terms each."""
+    if len(terms) < 2:
+        return f"loss {loss:.4f}"
+    return f"loss {loss:.4f} ({', '.join(f'{name} {value:.4f}' for name, value in terms.items())})"
 
 
 def memory_in_use() -> str:
@@ -129,6 +162,6 @@ def keep_log(folder: Path, rank: int) -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-        logger.propagate = (
-            name == "factor_models" and rank == 0
-        )  # warnings of the packages are for the terminal too
+        logger.propagate = False
+    if rank == 0 and logging.lastResort is not None:  # warnings of the packages are for the terminal too
+        logging.getLogger("factor_models").addHandler(logging.lastResort)

@@ -16,6 +16,10 @@ RESULTS = Path("results")
 MIN_FREE_BYTES = 256 * 2**20
 
 
+LOST_PEER = 76
+"""Exit status of a process that could not go on because another one of its run has ended."""
+
+
 class StageError(ValueError):
     """A reason to stop that the user can act on."""
 
@@ -27,12 +31,22 @@ def run(stage: str, main: Callable[[], None]) -> None:
     """
     try:
         main()
-    except (ValueError, OSError) as error:
-        if os.environ.get("FACTORCAST_DEBUG"):
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        lost = isinstance(error, RuntimeError) and has_lost_peer(error)
+        if os.environ.get("FACTORCAST_DEBUG") or (isinstance(error, RuntimeError) and not lost):
             raise
+        if lost:
+            print("the connection to another process is lost: its own message says why", file=sys.stderr)
+            sys.exit(LOST_PEER)
         print(f"error in stage '{stage}': {describe(error)}", file=sys.stderr)
         print("Earlier results are untouched. (FACTORCAST_DEBUG=1 shows the traceback.)", file=sys.stderr)
         sys.exit(2)
+
+
+def has_lost_peer(error: RuntimeError) -> bool:
+    """Whether an exchange broke off because the process on its other side has ended (gloo, NCCL)."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+    return any(sign in str(error) for sign in signs)
 
 
 def describe(error: Exception) -> str:
@@ -45,7 +59,7 @@ def describe(error: Exception) -> str:
         return f"no permission for {error.filename}: make it readable and its folder writable, then run again"
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         return f"{error.filename} does not exist: run 'dvc repro' so that the stage before writes it"
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from factor_data import (
 )
 from factor_metrics import rank_ic
 from market_samples import make_store
+from stages.evaluate import per_window
 from stages.judge import best_floor_rank_ic, floor_signals, judge, judge_floors, summary
 from stages.model_card import HEADER, evaluated_card
 from stages.model_report import beside_floor, overfit, result_rows
@@ -169,3 +170,56 @@ def test_the_table_shows_a_score_without_an_interval() -> None:
     assert cell(row) == "+0.012 [-, -]"
     assert cell(row | {"ci_low": 0.001, "ci_high": 0.02}) == "+0.012 [+0.001, +0.020]"
     assert cell(row | {"rank_ic": None}) == "-"
+
+
+def test_the_table_of_windows_is_that_of_a_plain_loop_over_dates(
+    store: FeatureStore, prediction: np.ndarray, subject: Subject
+) -> None:
+    """Two folds of unequal length; two dates without a forecast are counted and enter no mean."""
+    label, horizon = store.matrix(store.labels[:, 1], subject.dates), 5
+    prediction = prediction.copy()
+    prediction[[3, 40]] = np.nan
+    judged = replace(subject, judged=judge(prediction, label, horizon, CONFIG))
+    fold_of_date = np.where(np.arange(60) < 25, 2, 5)
+
+    def quantiles(values: np.ndarray) -> tuple[set[int], set[int]]:
+        """Lowest and highest third of the symbols that have a value."""
+        order = [symbol for symbol in np.argsort(values) if np.isfinite(values[symbol])]
+        third = [int((place + 0.5) / len(order) * CONFIG.quantiles) for place in range(len(order))]
+        lowest, highest = (
+            {int(symbol) for symbol, one in zip(order, third, strict=True) if one == which}
+            for which in (0, CONFIG.quantiles - 1)
+        )
+        return lowest, highest
+
+    by_date = []
+    for date in range(60):
+        both = np.isfinite(prediction[date]) & np.isfinite(label[date])
+        row = {"fold": fold_of_date[date]}
+        if both.sum() >= CONFIG.min_symbols:
+            forecast, came = pd.Series(prediction[date, both]), pd.Series(label[date, both])
+            row |= {"ic": forecast.corr(came), "rank_ic": forecast.corr(came, method="spearman")}
+            low, high = quantiles(np.where(both, prediction[date], np.nan))
+            row["spread"] = label[date, list(high)].mean() - label[date, list(low)].mean()
+        if date >= horizon and np.isfinite(prediction[[date, date - horizon]]).any(axis=1).all():
+            now, before = quantiles(prediction[date]), quantiles(prediction[date - horizon])
+            new = sum(len(side - was) for side, was in zip(now, before, strict=True))
+            row["turnover"] = new / sum(map(len, now))
+        by_date.append(row)
+    frame = pd.DataFrame(by_date)
+    table = per_window(judged, fold_of_date)
+    assert list(table["fold"]) == [2, 5]
+    assert list(table["dates"]) == [25, 35]
+    assert list(table["horizon"]) == [5, 5]
+    assert list(table["first"]) == list(subject.dates[[0, 25]])
+    assert list(table["last"]) == list(subject.dates[[24, 59]])
+    for (_, fold), (_, row) in zip(frame.groupby("fold"), table.iterrows(), strict=True):
+        assert fold["rank_ic"].notna().sum() < len(fold)
+        rank_ic = fold["rank_ic"].dropna()
+        expected = {
+            **{name: fold[name].mean() for name in ("ic", "rank_ic", "spread", "turnover")},
+            "rank_icir": rank_ic.mean() / rank_ic.std(),
+            "hit_rate": (rank_ic > 0).mean(),
+        }
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name

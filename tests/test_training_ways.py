@@ -1,8 +1,12 @@
-"""How the train stage may be run: folds that inherit weights, folds in parallel."""
+"""How the train stage may be run: folds that inherit weights, folds in parallel, processes that run out of memory."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from checkout import Checkout, make_checkout
@@ -74,3 +78,75 @@ def test_a_fold_begins_with_the_weights_of_an_earlier_one(prepared: Checkout, ho
         assert f"(train.start: {how}) are trained one after another" in refused.stderr
     finally:
         stage.write_text(source)
+
+
+SHORTAGE = """
+def short_of_memory(step, engine, batch):
+    if engine.ranks.rank == 1 and engine.step == 2 and engine.config.accumulation < {enough}:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    return step(engine, batch)
+
+
+from functools import partialmethod
+from factor_models import Engine
+Engine._step = partialmethod(lambda engine, batch, step=Engine._step: short_of_memory(step, engine, batch))
+
+
+"""
+
+
+@contextmanager
+def second_process_short_of_memory(checkout: Checkout, enough: int) -> Iterator[None]:
+    """In the copy, the third step of a fold needs `enough` micro batches; steps of some size, so that they count."""
+    stage = checkout.path / "stages" / "train.py"
+    source = stage.read_text()
+    stage.write_text(
+        source.replace(
+            'if __name__ == "__main__":', SHORTAGE.format(enough=enough) + 'if __name__ == "__main__":'
+        )
+    )
+    assert stage.read_text() != source
+    checkout.change_params(lambda params: params["train"].update(start="cold", lr=0.003))
+    try:
+        yield
+    finally:
+        stage.write_text(source)
+        checkout.change_params(lambda params: params["train"].update(lr=1e-9, batch_dates=20))
+
+
+def weights_of_folds(checkout: Checkout) -> list[dict[str, NDArray]]:
+    folds = sorted((checkout.path / "results" / "train" / "lstm" / "folds").iterdir())
+    return [load_file(fold / "model.safetensors") for fold in folds]
+
+
+def test_processes_that_run_out_of_memory_start_again_with_less_and_give_the_same_weights(
+    prepared: Checkout,
+) -> None:
+    said, weights = {}, {}
+    for enough in (1, 2):
+        with second_process_short_of_memory(prepared, enough):
+            done = prepared.stage("train", "lstm", FACTORCAST_PROCESSES="2")
+        assert done.returncode == 0, done.stderr[-3000:]
+        said[enough], weights[enough] = done.stderr, weights_of_folds(prepared)
+    assert "out of memory" not in said[1]
+    assert said[2].count("process 1 of 2 is out of memory: all start again\n") == 2, (
+        "once for each of two folds"
+    )
+    assert "step 3 has no memory: CUDA out of memory. Tried to allocate 2.00 GiB: starting again" in said[2]
+    assert "lstm fold 2/2: micro batches halved: accumulation 2" in said[2]
+    assert "Traceback" not in said[2], "the first process is not at fault"
+    for expected, got in zip(weights[1], weights[2], strict=True):
+        for name, value in expected.items():
+            np.testing.assert_allclose(got[name], value, rtol=0, atol=2e-5, err_msg=name)
+    assert not list((prepared.path / ".checkpoints").iterdir())
+
+
+def test_processes_end_when_every_measure_against_a_lack_of_memory_is_taken(prepared: Checkout) -> None:
+    with second_process_short_of_memory(prepared, enough=100):
+        prepared.change_params(lambda params: params["train"].update(batch_dates=2))
+        done = prepared.stage("train", "lstm", FACTORCAST_PROCESSES="2")
+    assert done.returncode == 2
+    assert done.stderr.count("is out of memory: all start again\n") == 1, "recompute, and no more"
+    assert "process 1 of 2 ended with status 2" in done.stderr
+    assert "Nothing is left that saves memory at the same result: use a shorter lookback" in done.stderr
+    assert "Traceback" not in done.stderr

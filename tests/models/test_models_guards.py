@@ -1,6 +1,7 @@
 """What the loop does when a step fails: with an engine of ten lines, and with DeepSpeed's on networks made to fail."""
 
 import math
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +20,10 @@ from factor_models import (
     get_loss,
     set_seed,
 )
+from factor_models.training import optimizers
 from factor_models.training.engine import Engine
 from factor_models.training.guards import NonFiniteError, less_memory
-from factor_models.training.optimizers import parameter_groups
+from factor_models.training.optimizers import build_optimizer, parameter_groups, refuse_impossible
 
 DATES, SYMBOLS, FEATURES = 4, 6, 3
 
@@ -117,6 +119,24 @@ class OneOfTwo(Failing):
         self.asked = getattr(self, "asked", 0) + 1
         # Asked: alone? how many? then before each step who has a batch.
         return 2 if self.asked < 5 else 1
+
+
+class OneOfMany(Failing):
+    """One of several processes, which all have the same batches."""
+
+    def votes(self, vote):
+        return 2 * int(vote)
+
+
+def test_one_of_several_processes_asks_for_a_new_start_while_a_measure_is_left():
+    shortage = [(2, MemoryExhaustedError("step 2 has no memory"))]
+    with pytest.raises(MemoryExhaustedError, match="step 2 has no memory"):
+        run(OneOfMany(list(shortage)))
+    engine = OneOfMany(list(shortage))
+    while engine.shrink(8) is not None:
+        pass
+    with pytest.raises(MemoryError, match="Nothing is left that saves memory at the same result"):
+        run(engine)
 
 
 def test_processes_with_different_numbers_of_batches_are_refused():
@@ -327,3 +347,115 @@ def test_what_this_machine_cannot_do_is_refused_with_the_reason():
         zero = ZeroConfig(stage=3, offload_optimizer=True, offload_parameters=True)
         with pytest.raises(ValueError, match="offload_parameters = True: needs a GPU"):
             Engine(Small(), get_loss("mse"), EngineConfig(zero=zero), total_steps=1)
+
+
+class Builder:
+    """In the place of DeepSpeed's builder of an operator: counts how often it is asked, fails where told."""
+
+    name, error_log = "cpu_adam", None
+
+    def __init__(self, error=None, compatible=True):
+        self.error, self.compatible, self.built = error, compatible, 0
+
+    def is_compatible(self, verbose):
+        return self.compatible
+
+    def load(self, verbose):
+        self.built += 1
+        if self.error is not None:
+            raise self.error
+
+
+def adam_of(builder, *, on_gpu=False):
+    """The optimizer that `adam: cpu` gives with this builder."""
+    made = SimpleNamespace(DeepSpeedCPUAdam=lambda groups, **settings: "the compiled one")
+    builders = SimpleNamespace(CPUAdamBuilder=lambda: builder, AsyncIOBuilder=lambda: builder)
+    fake = SimpleNamespace(ops=SimpleNamespace(adam=made, op_builder=builders))
+    config = EngineConfig(adam="cpu")
+    refuse_impossible(config, fake)
+    return build_optimizer(parameter_groups(Small(), 0.0), config, fake)
+
+
+@pytest.fixture
+def extensions(tmp_path, monkeypatch):
+    """Where torch keeps what it has compiled of the operator."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    return tmp_path / "cpu_adam"
+
+
+def test_the_adam_of_the_host_says_that_it_is_compiled_and_only_then(extensions, caplog):
+    assert adam_of(Builder()) == "the compiled one"
+    assert (
+        f"is compiled now, once on this machine, which takes minutes; it is kept in {extensions}"
+        in caplog.text
+    )
+    caplog.clear()
+    (extensions / "cpu_adam.so").write_bytes(b"")
+    assert adam_of(Builder()) == "the compiled one"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("why", ["tool", "machine", "compiler", "lock"])
+def test_torchs_adam_takes_the_place_of_one_that_cannot_be_compiled(why, extensions, caplog, monkeypatch):
+    builder, reason = Builder(), ""
+    if why == "tool":
+        monkeypatch.setattr(shutil, "which", lambda tool: None)
+        reason = "ninja is not installed"
+    elif why == "machine":
+        builder, reason = Builder(compatible=False), "DeepSpeed says that it does not fit this machine"
+    elif why == "compiler":
+        builder = Builder(RuntimeError("Error building extension 'cpu_adam'\nwith a long log"))
+        reason = "it cannot be compiled: Error building extension 'cpu_adam')"
+    else:  # torch would wait for it for ever
+        extensions.mkdir(parents=True)
+        (extensions / "lock").write_bytes(b"")
+        reason = f"{extensions / 'lock'} is left of a build that was ended"
+    assert type(adam_of(builder)) is torch.optim.AdamW
+    assert f"adam: cpu: DeepSpeed's Adam is not available ({reason}" in caplog.text
+    assert "torch's takes its place" in caplog.text
+    assert builder.built == (why == "compiler")
+
+
+def test_other_adams_ask_for_no_compiler(monkeypatch):
+    def never(*arguments):
+        raise AssertionError("asked for a compiler")
+
+    monkeypatch.setattr(optimizers, "why_not_cpu_adam", never)
+    for adam in ("torch", "fused"):
+        groups = parameter_groups(Small(), 0.0)
+        assert type(build_optimizer(groups, EngineConfig(adam=adam), None)) is torch.optim.AdamW
+
+
+def test_the_adam_of_the_host_needs_offloading_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match=r"adam = 'cpu': on a GPU it needs zero\.offload_optimizer"):
+        adam_of(Builder())
+
+
+def test_a_disk_for_offloading_is_refused_without_asynchronous_input_and_output(tmp_path):
+    zero = ZeroConfig(stage=3, offload_optimizer=True, nvme_path=str(tmp_path))
+    fake = SimpleNamespace(ops=SimpleNamespace(op_builder=SimpleNamespace()))
+    fake.ops.op_builder.AsyncIOBuilder = lambda: Builder(compatible=False)
+    with pytest.raises(ValueError, match=rf"nvme_path = '{tmp_path}': .* \(is libaio installed\?\)"):
+        refuse_impossible(EngineConfig(zero=zero), fake)
+    fake.ops.op_builder.AsyncIOBuilder = Builder
+    refuse_impossible(EngineConfig(zero=zero), fake)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_weights_of_one_that_is_not():
+    def train(**settings):
+        set_seed(0)
+        engine = engine_of(Small(), **settings)
+        for _ in range(3):
+            engine.train_step(batch_of())
+        return engine
+
+    plain, compiled = train(), train(compile=True)
+    assert compiled._engine.module.model._compiled_call_impl is not None
+    assert plain._engine.module.model._compiled_call_impl is None
+    expected = plain.full_state_dict()
+    for name, value in compiled.full_state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
+    assert compiled.current_model()(torch.zeros(2, 3, FEATURES)).shape == (2, 1)

@@ -49,8 +49,9 @@ class EngineConfig:
     weight_decay: float = 0.01
     """Decoupled decay of weights; biases, norms and embeddings are not decayed."""
     adam: Literal["torch", "fused", "cpu"] = "torch"
-    """Which AdamW: torch's loop, torch's fused kernel, or DeepSpeed's for the host (compiled at first use; where it
-    cannot be, torch's takes its place and the log says so)."""
+    """Which AdamW: torch's loop, torch's fused kernel, or DeepSpeed's for the host. That one is compiled at first use,
+    which takes minutes; where it cannot be, torch's takes its place; the log says either. On a GPU it needs
+    zero.offload_optimizer."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0 = no clipping."""
     schedule: Schedule = "warmup_cosine"

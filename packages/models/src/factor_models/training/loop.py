@@ -171,8 +171,8 @@ def fit(
     ------
     ValueError : a loss or gradient is not finite once too often (step, layer and batch are named), no epoch had a
         defined score, an epoch has no batch, or processes have different numbers of batches
-    MemoryError : a step has no memory whatever is done
-    MemoryExhaustedError : the same on one of several processes, which have to start again with less
+    MemoryError : a step has no memory and every measure is taken
+    MemoryExhaustedError : a step has no memory on one of several processes: all have to start again with less
     """
     state = FitState() if state is None else state
     is_alone = engine.votes(True) == 1
@@ -182,9 +182,7 @@ def fit(
         try:
             _train_epoch(engine, train_batches, state, on_step)
         except (NonFiniteError, MemoryExhaustedError) as error:
-            if isinstance(error, MemoryExhaustedError) and not is_alone:
-                raise  # the others wait in an exchange: only a new start helps
-            note = _go_back(engine, state, error, rules)
+            note = _go_back(engine, state, error, rules, is_alone)
             state.notes.append(note)
             on_note(note)
             continue
@@ -260,7 +258,13 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _go_back(engine: Trainer, state: FitState, error: Exception, rules: Rules) -> str:
+def _go_back(
+    engine: Trainer,
+    state: FitState,
+    error: NonFiniteError | MemoryExhaustedError,
+    rules: Rules,
+    is_alone: bool,
+) -> str:
     """Return to the start of the epoch with a lower rate or less memory; what was done, in words."""
     assert state.anchor is not None
     lr_factor = engine.lr_factor
@@ -283,6 +287,8 @@ def _go_back(engine: Trainer, state: FitState, error: Exception, rules: Rules) -
                 f"{error}. Nothing is left that saves memory at the same result: use a shorter lookback, a smaller "
                 "network, or fewer train.batch_dates"
             ) from error
+        if not is_alone:
+            raise error  # the others wait in an exchange: only a new start helps
         done = f"{measure}; back to the start of epoch {state.next_epoch + 1}"
     engine.restore(state.anchor.engine)
     restore_random_state(state.anchor.random)

@@ -1,13 +1,16 @@
 """The optimizer, what of a network is decayed, and the settings that go to DeepSpeed."""
 
+import fcntl
 import logging
 import shutil
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from factor_models.training.distributed import all_say
 from factor_models.training.engine_config import EngineConfig
 
 log = logging.getLogger(__name__)
@@ -52,9 +55,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def build_optimizer(
     groups: list[dict[str, Any]], config: EngineConfig, deepspeed: ModuleType
 ) -> torch.optim.Optimizer:
-    """AdamW over the groups; torch's own where DeepSpeed's cannot be compiled, which is logged."""
+    """AdamW over the groups; torch's own where a process cannot have DeepSpeed's, which is logged.
+
+    All processes must call it.
+    """
     if config.adam == "cpu":
-        reason = why_not_cpu_adam(deepspeed)
+        reason = next(filter(None, all_say(why_not_cpu_adam(deepspeed))), None)
         if reason is None:
             return deepspeed.ops.adam.DeepSpeedCPUAdam(groups, lr=config.lr, adamw_mode=True)
         log.warning("adam: cpu: DeepSpeed's Adam is not available (%s); torch's takes its place", reason)
@@ -62,13 +68,39 @@ def build_optimizer(
 
 
 def why_not_cpu_adam(deepspeed: ModuleType) -> str | None:
-    """Why DeepSpeed's Adam for the host cannot be used; None if it can."""
+    """Why DeepSpeed's Adam for the host cannot be used; None if it can, and then it is compiled and loaded."""
     for tool in ("ninja", "g++"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     builder = deepspeed.ops.op_builder.CPUAdamBuilder()
     if not builder.is_compatible(verbose=False):
         return builder.error_log or "DeepSpeed says that it does not fit this machine"
+    from torch.utils.cpp_extension import (
+        _get_build_directory,
+    )  # takes long to load; private, but what says where
+
+    folder = Path(_get_build_directory(builder.name, verbose=False))
+    with (folder.parent / f"{builder.name}.turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # one process of this machine at a time; the system frees it
+        return why_not_compiled(builder, folder)
+
+
+def why_not_compiled(builder: Any, folder: Path) -> str | None:
+    """Why an operator cannot be compiled and loaded; None if that is done. `folder` takes what is built."""
+    lock = folder / "lock"
+    if lock.exists():  # torch would wait for ever
+        return (
+            f"{lock} is left of a build that was ended, or another program is building: delete it if none is"
+        )
+    if not list(folder.glob("*.so")):
+        log.warning(
+            "adam: cpu: DeepSpeed's Adam is compiled now, once on this machine, which takes minutes; it is kept in %s",
+            folder,
+        )
+    try:
+        builder.load(verbose=False)
+    except (RuntimeError, ImportError, OSError) as error:
+        return f"it cannot be compiled: {str(error).strip().splitlines()[0]}"
     return None
 
 
@@ -80,6 +112,8 @@ def refuse_impossible(config: EngineConfig, deepspeed: ModuleType) -> None:
         raise ValueError(
             "ZeroConfig.offload_parameters = True: needs a GPU; on a CPU the weights are in host memory anyway"
         )
+    if config.adam == "cpu" and torch.cuda.is_available() and not config.zero.offload_optimizer:
+        raise ValueError("EngineConfig.adam = 'cpu': on a GPU it needs zero.offload_optimizer")
     if config.zero.nvme_path is not None:
         builder = deepspeed.ops.op_builder.AsyncIOBuilder()
         if not builder.is_compatible(verbose=False):
