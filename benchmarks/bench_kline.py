@@ -1,10 +1,10 @@
 """K-line model against the published code, on the same random weights, one thread, CPU seconds.
 
-python benchmarks/bench_kline.py --official FOLDER [--sizes mini small] [--rows windows ...]. FOLDER holds the published
-repository's folders `model` (it needs einops, tqdm and huggingface_hub) and `finetune`. Weights are random, sizes are
-the published ones; values are compared before the clock starts. Both sides take turns; a row has the median of each
-with lowest and highest, and the ratio of the medians. The published code knows no bf16: there autocast is put around
-its step too, and a second row compares with its fp32.
+python benchmarks/bench_kline.py --official FOLDER [--sizes mini small] [--rows windows ...] [--repeats 3]. FOLDER
+holds the published repository's folders `model` (it needs einops, tqdm and huggingface_hub) and `finetune`. Weights are
+random, sizes are the published ones; values are compared before the clock starts. Both sides take turns; a row has the
+median of each with lowest and highest, and the ratio of the medians. The published code knows no bf16: there autocast
+is put around its step too, and a second row compares with its fp32.
 """
 
 import argparse
@@ -56,14 +56,17 @@ SIZES = {
     "mini": {"n_layers": 4, "d_model": 256, "n_heads": 4, "ff_dim": 512, **BITS},
     "small": {"n_layers": 8, "d_model": 512, "n_heads": 8, "ff_dim": 1024, **BITS},
 }
-LOOKBACK, AHEAD, SAMPLES, MAX_CONTEXT, REPEATS = 256, 24, 5, 512, 3
+LOOKBACK, AHEAD, SAMPLES, MAX_CONTEXT = 256, 24, 5, 512
 ROWS = ("windows", "generation", "encode", "predictor", "tokenizer")
+
+
+options = argparse.Namespace(repeats=3)
 
 
 def turns(*functions: Callable[[], Any]) -> list[list[float]]:
     """CPU seconds of each function's calls; they take turns after one call each."""
     times: list[list[float]] = [[] for _ in functions]
-    for number in range(REPEATS + 1):
+    for number in range(options.repeats + 1):
         for function, own in zip(functions, times, strict=True):
             started = time.process_time()
             function()
@@ -269,7 +272,8 @@ def main() -> None:
     parser.add_argument("--official", required=True)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    arguments = parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=options.repeats)
+    arguments = parser.parse_args(namespace=options)
     torch.set_num_threads(1)
     print("| CPU seconds | published | ours | ratio |\n|---|---|---|---|")
     official = Official(arguments.official)
