@@ -94,7 +94,7 @@ def kline_weights(checkout: Checkout, fold: int) -> dict[str, np.ndarray]:
 
 
 def test_the_kline_model_is_trained_on_its_tokens(with_kline: Checkout) -> None:
-    assert KLINE_MODELS == ("kronos",)
+    assert list(KLINE_MODELS) == ["kronos"]
     results = with_kline.path / "results"
     frame = pd.read_parquet(results / "train" / "kronos" / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
