@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from stages.run import LOST_PEER
 from stages.watch import Watch
 
 
@@ -17,6 +18,11 @@ def main() -> None:
         while how != "end":
             if how == "fail" and rank == 1:
                 sys.exit("rank 1 cannot go on")
+            if how == "lost":
+                if rank == 0:
+                    sys.exit(LOST_PEER)
+                time.sleep(0.5)
+                sys.exit("rank 1 takes long to end")
             if how != "hang" or rank != 1:
                 watch.beat()
             if watch.stop_requested():

@@ -16,7 +16,7 @@ import yaml
 from checkout import Checkout, make_checkout
 from stages import ROOT
 from stages.params import read_params
-from stages.run import StageError, describe, run, stage_output
+from stages.run import LOST_PEER, StageError, describe, run, stage_output
 
 Document = dict[str, Any]
 
@@ -274,6 +274,34 @@ def test_a_programming_error_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         run("split", main)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (MemoryError("step 3 has no memory"), 2, "error in stage 'train': step 3 has no memory"),
+        (MemoryError(), 2, "error in stage 'train': MemoryError"),
+        (RuntimeError("[gloo/pair.cc:553] Connection closed by peer [127.0.0.1]:9"), LOST_PEER, "is lost"),
+    ],
+)
+def test_a_lack_of_memory_and_a_lost_process_are_said_in_words(
+    error: Exception, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run("train", main)
+    assert ended.value.code == status
+    assert said in capsys.readouterr().err
+
+
+def test_any_other_error_at_run_time_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run("train", main)
 
 
 def test_system_errors_are_said_in_words() -> None:

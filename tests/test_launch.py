@@ -59,6 +59,14 @@ def test_a_failing_process_is_named_with_the_end_of_its_log_and_ends_the_others(
     assert_all_gone(pids, 1)
 
 
+def test_a_process_that_only_lost_another_one_is_not_the_one_that_is_named(tmp_path: Path) -> None:
+    run = start(tmp_path, "lost")
+    _, said = run.communicate(timeout=60)
+    assert "process 1 of 2 ended with status 1" in said
+    assert "[rank 1] rank 1 takes long to end" in said
+    assert "process 0" not in said
+
+
 def test_a_killed_process_is_named_with_its_signal(tmp_path: Path) -> None:
     run = start(tmp_path, "go")
     pids = ranks_of(tmp_path)

@@ -1,6 +1,8 @@
-"""How the train stage may be run: folds that inherit weights, folds in parallel, processes that run out of memory."""
+"""How the train stage may be run: folds that inherit weights, folds in parallel, other launchers, lack of memory."""
 
 import hashlib
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +40,11 @@ def set_start(checkout: Checkout, how: str) -> None:
 def train(checkout: Checkout, **environment: str) -> dict[str, str]:
     done = checkout.stage("train", "lstm", **environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    return hashes(checkout)
+
+
+def hashes(checkout: Checkout) -> dict[str, str]:
+    """Of weights and predictions."""
     folder = checkout.path / "results" / "train" / "lstm"
     paths = [*sorted(folder.glob("folds/*/model.safetensors")), folder / "predictions.parquet"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -79,6 +86,36 @@ def test_a_fold_begins_with_the_weights_of_an_earlier_one(prepared: Checkout, ho
     finally:
         stage.write_text(source)
 
+
+def test_every_launcher_gives_the_bytes_of_the_own_one(prepared: Checkout) -> None:
+    """As docs/training.md has them: torchrun, DeepSpeed's, and srun's variables, set here by hand."""
+    prepared.change_params(lambda params: params["train"].update(start="cold", lr=0.003))
+    try:
+        own = train(prepared, FACTORCAST_PROCESSES="2")
+        results = prepared.path / "results" / "train" / "lstm"
+        stage = ["--module", "stages.train", "lstm"]
+        for command in (
+            ["torchrun", "--standalone", "--nproc-per-node", "2", *stage],
+            ["deepspeed", "--hostfile", "none", "--num_gpus", "2", "--no_local_rank", *stage],
+            ["bash", "-c", SRUN],
+        ):
+            shutil.rmtree(results)
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = str(free.getsockname()[1])
+            prepared.run(*command, DS_ACCELERATOR="cpu", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+            assert hashes(prepared) == own, command[0]
+    finally:
+        prepared.change_params(lambda params: params["train"].update(lr=1e-9))
+
+
+SRUN = """
+for task in 0 1; do
+    SLURM_PROCID=$task SLURM_NTASKS=2 SLURM_LOCALID=$task bash -c \\
+        'RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID python -m stages.train lstm' &
+    tasks="$tasks $!"
+done
+for task in $tasks; do wait $task || exit 1; done
+"""
 
 SHORTAGE = """
 def short_of_memory(step, engine, batch):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.numpy import load_file, save_file
 
 from checkout import Checkout, make_checkout
 from factor_data import FeatureStore, read_folds
@@ -99,17 +100,86 @@ def test_all_levels_of_quantiles_are_kept(
     assert (frame["q50"] < frame["q97.5"]).all()
 
 
-@pytest.mark.parametrize("name", KLINE_MODELS)
-def test_the_kline_model_is_trained_on_its_tokens(name: str, checkout: Checkout) -> None:
+@pytest.fixture(scope="module")
+def with_kline(checkout: Checkout) -> Checkout:
+    """The same, after the stages of the K-line model."""
     for stage in ("tokenize_kline", "train", "evaluate"):
-        done = checkout.stage(stage, name)
+        done = checkout.stage(stage, "kronos")
         assert done.returncode == 0, done.stderr
-    frame = pd.read_parquet(checkout.path / "results" / "train" / name / "predictions.parquet")
+    return checkout
+
+
+def kline_weights(checkout: Checkout, fold: int) -> dict[str, np.ndarray]:
+    folder = checkout.path / "results" / "train" / "kronos" / "folds" / f"fold_{fold:02d}"
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_kline_model_is_trained_on_its_tokens(with_kline: Checkout) -> None:
+    assert list(KLINE_MODELS) == ["kronos"]
+    results = with_kline.path / "results"
+    frame = pd.read_parquet(results / "train" / "kronos" / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
-    folder = checkout.path / "results" / "train" / name / "folds" / "fold_00"
+    folder = results / "train" / "kronos" / "folds" / "fold_00"
     assert {"config.json", "model.safetensors", "paths.parquet", "tokenizer"} <= {
         path.name for path in folder.iterdir()
     }
+    assert (results / "evaluate" / "kronos" / "windows.csv").exists()
+
+
+def test_two_processes_give_the_kline_model_of_one(with_kline: Checkout, tmp_path: Path) -> None:
+    copy = Checkout(tmp_path / "copy")
+    shutil.copytree(with_kline.path, copy.path, symlinks=True)
+    shutil.rmtree(copy.path / "results" / "train" / "kronos")
+    done = copy.stage("train", "kronos", FACTORCAST_PROCESSES="2")
+    assert done.returncode == 0, done.stderr
+    assert (copy.path / ".live" / "kronos" / "rank_1.log").exists(), "two processes shared the work"
+    expected, got = kline_weights(with_kline, 0), kline_weights(copy, 0)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=2e-5, err_msg=name)
+    keys = ["timestamp", "symbol", "horizon", "fold", "segment"]
+    frames = [
+        pd.read_parquet(one.path / "results" / "train" / "kronos" / "predictions.parquet").set_index(keys)
+        for one in (with_kline, copy)
+    ]
+    pd.testing.assert_index_equal(frames[0].index, frames[1].index)
+    same = np.isclose(frames[0]["prediction"], frames[1]["prediction"], rtol=0, atol=1e-6)
+    assert same.mean() > 0.99, "rounding may turn a draw, and with it a path, but seldom"
+
+
+def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
+    with_kline: Checkout, tmp_path: Path
+) -> None:
+    """At a rate of nearly nothing tokenizer and predictor stay what they began as."""
+    copy, saved = Checkout(tmp_path / "copy"), tmp_path / "saved"
+    shutil.copytree(with_kline.path, copy.path, symlinks=True)
+    results = copy.path / "results"
+    shutil.copytree(results / "train" / "kronos" / "folds" / "fold_00", saved / "predictor")
+    shutil.copytree(results / "tokenize_kline" / "kronos" / "fold_00", saved / "tokenizer")
+    shutil.copytree(results / "tokenize_kline" / "kronos" / "fold_00", saved / "other")
+    other = load_file(saved / "other" / "model.safetensors")
+    save_file({name: value + 0.01 for name, value in other.items()}, saved / "other" / "model.safetensors")
+
+    def begin_with(params: dict, tokenizer: str) -> None:
+        params["tokenize_kline"] |= {"pretrained": str(saved / tokenizer), "lr": 1e-9, "weight_decay": 0.0}
+        params["zoo"]["kronos"] |= {"pretrained": str(saved / "predictor"), "lr": 1e-9}
+
+    copy.change_params(lambda params: begin_with(params, "tokenizer"))
+    for stage in ("tokenize_kline", "train"):
+        done = copy.stage(stage, "kronos")
+        assert done.returncode == 0, done.stderr
+    expected, got = load_file(saved / "predictor" / "model.safetensors"), kline_weights(copy, 0)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
+    copy.change_params(lambda params: begin_with(params, "other"))
+    done = copy.stage("tokenize_kline", "kronos")
+    assert done.returncode == 0, done.stderr
+    before = (results / "train" / "kronos" / "predictions.parquet").read_bytes()
+    refused = copy.stage("train", "kronos")
+    assert refused.returncode == 2
+    assert f"{saved / 'predictor'}: was trained with the tokenizer" in refused.stderr
+    assert "their tokens do not mean the same" in refused.stderr
+    assert (results / "train" / "kronos" / "predictions.parquet").read_bytes() == before
 
 
 def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
