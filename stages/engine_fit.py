@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -103,7 +103,7 @@ class EngineFit:
         engine = Engine(
             training.network, training.loss, training.config, training.num_steps, training.describe
         )
-        self.meet_shortages(engine)
+        measures = self.meet_shortages(engine)
         state = folder.restore(engine)
         for record in state.history if state else []:
             self.log(record)  # a run that goes on logs the epochs before it was killed as well
@@ -134,16 +134,19 @@ class EngineFit:
         engine.close()
         training.network.load_state_dict(result.state_dict)
         training.network.to(engine.device).eval()
-        return result
+        return replace(result, notes=(*measures, *result.notes))
 
-    def meet_shortages(self, engine: Engine) -> None:
-        """Take the measures against a lack of memory that earlier attempts found to be needed."""
-        shortages = self.training.folder.shortages()
-        for _ in range(shortages):
-            measure = engine.shrink(self.training.most_pieces)
-            self.note(measure or "every measure against a lack of memory is taken")
-        if shortages:
+    def meet_shortages(self, engine: Engine) -> list[str]:
+        """Take the measures against a lack of memory that earlier attempts found to be needed; what they are."""
+        measures = []
+        for _ in range(self.training.folder.shortages()):
+            measures.append(
+                engine.shrink(self.training.most_pieces) or "every measure against a lack of memory is taken"
+            )
+            self.note(measures[-1])
+        if measures:
             engine.restore(engine.state())
+        return measures
 
     def start_again_with_less(self, error: MemoryExhaustedError) -> None:
         """One of several processes is out of memory: all start again, with one measure more against it."""

@@ -82,27 +82,10 @@ def spread(store: FeatureStore, chosen: pd.DataFrame, column: str, dates: NDArra
 def write_report(path: Path, fold: int, metadata: dict[str, Any], tables: dict[str, list]) -> None:
     """metadata.json beside `path`, the tables in it, and both tables printed."""
     write_json(path.with_name("metadata.json"), to_json_safe(metadata))
-    path.with_name("model_card.md").write_text(kline_card(metadata), encoding="utf-8")
     write_json(path, to_json_safe(tables))
     for name, rows in tables.items():
         print(f"fold {fold}, {name} on test dates")
         print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4f}"))
-
-
-def kline_card(metadata: dict[str, Any]) -> str:
-    """What the predictor is and what it was fitted on; evaluate adds what it reached."""
-    window, fold = metadata["window"], metadata["fold"]
-    rows = {
-        "reads": f"{window['lookback']} adjusted bars, normalised by themselves, as tokens",
-        "predicts": f"paths of {window['num_ahead']} bars; their mean return at horizons {metadata['horizons']}, entry "
-        f"{metadata['delay']} bars after the close of t",
-        "tokenizer": metadata["kline_tokenizer_sha256"],
-        "trained on": f"{metadata['train_samples']} windows, {fold['train_first']} to {fold['train_last']}",
-        "epoch chosen on": f"{fold['valid_first']} to {fold['valid_last']}",
-        "seed": metadata["seed"],
-    }
-    lines = [f"| {name} | {value} |" for name, value in rows.items()]
-    return "\n".join([f"# {metadata['name']}, fold {fold['fold']}", "", "| | |", "|---|---|", *lines, ""])
 
 
 def mean_of(series: NDArray[np.float64]) -> float:

@@ -331,8 +331,8 @@ class KronosRun:
         """The predictor in the published form with its tokenizer, what its paths say, and how well that fits."""
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        facts = self.metadata() | {"num_parameters": count_parameters(model)}
-        card = model_card({"name": self.name, **asdict(self.config)}, facts)
+        metadata = self.metadata() | {"num_parameters": count_parameters(model)}
+        card = model_card({"name": self.name, **asdict(self.config)}, metadata)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
         paths = pd.concat(self.paths, ignore_index=True)
         paths.to_parquet(folder / "paths.parquet", index=False)
@@ -341,7 +341,7 @@ class KronosRun:
             "baselines": baseline_table(self.store, self.fold, test),
             "calibration": calibration_table(self.store, test),
         }
-        write_report(folder / "paths.json", self.fold.index, self.metadata(), tables)
+        write_report(folder / "paths.json", self.fold.index, metadata, tables)
 
     def metadata(self) -> dict[str, Any]:
         """What a user of the predictor has to know."""

@@ -31,13 +31,17 @@ def run(stage: str, main: Callable[[], None]) -> None:
     """
     try:
         main()
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        lost = isinstance(error, RuntimeError) and has_lost_peer(error)
-        if os.environ.get("FACTORCAST_DEBUG") or (isinstance(error, RuntimeError) and not lost):
+    except RuntimeError as error:
+        if os.environ.get("FACTORCAST_DEBUG") or not (has_lost_peer(error) or "EADDRINUSE" in str(error)):
             raise
-        if lost:
+        if has_lost_peer(error):
             print("the connection to another process is lost: its own message says why", file=sys.stderr)
             sys.exit(LOST_PEER)
+        print(f"error in stage '{stage}': MASTER_PORT is in use: choose another one", file=sys.stderr)
+        sys.exit(2)
+    except (ValueError, OSError, MemoryError) as error:
+        if os.environ.get("FACTORCAST_DEBUG"):
+            raise
         print(f"error in stage '{stage}': {describe(error)}", file=sys.stderr)
         print("Earlier results are untouched. (FACTORCAST_DEBUG=1 shows the traceback.)", file=sys.stderr)
         sys.exit(2)

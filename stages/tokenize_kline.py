@@ -4,6 +4,7 @@
 waits for the tokenizer nor runs again when it changes: its folder only says that nothing was needed.
 """
 
+import os
 import sys
 
 from stages.run import StageError, run, stage_output, write_json
@@ -14,6 +15,8 @@ KLINE_MODELS = ("kronos",)  # those of factor_models, which takes seconds to imp
 def main() -> None:
     if len(sys.argv) != 2:
         raise StageError("say for which model: python -m stages.tokenize_kline <model>")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise StageError("tokenize_kline is run by one process: start it without a launcher")
     name = sys.argv[1]
     if name in KLINE_MODELS:
         from stages.kline_tokenizer import write_tokens

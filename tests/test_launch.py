@@ -146,3 +146,25 @@ def test_numbers_of_the_environment_are_checked(text: str, monkeypatch: pytest.M
         whole_number("FACTORCAST_PROCESSES", 1)
     with pytest.raises(StageError, match=f"FACTORCAST_TIMEOUT_MINUTES is '{text}': must be a number > 0"):
         timeout_minutes()
+
+
+def test_a_port_that_is_taken_and_a_launcher_that_does_not_belong_are_said_in_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        group["MASTER_PORT"] = str(taken.getsockname()[1])
+        code = "from factor_models import start_distributed; from stages.run import run; run('x', start_distributed)"
+        for arguments, said in (
+            (["-c", code], "MASTER_PORT is in use"),
+            (["-m", "stages.tokenize_kline", "kronos"], "is run by one process"),
+        ):
+            ended = subprocess.run(
+                [sys.executable, *arguments],
+                env=os.environ | group,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ended.returncode == 2, ended.stderr
+            assert said in ended.stderr
+            assert "Traceback" not in ended.stderr
