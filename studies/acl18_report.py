@@ -51,6 +51,7 @@ def write_page(
         *floor_lines(runner, label["test"], days),
         *[variant_line(name, rows, label, days) for name in dict.fromkeys(row.variant for row in rows)],
         *([f"\nNot run yet: {', '.join(missing)}."] if missing else []),
+        verdict(rows, label["test"], days),
         NOTES,
         *grid_lines(rows, tried),
         *tweet_lines(runner, rows),
@@ -108,6 +109,23 @@ def variant_line(
         error_by_day(right, days), f"{100 * together.accuracy:.2f} / {number(together.mcc)}",
         f"{number(float(auc))} / {number(float(within))}",
     )  # fmt: skip
+
+
+def verdict(rows: Sequence[Row], label: NDArray[np.float64], days: NDArray[np.integer]) -> str:
+    """Which models reach the published accuracy, and how many errors by day the others are below it."""
+    reached, below = [], []
+    for name, (published, _) in PUBLISHED.items():
+        right = [(row.outcome.test > 0) == (label > 0.5) for row in rows if row.variant == name]
+        if not right:
+            continue
+        mean = np.mean(right, axis=0)
+        errors = (published - mean.mean()) / error_by_day(mean, days)
+        if errors <= 0:
+            reached.append(name)
+        else:
+            below.append(f"{name} {errors:.1f}")
+    text = f"Mean accuracy at or above the published one: {', '.join(reached) or 'no model'}."
+    return f"\n{text} Errors by day below it: {', '.join(below)}." if below else f"\n{text}"
 
 
 def table_line(
