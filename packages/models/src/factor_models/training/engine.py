@@ -7,6 +7,7 @@ process or many, CPU (gloo) or GPU (nccl), run the same code.
 """
 
 import copy
+import importlib
 import logging
 import os
 from collections.abc import Callable
@@ -100,6 +101,8 @@ class Engine:
             objective.model.compile()
         self._watch = GradientWatch(objective)
         optimizer = build_optimizer(parameter_groups(objective, config.weight_decay), config, deepspeed)
+        if config.zero.stage:
+            _load_muon_uncompiled()
         self._engine, *_ = deepspeed.initialize(
             model=objective, optimizer=optimizer, config=deepspeed_config(objective, config)
         )
@@ -322,6 +325,22 @@ class Engine:
 def _plain_copy(value: Tensor, like: Tensor | None = None) -> Tensor:
     shape, dtype = (value.shape, torch.float32) if like is None else (like.shape, like.dtype)
     return value.detach().to("cpu", dtype, copy=True).reshape(shape).contiguous()
+
+
+def _load_muon_uncompiled() -> None:
+    """Load DeepSpeed's Muon, which no one here uses, without compiling it.
+
+    DeepSpeed loads it to see whether an optimizer may be split, and it has its functions compiled as it is loaded:
+    torch's compiler alone takes two seconds to load.
+    """
+    from deepspeed.runtime import compiler
+
+    compile_function = compiler.compile
+    compiler.compile = lambda *arguments, **options: lambda function: function
+    try:
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
+    finally:
+        compiler.compile = compile_function
 
 
 def _quiet_deepspeed() -> None:
