@@ -10,6 +10,7 @@ import copy
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -53,8 +54,15 @@ from factor_models.training.whole_state import (
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches, and warns that it found no GPU
+if (
+    "xgboost" not in sys.modules
+):  # DeepSpeed would load it, a second's work, for a tuner of its own that is not used here
+    sys.modules["xgboost"] = None  # type: ignore[assignment]
 import deepspeed
 import deepspeed.ops
+
+if sys.modules["xgboost"] is None:
+    del sys.modules["xgboost"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
