@@ -1,8 +1,10 @@
 """Two hosts on one machine: python tests/two_hosts.py (as root, Linux). Training over both must equal one host's.
 
 Two network namespaces joined by a virtual cable stand for the hosts: neither sees the other's loopback, so the
-processes really meet over the network, at the address of the first. torchrun starts one process on each; the same two
-processes then run on this host alone. The weights must be the same bytes.
+processes really meet over the network, at the address of the first. One process is started on each in three ways: by
+torchrun, by DeepSpeed's launcher with a hostfile (without ssh, once a host), and by the line of docs/training.md for
+Slurm with the variables that srun sets. The same two processes then run on this host alone. The weights must be the
+same bytes.
 """
 
 import os
@@ -62,17 +64,43 @@ def torchrun(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *arguments]
 
 
-def on_two_hosts(out: Path) -> None:
-    address = next(iter(HOSTS.values()))[1]
+def launchers(rank: int, hostfile: Path, out: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Command and further environment of a host's process, by who starts it."""
+    address, port = next(iter(HOSTS.values()))[1], str(PORT)
+    work = [str(WORKER), str(out), "run"]
+    place = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(rank)]
+    meeting = ["--master-addr", address, "--master-port", port]
+    deepspeed = [sys.executable, "-m", "deepspeed.launcher.runner", "--hostfile", str(hostfile), "--no_ssh"]
+    deepspeed += [
+        "--node_rank",
+        str(rank),
+        "--master_addr",
+        address,
+        "--master_port",
+        port,
+        "--no_local_rank",
+    ]
+    line = 'RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID exec "$@"'
+    srun = {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}
+    return {
+        "torchrun": ([*torchrun(*place, *meeting), *work], {}),
+        "hostfile": ([*deepspeed, *work], {}),
+        "slurm": (
+            ["bash", "-c", line, "bash", sys.executable, *work],
+            {**srun, "MASTER_ADDR": address, "MASTER_PORT": port},
+        ),
+    }
+
+
+def on_two_hosts(launcher: str, hostfile: Path, out: Path) -> None:
     running = []
     for rank, (host, (cable, _)) in enumerate(HOSTS.items()):
-        place = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(rank)]
-        meeting = ["--master-addr", address, "--master-port", str(PORT)]
-        command = ["ip", "netns", "exec", host, *torchrun(*place, *meeting), str(WORKER), str(out), "run"]
-        running.append(subprocess.Popen(command, env=environment(cable)))
+        command, variables = launchers(rank, hostfile, out)[launcher]
+        there = ["ip", "netns", "exec", host, *command]
+        running.append(subprocess.Popen(there, env=environment(cable) | variables))
     statuses = [process.wait(300) for process in running]
     if any(statuses):
-        sys.exit("a host failed")
+        sys.exit(f"{launcher}: a host failed")
 
 
 def on_one_host(out: Path) -> None:
@@ -81,17 +109,22 @@ def on_one_host(out: Path) -> None:
 
 
 def main() -> None:
+    names = list(launchers(0, Path(), Path()))
     with tempfile.TemporaryDirectory() as folder:
-        both, one = Path(folder) / "both", Path(folder) / "one"
-        for out in (both, one):
+        hostfile = Path(folder) / "hosts.txt"
+        hostfile.write_text("".join(f"{address} slots=1\n" for _, address in HOSTS.values()))
+        outs = {name: Path(folder) / name for name in [*names, "one"]}
+        for out in outs.values():
             out.mkdir()
         with two_hosts():
-            on_two_hosts(both)
-        on_one_host(one)
-        name = "run.safetensors"
-        same = (both / name).read_bytes() == (one / name).read_bytes()
-    print(f"two hosts and one: the weights are {'the same bytes' if same else 'different'}")
-    sys.exit(0 if same else 1)
+            for name in names:
+                on_two_hosts(name, hostfile, outs[name])
+        on_one_host(outs["one"])
+        weights = {name: (out / "run.safetensors").read_bytes() for name, out in outs.items()}
+    for name in names:
+        same = weights[name] == weights["one"]
+        print(f"two hosts by {name} and one: the weights are {'the same bytes' if same else 'different'}")
+    sys.exit(0 if len(set(weights.values())) == 1 else 1)
 
 
 if __name__ == "__main__":
