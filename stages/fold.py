@@ -41,8 +41,8 @@ ROUNDING = 1e-5  # of the largest forecast: what float32 may make of equal ones
 class FoldRun:
     """A model, a fold, and this process's share of the work.
 
-    After `judge`: `scores` holds the valid rank IC per horizon. Of a network, `best_epoch` is the epoch that was kept
-    and `notes` what was met on the way; whoever trains it (stages.network) sets them.
+    After `predict` of the valid dates `scores` holds the rank IC per horizon. Of a network, `best_epoch` is the epoch
+    that was kept and `notes` what was met on the way; whoever trains it (stages.network) sets them.
     """
 
     score_name = "valid rank IC"
@@ -133,12 +133,6 @@ class FoldRun:
         assert isinstance(model, TabularModel)
         return model.fit(*(self._table(self.windows(segment).rows) for segment in ("train", "valid")))
 
-    def judge(self, model: nn.Module | TabularModel) -> float:
-        """Note the valid rank IC per horizon in `scores` and return its mean."""
-        rows, values = self.predict_rows(model, "valid")
-        self.scores = checked_rank_ic(self.name, self.store, self.fold, rows, values)
-        return float(np.mean(list(self.scores.values())))
-
     def _table(self, rows: NDArray[np.integer]) -> Table:
         """Panel rows as a tabular model reads them."""
         weights = self.weights.product
@@ -218,19 +212,25 @@ class FoldRun:
     def predict(self, model: nn.Module | TabularModel, segment: Segment) -> pd.DataFrame:
         """Predictions of a segment as the long frame (timestamp, symbol, fold, segment, horizon, prediction).
 
-        Of a network with quantile levels the frame of all levels is kept for `save`.
+        Those of the valid dates are scored. Of a network with quantile levels the frame of all levels is kept for
+        `save`. ValueError if those of the valid dates are constant.
         """
-        if not isinstance(self.loss, QuantileLoss) or isinstance(model, TabularModel):
-            return prediction_frame(self.store, self.fold, segment, *self.predict_rows(model, segment))
-        rows, outputs = self._outputs(model, segment)
-        levels_NHQ = self.loss.quantiles(torch.from_numpy(outputs)).numpy()
-        median = len(self.loss.levels) // 2
-        frame = prediction_frame(self.store, self.fold, segment, rows, levels_NHQ[:, :, median])
-        columns = {
-            quantile_column(level): levels_NHQ[:, :, number].T.reshape(-1)
-            for number, level in enumerate(self.loss.levels)
-        }
-        self.quantiles.append(frame.drop(columns="prediction").assign(**columns))
+        levels: dict[str, NDArray] = {}
+        if isinstance(self.loss, QuantileLoss) and not isinstance(model, TabularModel):
+            rows, outputs = self._outputs(model, segment)
+            levels_NHQ = self.loss.quantiles(torch.from_numpy(outputs)).numpy()
+            values = levels_NHQ[:, :, len(self.loss.levels) // 2]
+            levels = {
+                quantile_column(level): levels_NHQ[:, :, number].T.reshape(-1)
+                for number, level in enumerate(self.loss.levels)
+            }
+        else:
+            rows, values = self.predict_rows(model, segment)
+        if segment == "valid":
+            self.scores = checked_rank_ic(self.name, self.store, self.fold, rows, values)
+        frame = prediction_frame(self.store, self.fold, segment, rows, values)
+        if levels:
+            self.quantiles.append(frame.drop(columns="prediction").assign(**levels))
         return frame
 
     def save(self, folder: Path, model: nn.Module | TabularModel) -> None:

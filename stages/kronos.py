@@ -242,10 +242,6 @@ class KronosRun:
         KronosPredictor(model, self.tokenizer, str(next(model.parameters()).device), self.config.max_context)
         return Finished(model=model, result=result, checkpoints=self.training.folder)
 
-    def judge(self, model: Kronos) -> float:
-        """Mean valid rank IC over the horizons, of the predictions that were made."""
-        return float(np.mean(list(self.scores.values())))
-
     def predict_rows(self, model: Kronos, segment: Segment) -> tuple[NDArray, NDArray]:
         """Rows and mean path returns (num_rows, num_horizons), the same on every process."""
         rows, values = self.statistics(model, segment)
@@ -317,7 +313,7 @@ class KronosRun:
         return np.stack([statistic_columns(one) for one in factors], axis=1)
 
     def predict(self, model: Kronos, segment: Segment) -> pd.DataFrame:
-        """The long frame that every model has; the other statistics are kept for `save`."""
+        """The long frame that every model has, the valid dates scored; the other statistics are kept for `save`."""
         rows, values = self.statistics(model, segment)
         if segment == "valid":
             self.scores = checked_rank_ic(self.name, self.store, self.fold, rows, values[:, :, 0])

@@ -31,18 +31,15 @@ def run(stage: str, main: Callable[[], None]) -> None:
     """
     try:
         main()
-    except RuntimeError as error:
-        if os.environ.get("FACTORCAST_DEBUG") or not (has_lost_peer(error) or "EADDRINUSE" in str(error)):
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        lost = isinstance(error, RuntimeError) and has_lost_peer(error)
+        told = describe(error)
+        if os.environ.get("FACTORCAST_DEBUG") or not (lost or told):
             raise
-        if has_lost_peer(error):
+        if lost:
             print("the connection to another process is lost: its own message says why", file=sys.stderr)
             sys.exit(LOST_PEER)
-        print(f"error in stage '{stage}': MASTER_PORT is in use: choose another one", file=sys.stderr)
-        sys.exit(2)
-    except (ValueError, OSError, MemoryError) as error:
-        if os.environ.get("FACTORCAST_DEBUG"):
-            raise
-        print(f"error in stage '{stage}': {describe(error)}", file=sys.stderr)
+        print(f"error in stage '{stage}': {told}", file=sys.stderr)
         print("Earlier results are untouched. (FACTORCAST_DEBUG=1 shows the traceback.)", file=sys.stderr)
         sys.exit(2)
 
@@ -53,8 +50,11 @@ def has_lost_peer(error: RuntimeError) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
-def describe(error: Exception) -> str:
-    """The message of an error, with the common system errors said in words."""
+def describe(error: Exception) -> str | None:
+    """The message of an error, with the common system errors said in words; None for an error of the program."""
+    if isinstance(error, RuntimeError):
+        in_use = "EADDRINUSE" in str(error)
+        return "MASTER_PORT is in use: choose another one" if in_use else None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
             f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from dvclive.live import Live
@@ -161,7 +162,7 @@ def train(
                 if only is not None:
                     return
                 frames += [fold_run.predict(model, segment) for segment in ("valid", "test")]
-                log_best(live, fold.index, fold_run.judge(model))
+                log_best(live, fold.index, fold_run.scores)
                 if folder:
                     fold_run.save(folder / "folds" / f"fold_{fold.index:02d}", model)
         if live and folder:
@@ -179,9 +180,9 @@ def start_weights(start: str, finished: list[Finished]) -> dict[str, torch.Tenso
     return chosen.result.state_dict
 
 
-def log_best(live: Live | None, fold: int, score: float) -> None:
+def log_best(live: Live | None, fold: int, scores: dict[int, float]) -> None:
     if live:
-        live.log_metric(f"fold_{fold}/best_valid_rank_ic", score)
+        live.log_metric(f"fold_{fold}/best_valid_rank_ic", float(np.mean(list(scores.values()))))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from factor_data import Fold
 from factor_models import Engine, EngineConfig, get_loss
 from factor_models.kline import (
     CoupledDraws,
-    Kronos,
     KronosPredictor,
     KronosTokenizer,
     Sampling,
@@ -29,6 +28,7 @@ from factor_models.kline import (
     sample_token,
     tokenizer_quality,
 )
+from factor_models.kline.predictor import HierarchicalEmbedding
 from factor_models.training.inputs import tensor_batch
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
 from stages.kline import fold_ends
@@ -255,16 +255,16 @@ def test_19_paths_stand_beside_last_close_random_walk_and_volatility_and_calibra
 
 def test_20_every_bar_is_read_once_in_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    contexts = Kronos.contexts
+    embed = HierarchicalEmbedding.forward
 
-    def counted(self: Kronos, s1_ids: torch.Tensor, *rest: object, **named: object) -> torch.Tensor:
-        read.append(tuple(s1_ids.shape))
-        return contexts(self, s1_ids, *rest, **named)
+    def counted(self: HierarchicalEmbedding, s1: torch.Tensor, s2: torch.Tensor) -> torch.Tensor:
+        read.append(tuple(s1.shape))
+        return embed(self, s1, s2)
 
-    monkeypatch.setattr(Kronos, "contexts", counted)
+    monkeypatch.setattr(HierarchicalEmbedding, "forward", counted)
     arguments = (make_tokenizer(), make_predictor(), bars(2, 8), stamps(2, 8), stamps(2, 4, start=8), 32)
     generate(*arguments, Sampling(sample_count=3))
-    assert read == [(2, 8), (6, 1), (6, 1), (6, 1)]
+    assert read == [(2, 8), (6,), (6,), (6,)]
 
 
 def test_coupled_numbers_are_spread_evenly_over_the_samples_of_a_bar() -> None:

@@ -16,10 +16,6 @@ ROTARY_BASE = 10_000.0
 
 Angles = tuple[Tensor, Tensor]
 """Cosine, and sine with a minus in the first half, of some positions."""
-SMALL_PRODUCT = 400
-"""Multiplications of a product in a batch, below which torch takes a plain loop on the CPU instead of its library."""
-MOST_IN_GROUP = 8
-"""Continuations side by side: more would multiply more of each other's bars in vain."""
 
 
 class RMSNorm(nn.Module):
@@ -109,10 +105,7 @@ class Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
         )
-        return self.project(mixed.transpose(1, 2).flatten(2))
-
-    def project(self, mixed_BTD: Tensor) -> Tensor:
-        return self.resid_dropout(self.out_proj(mixed_BTD))
+        return self.resid_dropout(self.out_proj(mixed.transpose(1, 2).flatten(2)))
 
 
 class KeyValueCache:
@@ -122,13 +115,9 @@ class KeyValueCache:
         self.position = 0
         self._stored: tuple[Tensor, Tensor] | None = None
 
-    @property
-    def length(self) -> int:
-        return self.position
-
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add (B, N, T, E) of the next bars and return all so far."""
-        if self._stored is not None:
+        if self._stored:
             key, value = (
                 torch.cat([old, new], dim=2) for old, new in zip(self._stored, (key, value), strict=True)
             )
@@ -136,114 +125,29 @@ class KeyValueCache:
         self.position = key.shape[2]
         return self._stored
 
+    @property
+    def stored(self) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, N, T, E) so far."""
+        if self._stored is None:
+            raise ValueError("nothing is stored: append the first bars, may be none")
+        return self._stored
+
     def repeat(self, num_samples: int) -> "KeyValueCache":
         """The cache with every series repeated, for as many continuations of each."""
         copy = KeyValueCache()
-        if self._stored is not None:
-            key, value = (stored.repeat_interleave(num_samples, dim=0) for stored in self._stored)
-            copy.append(key, value)
+        copy.append(*(stored.repeat_interleave(num_samples, dim=0) for stored in self.stored))
         return copy
-
-    def fork(self, num_samples: int, room: int, rotary: RotaryEmbedding) -> "ForkedCache":
-        """The cache for continuations of each series, `num_samples` of at most `room` bars, bar by bar."""
-        if self._stored is None:
-            raise ValueError(
-                "there is nothing to continue: append the bars that continuations share, may be none"
-            )
-        key, value = self._stored
-        return ForkedCache(key, value, num_samples, room, rotary.angles(room, self.position))
-
-
-class ForkedCache:
-    """A cache of series that several continuations share, each with further bars of its own, for one bar at a time.
-
-    Groups of g continuations of a series share its bars and stand side by side: their own bars follow in one line,
-    bar by bar, and a mask leaves to each what is its own. So the bars that are shared are stored once a group, and one
-    product serves it. Rows are R = B * S, S continuations of each of B series, H = B * S / g * N heads of groups, and
-    L places. When the oldest bars are dropped, their places stay and are no longer looked at.
-    """
-
-    def __init__(
-        self, key_BNTE: Tensor, value_BNTE: Tensor, num_samples: int, room: int, angles: Angles
-    ) -> None:
-        self.num_heads, num_shared, dim = key_BNTE.shape[1:]
-        self.group = max(size for size in range(1, MOST_IN_GROUP + 1) if num_samples % size == 0)
-        self.first, self.num_seen, self.num_own = 0, num_shared, 0
-        self._angles, self._least = angles, -(-SMALL_PRODUCT // (self.group * dim))
-        key, value = (
-            x.repeat_interleave(num_samples // self.group, dim=0).flatten(0, 1)
-            for x in (key_BNTE, value_BNTE)
-        )
-        num_places = max(num_shared + room * self.group, self._least)
-        self._key_HEL = key.new_zeros(len(key), dim, num_places)
-        self._value_HLE = key.new_zeros(len(key), num_places, dim)
-        self._key_HEL[..., :num_shared] = key.transpose(1, 2)
-        self._value_HLE[:, :num_shared] = value
-        own = torch.eye(self.group, dtype=torch.bool, device=key.device)
-        self._mask_gL = key.new_zeros(self.group, num_places)
-        self._mask_gL[:, num_shared : num_shared + room * self.group] = (
-            key.new_zeros(own.shape).masked_fill_(~own, -torch.inf).repeat(1, room)
-        )
-
-    @property
-    def length(self) -> int:
-        """Bars that a continuation sees."""
-        return self.num_seen - self.first - self.num_own * (self.group - 1)
-
-    @property
-    def angles(self) -> Angles:
-        """Of the next bar."""
-        cosine, sine = self._angles
-        return cosine[self.num_own : self.num_own + 1], sine[self.num_own : self.num_own + 1]
-
-    def attend(self, query_RN1E: Tensor, key_RN1E: Tensor, value_RN1E: Tensor) -> Tensor:
-        """Attention of the next bars, whose keys and values join their own, to all bars so far: (R, 1, D)."""
-        if query_RN1E.shape[2] != 1:
-            raise ValueError(f"continuations are read bar by bar, got {query_RN1E.shape[2]} at once")
-        query, key, value = (
-            x.view(-1, self.group, *x.shape[1::2]).transpose(1, 2) for x in (query_RN1E, key_RN1E, value_RN1E)
-        )
-        asked_HgE, places = query.flatten(0, 1), slice(self.num_seen, self.num_seen + self.group)
-        self._key_HEL[..., places] = key.flatten(0, 1).transpose(1, 2)
-        self._value_HLE[:, places] = value.flatten(0, 1)
-        self.num_seen += self.group
-        self.num_own += 1
-        seen = slice(0, max(self.num_seen, self._least))
-        mask_gL = self._mask_gL[:, seen]
-        if self.num_seen < self._least:
-            mask_gL = mask_gL.clone()
-            mask_gL[:, self.num_seen :] = -torch.inf
-        scores_HgL = torch.baddbmm(
-            mask_gL, asked_HgE, self._key_HEL[..., seen], alpha=asked_HgE.shape[-1] ** -0.5
-        )
-        share = scores_HgL.softmax(-1, dtype=torch.float32).to(scores_HgL.dtype)
-        mixed = torch.bmm(share, self._value_HLE[:, seen])
-        return mixed.view(query.shape).transpose(1, 2).reshape(len(query_RN1E), 1, -1)
-
-    def drop_first(self, num_bars: int) -> None:
-        """Forget the oldest of the bars that are shared."""
-        num_shared = self.num_seen - self.group * self.num_own - self.first
-        if num_bars > num_shared:
-            raise ValueError(f"only {num_shared} bars are shared, {num_bars} cannot be dropped")
-        self.first += num_bars
-        self._mask_gL[:, : self.first] = -torch.inf
-
-
-Cache = KeyValueCache | ForkedCache
 
 
 class SelfAttention(Attention):
     """Causal self-attention; with a cache, x holds the bars that follow those in it."""
 
     def forward(
-        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: Cache | None = None
+        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
-        num_new, num_seen = x_BTD.shape[1], cache.length if cache else 0
+        num_new, num_seen = x_BTD.shape[1], cache.position if cache else 0
         query = rotate(self.split(self.q_proj(x_BTD)), angles)
-        key = rotate(self.split(self.k_proj(x_BTD)), angles)
-        value = self.split(self.v_proj(x_BTD))
-        if isinstance(cache, ForkedCache):
-            return self.project(cache.attend(query, key, value))
+        key, value = self.keys_values(x_BTD, angles)
         if cache:
             key, value = cache.append(key, value)
         if num_seen and num_new > 1:
@@ -251,6 +155,10 @@ class SelfAttention(Attention):
                 num_seen
             )
         return self.mix(query, key, value, mask, causal=not num_seen)
+
+    def keys_values(self, x_BTD: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
+        """(B, N, T, E) each."""
+        return rotate(self.split(self.k_proj(x_BTD)), angles), self.split(self.v_proj(x_BTD))
 
 
 class TransformerBlock(nn.Module):
@@ -272,7 +180,7 @@ class TransformerBlock(nn.Module):
         self.ffn = FeedForward(d_model, ff_dim, ffn_dropout_p)
 
     def forward(
-        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: Cache | None = None
+        self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.norm1(x_BTD), angles, mask, cache)
         further = self.ffn(self.norm2(x_BTD))
@@ -285,28 +193,30 @@ class Transformer(nn.ModuleList):
     def __init__(self, num_blocks: int, *sizes_and_dropouts: Any) -> None:
         super().__init__(TransformerBlock(*sizes_and_dropouts) for _ in range(num_blocks))
 
-    def run(self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[Cache] | None = None) -> Tensor:
+    def run(
+        self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:
         """States (B, T, D); with caches, one a block, x holds the bars that follow those in them."""
-        blocks = self._blocks()
+        blocks = self.blocks
         if not blocks:
             return x_BTD
-        first = caches[0] if caches else None
-        if isinstance(first, ForkedCache):
-            angles = first.angles
-        else:
-            angles = blocks[0].self_attn.rotary.angles(x_BTD.shape[1], first.position if first else 0)
+        angles = blocks[0].self_attn.rotary.angles(x_BTD.shape[1], caches[0].position if caches else 0)
         for number, block in enumerate(blocks):
             x_BTD = block(x_BTD, angles, mask, caches[number] if caches else None)
         return x_BTD
 
-    def fork(self, caches: Sequence[KeyValueCache], num_samples: int, room: int) -> list[ForkedCache]:
-        """Each block's cache for continuations of its series; see `KeyValueCache.fork`."""
-        return [
-            cache.fork(num_samples, room, block.self_attn.rotary)
-            for block, cache in zip(self._blocks(), caches, strict=True)
-        ]
+    def remember(self, x_BTD: Tensor) -> list[KeyValueCache]:
+        """Caches, one a block, of the first bars of series whose own states nobody asks for."""
+        caches = [KeyValueCache() for _ in self.blocks]
+        if caches:
+            last, angles = self.blocks[-1], self.blocks[-1].self_attn.rotary.angles(x_BTD.shape[1])
+            for block, cache in zip(self.blocks[:-1], caches[:-1], strict=True):
+                x_BTD = block(x_BTD, angles, None, cache)
+            caches[-1].append(*last.self_attn.keys_values(last.norm1(x_BTD), angles))
+        return caches
 
-    def _blocks(self) -> list[TransformerBlock]:
+    @property
+    def blocks(self) -> list[TransformerBlock]:
         return [block for block in self if isinstance(block, TransformerBlock)]
 
 

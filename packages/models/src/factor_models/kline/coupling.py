@@ -11,6 +11,7 @@ independent of each other. What a series is given does not depend on which other
 import torch
 from torch import Tensor
 
+from factor_models.kline.sampling import token_at
 from factor_models.kline.tokenizer import KronosTokenizer
 
 CLOSE = 3  # column of the bars
@@ -44,11 +45,7 @@ class CoupledDraws:
         """One token (N, 1) of each row; part 0 is s1, 1 is s2."""
         order = self.orders[part]
         cumulative = probability_NV.index_select(-1, order).cumsum(-1)
-        uniform = self._uniform_of_row[bar, part] * cumulative[:, -1:]
-        place = torch.searchsorted(cumulative, uniform, right=True)
-        # Rounding may put a number at the end of the line: then the last token that has any probability.
-        last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())
-        return order[torch.minimum(place, last)]
+        return order[token_at(cumulative, self._uniform_of_row[bar, part])]
 
 
 @torch.no_grad()

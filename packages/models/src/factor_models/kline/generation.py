@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from factor_models.kline.blocks import KeyValueCache
+from factor_models.kline.continuation import BlockStep, DependencyStep, ForkedCache
 from factor_models.kline.coupling import CoupledDraws, close_order
 from factor_models.kline.predictor import Kronos
 from factor_models.kline.sampling import sample_token, token_probabilities
@@ -48,8 +49,6 @@ class GeneratedPaths:
     """(B, S, P) int64"""
     s2: Tensor
     """(B, S, P) int64"""
-    decoded: Tensor
-    """(B, S, W, d_in): all bars of the last window, W = min(max_context, T + P)."""
 
 
 def generate(
@@ -69,106 +68,111 @@ def generate(
     tokenizer and model do not share their bits.
     """
     _check(tokenizer, model, x, x_stamp, y_stamp, max_context, sampling)
+    num_ahead, num_samples = y_stamp.shape[1], sampling.sample_count
+    fits = x.shape[1] + num_ahead - 1 <= max_context
+    reader_of = _CachedReader if fits or beyond_context == "approximate" else _SlidingReader
     with torch.inference_mode():
-        ahead, decoded = _continue(
-            tokenizer, model, x, x_stamp, y_stamp, max_context, sampling, beyond_context, on_bar
+        draw = _draws(tokenizer, model, sampling, num_ahead, len(x), x.device)
+        prompt = tokenizer.token_pairs(x)
+        given = _Given(
+            token_BT2=prompt,
+            stamp_BT5=x_stamp,
+            ahead_BP5=y_stamp,
+            num_samples=num_samples,
+            max_context=max_context,
         )
+        reader = reader_of(model, given)
+        drawn: list[Tensor] = []
+        for bar in range(num_ahead):
+            if drawn:
+                reader.read(drawn[-1], bar - 1)
+            s1 = draw(reader.s1_logits().float(), bar, 0)
+            s2 = draw(reader.s2_logits(s1).float(), bar, 1)
+            drawn.append(torch.cat([s1, s2], dim=-1))
+            if on_bar:
+                on_bar(bar)
+        ahead = torch.stack(drawn, dim=1)
+        bars = _decode(tokenizer, prompt, ahead, num_samples, max_context)
     # Clones, since tensors that are made in inference mode cannot be used with gradients.
-    ahead, decoded = ahead.clone(), decoded.clone()
-    shape, num_ahead = (len(x), sampling.sample_count), y_stamp.shape[1]
-    return GeneratedPaths(
-        bars=decoded[:, -num_ahead:].unflatten(0, shape),
-        s1=ahead[..., 0].unflatten(0, shape),
-        s2=ahead[..., 1].unflatten(0, shape),
-        decoded=decoded.unflatten(0, shape),
-    )
+    ahead, bars = (each.clone().unflatten(0, (len(x), num_samples)) for each in (ahead, bars))
+    return GeneratedPaths(bars=bars, s1=ahead[..., 0], s2=ahead[..., 1])
 
 
-def _continue(
-    tokenizer: KronosTokenizer,
-    model: Kronos,
-    x: Tensor,
-    x_stamp: Tensor,
-    y_stamp: Tensor,
-    max_context: int,
-    sampling: Sampling,
-    beyond_context: BeyondContext,
-    on_bar: Callable[[int], None] | None,
-) -> tuple[Tensor, Tensor]:
-    """Tokens ahead (N, P, 2) and bars of the last window (N, W, d_in)."""
-    num_ahead = y_stamp.shape[1]
-    draws = _draws(tokenizer, model, sampling, num_ahead, len(x), x.device)
-    prompt = tokenizer.token_pairs(x)
-    if x.shape[1] + num_ahead - 1 <= max_context or beyond_context == "approximate":
-        reader: _CachedReader | _SlidingReader = _CachedReader(model, max_context)
-    else:
-        reader = _SlidingReader(model, max_context)
-    state = reader.start(prompt, x_stamp, sampling.sample_count, num_ahead)
-    drawn = []
-    stamps = y_stamp.repeat_interleave(sampling.sample_count, dim=0)
-    for bar in range(num_ahead):
-        drawn.append(_draw(model, reader, state, draws, bar))
-        if on_bar:
-            on_bar(bar)
-        if bar + 1 < num_ahead:
-            state = reader.read(drawn[-1], stamps[:, bar : bar + 1])
-    ahead = torch.cat(drawn, dim=1)
-    return ahead, _decode(tokenizer, prompt, ahead, sampling.sample_count, max_context)
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What is to be continued: tokens and stamps of the bars so far, stamps of those ahead."""
+
+    token_BT2: Tensor
+    stamp_BT5: Tensor
+    ahead_BP5: Tensor
+    num_samples: int
+    max_context: int
 
 
 class _CachedReader:
     """Reads each bar once and keeps the keys and values of at most `max_context` bars."""
 
-    def __init__(self, model: Kronos, max_context: int) -> None:
-        self.model, self.max_context = model, max_context
+    def __init__(self, model: Kronos, given: _Given) -> None:
+        self.model, self.max_context = model, given.max_context
+        num_samples, num_ahead = given.num_samples, given.ahead_BP5.shape[1]
+        tokens, stamps = (each[:, -given.max_context :] for each in (given.token_BT2, given.stamp_BT5))
+        blocks, layer = model.transformer.blocks, model.dep_layer
+        prompts = [KeyValueCache() for _ in blocks]
+        context = model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=prompts)
+        self.blocks = [
+            BlockStep(block, ForkedCache(cache, num_samples, num_ahead, block.self_attn.rotary))
+            for block, cache in zip(blocks, prompts, strict=True)
+        ]
+        seen, rotary = layer.remember(context[:, :-1]), layer.cross_attn.rotary if layer.rotated(1) else None
+        self.dependency = DependencyStep(layer, ForkedCache(seen, num_samples, num_ahead, rotary))
+        self.times_NPD = model.time_emb(given.ahead_BP5).repeat_interleave(num_samples, dim=0)
+        self.context_ND = context[:, -1].repeat_interleave(num_samples, dim=0)
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
-        """Read the prompts, then stand at the last bar of every sample: its context (N, 1, D)."""
-        kept = slice(-self.max_context, None)
-        tokens, stamps = prompt_BT2[:, kept], stamp_BT5[:, kept]
-        prompts = [KeyValueCache() for _ in self.model.transformer]
-        context = self.model.contexts(tokens[..., 0], tokens[..., 1], stamps, caches=prompts)
-        self.blocks = self.model.transformer.fork(prompts, num_samples, num_ahead)
-        dependency = self.model.dep_layer
-        seen = dependency.remember(context[:, :-1])
-        self.dependency = seen.fork(num_samples, num_ahead, dependency.cross_attn.rotary)
-        return context[:, -1:].repeat_interleave(num_samples, dim=0)
-
-    def read(self, token_N12: Tensor, stamp_N15: Tensor) -> Tensor:
-        """Read the next bar and return its context (N, 1, D)."""
-        for cache in (*self.blocks, self.dependency):
+    def read(self, token_N2: Tensor, bar: int) -> None:
+        """Read the tokens of the bar ahead with the number `bar`."""
+        for cache in (self.dependency.cache, *(block.cache for block in self.blocks)):
             if cache.length == self.max_context:
                 cache.drop_first(1)
-        return self.model.contexts(token_N12[..., 0], token_N12[..., 1], stamp_N15, caches=self.blocks)
+        x_ND = self.model.embedding(token_N2[:, 0], token_N2[:, 1]) + self.times_NPD[:, bar]
+        for block in self.blocks:
+            x_ND = block(x_ND)
+        self.context_ND = self.model.norm(x_ND)
 
-    def s2_logits(self, context_N1D: Tensor, s1_N1: Tensor) -> Tensor:
-        sibling = self.model.embedding.emb_s1(s1_N1)
-        return self.model.head.proj_s2(self.model.dep_layer.next_bar(context_N1D, sibling, self.dependency))
+    def s1_logits(self) -> Tensor:
+        """Of the next bar, (N, V1)."""
+        return self.model.head.proj_s1(self.context_ND)
+
+    def s2_logits(self, s1_N1: Tensor) -> Tensor:
+        """Of the next bar, given its s1, (N, V2); to be asked once a bar, since that bar's context is kept."""
+        sibling_ND = self.model.embedding.emb_s1(s1_N1[:, 0])
+        return self.model.head.proj_s2(self.dependency(self.context_ND, sibling_ND))
 
 
 class _SlidingReader:
     """Reads the last `max_context` bars anew at every step."""
 
-    def __init__(self, model: Kronos, max_context: int) -> None:
-        self.model, self.max_context = model, max_context
+    def __init__(self, model: Kronos, given: _Given) -> None:
+        self.model, self.max_context = model, given.max_context
+        self.tokens, self.stamps, self.stamps_ahead = (
+            each.repeat_interleave(given.num_samples, dim=0)
+            for each in (given.token_BT2, given.stamp_BT5, given.ahead_BP5)
+        )
+        self._read_window()
 
-    def start(self, prompt_BT2: Tensor, stamp_BT5: Tensor, num_samples: int, num_ahead: int) -> Tensor:
-        kept = slice(-self.max_context, None)
-        self.tokens = prompt_BT2[:, kept].repeat_interleave(num_samples, dim=0)
-        self.stamps = stamp_BT5[:, kept].repeat_interleave(num_samples, dim=0)
-        return self._contexts()
+    def read(self, token_N2: Tensor, bar: int) -> None:
+        self.tokens = torch.cat([self.tokens, token_N2[:, None]], dim=1)
+        self.stamps = torch.cat([self.stamps, self.stamps_ahead[:, bar : bar + 1]], dim=1)
+        self._read_window()
 
-    def read(self, token_N12: Tensor, stamp_N15: Tensor) -> Tensor:
-        kept = slice(-self.max_context, None)
-        self.tokens = torch.cat([self.tokens, token_N12], dim=1)[:, kept]
-        self.stamps = torch.cat([self.stamps, stamp_N15], dim=1)[:, kept]
-        return self._contexts()
+    def _read_window(self) -> None:
+        self.tokens, self.stamps = (each[:, -self.max_context :] for each in (self.tokens, self.stamps))
+        self.context_NTD = self.model.contexts(self.tokens[..., 0], self.tokens[..., 1], self.stamps)
 
-    def _contexts(self) -> Tensor:
-        return self.model.contexts(self.tokens[..., 0], self.tokens[..., 1], self.stamps)
+    def s1_logits(self) -> Tensor:
+        return self.model.head.proj_s1(self.context_NTD[:, -1])
 
-    def s2_logits(self, context_NTD: Tensor, s1_N1: Tensor) -> Tensor:
-        return self.model.decode_s2(context_NTD, s1_N1)
+    def s2_logits(self, s1_N1: Tensor) -> Tensor:
+        return self.model.decode_s2(self.context_NTD, s1_N1)[:, -1]
 
 
 Draw = Callable[[Tensor, int, int], Tensor]
@@ -197,28 +201,14 @@ def _draws(
     )
 
 
-def _draw(
-    model: Kronos, reader: _CachedReader | _SlidingReader, context: Tensor, draw: Draw, bar: int
-) -> Tensor:
-    """The next pair of tokens (N, 1, 2)."""
-    s1 = draw(model.head.proj_s1(context[:, -1]).float(), bar, 0)
-    s2 = draw(reader.s2_logits(context, s1)[:, -1].float(), bar, 1)
-    return torch.stack([s1, s2], dim=-1)
-
-
 def _decode(
     tokenizer: KronosTokenizer, prompt_BT2: Tensor, ahead_NP2: Tensor, num_samples: int, max_context: int
 ) -> Tensor:
-    """Bars (N, W, d_in) of the last window; what the samples of a series share is decoded once."""
+    """Bars ahead (N, P, d_in), decoded with those before them in the last window of `max_context`."""
     num_shared = min(prompt_BT2.shape[1], max_context - ahead_NP2.shape[1])
-    caches = [KeyValueCache() for _ in tokenizer.decoder]
-    parts = []
-    if num_shared:
-        shared = tokenizer.decode(list(prompt_BT2[:, -num_shared:].unbind(-1)), half=True, caches=caches)
-        parts.append(shared.repeat_interleave(num_samples, dim=0))
-        caches = [cache.repeat(num_samples) for cache in caches]
-    parts.append(tokenizer.decode(list(ahead_NP2.unbind(-1)), half=True, caches=caches))
-    return torch.cat(parts, dim=1)
+    shared = tokenizer.remember(prompt_BT2[:, prompt_BT2.shape[1] - num_shared :].unbind(-1))
+    caches = [cache.repeat(num_samples) for cache in shared]
+    return tokenizer.decode(ahead_NP2.unbind(-1), half=True, caches=caches)
 
 
 def _check(

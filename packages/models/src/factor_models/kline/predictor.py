@@ -17,8 +17,6 @@ from torch.nn import functional
 
 from factor_models.kline.blocks import (
     Attention,
-    Cache,
-    ForkedCache,
     KeyValueCache,
     RMSNorm,
     Transformer,
@@ -104,7 +102,7 @@ class DependencyLayer(nn.Module):
     ) -> Tensor:
         """Contexts (B, Q, D) of the last Q bars, given the embeddings of their next s1 (B, Q, D)."""
         num_asking, num_bars = sibling_BQD.shape[1], context_BTD.shape[1]
-        rotated = self._rotated(num_asking)
+        rotated = self.rotated(num_asking)
         query = self.cross_attn.split(self.cross_attn.q_proj(sibling_BQD))
         if rotated:
             query = rotate(query, self.cross_attn.rotary.angles(num_asking, num_bars - num_asking))
@@ -121,23 +119,8 @@ class DependencyLayer(nn.Module):
     def remember(self, context_BTD: Tensor) -> KeyValueCache:
         """Keys and values of bars that single queries will look at."""
         cache = KeyValueCache()
-        cache.append(*self._keys_values(context_BTD, self._rotated(1)))
+        cache.append(*self._keys_values(context_BTD, self.rotated(1)))
         return cache
-
-    def next_bar(self, context_R1D: Tensor, sibling_R1D: Tensor, cache: ForkedCache) -> Tensor:
-        """The context of the bar after those in the cache, which it joins, given the embedding of its next s1."""
-        attention, angles = self.cross_attn, cache.angles
-        query, key, value = (
-            attention.split(project(x))
-            for project, x in (
-                (attention.q_proj, sibling_R1D),
-                (attention.k_proj, context_R1D),
-                (attention.v_proj, context_R1D),
-            )
-        )
-        if self._rotated(1):
-            query, key = rotate(query, angles), rotate(key, angles)
-        return self.norm(context_R1D + attention.project(cache.attend(query, key, value)))
 
     def _keys_values(self, context_BTD: Tensor, rotated: bool) -> tuple[Tensor, Tensor]:
         attention = self.cross_attn
@@ -146,7 +129,7 @@ class DependencyLayer(nn.Module):
         )
         return (rotate(key, attention.rotary.angles(key.shape[2])) if rotated else key), value
 
-    def _rotated(self, num_asking: int) -> bool:
+    def rotated(self, num_asking: int) -> bool:
         """Not for a single query in the published code, which counts each side's positions from its own first bar."""
         return not (self.official_parity and num_asking == 1)
 
@@ -246,7 +229,7 @@ class Kronos(Pretrained):
         s2_ids: Tensor,
         stamp: Tensor | None = None,
         padding_mask: Tensor | None = None,
-        caches: Sequence[Cache] | None = None,
+        caches: Sequence[KeyValueCache] | None = None,
     ) -> Tensor:
         """State of each bar after all blocks and the final norm, (B, T, D); caches, one a block, hold earlier bars."""
         x = self.embedding(s1_ids, s2_ids)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-TRIES = 4  # at a token of the nucleus, before its tokens are sorted out
+TRIES = 3  # more at a token of the nucleus, before its tokens are sorted out
 
 
 def filter_logits(
@@ -41,31 +41,32 @@ def sample_token(
     if official_parity and top_k > 0:
         top_p = 1.0
     probability = token_probabilities(logits, temperature, top_k, 1.0)
-    # The first of a race of exponential clocks is a draw, as in torch.multinomial; the first of the race that is in the
-    # nucleus is a draw from the nucleus. So a few looks at single tokens mostly save sorting all of them.
-    race = probability / torch.empty_like(probability).exponential_(1.0, generator=generator)
-    if top_p < 1.0:
-        for _ in range(TRIES):
-            token = race.argmax(-1, keepdim=True)
-            outside = _outside_nucleus(probability, token, top_p)
-            if not outside.any():
-                return token
-            race.scatter_(-1, token, race.gather(-1, token).masked_fill_(outside, 0.0))
-        race = race.masked_fill(filter_logits(probability.log(), 0, top_p) == -torch.inf, 0.0)
-    return race.argmax(-1, keepdim=True)
+    token = draw_tokens(probability, generator)
+    if top_p == 1.0:
+        return token
+    # The first of many draws that is in the nucleus is a draw from the nucleus; mostly that saves sorting all tokens.
+    outside = _outside_nucleus(probability, token, top_p)
+    for _ in range(TRIES):
+        if not outside.any():
+            return token
+        token = torch.where(outside, draw_tokens(probability, generator), token)
+        outside = _outside_nucleus(probability, token, top_p)
+    nucleus = filter_logits(probability.log(), 0, top_p).softmax(-1)
+    return torch.where(outside, draw_tokens(nucleus, generator), token)
 
 
-def draw_tokens(probability_NV: Tensor) -> Tensor:
-    """One token (N, 1) of each row, from torch's global generator.
+def draw_tokens(probability_NV: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One token (N, 1) of each row, one random number a row."""
+    uniform = torch.rand((len(probability_NV), 1), generator=generator, device=probability_NV.device)
+    return token_at(probability_NV.cumsum(-1), uniform)
 
-    By the inverse of the distribution function: for many rows much faster than torch.multinomial, which draws a number
-    for every token of a row.
-    """
-    cumulative = probability_NV.cumsum(-1)
-    total = cumulative[:, -1:].contiguous()
-    place = torch.searchsorted(cumulative, torch.rand_like(total) * total, right=True)
-    # Rounding may put a number at the end of the line: then the last token that has any probability.
-    return torch.minimum(place, torch.searchsorted(cumulative, total))
+
+def token_at(cumulative_NV: Tensor, share_N1: Tensor) -> Tensor:
+    """The token (N, 1) at a share of each row's distribution function: its inverse."""
+    total = cumulative_NV[:, -1:].contiguous()
+    place = torch.searchsorted(cumulative_NV, share_N1 * total, right=True)
+    # Rounding may put a share at the end of the line: then the last token that has any probability.
+    return torch.minimum(place, torch.searchsorted(cumulative_NV, total))
 
 
 def _outside_nucleus(probability: Tensor, token: Tensor, top_p: float) -> Tensor:

@@ -6,6 +6,7 @@ alone or both. Published as Kronos (Shi et al., 2025); quantisation and loss aft
 "Image and Video Tokenization with Binary Spherical Quantization".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -192,7 +193,7 @@ class KronosTokenizer(Pretrained):
 
     def decode(
         self,
-        x: Tensor | list[Tensor] | tuple[Tensor, Tensor],
+        x: Tensor | Sequence[Tensor],
         half: bool = False,
         caches: list[KeyValueCache] | None = None,
     ) -> Tensor:
@@ -202,11 +203,15 @@ class KronosTokenizer(Pretrained):
         """
         return self.decode_codes(self.indices_to_bits(x, half), caches)
 
+    def remember(self, x: Sequence[Tensor]) -> list[KeyValueCache]:
+        """Caches for `decode` that hold the bars of the tokens [s1, s2], (B, T) each."""
+        return self.decoder.remember(self.post_quant_embed(self.indices_to_bits(x, half=True)))
+
     def decode_codes(self, code_BTD: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
         """Normalised bars (B, T, d_in) of codes, of which each bit is +-1 / sqrt(D), or 0 where it is left open."""
         return self._decode(self.post_quant_embed(code_BTD), caches)
 
-    def indices_to_bits(self, x: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
+    def indices_to_bits(self, x: Tensor | Sequence[Tensor], half: bool = False) -> Tensor:
         """Codes +-1 / sqrt(D) (B, T, D) of token indices; s1_bits and s2_bits may differ."""
         if half:
             parts = [_bits(part, size) for part, size in zip(x, (self.s1_bits, self.s2_bits), strict=True)]
