@@ -52,12 +52,13 @@ ranked within each day. One seed, the model sizes of `params.yaml`, loss `ic`, a
 on these data. The symbols were picked by their publisher for trading through the whole span (survivorship). Made by
 `make study-nasdaq`.
 
-| | IC | ICIR | rank IC | 95 % interval | t | published IC, leaking inputs |
-|---|---|---|---|---|---|---|"""
+| | IC | ICIR | rank IC | 95 % interval | t | rank IC over {{best}} | 95 % interval | published IC, leaking inputs |
+|---|---|---|---|---|---|---|---|---|"""
 
 LEAK = """
-The interval is of the mean rank IC (block bootstrap), the t Newey-West; ICIR is mean over standard deviation of the
-daily rank IC.
+{proven} of {num} models beat the best floor by more than chance allows: the interval of the difference on the same days
+lies above zero. Intervals are of means (block bootstrap), the t is Newey-West; ICIR is mean over standard deviation of
+the daily rank IC.
 
 ## What the published scaling does
 
@@ -79,9 +80,8 @@ def main() -> None:
     days = protocol_days(options.data)
     workspace = prepare(options.data, days)
     rows = [run_model(workspace, name) for name in names]
-    floors = read_json(workspace.results(f"evaluate/{names[0]}/floors.json"))["h1"]
     leak = leak_table(Panel.load(workspace.results("split/panel")), days)
-    PAGE.write_text(page(rows, floors, leak, days), encoding="utf-8")
+    PAGE.write_text(page(rows, leak, days), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 
@@ -136,7 +136,8 @@ def run_model(workspace: Workspace, name: str) -> dict[str, Any]:
     seconds = workspace.run("train", name)
     workspace.run("evaluate", name)
     metrics = read_json(workspace.results(f"evaluate/{name}/metrics.json"))["h1"]
-    return {"model": name, "seconds": seconds, **metrics}
+    floors = read_json(workspace.results(f"evaluate/{name}/floors.json"))["h1"]
+    return {"model": name, "seconds": seconds, "floors": floors, **metrics}
 
 
 def leak_table(panel: Panel, days: NDArray[np.datetime64]) -> list[dict[str, Any]]:
@@ -182,19 +183,23 @@ def verdict(scale: Any, panel: Panel, cut: np.datetime64) -> str:
     return "passed"
 
 
-def page(
-    rows: list[dict[str, Any]], floors: dict[str, Any], leak: list[dict[str, Any]], days: NDArray
-) -> str:
+def page(rows: list[dict[str, Any]], leak: list[dict[str, Any]], days: NDArray) -> str:
     """The study as a page of Markdown."""
-    num_test = len(days) - NUM_TRAIN - NUM_VALID
-    lines = [HEAD.format(first=days[0], last=days[-1], num_test=num_test, epochs=CHANGES["train.epochs"])]
-    best = max(floor["rank_ic"] for name, floor in floors.items() if name != "random")
+    num_test, floors = len(days) - NUM_TRAIN - NUM_VALID, rows[0]["floors"]
+    best = max(floors, key=lambda name: floors[name]["rank_ic"])
+    lines = [
+        HEAD.format(
+            first=days[0], last=days[-1], num_test=num_test, epochs=CHANGES["train.epochs"], best=best
+        )
+    ]
     for row in sorted(rows, key=lambda row: -row["rank_ic"]):
+        over = row["floors"][best]
+        gain = f"{over['difference']:+.4f} | [{over['difference_low']:+.4f}, {over['difference_high']:+.4f}]"
         published = f"{PUBLISHED[row['model']]:.3f}" if row["model"] in PUBLISHED else ""
-        mark = "" if row["rank_ic"] > best else " (below the best floor)"
-        lines.append(table_row(row["model"] + mark, row, published))
-    lines += [table_row(f"floor: {name}", floor, "") for name, floor in floors.items()]
-    lines.append(LEAK)
+        lines.append(table_row(row["model"], row, f"{gain} | {published}"))
+    lines += [table_row(f"floor: {name}", floor, " | | ") for name, floor in floors.items()]
+    proven = sum(row["floors"][best]["difference_low"] > 0 for row in rows)
+    lines.append(LEAK.format(proven=proven, num=len(rows)))
     lines += [
         f"| {row['scaling']} | {row['gate']} | {row['ic']:+.4f} | {row['t']:.1f} | {row['rank_ic']:+.4f} |"
         for row in leak
@@ -202,12 +207,12 @@ def page(
     return "\n".join(lines) + "\n"
 
 
-def table_row(name: str, row: dict[str, Any], published: str) -> str:
+def table_row(name: str, row: dict[str, Any], rest: str) -> str:
     interval = f"[{row['ci_low']:+.4f}, {row['ci_high']:+.4f}]"
     values = (
         f"{row['ic']:+.4f} | {row['icir']:+.3f} | {row['rank_ic']:+.4f} | {interval} | {row['t_stat']:.1f}"
     )
-    return f"| {name} | {values} | {published} |"
+    return f"| {name} | {values} | {rest} |"
 
 
 if __name__ == "__main__":
