@@ -45,7 +45,8 @@ model, the sizes of `params.yaml`, at most 5 epochs: a look at what a model can 
 `make study-planted`.
 
 A number is the model's mean rank IC over that of the true expectation on the same days; **bold** where its 95 %
-interval lies above zero. In the market without a signal it is the rank IC itself, which should not differ from zero."""
+interval lies above zero, ↓ where the best floor, a formula on closes that is not trained, does as well or better. In
+the market without a signal it is the rank IC itself, which should not differ from zero."""
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def page(frame: pd.DataFrame) -> str:
     """The study as a page of Markdown."""
     lines = [HEAD]
     for horizon in HORIZONS:
-        table = frame[frame["horizon"] == horizon].set_index(["model", "market"])
+        table = frame[frame["horizon"] == horizon].set_index(["model", "market"], drop=False)
         models = table.index.unique("model")
         first = table.loc[models[0]]
         lines += [
@@ -131,7 +132,8 @@ def markdown_row(name: str, cells: Sequence[str]) -> str:
 
 def cell(row: pd.Series) -> str:
     text = share(row["rank_ic"], row["attainable"])
-    return f"**{text}**" if row["ci_low"] > 0 else text
+    below = " ↓" if row["market"] != "none" and row["rank_ic"] <= row["best_floor_rank_ic"] else ""
+    return (f"**{text}**" if row["ci_low"] > 0 else text) + below
 
 
 def share(value: float, attainable: float) -> str:
