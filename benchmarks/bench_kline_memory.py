@@ -7,10 +7,12 @@ benchmarks/results/kline_memory.md and .svg.
 
 import argparse
 import json
+import platform
 import resource
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -77,9 +79,9 @@ def write(by_lookback: list[dict[str, float]], by_samples: list[dict[str, float]
     lines = [
         "# Generation: memory and time",
         "",
-        f"Kronos-mini with random weights, one series, {AHEAD} bars ahead, KV cache, one thread. 2-core x86-64 VM,",
-        "AVX-512, 2026-11-21, not idle. `python benchmarks/bench_kline_memory.py`. Memory is the peak of a process",
-        "less what it had with the models built.",
+        f"Kronos-mini with random weights, one series, {AHEAD} bars ahead, KV cache, one thread of",
+        f"{platform.machine()}, {date.today()}. `python benchmarks/bench_kline_memory.py`. Memory is the peak of a",
+        "process less what it had with the models built.",
         "",
         "| lookback | samples | CPU s | peak MiB |",
         "|---|---|---|---|",

@@ -10,12 +10,14 @@ to be sorted, or of whole symbols.
 
 import argparse
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +194,8 @@ circle.split, text.split { fill: #2563eb } circle.tokenize, text.tokenize { fill
 def write_results(runs: list[Run], arguments: str) -> None:
     text = f"""# Out of core
 
-`python benchmarks/bench_out_of_core.py {arguments}`, 2026-11-21,
-a 2-core x86-64 virtual machine shared with other work, local disk.
+`python benchmarks/bench_out_of_core.py {arguments}`, {date.today()},
+{os.cpu_count()} cores of {platform.machine()}, local disk.
 
 Random walks of {NUM_DATES:,} days, {len(FEATURES)} features, rank normaliser, horizons 1, 5 and 20, two folds.
 The stages run as under `dvc repro`, with the default budget for data of 1,024 MiB (`FACTORCAST_MEMORY_MB`).

@@ -255,7 +255,7 @@ One Chinese stock, {len(series.frame):,} bars ({first} to {last}). Tokenizer and
 published weights are used): {TOKENIZER.s1_bits} + {TOKENIZER.s2_bits} bits, width {PREDICTOR.d_model},
 {PREDICTOR.n_layers} blocks, lookback {LOOKBACK}. The first {bounds[0]:,} bars train, the next {bounds[1] - bounds[0]}
 choose the epoch, the rest is predicted once: {num_origins} forecasts of {AHEAD} bars, {SAMPLES} paths each. One seed.
-Made by `python -m studies.kline_5min` (2-core x86-64 VM, AVX-512, 2026-11-21).
+Made by `python -m studies.kline_5min`.
 
 Tokenizer, valid windows: reconstruction MSE {quality.reconstruction_mse:.3f} where the lookback has variance 1,
 {quality.used_s1:.0%} of the coarse and {quality.used_s2:.0%} of the fine codes in use, perplexity
