@@ -1,4 +1,7 @@
-"""What the K-line stages share: bars of the cleaned panel and the windows of a fold."""
+"""What the K-line stages share: bars of the cleaned panel, the windows of a fold, folders to start from."""
+
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -6,7 +9,11 @@ from numpy.typing import NDArray
 
 from factor_data import Fold, Panel, Segment
 from factor_models.kline import COLUMNS, KlineBars, kline_bars, normalise, stamp_features
-from stages.run import RESULTS
+from factor_models.kline.pretrained import Pretrained
+from stages.run import RESULTS, StageError
+
+LEAST_DIGITS = 12
+P = TypeVar("P", bound=Pretrained)
 
 
 class KlineData:
@@ -46,3 +53,22 @@ def fold_ends(
             f"{segment} dates"
         )
     return ends
+
+
+def read_pretrained(kind: type[P], key: str, value: str) -> tuple[P, Path]:
+    """The model of `folder@hash` under a key of params.yaml, and the folder.
+
+    The hash, of its content, stands there for DVC, which looks at params.yaml and not into the folder: other weights
+    are another hash, and the stage runs again. StageError with the hash to write where none or another one stands.
+    """
+    name, _, digits = value.rpartition("@") if "@" in value else (value, "", "")
+    if not Path(name).is_dir():
+        raise StageError(f"params.yaml: {key}: {name} is no folder")
+    model = kind.from_pretrained(name)
+    if len(digits) < LEAST_DIGITS or not model.content_hash.startswith(digits):
+        said = f"holds other weights than {digits}" if digits else "needs the hash of its weights"
+        raise StageError(
+            f"params.yaml: {key}: {name} {said}: write {name}@{model.content_hash[:LEAST_DIGITS]}, so that what was "
+            "trained from other weights is trained again"
+        )
+    return model, Path(name)

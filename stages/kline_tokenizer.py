@@ -24,10 +24,10 @@ from factor_models.kline import (
 )
 from stages.engine_fit import Training
 from stages.identity import CHECKPOINTS, digest
-from stages.kline import KlineData, fold_ends, read_kline_data
+from stages.kline import KlineData, fold_ends, read_kline_data, read_pretrained
 from stages.params import TokenizeKlineParams, read_params
 from stages.progress import TrainingProgress
-from stages.run import RESULTS, StageError, check_writable, stage_output, write_json
+from stages.run import RESULTS, check_writable, stage_output, write_json
 from stages.watch import Watch
 
 WINDOWS_AT_ONCE = 512
@@ -82,9 +82,7 @@ def fit_tokenizers(
 def start_tokenizer(config: TokenizeKlineParams) -> KronosTokenizer:
     """The pretrained tokenizer of a local folder, or one with random weights."""
     if config.pretrained is not None:
-        if not Path(config.pretrained).is_dir():
-            raise StageError(f"params.yaml: tokenize_kline.pretrained: {config.pretrained} is no folder")
-        return KronosTokenizer.from_pretrained(config.pretrained)
+        return read_pretrained(KronosTokenizer, "tokenize_kline.pretrained", config.pretrained)[0]
     torch.manual_seed(config.seed)
     return KronosTokenizer(**config.model.arguments())
 

@@ -48,7 +48,7 @@ from factor_models.kline import (
 from stages.engine_fit import Training
 from stages.fold import checked_rank_ic, prediction_frame
 from stages.identity import digest
-from stages.kline import KlineData
+from stages.kline import KlineData, read_pretrained
 from stages.kline_report import QUANTILE_COLUMNS, baseline_table, calibration_table, write_report
 from stages.network import Finished
 from stages.params import Params
@@ -106,10 +106,7 @@ def start_predictor(config: KronosConfig, tokenizer: KronosTokenizer, report: di
     """
     if config.pretrained is None:
         return Kronos(**config.arguments(tokenizer.s1_bits, tokenizer.s2_bits))
-    folder = Path(config.pretrained)
-    if not folder.is_dir():
-        raise StageError(f"params.yaml: zoo.kronos.pretrained: {folder} is no folder")
-    model = Kronos.from_pretrained(folder)
+    model, folder = read_pretrained(Kronos, "zoo.kronos.pretrained", config.pretrained)
     if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
         raise StageError(
             f"{folder}: predicts tokens of {model.s1_bits} + {model.s2_bits} bits, the tokenizer's have "

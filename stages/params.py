@@ -120,7 +120,8 @@ class TokenizeKlineParams(EngineConfig):
     clip: float
     # Of the training dates every n-th is the last one of a lookback.
     every: int
-    # Folder with config.json and model.safetensors to start from; null: random weights of the sizes of `model`.
+    # folder@hash of a config.json and model.safetensors to start from (see stages.kline.read_pretrained); null: random
+    # weights of the sizes of `model`.
     pretrained: str | None
     model: KlineTokenizerConfig
     seed: int

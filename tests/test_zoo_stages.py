@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from checkout import Checkout, make_checkout
 from factor_data import FeatureStore, read_folds
 from factor_models import KLINE_MODELS, MODELS, input_kind, load_model, model_sizes
+from factor_models.kline import Kronos, KronosTokenizer
 from stages import ROOT
 from stages.fold import FoldRun
 from stages.params import read_params
@@ -161,17 +162,33 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
     save_file({name: value + 0.01 for name, value in other.items()}, saved / "other" / "model.safetensors")
 
     def begin_with(params: dict, tokenizer: str) -> None:
-        params["tokenize_kline"] |= {"pretrained": str(saved / tokenizer), "lr": 1e-9, "weight_decay": 0.0}
-        params["zoo"]["kronos"] |= {"pretrained": str(saved / "predictor"), "lr": 1e-9}
+        params["tokenize_kline"] |= {"pretrained": tokenizer, "lr": 1e-9, "weight_decay": 0.0}
+        params["zoo"]["kronos"] |= {"pretrained": pinned("predictor"), "lr": 1e-9}
 
-    copy.change_params(lambda params: begin_with(params, "tokenizer"))
+    def pinned(folder: str) -> str:
+        kind = Kronos if folder == "predictor" else KronosTokenizer
+        return f"{saved / folder}@{kind.from_pretrained(saved / folder).content_hash[:12]}"
+
+    # Without the hash of the weights, or with that of others, DVC would not see that they have changed.
+    for value, said in (
+        (str(saved / "tokenizer"), "needs the hash of its weights"),
+        (f"{saved / 'tokenizer'}@{'0' * 12}", "holds other weights than 000000000000"),
+        (f"{saved / 'tokenizer'}@{pinned('tokenizer')[-12:-6]}", "holds other weights than"),
+        (str(saved / "nowhere"), "is no folder"),
+    ):
+        copy.change_params(lambda params, value=value: begin_with(params, value))
+        refused = copy.stage("tokenize_kline", "kronos")
+        assert refused.returncode == 2
+        assert f"tokenize_kline.pretrained: {value.partition('@')[0]} {said}" in refused.stderr
+        assert "nowhere" in value or f"write {pinned('tokenizer')}" in refused.stderr
+    copy.change_params(lambda params: begin_with(params, pinned("tokenizer")))
     for stage in ("tokenize_kline", "train"):
         done = copy.stage(stage, "kronos")
         assert done.returncode == 0, done.stderr
     expected, got = load_file(saved / "predictor" / "model.safetensors"), kline_weights(copy, 0)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
-    copy.change_params(lambda params: begin_with(params, "other"))
+    copy.change_params(lambda params: begin_with(params, pinned("other")))
     done = copy.stage("tokenize_kline", "kronos")
     assert done.returncode == 0, done.stderr
     before = (results / "train" / "kronos" / "predictions.parquet").read_bytes()

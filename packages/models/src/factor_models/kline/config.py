@@ -77,7 +77,7 @@ class KronosConfig:
     max_context: int = 512
     """Bars that the model can look back on, those it has generated included."""
     pretrained: str | None = None
-    """Folder with config.json and model.safetensors to start from; its sizes replace those above."""
+    """folder@hash of a config.json and model.safetensors to start from; its sizes replace those above."""
     trainable: Trainable = "all"
     """all, lora (low-rank additions to the attention projections) or last_layers (blocks at the end, and the heads)."""
     learn: Learned = "all"
