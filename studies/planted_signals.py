@@ -76,7 +76,7 @@ def run_market(market: str, names: list[str]) -> pd.DataFrame:
     workspace.run("tokenize_features")
     rows = []
     for name in names:
-        seconds = workspace.run("train", name)
+        workspace.run("train", name)
         workspace.run("evaluate", name)
         metrics = read_json(workspace.results(f"evaluate/{name}/metrics.json"))
         for horizon in HORIZONS:
@@ -86,7 +86,6 @@ def run_market(market: str, names: list[str]) -> pd.DataFrame:
                     "market": market,
                     "model": name,
                     "horizon": horizon,
-                    "seconds": seconds,
                     "attainable": attainable(workspace, name, horizon),
                     **{key: judged[key] for key in ("rank_ic", "ci_low", "ci_high", "best_floor_rank_ic")},
                 }

@@ -58,12 +58,12 @@ class Workspace:
         text = yaml.safe_dump(self.params, sort_keys=False)
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
 
-    def run(self, module: str, model: str | None = None) -> float:
-        """Run a stage, for one model or for all; seconds it took. One that fails stops the study with its message."""
+    def run(self, module: str, model: str | None = None) -> None:
+        """Run a stage, for one model or for all, once. One that fails stops the study with its message."""
         key = digest(self.params["zoo"][model]) if model else ""
         done = self.folder / ".done" / f"{module}{f'@{model}' if model else ''}.json"
-        if done.exists() and (record := read_json(done))["params"] == key:
-            return float(record["seconds"])
+        if done.exists() and read_json(done)["params"] == key:
+            return
         started = time.monotonic()
         code = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         finished = subprocess.run(
@@ -75,7 +75,6 @@ class Workspace:
         seconds = time.monotonic() - started
         write_json(done, {"seconds": seconds, "params": key})
         print(f"{self.folder.name}: {module} {model or ''} {seconds:.0f} s", flush=True)
-        return seconds
 
     def results(self, name: str) -> Path:
         """A file of the results."""
