@@ -1,6 +1,8 @@
 """What the loop does when a step fails: with an engine of ten lines, and with DeepSpeed's on networks made to fail."""
 
 import math
+import platform
+import resource
 import shutil
 from types import SimpleNamespace
 
@@ -209,6 +211,19 @@ def batch_of(mark=False):
 def engine_of(model, stage=2, **settings):
     config = EngineConfig(lr=1e-2, zero=ZeroConfig(stage=stage), **settings)
     return Engine(model, get_loss("mse"), config, total_steps=10, describe=lambda batch: "dates of 2020")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_the_memory_of_a_step_is_kept_for_the_next_one():
+    """By default each tensor of over 32 MiB is new pages from the system, which are counted as faults."""
+    engine_of(Small()).close()
+    counts = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(12 << 20)
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert max(counts[1:]) < 1000, "48 MiB are 12,288 pages"
+
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])

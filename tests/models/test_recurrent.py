@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from factor_models import TensorBatch, build_model, get_loss, set_seed
-from factor_models.networks.gru_layers import GRULayers
-from factor_models.networks.recurrence import TemporalAttention
+from factor_models.networks import recurrent_layers
+from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
+from factor_models.networks.temporal_attention import TemporalAttention
 from factor_models.training.objective import Objective
 
 SIZES = {"num_features": 5, "num_horizons": 2, "lookback": 6, "hidden": 8}
@@ -40,57 +41,109 @@ def gradients(module, batch, loss="mse_ic"):
     return terms, {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
 
 
+LAYERS = {GRULayers: nn.GRU, LSTMLayers: nn.LSTM}
+
+
+@pytest.fixture
+def own_passes(monkeypatch):
+    """Small batches too go through our own passes, where torch's would be as fast."""
+    monkeypatch.setattr(recurrent_layers, "WORTH_TRAINING_LSTM", 0)
+    monkeypatch.setattr(recurrent_layers, "WORTH_PREDICTING_GRU", 0)
+
+
+@pytest.mark.usefixtures("own_passes")
+@pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_gru_layers_give_the_states_and_gradients_of_torch(layers, bidirectional):
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda states, final: states.square().sum() + final.sin().sum(),
+        lambda states, final: states.square().sum(),
+        lambda states, final: final.sin().sum(),
+    ],
+    ids=["both", "states", "final"],
+)
+def test_recurrent_layers_give_the_states_and_gradients_of_torch(kind, layers, bidirectional, read):
     set_seed(0)
-    theirs = nn.GRU(5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
-    ours = GRULayers(5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
+    theirs = LAYERS[kind](5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
+    ours = kind(5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
     ours.load_state_dict(theirs.state_dict())
     x_BLF = torch.randn(11, 6, 5, dtype=torch.float64)
     results = []
     for module in (theirs, ours):
         inputs = x_BLF.clone().requires_grad_()
         states, final = module(inputs)
-        (states.square().sum() + final.sin().sum()).backward()
+        if module is theirs:  # torch gives those of all layers, and with the LSTM's its cells
+            final = final[0] if kind is LSTMLayers else final
+            final = torch.cat([*final[-2 if bidirectional else -1 :]], dim=1)
+        loss = read(states, final)
+        loss.backward()
         results.append([states, final, inputs.grad, *(parameter.grad for parameter in module.parameters())])
     for expected, value in zip(*results, strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     with torch.no_grad():
-        assert torch.equal(ours(x_BLF)[0], results[1][0])
+        for value, expected in zip(ours(x_BLF), results[1], strict=False):
+            torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-14)
 
 
-def test_gru_layers_of_16_bits_round_the_states_once():
+@pytest.mark.parametrize("kind", LAYERS)
+def test_many_windows_and_few_trained_or_predicted_have_the_same_states(kind, monkeypatch):
+    """Whichever of the passes, ours or torch's, is chosen for them."""
     set_seed(0)
-    layers = GRULayers(5, 7, 2, batch_first=True).bfloat16()
+    layers, x_BLF = kind(5, 64, batch_first=True), torch.randn(600, 4, 5)
+    own, run = [], recurrent_layers._run
+    monkeypatch.setattr(recurrent_layers, "_run", lambda *arguments: own.append(True) or run(*arguments))
+    theirs = LAYERS[kind](5, 64, batch_first=True)
+    theirs.load_state_dict(layers.state_dict())
+    expected, _ = theirs(x_BLF)
+    for windows in (slice(0, 10), slice(None)):
+        for with_gradient in (True, False):
+            with torch.set_grad_enabled(with_gradient):
+                states, final = layers(x_BLF[windows])
+            torch.testing.assert_close(states, expected[windows], rtol=1e-5, atol=1e-6)
+            assert torch.equal(final, states[:, -1])
+    assert len(own) == {GRULayers: 3, LSTMLayers: 1}[kind], "ours: where it is faster"
+
+
+@pytest.mark.usefixtures("own_passes")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_recurrent_layers_of_16_bits_round_the_states_once(kind):
+    set_seed(0)
+    layers = kind(5, 7, 2, batch_first=True).bfloat16()
     x_BLF = torch.randn(11, 6, 5).bfloat16()
     states, final = layers(x_BLF)
+    assert torch.equal(final, states[:, -1])
     states.float().sum().backward()
-    exact = nn.GRU(5, 7, 2, batch_first=True)
+    exact = LAYERS[kind](5, 7, 2, batch_first=True)
     exact.load_state_dict(layers.state_dict())
-    expected, expected_final = exact(x_BLF.float())
-    torch.testing.assert_close(states, expected.bfloat16(), rtol=0.01, atol=1e-6)
-    torch.testing.assert_close(final, expected_final.bfloat16(), rtol=0.01, atol=1e-6)
+    torch.testing.assert_close(states, exact(x_BLF.float())[0].bfloat16(), rtol=0.01, atol=1e-6)
     assert all(parameter.grad.dtype == torch.bfloat16 for parameter in layers.parameters())
 
 
-def test_gru_layers_drop_units_between_layers_in_training_only():
-    layers = GRULayers(5, 7, 2, batch_first=True, dropout=0.5)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_states_have_the_type_of_the_inputs(kind):
+    layers, x_BLF = kind(5, 7, batch_first=True).bfloat16(), torch.randn(11, 6, 5)
+    for inputs in (x_BLF, x_BLF.bfloat16()):
+        assert {values.dtype for values in layers(inputs)} == {inputs.dtype}
+        with torch.no_grad():
+            assert {values.dtype for values in layers(inputs)} == {inputs.dtype}
+
+
+@pytest.mark.usefixtures("own_passes")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_recurrent_layers_drop_units_between_layers_in_training_only(kind):
+    layers = kind(5, 7, 2, batch_first=True, dropout=0.5)
     x_BLF = torch.randn(11, 6, 5)
     assert not torch.equal(layers(x_BLF)[0], layers(x_BLF)[0])
     layers.eval()
     assert torch.equal(layers(x_BLF)[0], layers(x_BLF)[0])
 
 
-def test_gru_layers_from_a_given_state_are_those_of_torch():
-    theirs, ours = nn.GRU(5, 7, batch_first=True), GRULayers(5, 7, batch_first=True)
-    ours.load_state_dict(theirs.state_dict())
-    x_BLF, start = torch.randn(11, 6, 5), torch.randn(1, 11, 7)
-    assert torch.equal(ours(x_BLF, start)[0], theirs(x_BLF, start)[0])
-
-
-def test_the_gradient_of_gru_layers_is_refused_a_second_time():
-    layers = GRULayers(2, 3, batch_first=True)
+@pytest.mark.usefixtures("own_passes")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_gradient_of_recurrent_layers_is_refused_a_second_time(kind):
+    layers = kind(2, 3, batch_first=True)
     x_BLF = torch.randn(4, 5, 2, requires_grad=True)
     (gradient,) = torch.autograd.grad(layers(x_BLF)[0].square().sum(), x_BLF, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -120,7 +173,7 @@ def test_a_two_way_model_reads_the_window_once_each_way(name):
 def test_attention_equals_its_formula_and_its_weights_sum_to_one():
     attention = TemporalAttention(4)
     states_BLD = torch.randn(3, 5, 4)
-    weights_BL = attention(states_BLD)
+    weights_BL = attention.weights(states_BLD)
     for window in range(3):
         scores = [
             attention.score.weight @ torch.tanh(attention.project.weight @ state + attention.project.bias)
@@ -128,6 +181,28 @@ def test_attention_equals_its_formula_and_its_weights_sum_to_one():
         ]
         torch.testing.assert_close(weights_BL[window], torch.cat(scores).softmax(0))
     torch.testing.assert_close(weights_BL.sum(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("layout", [(0, 1, 2), (1, 0, 2), (1, 2, 0)], ids=["windows", "bars", "units"])
+def test_the_context_and_its_gradients_are_those_of_the_weights(layout):
+    """By ordinary differentiation, whatever comes first in memory."""
+    set_seed(0)
+    attention = TemporalAttention(4).double()
+    memory = torch.randn(3, 5, 4, dtype=torch.float64).permute(layout).contiguous()
+    factor_BD = torch.randn(3, 4, dtype=torch.float64)
+    results = []
+    for of_states in (
+        attention,
+        lambda states_BLD: (attention.weights(states_BLD).unsqueeze(-1) * states_BLD).sum(1),
+    ):
+        attention.zero_grad()
+        states_BLD = memory.permute(*(layout.index(axis) for axis in range(3))).requires_grad_()
+        context_BD = of_states(states_BLD)
+        (gradient_BLD,) = torch.autograd.grad((context_BD * factor_BD).sum(), states_BLD, retain_graph=True)
+        (context_BD * factor_BD).sum().backward()
+        results.append([context_BD, gradient_BLD, *(parameter.grad for parameter in attention.parameters())])
+    for value, expected in zip(*results, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["alstm", "adv_alstm"])

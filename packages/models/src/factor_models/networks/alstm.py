@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from factor_models.checks import check_one_of, check_windows
-from factor_models.networks.recurrence import Cell, RecurrentConfig, TemporalAttention, make_recurrence
+from factor_models.networks.blocks import WideLinear
+from factor_models.networks.recurrence import Cell, RecurrentConfig, make_recurrence
+from factor_models.networks.temporal_attention import TemporalAttention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class ALSTMForecaster(nn.Module):
     def __init__(self, config: ALSTMConfig, num_features: int, num_horizons: int) -> None:
         super().__init__()
         self.lookback, self.num_features = config.lookback, num_features
-        self.project = nn.Linear(num_features, config.hidden)
+        self.project = WideLinear(num_features, config.hidden)
         self.recurrence = make_recurrence(config.cell, config.hidden, config)
         self.attention = TemporalAttention(config.hidden)
         self.norm = nn.LayerNorm(2 * config.hidden)
@@ -45,23 +47,23 @@ class ALSTMForecaster(nn.Module):
 
     def states(self, x_BLF: Tensor) -> Tensor:
         """Hidden state after each bar, (B, L, D)."""
-        inputs_LBD = self.project(
-            x_BLF.transpose(0, 1)
-        ).tanh()  # bar after bar in memory, as the recurrence reads it
-        states_BLD, _ = self.recurrence(inputs_LBD.transpose(0, 1))
-        return states_BLD
+        return self._read(x_BLF)[0]
 
     def attention_weights(self, x_BLF: Tensor) -> Tensor:
         """How much each bar counts (B, L): positive, sum 1 over the bars."""
-        return self.attention(self.states(x_BLF))
+        return self.attention.weights(self.states(x_BLF))
 
     def latent(self, x_BLF: Tensor) -> Tensor:
         """Representation (B, E) that the heads read."""
         check_windows(x_BLF, self.lookback, self.num_features)
-        states_BLD = self.states(x_BLF)
-        context_BD = torch.bmm(self.attention(states_BLD).unsqueeze(1), states_BLD).squeeze(1)
-        return self.dropout(self.norm(torch.cat([context_BD, states_BLD[:, -1]], dim=-1)))
+        states_BLD, final_BD = self._read(x_BLF)
+        latent_BE = torch.cat([self.attention(states_BLD), final_BD], dim=-1)
+        return self.dropout(self.norm(latent_BE.to(x_BLF.dtype)))
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN."""
         return self.head(self.latent(x_BLF))
+
+    def _read(self, x_BLF: Tensor) -> tuple[Tensor, Tensor]:
+        """States of all bars, and the final one."""
+        return self.recurrence(self.project(x_BLF.transpose(0, 1)).tanh().transpose(0, 1))

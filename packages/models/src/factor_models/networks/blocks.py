@@ -8,6 +8,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def widened(values: Tensor) -> Tensor:
+    """fp32 of 16-bit values on a CPU, which without matrix units multiplies those at half the speed; others as they
+    are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_cpu else values
+
+
+class WideLinear(nn.Linear):
+    """A linear map that works in fp32 on a CPU, whatever its weights are, and leaves its outputs so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (..., D) from inputs (..., F)."""
+        bias = None if self.bias is None else widened(self.bias)
+        return functional.linear(widened(x), widened(self.weight), bias)
+
+
 def attend(
     query_BQD: Tensor,
     key_BKD: Tensor,

@@ -1,4 +1,4 @@
-"""What the recurrent models share: their sizes, the stacked cells, the reading of the last state, attention over time.
+"""What the recurrent models share: their sizes, the stacked cells, the reading of the final state.
 
 Normalisation is LayerNorm throughout: a prediction then never depends on the other windows of a batch, and one window
 alone can be predicted, which BatchNorm gives only in evaluation.
@@ -9,11 +9,10 @@ Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
-from factor_models.networks.gru_layers import GRULayers
+from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
 
 Cell = Literal["lstm", "gru"]
 
@@ -41,9 +40,9 @@ class RecurrentConfig:
 
 def make_recurrence(
     cell: Cell, num_inputs: int, config: RecurrentConfig, bidirectional: bool = False
-) -> nn.RNNBase:
+) -> LSTMLayers | GRULayers:
     """Stacked cells over (B, L, num_inputs); dropout between layers only."""
-    return {"lstm": nn.LSTM, "gru": GRULayers}[cell](
+    return {"lstm": LSTMLayers, "gru": GRULayers}[cell](
         num_inputs,
         config.hidden,
         config.layers,
@@ -54,7 +53,7 @@ def make_recurrence(
 
 
 class LastStateForecaster(nn.Module):
-    """The last hidden state, normalised, feeds one head per horizon.
+    """The final hidden state, normalised, feeds one head per horizon.
 
     Causal in time: the state of a bar depends on that bar and earlier ones only.
     """
@@ -72,14 +71,13 @@ class LastStateForecaster(nn.Module):
 
     def states(self, x_BLF: Tensor) -> Tensor:
         """Hidden state after each bar, (B, L, D)."""
-        states_BLD, _ = self.recurrence(x_BLF)
-        return states_BLD
+        return self.recurrence(x_BLF)[0]
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN."""
         check_windows(x_BLF, self.lookback, self.num_features)
-        last_BD = self.states(x_BLF)[:, -1]
-        return self.head(self.dropout(self.norm(last_BD)))
+        _, final_BD = self.recurrence(x_BLF)
+        return self.head(self.dropout(self.norm(final_BD)))
 
 
 class TwoWayForecaster(nn.Module):
@@ -104,21 +102,5 @@ class TwoWayForecaster(nn.Module):
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN."""
         check_windows(x_BLF, self.lookback, self.num_features)
-        states_BLE, _ = self.recurrence(x_BLF)
-        forwards_BD, backwards_BD = states_BLE[:, -1].chunk(2, -1)[0], states_BLE[:, 0].chunk(2, -1)[1]
-        both_BE = self.norm(torch.cat([forwards_BD, backwards_BD], dim=-1))
-        return self.head(self.dropout(self.mix(self.dropout(both_BE)).relu()))
-
-
-class TemporalAttention(nn.Module):
-    """Additive attention over the bars: softmax over time of u' tanh(W h_t + b)."""
-
-    def __init__(self, num_units: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(num_units, num_units)
-        self.score = nn.Linear(num_units, 1, bias=False)  # a bias would cancel in the softmax
-
-    def forward(self, states_BLD: Tensor) -> Tensor:
-        """Weight of each bar (B, L): positive, sum 1 over the bars."""
-        states_LBD = states_BLD.transpose(0, 1)  # as recurrent layers leave them in memory: nothing is copied
-        return self.score(self.project(states_LBD).tanh()).squeeze(-1).softmax(dim=0).T
+        _, final_BE = self.recurrence(x_BLF)
+        return self.head(self.dropout(self.mix(self.dropout(self.norm(final_BE))).relu()))

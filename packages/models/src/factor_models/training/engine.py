@@ -7,6 +7,7 @@ process or many, CPU (gloo) or GPU (nccl), run the same code.
 """
 
 import copy
+import ctypes
 import importlib
 import logging
 import os
@@ -91,6 +92,7 @@ class Engine:
             raise ValueError(f"total_steps = {total_steps}: must be >= 1")
         self.ranks = start_distributed()
         _quiet_deepspeed()
+        _keep_freed_memory()
         self.config, self.total_steps, self.step = config, total_steps, 0
         self.lr_factor = 1.0
         self.describe = describe or (lambda batch: f"{len(batch.rows)} windows")
@@ -349,6 +351,19 @@ def _load_muon_uncompiled() -> None:
         importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
     finally:
         compiler.compile = compile_function
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next step, instead of giving it back to the system.
+
+    By default glibc does give back tensors of megabytes, and the system clears each page when it is asked for again:
+    up to a fifth of a step on a CPU (benchmarks/results/train_step.md). The peak of memory is the same.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # None: another C library
+        trim_threshold, mmap_threshold = -1, -3  # malloc.h
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def _quiet_deepspeed() -> None:
