@@ -225,7 +225,6 @@ def test_the_memory_of_a_step_is_kept_for_the_next_one():
     assert max(counts[1:]) < 1000, "48 MiB are 12,288 pages"
 
 
-
 @pytest.mark.parametrize("stage", [0, 2, 3])
 @pytest.mark.parametrize(
     ("poison", "message"),
