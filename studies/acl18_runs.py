@@ -1,8 +1,8 @@
 """ACL18: one training run through the engine, kept on disk, so that a study that was stopped goes on where it was."""
 
 import hashlib
-import inspect
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,6 +169,16 @@ def digest_of_texts(tweets: Tweets) -> str:
 
 def source_of(model: str) -> str:
     """Hash of the sources of the network; a change of anything else needs .studies/acl18 to be deleted."""
-    own = Path(str(inspect.getsourcefile(MODELS[model].config)))
-    files = [own, *(own.with_name(name) for name in ("documents.py", "variational.py") if reads_texts(model))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources(model))).hexdigest()
+
+
+def sources(model: str) -> list[Path]:
+    """The module of the network, and those of factor_models.networks that it is built of."""
+    names, found = [MODELS[model].config.__module__], set()
+    while names:
+        name = names.pop()
+        if name not in found:
+            found.add(name)
+            origins = {str(getattr(part, "__module__", "")) for part in vars(sys.modules[name]).values()}
+            names += [origin for origin in origins if origin.startswith("factor_models.networks.")]
+    return [Path(str(sys.modules[name].__file__)) for name in sorted(found)]

@@ -23,7 +23,7 @@ from studies.acl18_data import (
     tweet_config,
 )
 from studies.acl18_report import error_by_day, number, scores_of, within_days
-from studies.acl18_runs import Runner, Setting
+from studies.acl18_runs import Runner, Setting, sources
 
 REAL = ROOT.parent / "shared" / "data" / "acl18"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"real market data not found at {REAL}")
@@ -73,6 +73,12 @@ def test_hyper_parameters_of_a_variant_are_its_own_or_those_of_one_that_is_searc
     names = {variant.name for variant in VARIANTS if not variant.settings_of}
     assert {variant.settings_of for variant in VARIANTS if variant.settings_of} <= names
     assert all((variant.clock is None) or "text_width" in variant.grid()[0].config for variant in VARIANTS)
+
+
+def test_a_kept_run_depends_on_all_that_its_network_is_built_of() -> None:
+    names = {path.stem for path in sources("adv_alstm")}
+    assert {"adv_alstm", "alstm", "temporal_attention", "recurrent_layers", "lstm_pass"} < names
+    assert {path.stem for path in sources("pen")} == {"pen", "documents", "variational"}
 
 
 @real

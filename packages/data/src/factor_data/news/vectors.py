@@ -81,6 +81,7 @@ class TfidfEncoder:
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
+        from threadpoolctl import threadpool_limits
 
         vectorizer = TfidfVectorizer(token_pattern=WORD_PATTERN, min_df=min_count, max_features=max_words)
         try:
@@ -93,8 +94,10 @@ class TfidfEncoder:
                 f"dimensions ({dimensions}) must be less than the training documents ({num_texts}) and than the words "
                 f"in at least {min_count} of them ({num_words})"
             )
-        # ARPACK iterates to machine precision from a fixed start: no random projection in the result.
-        svd = TruncatedSVD(dimensions, algorithm="arpack", random_state=0).fit(matrix)
+        # ARPACK iterates to machine precision from a fixed start: no random projection in the result. Sums that are
+        # shared among threads round differently: with one the bytes are the same on any number of cores.
+        with threadpool_limits(limits=1):
+            svd = TruncatedSVD(dimensions, algorithm="arpack", random_state=0).fit(matrix)
         components = svd.components_
         largest = np.abs(components).argmax(axis=1)
         components = components * np.sign(components[np.arange(dimensions), largest])[:, None]
