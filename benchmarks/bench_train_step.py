@@ -8,6 +8,7 @@ Ours and the peer run in two processes, since DeepSpeed and pyqlib need not be i
 thread each, CPU seconds, median of 7 rounds.
 
     python benchmarks/bench_train_step.py --peer PYTHON       the interpreter that has pyqlib; default: this one
+    python benchmarks/bench_train_step.py --layers            our passes through one layer against torch's, by size
 """
 
 import argparse
@@ -27,6 +28,7 @@ import torch
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 NUM_FEATURES, LOOKBACK, BATCH, HIDDEN, LAYERS = 20, 60, 800, 64, 2
 STEPS, ROUNDS = 3, 7  # steps of a turn, turns of each side
+LAYER_BARS = 20
 MODELS = ("gru", "alstm_gru", "alstm_lstm")
 PRECISIONS = ("fp32", "bf16")
 Turn = Callable[[], None]
@@ -130,6 +132,48 @@ class Side:
         return STEPS * BATCH / float(answer)
 
 
+def compare_layers() -> None:
+    """Our pass through one layer, whatever its size, against torch's: which is chosen depends on it."""
+    from torch import nn
+
+    from factor_models.networks import recurrent_layers
+    from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
+
+    torch.set_num_threads(1)
+    recurrent_layers.WORTH_TRAINING_LSTM = recurrent_layers.WORTH_PREDICTING_GRU = 0
+    print(f"one layer, {LAYER_BARS} bars, {NUM_FEATURES} features: torch's CPU seconds over ours, ours in ms")
+    print(f"{'units':<8}{'windows':<10}{'GRU training':>20}{'GRU predicting':>20}{'LSTM training':>20}")
+    for units in (32, 64, 128):
+        for num_windows in (64, 128, 256, 512, 1024, 2048):
+            windows = torch.randn(num_windows, LAYER_BARS, NUM_FEATURES)
+            gru = [kind(NUM_FEATURES, units, batch_first=True) for kind in (nn.GRU, GRULayers)]
+            lstm = [kind(NUM_FEATURES, units, batch_first=True) for kind in (nn.LSTM, LSTMLayers)]
+            cells = [
+                ratio_of(gru, windows, True),
+                ratio_of(gru, windows, False),
+                ratio_of(lstm, windows, True),
+            ]
+            print(f"{units:<8}{num_windows:<10}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+
+
+def ratio_of(layers: list[Any], windows: torch.Tensor, training: bool) -> str:
+    """How much faster the second is, and its time."""
+
+    def turn(module: Any) -> float:
+        started = time.process_time()
+        for _ in range(times):
+            with torch.set_grad_enabled(training):
+                states = module(windows)[0]
+            if training:
+                states[:, -1].sum().backward()
+        return (time.process_time() - started) / times
+
+    times = max(1, 20_000 // len(windows) // 16)
+    seconds = [[turn(module) for module in layers] for _ in range(ROUNDS + 1)][1:]
+    theirs, ours = (statistics.median(side) for side in zip(*seconds, strict=True))
+    return f"{theirs / ours:.2f}x ({ours * 1e3:.2f})"
+
+
 def main(peer_interpreter: str) -> None:
     sides = {"ours": Side(sys.executable, "ours"), "pyqlib": Side(peer_interpreter, "peer")}
     print(
@@ -153,9 +197,12 @@ def main(peer_interpreter: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", default=sys.executable, help="interpreter that has pyqlib")
+    parser.add_argument("--layers", action="store_true", help="recurrent layers alone, ours against torch's")
     parser.add_argument("--serve", choices=["ours", "peer"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve({"ours": make_ours, "peer": make_peer}[arguments.serve])
+    elif arguments.layers:
+        compare_layers()
     else:
         main(arguments.peer)

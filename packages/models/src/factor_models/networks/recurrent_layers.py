@@ -20,7 +20,7 @@ from factor_models.networks.blocks import widened
 from factor_models.networks.gru_pass import GRUPass
 from factor_models.networks.lstm_pass import LSTMPass
 
-# From so many windows times units on the own pass is faster than torch's (benchmarks/results/train_step.md).
+# From so many windows times units on our pass is faster than torch's (bench_train_step.py --layers).
 WORTH_TRAINING_LSTM, WORTH_PREDICTING_GRU = 1 << 15, 1 << 14
 
 

@@ -357,7 +357,7 @@ def _keep_freed_memory() -> None:
     """Let the C library keep what a step frees for the next step, instead of giving it back to the system.
 
     By default glibc does give back tensors of megabytes, and the system clears each page when it is asked for again:
-    up to a fifth of a step on a CPU (benchmarks/results/train_step.md). The peak of memory is the same.
+    up to a fifth of a step on a CPU. The peak of memory is the same.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # None: another C library
