@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from factor_models import TensorBatch, build_model, get_loss, set_seed
-from factor_models.networks import recurrent_layers
+from factor_models.networks import recurrent_layers, temporal_attention
 from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
 from factor_models.networks.temporal_attention import TemporalAttention
 from factor_models.training.objective import Objective
@@ -84,6 +84,8 @@ def test_recurrent_layers_give_the_states_and_gradients_of_torch(kind, layers, b
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     with torch.no_grad():
         for value, expected in zip(ours(x_BLF), results[1], strict=False):
+            if kind is GRULayers:  # the LSTM predicts by torch's pass
+                assert torch.equal(value, expected)
             torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-14)
 
 
@@ -184,8 +186,9 @@ def test_attention_equals_its_formula_and_its_weights_sum_to_one():
 
 
 @pytest.mark.parametrize("layout", [(0, 1, 2), (1, 0, 2), (1, 2, 0)], ids=["windows", "bars", "units"])
-def test_the_context_and_its_gradients_are_those_of_the_weights(layout):
-    """By ordinary differentiation, whatever comes first in memory."""
+def test_the_context_and_its_gradients_are_those_of_the_weights(layout, monkeypatch):
+    """Our pass against ordinary differentiation of the sum, whatever comes first in memory."""
+    monkeypatch.setattr(temporal_attention, "WORTH_A_PASS", 0)
     set_seed(0)
     attention = TemporalAttention(4).double()
     memory = torch.randn(3, 5, 4, dtype=torch.float64).permute(layout).contiguous()
@@ -201,6 +204,7 @@ def test_the_context_and_its_gradients_are_those_of_the_weights(layout):
         (gradient_BLD,) = torch.autograd.grad((context_BD * factor_BD).sum(), states_BLD, retain_graph=True)
         (context_BD * factor_BD).sum().backward()
         results.append([context_BD, gradient_BLD, *(parameter.grad for parameter in attention.parameters())])
+    assert "ContextPass" in type(results[0][0].grad_fn.next_functions[0][0]).__name__
     for value, expected in zip(*results, strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
