@@ -15,7 +15,7 @@ import pytest
 from factor_metrics.report import DateSeries, Diversity, ReportData, WeightTable, build_report
 from factor_metrics.report.text import interval, number, percent, plain
 from factor_metrics.report.words import summary_text, verdict
-from report_example import DATES, example
+from metrics.report_example import DATES, example
 
 HOSTILE = "<script>alert('x')</script>"
 

@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 
 from factor_metrics.report import build_report
-from report_example import example
+from metrics.report_example import example
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium on this machine: the page is not looked at"
-)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: the page is not looked at")
 
 # Before the page's own script: notes every error. After it: uses the page and leaves what it saw in the DOM.
 LISTEN = """<script>var seen={errors:[]};
@@ -66,9 +64,7 @@ def browse(folder: Path, *flags: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return browse(
-        tmp_path_factory.mktemp("light"), "--window-size=1200,900", "--blink-settings=preferredColorScheme=1"
-    )
+    return browse(tmp_path_factory.mktemp("light"), "--window-size=1200,900", "--blink-settings=preferredColorScheme=1")
 
 
 def test_no_error_and_every_chart_is_drawn(light: dict[str, Any]) -> None:
@@ -112,9 +108,7 @@ def test_it_prints(tmp_path: Path) -> None:
         BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
         "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}",
     ]  # fmt: skip
-    subprocess.run(
-        [*command, (tmp_path / "report.html").as_uri()], capture_output=True, timeout=120, check=True
-    )
+    subprocess.run([*command, (tmp_path / "report.html").as_uri()], capture_output=True, timeout=120, check=True)
     pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
     assert 3 <= pages <= 12
 

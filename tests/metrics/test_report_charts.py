@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factor_metrics.profile import Estimates
+from factor_metrics.judging.profile import Estimates
 from factor_metrics.report.axes import band_path, date_ticks, line_path, nice_ticks, scale_of
 from factor_metrics.report.charts import Line, estimate_chart, time_chart
 from factor_metrics.report.series import (
@@ -30,9 +30,7 @@ FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 def test_an_axis_holds_every_value_and_has_ticks_inside(values: list[float]) -> None:
     scale = scale_of([np.array(values)])
     assert scale.low <= min(*values, 0.0) <= max(*values, 0.0) <= scale.high
-    assert all(
-        scale.low - 1e-9 * abs(scale.low) <= tick <= scale.high * (1 + 1e-9) + 1e-12 for tick in scale.ticks
-    )
+    assert all(scale.low - 1e-9 * abs(scale.low) <= tick <= scale.high * (1 + 1e-9) + 1e-12 for tick in scale.ticks)
     assert 2 <= len(scale.ticks) <= 12
     assert len({scale.text(tick) for tick in scale.ticks}) == len(scale.ticks)
 
@@ -123,12 +121,7 @@ def test_monthly_means_are_those_of_pandas() -> None:
     values = np.random.default_rng(2).normal(size=len(dates))
     values[dates.month == 12] = np.nan
     means = monthly_means([str(date)[:10] for date in dates], values)
-    expected = (
-        pd.Series(values, dates)
-        .dropna()
-        .groupby([lambda d: d.year, lambda d: d.month])
-        .agg(["mean", "count"])
-    )
+    expected = pd.Series(values, dates).dropna().groupby([lambda d: d.year, lambda d: d.month]).agg(["mean", "count"])
     found = {(y, m): pair for y, months in means.items() for m, pair in months.items() if m}
     assert set(found) == set(expected.index)
     for key, (mean, count) in found.items():
@@ -179,9 +172,7 @@ def test_a_calibration_chart_has_the_line_of_equality() -> None:
 
 def test_a_bin_without_a_prediction_is_left_out() -> None:
     values = np.array([-0.1, np.nan, 0.1])
-    estimates = Estimates(
-        names=("1", "2", "3"), mean=values, low=values - 0.1, high=np.array([0.0, 0.1, 0.2])
-    )
+    estimates = Estimates(names=("1", "2", "3"), mean=values, low=values - 0.1, high=np.array([0.0, 0.1, 0.2]))
     chart = estimate_chart("c", "label", estimates, across=values)
     assert "nan" not in chart.html
     assert chart.html.count('class="dot"') == chart.html.count('class="whisker"') == 2

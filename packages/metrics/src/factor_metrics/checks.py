@@ -1,6 +1,6 @@
 """Validation at the edge: the one place where arguments become float64 matrices.
 
-Matrices are ``(num_dates, num_symbols)``, NaN means missing. Infinity is never a measurement: it is refused
+Matrices are `(num_dates, num_symbols)`, NaN means missing. Infinity is never a measurement: it is refused
 with its position, because a single one silently turns a whole date into NaN (or into a perfect rank).
 """
 
@@ -87,6 +87,4 @@ def _refuse_infinite(name: str, array: FloatArray) -> None:
     if infinite.any():
         places = np.argwhere(infinite)
         first = ", ".join(str(tuple(int(i) for i in place)) for place in places[:3])
-        raise ValueError(
-            f"{name} holds {len(places)} infinite value(s), first at {first}; use NaN for a missing value"
-        )
+        raise ValueError(f"{name} holds {len(places)} infinite value(s), first at {first}; use NaN for a missing value")

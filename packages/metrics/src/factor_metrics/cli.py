@@ -46,9 +46,7 @@ def _report(options: argparse.Namespace) -> None:
     print("\n\n".join(terminal_table(results) for results in found))
     if options.png is not None:
         if len(found) > 1:
-            raise ValueError(
-                f"--png draws one folder, and {options.path} holds {len(found)}: name one of them"
-            )
+            raise ValueError(f"--png draws one folder, and {options.path} holds {len(found)}: name one of them")
         write_png(found[0], options.path, options.png)
         print(f"Drawn: {options.png}")
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import as_matrix, check_at_least
-from factor_metrics.ic import ic, rank_ic
+from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
-from factor_metrics.sample_comparison import compare_samples
-from factor_metrics.summary import summarize
+from factor_metrics.significance.sample_comparison import compare_samples
+from factor_metrics.significance.summary import summarize
 from factor_metrics.system import iso_time
 
 Sample = Literal["in_sample", "out_of_sample"]
+"""Dates of a forecast: those that the model was fitted or chosen on, or others."""
 
 
 class LiveICReporter:
@@ -70,9 +71,7 @@ class LiveICReporter:
         if not self.targets or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"targets must name at least one column, each once, got {self.targets}")
         if len(self.horizons) != len(self.targets):
-            raise ValueError(
-                f"horizons must have one entry per target, got {self.horizons} for {self.targets}"
-            )
+            raise ValueError(f"horizons must have one entry per target, got {self.horizons} for {self.targets}")
         for name, value, least in (
             ("every_steps", 1 if every_steps is None else every_steps, 1),
             ("max_history", max_history, 1),
@@ -107,12 +106,8 @@ class LiveICReporter:
             raise ValueError(f"sample must be one of {get_args(Sample)}, got {sample!r}")
         codes = np.asarray(date_code)
         if codes.ndim != 1 or codes.dtype.kind not in "iu":
-            raise ValueError(
-                f"date_code must be (num_rows,) integers, got {codes.dtype} of shape {codes.shape}"
-            )
-        values = [
-            self._columns(name, given) for name, given in (("prediction", prediction), ("label", label))
-        ]
+            raise ValueError(f"date_code must be (num_rows,) integers, got {codes.dtype} of shape {codes.shape}")
+        values = [self._columns(name, given) for name, given in (("prediction", prediction), ("label", label))]
         for name, given in zip(("prediction", "label"), values, strict=True):
             if len(given) != len(codes):
                 raise ValueError(f"{name} must have one row per date_code, {len(codes)}, got {len(given)}")
@@ -142,7 +137,7 @@ class LiveICReporter:
         return None
 
     def report_now(self, reason: str = "demand") -> dict[str, Any]:
-        """Write and return a report of what is held now; a sample without a date is told of with nulls."""
+        """Write and return a report of what is held now; a sample without a date is reported with nulls."""
         now = self.clock()
         report = to_json_safe(
             {
@@ -164,9 +159,7 @@ class LiveICReporter:
         array = np.asarray(given)
         array = as_matrix(name, array[:, None] if array.ndim == 1 else array)
         if array.shape[1] != len(self.targets):
-            raise ValueError(
-                f"{name} must have {len(self.targets)} columns, one per target, got {array.shape[1]}"
-            )
+            raise ValueError(f"{name} must have {len(self.targets)} columns, one per target, got {array.shape[1]}")
         return array
 
     def _target(self, position: int) -> dict[str, Any]:
@@ -198,9 +191,7 @@ class LiveICReporter:
             )
         return prediction, label
 
-    def _scores(
-        self, prediction: NDArray, label: NDArray, rank_ics: NDArray, horizon: int
-    ) -> dict[str, float | int]:
+    def _scores(self, prediction: NDArray, label: NDArray, rank_ics: NDArray, horizon: int) -> dict[str, float | int]:
         """Return the scores of one sample; NaN where nothing is defined."""
         error = (prediction - label)[~np.isnan(prediction - label)]
         per_date = ic(prediction, label, self.min_symbols)

@@ -1,4 +1,4 @@
-"""What the machine is doing: CPU, memory, disk, GPU. A machine without a GPU is told of as such, not refused."""
+"""Load of the machine: CPU, memory, disk, GPU. A machine without a GPU is reported as such, not refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GPU_FIELDS = {
     "temperature_celsius": "temperature.gpu",
     "power_watt": "power.draw",
 }
-"""Our names of what nvidia-smi is asked for."""
+"""Our names of the fields queried from nvidia-smi."""
 
 
 def system_figures(disk: Path = Path(), clock: Callable[[], float] = time.time) -> dict[str, Any]:
@@ -93,14 +93,9 @@ def parse_gpus(text: str) -> list[dict[str, Any]]:
     for line in text.strip().splitlines():
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != len(GPU_FIELDS):
-            raise ValueError(
-                f"nvidia-smi answered {len(cells)} fields, {len(GPU_FIELDS)} were asked for: {line!r}"
-            )
+            raise ValueError(f"nvidia-smi answered {len(cells)} fields, {len(GPU_FIELDS)} were queried: {line!r}")
         gpus.append(
-            {
-                key: cell if key == "name" else _number(cell)
-                for key, cell in zip(GPU_FIELDS, cells, strict=True)
-            }
+            {key: cell if key == "name" else _number(cell) for key, cell in zip(GPU_FIELDS, cells, strict=True)}
         )
     return gpus
 
@@ -112,9 +107,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def record_system_figures(
-    path: Path, disk: Path = Path(), clock: Callable[[], float] = time.time
-) -> dict[str, Any]:
+def record_system_figures(path: Path, disk: Path = Path(), clock: Callable[[], float] = time.time) -> dict[str, Any]:
     """Append the figures to a file of JSON lines and return them."""
     figures = system_figures(disk, clock)
     path.parent.mkdir(parents=True, exist_ok=True)

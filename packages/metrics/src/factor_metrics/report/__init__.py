@@ -1,29 +1,10 @@
-"""The report of a run: plain data in, one self-contained HTML page out."""
+"""The report of a run: plain data in, one self-contained HTML page out; a terminal table and a picture.
 
-from factor_metrics.report.data import (
-    Attained,
-    DateSeries,
-    Diversity,
-    FloorRow,
-    Overfit,
-    QualityRule,
-    ReportData,
-    ResultRow,
-    RowCounts,
-    WeightTable,
-)
-from factor_metrics.report.page import build_report
+The public names stand in `__init__.pyi`; each is loaded where it is first used.
+"""
 
-__all__ = [
-    "Attained",
-    "DateSeries",
-    "Diversity",
-    "FloorRow",
-    "Overfit",
-    "QualityRule",
-    "ReportData",
-    "ResultRow",
-    "RowCounts",
-    "WeightTable",
-    "build_report",
-]
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

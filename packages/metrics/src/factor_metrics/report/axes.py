@@ -110,9 +110,7 @@ def band_path(x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np
     edges = np.flatnonzero(np.diff(np.concatenate([[False], real, [False]]).astype(np.int8)))
     parts = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
-        forth = [
-            f"{across:.4g} {down:.4g}" for across, down in zip(x[start:end], high[start:end], strict=True)
-        ]
+        forth = [f"{across:.4g} {down:.4g}" for across, down in zip(x[start:end], high[start:end], strict=True)]
         back = [f"{across:.4g} {down:.4g}" for across, down in zip(x[start:end], low[start:end], strict=True)]
         parts.append("M" + "L".join(forth + back[::-1]) + "Z")
     return "".join(parts)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics.profile import Estimates
+from factor_metrics.judging.profile import Estimates
 from factor_metrics.report.axes import BOX, Scale, band_path, date_ticks, line_path, scale_of
 from factor_metrics.report.series import drawn
 from factor_metrics.report.text import esc
@@ -38,9 +38,9 @@ class Chart:
     key: str
     html: str
     names: Sequence[str]
-    """What is at each place from left to right: dates, quantiles ..."""
+    """Labels from left to right: dates, quantiles ..."""
     values: dict[str, Any]
-    """Of the lines, by place; `x` holds the places from 0 to 1, None where they are evenly spread over all."""
+    """Values of the lines by place; `x` holds the places from 0 to 1, None where they are evenly spread over all."""
 
 
 def time_chart(
@@ -134,9 +134,7 @@ def _equality(sideways: Scale, scale: Scale) -> str:
     return f'<path class="line muted dash" d="M0 {ends[0]:.4g}L{BOX} {ends[1]:.4g}"/>'
 
 
-def _figure(
-    key: str, label: str, shapes: Sequence[str], scale: Scale, ticks: Sequence[tuple[float, str]]
-) -> str:
+def _figure(key: str, label: str, shapes: Sequence[str], scale: Scale, ticks: Sequence[tuple[float, str]]) -> str:
     """Return the stretched drawing with its grid and the labels around it."""
     grid = "".join(f"M0 {BOX * (1 - scale.place(tick)):.4g}H{BOX}" for tick in scale.ticks)
     zero = ""
@@ -146,9 +144,7 @@ def _figure(
         f'<span class="y" style="bottom:{100 * scale.place(tick):.2f}%">{esc(scale.text(tick))}</span>'
         for tick in scale.ticks
     )
-    columns = "".join(
-        f'<span class="x" style="left:{100 * place:.2f}%">{esc(text)}</span>' for place, text in ticks
-    )
+    columns = "".join(f'<span class="x" style="left:{100 * place:.2f}%">{esc(text)}</span>' for place, text in ticks)
     return (
         f'<div class="plot" id="{key}" tabindex="0"><svg viewBox="0 0 {BOX} {BOX}" preserveAspectRatio="none" '
         f'role="img" aria-label="{esc(label)}"><path class="grid" d="{grid}"/>{"".join(shapes)}{zero}</svg>'

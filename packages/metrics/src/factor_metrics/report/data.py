@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.floors import FloorComparison
-from factor_metrics.gates import Gate
-from factor_metrics.profile import Profile
+from factor_metrics.floors.comparison import FloorComparison
+from factor_metrics.judging.gates import Gate
+from factor_metrics.judging.profile import Profile
+from factor_metrics.judging.scores import Scores
+
+Kind = Literal["model", "stack", "floor"]
+"""Kinds of a forecast."""
+
+_READ_FIRST = ("rank_ic", "ci_low", "ci_high", "t_stat", "icir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +26,32 @@ class ResultRow:
     """The out-of-sample scores of one model, stack or floor at one horizon."""
 
     name: str
-    kind: Literal["model", "stack", "floor"]
+    kind: Kind
     horizon: int
-    rank_ic: float | None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    t_stat: float | None = None
-    icir: float | None = None
-    ic: float | None = None
-    hit_rate: float | None = None
-    spread: float | None = None
-    turnover: float | None = None
-    num_dates: int = 0
+    scores: Scores
     below_floor: bool = False
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> ResultRow:
+        """Return the row that `to_dict` wrote; KeyError where a key is missing."""
+        return cls(
+            name=document["name"],
+            kind=document["kind"],
+            horizon=document["horizon"],
+            scores=Scores.of(document),
+            below_floor=document.get("below_floor", False),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as one flat mapping, scores in the order that a table shows them in."""
+        scores = in_reading_order(self.scores)
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "horizon": self.horizon,
+            **scores,
+            "below_floor": self.below_floor,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +83,15 @@ class FloorRow:
             p_value=comparison.p_value,
         )
 
+    def to_difference(self) -> dict[str, float | str | None]:
+        """Return the forecast less the floor, by the names that a floors file has it under."""
+        return {
+            "difference": self.difference,
+            "difference_low": self.low,
+            "difference_high": self.high,
+            "model_is": self.status,
+        }
+
     @property
     def status(self) -> Literal["above", "unproven", "below"]:
         """Above: the whole interval is. Below: the mean is not above 0, or unknown. Else unproven."""
@@ -85,7 +113,7 @@ class Attained:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DateSeries:
-    """Named series over shared dates (ISO texts); every series is as long as ``dates`` and may hold NaN."""
+    """Named series over shared dates (ISO texts); every series is as long as `dates` and may hold NaN."""
 
     dates: Sequence[str]
     values: Mapping[str, ArrayLike]
@@ -99,7 +127,7 @@ class DateSeries:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WeightTable:
-    """Stack weights: ``matrix[i, j]`` is the weight of ``models[j]`` in ``folds[i]``."""
+    """Stack weights: `matrix[i, j]` is the weight of `models[j]` in `folds[i]`."""
 
     folds: Sequence[str]
     models: Sequence[str]
@@ -127,7 +155,7 @@ class Diversity:
 
 @dataclass(frozen=True, kw_only=True)
 class Overfit:
-    """Validation against test rank IC of one model or fold; ``gap`` is the first less the second."""
+    """Validation against test rank IC of one model or fold; `gap` is the first less the second."""
 
     name: str
     horizon: int
@@ -135,7 +163,7 @@ class Overfit:
     test_rank_ic: float | None
     gap: float | None
     t_stat: float | None = None
-    """Of the gap, the two samples taken as independent."""
+    """t-statistic of the gap, the two samples taken as independent."""
     threshold: float | None = None
 
     @property
@@ -147,13 +175,13 @@ class Overfit:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Where the rows of the scored dates go at one horizon; the last four add up to `in_universe`."""
+    """Counts of the rows of the scored dates at one horizon; the last four add up to `in_universe`."""
 
     horizon: int
     bars: int
     """Rows of the panel."""
     in_universe: int
-    """Of these, rows that count."""
+    """Rows of the panel that are in the universe."""
     without_prediction: int
     """No forecast was made, as where the lookback is not full."""
     without_price: int
@@ -166,7 +194,7 @@ class RowCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityRule:
-    """What one data quality rule found, and what was done about it; ``share`` lies in 0 to 1."""
+    """What one data quality rule found, and what was done about it; `share` lies in 0 to 1."""
 
     rule: str
     description: str
@@ -213,6 +241,12 @@ class ReportData:
         """Every horizon that something is shown of, ascending."""
         named = [*self.ic_series, *self.spread_series, *self.turnover_series, *self.profiles]
         return sorted({*named, *(row.horizon for row in self.rows)})
+
+
+def in_reading_order(scores: Scores) -> dict[str, float]:
+    """Return the scores by name: the rank IC and what belongs to it first, then the others as in `Scores`."""
+    by_name = scores.to_dict()
+    return {name: by_name[name] for name in _READ_FIRST} | by_name
 
 
 def finite(value: float | None) -> float | None:

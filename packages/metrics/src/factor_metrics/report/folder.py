@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from factor_metrics.report.data import FloorRow, ResultRow
+from factor_metrics.judging.scores import Scores
+from factor_metrics.report.data import FloorRow, ResultRow, finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class FolderResults:
     def best_floor(self, horizon: int) -> ResultRow | None:
         """Return the floor with the highest rank IC at a horizon, None where there is none."""
         known = [row for row in self.rows if row.kind == "floor" and row.horizon == horizon]
-        return max(known, key=lambda row: -2.0 if row.rank_ic is None else row.rank_ic, default=None)
+        defined = [row for row in known if finite(row.scores.rank_ic) is not None]
+        return max(defined or known, key=lambda row: row.scores.rank_ic, default=None)
 
     def beside_best_floor(self, row: ResultRow) -> FloorRow | None:
         """Return the comparison of a forecast with the best floor of its horizon, None where there is none."""
@@ -67,8 +69,8 @@ def _read_stack(path: Path) -> FolderResults:
     try:
         return FolderResults(
             title=path.name,
-            rows=tuple(_row(ResultRow, item) for item in document),
-            floors=tuple(_row(FloorRow, item) for item in floors),
+            rows=tuple(ResultRow.of(item) for item in document),
+            floors=tuple(_floor_row(item) for item in floors),
             promoted=bool(gates["promoted"]),
         )
     except (KeyError, TypeError) as error:
@@ -83,10 +85,16 @@ def _read_model(path: Path) -> FolderResults:
             horizon = int(key.removeprefix("h"))
             below = any(floor["model_is"] == "below" for floor in floors[key].values())
             rows.append(
-                _row(ResultRow, scores, name=path.name, kind="model", horizon=horizon, below_floor=below)
+                ResultRow(
+                    name=path.name,
+                    kind="model",
+                    horizon=horizon,
+                    scores=Scores.of(scores),
+                    below_floor=below,
+                )
             )
             for name, floor in floors[key].items():
-                rows.append(_row(ResultRow, floor, name=name, kind="floor", horizon=horizon))
+                rows.append(ResultRow(name=name, kind="floor", horizon=horizon, scores=Scores.of(floor)))
                 pairs.append(
                     FloorRow(
                         name=path.name,
@@ -104,10 +112,10 @@ def _read_model(path: Path) -> FolderResults:
     return FolderResults(title=path.name, rows=tuple(rows), floors=tuple(pairs))
 
 
-def _row(row_class: type, document: dict[str, Any], **more: Any) -> Any:
+def _floor_row(document: dict[str, Any]) -> FloorRow:
     """Return a row from the keys that it knows."""
-    known = {item.name for item in fields(row_class)}
-    return row_class(**{key: value for key, value in document.items() if key in known}, **more)
+    known = {item.name for item in fields(FloorRow)}
+    return FloorRow(**{key: value for key, value in document.items() if key in known})
 
 
 def _json(path: Path) -> Any:

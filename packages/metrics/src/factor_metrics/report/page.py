@@ -78,8 +78,7 @@ def _navigation(data: ReportData, sections: list[Section]) -> str:
     """Return the links to the sections and the switch of the horizon, which the script brings to life."""
     links = "".join(f'<a href="#{part.key}">{esc(part.heading)}</a>' for part in sections)
     buttons = "".join(
-        f'<button type="button" value="{horizon}" aria-pressed="false">{horizon}</button>'
-        for horizon in data.horizons
+        f'<button type="button" value="{horizon}" aria-pressed="false">{horizon}</button>' for horizon in data.horizons
     )
     picker = ""
     if len(data.horizons) > 1 and any("data-horizon" in part.body for part in sections):

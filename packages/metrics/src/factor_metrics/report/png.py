@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from factor_metrics.performance import drawdown
+from factor_metrics.portfolio.performance import drawdown
 from factor_metrics.report.data import ResultRow, finite
 from factor_metrics.report.folder import FolderResults
 from factor_metrics.report.results import result_key
@@ -63,7 +63,7 @@ def _draw_intervals(axis: Any, rows: list[ResultRow], horizon: int) -> None:
     axis.set_title(f"rank IC, horizon {horizon}", fontsize=10)
     axis.axvline(0.0, color="#18202b", linewidth=0.8)
     for place, row in enumerate(rows):
-        low, middle, high = finite(row.ci_low), finite(row.rank_ic), finite(row.ci_high)
+        low, middle, high = map(finite, (row.scores.ci_low, row.scores.rank_ic, row.scores.ci_high))
         color = COLORS[row.kind]
         if low is not None and high is not None:
             axis.plot([low, high], [place, place], color=color, linewidth=4, alpha=0.45)
@@ -84,9 +84,7 @@ def _draw_series(axes: Any, frame: pd.DataFrame, horizon: int) -> None:
     axes[0].plot(dates, rolling_mean(rank_ic, window), color=COLORS["model"])
     axes[1].set_title("cumulative spread and its drawdown", fontsize=10)
     axes[1].plot(dates, cumulative(spread, horizon), color=COLORS["model"])
-    axes[1].fill_between(
-        dates, drawdown(spread / horizon, compound=False), 0.0, color=COLORS["model"], alpha=0.3
-    )
+    axes[1].fill_between(dates, drawdown(spread / horizon, compound=False), 0.0, color=COLORS["model"], alpha=0.3)
     for axis in axes:
         axis.axhline(0.0, color="#18202b", linewidth=0.8)
         axis.tick_params(labelsize=8)

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from factor_metrics.report.data import Attained, FloorRow, Overfit, ResultRow, finite
+from factor_metrics.judging.scores import Scores
+from factor_metrics.report.data import Attained, FloorRow, Overfit, ResultRow, finite, in_reading_order
 from factor_metrics.report.tables import num, pill, table, tr
 from factor_metrics.report.text import DASH, esc, interval, number, percent
 
 KIND_ORDER = {"stack": 0, "model": 1, "floor": 2}
 BAR_WIDTH = 116
+DRAWN = ("rank_ic", "ci_low", "ci_high")
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "t_stat": ("t", lambda value: number(value, 2)),
+    "icir": ("ICIR", lambda value: number(value, 2)),
+    "ic": ("IC", number),
+    "hit_rate": ("Hit rate", percent),
+    "spread": ("Spread", number),
+    "turnover": ("Turnover", lambda value: number(value, 2, sign=False)),
+    "num_dates": ("Dates", str),
+}
+"""Heading and format of a score; one that is not named here is shown under its own name as a number."""
+
+Bar = tuple[float | None, float | None, float | None]
+"""A mean and the ends of its interval."""
 
 
-def interval_domain(rows: Sequence[ResultRow]) -> tuple[float, float]:
+def interval_domain(bars: Sequence[Bar]) -> tuple[float, float]:
     """Return the common range of the interval bars; zero is always inside."""
-    every = [finite(value) for row in rows for value in (row.rank_ic, row.ci_low, row.ci_high)]
+    every = [finite(value) for bar in bars for value in bar]
     numbers = [value for value in every if value is not None] + [0.0]
     low, high = min(numbers), max(numbers)
     pad = 0.06 * (high - low) or 1.0
     return low - pad, high + pad
 
 
-def interval_svg(row: ResultRow, domain: tuple[float, float]) -> str:
+def interval_svg(bar: Bar, domain: tuple[float, float]) -> str:
     """Draw one confidence interval with the estimate as a dot and a line at zero."""
 
     def place(value: float) -> str:
         return f"{(value - domain[0]) / (domain[1] - domain[0]) * BAR_WIDTH:.1f}"
 
-    low, high, middle = finite(row.ci_low), finite(row.ci_high), finite(row.rank_ic)
+    middle, low, high = (finite(value) for value in bar)
     zero = place(0.0)
     parts = [f'<line class="zero" x1="{zero}" x2="{zero}" y1="0" y2="18"/>']
     if low is not None and high is not None:
         parts.append(f'<line class="range" x1="{place(low)}" x2="{place(high)}" y1="9" y2="9"/>')
     if middle is not None:
         parts.append(f'<circle cx="{place(middle)}" cy="9" r="4"/>')
-    label = f"{number(row.rank_ic)} in [{number(row.ci_low)}, {number(row.ci_high)}]"
+    label = f"{number(middle)} in [{number(low)}, {number(high)}]"
     return (
         f'<svg class="interval" role="img" aria-label="{esc(label)}" viewBox="0 0 {BAR_WIDTH} 18" '
         f'width="{BAR_WIDTH}" height="18">{"".join(parts)}</svg>'
@@ -44,7 +59,7 @@ def interval_svg(row: ResultRow, domain: tuple[float, float]) -> str:
 
 def result_key(row: ResultRow) -> tuple[int, float, str]:
     """Order rows: the stack, then models by falling rank IC, then floors; missing numbers last."""
-    value = finite(row.rank_ic)
+    value = finite(row.scores.rank_ic)
     return KIND_ORDER.get(row.kind, 3), math.inf if value is None else -value, row.name
 
 
@@ -55,31 +70,39 @@ def _result_tr(row: ResultRow, domain: tuple[float, float]) -> str:
         name += " " + pill(row.kind, row.kind)
     if row.below_floor and row.kind != "floor":
         name += " " + pill("below floor", "fail")
+    scores = row.scores
     cells = [
-        num(f"<b>{number(row.rank_ic)}</b>"),
-        f'<td class="bar">{interval_svg(row, domain)}</td>',
-        num(interval(row.ci_low, row.ci_high)),
-        num(number(row.t_stat, 2)),
-        num(number(row.icir, 2)),
-        num(number(row.ic)),
-        num(percent(row.hit_rate)),
-        num(number(row.spread)),
-        num(number(row.turnover, 2, sign=False)),
-        num(f"{row.num_dates}"),
+        num(f"<b>{number(scores.rank_ic)}</b>"),
+        f'<td class="bar">{interval_svg(_bar(row), domain)}</td>',
+        num(interval(scores.ci_low, scores.ci_high)),
+        *(num(_column(name)[1](value)) for name, value in _listed(scores).items()),
     ]
     return tr(name, cells, row.kind)
+
+
+def _bar(row: ResultRow) -> Bar:
+    return row.scores.rank_ic, row.scores.ci_low, row.scores.ci_high
+
+
+def _listed(scores: Scores) -> dict[str, float]:
+    """Return the scores that have a column of their own, in the order of the columns."""
+    return {name: value for name, value in in_reading_order(scores).items() if name not in DRAWN}
+
+
+def _column(name: str) -> tuple[str, Callable[[float], str]]:
+    return COLUMNS.get(name, (name.replace("_", " ").capitalize(), number))
 
 
 def results_html(rows: Sequence[ResultRow]) -> str:
     """Return one results table for each horizon, and what the columns mean."""
     if not rows:
         return ""
-    head = ["Forecast", "Rank IC", "Interval", "Bounds", "t", "ICIR", "IC", "Hit rate"]
-    head += ["Spread", "Turnover", "Dates"]
+    head = ["Forecast", "Rank IC", "Interval", "Bounds"]
+    head += [_column(name)[0] for name in _listed(rows[0].scores)]
     parts = []
     for horizon in sorted({row.horizon for row in rows}):
         chosen = sorted((row for row in rows if row.horizon == horizon), key=result_key)
-        domain = interval_domain(chosen)
+        domain = interval_domain([_bar(row) for row in chosen])
         parts.append(f"<h3>Horizon {horizon}</h3>")
         parts.append(table(head, [_result_tr(row, domain) for row in chosen], text=(0, 2), kind="results"))
     parts.append(
@@ -106,17 +129,7 @@ STATUS_PILLS = {
 def floors_table(floors: Sequence[FloorRow]) -> str:
     """Return the forecasts of one horizon beside their floors; what is not above one is marked."""
     head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "p", "Verdict"]
-    bars = [
-        ResultRow(
-            name=row.name,
-            kind="model",
-            horizon=row.horizon,
-            rank_ic=row.difference,
-            ci_low=row.low,
-            ci_high=row.high,
-        )
-        for row in floors
-    ]
+    bars: list[Bar] = [(row.difference, row.low, row.high) for row in floors]
     domain = interval_domain(bars)
     body = [
         tr(

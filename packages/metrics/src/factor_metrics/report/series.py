@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics.ic_decay import rolling_mean_ic
+from factor_metrics.information_coefficient.ic_decay import rolling_mean_ic
 
 WINDOW = 60
 MAX_POINTS = 1200
@@ -20,7 +20,7 @@ def rolling_window(num_dates: int) -> int:
 
 
 def rolling_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Average the last ``window`` numbers; NaN where fewer than half of them are there."""
+    """Average the last `window` numbers; NaN where fewer than half of them are there."""
     return rolling_mean_ic(values, window, _enough(window))
 
 
@@ -32,13 +32,11 @@ def rolling_error(values: NDArray[np.float64], window: int, standard_error: floa
     """
     seen = _window_counts(values, window)
     num_dates = np.isfinite(values).sum()
-    return np.where(
-        seen >= _enough(window), standard_error * np.sqrt(num_dates / np.maximum(seen, 1)), np.nan
-    )
+    return np.where(seen >= _enough(window), standard_error * np.sqrt(num_dates / np.maximum(seen, 1)), np.nan)
 
 
 def _window_counts(values: NDArray[np.float64], window: int) -> NDArray[np.int64]:
-    """How many of the last ``window`` numbers are there."""
+    """Return how many of the last `window` numbers are known."""
     count = np.concatenate([[0], np.cumsum(np.isfinite(values))])
     end = np.arange(1, len(values) + 1)
     return count[end] - count[np.maximum(end - window, 0)]
@@ -62,9 +60,7 @@ def drawn(num_dates: int) -> NDArray[np.int64]:
     return np.arange(num_dates - 1, -1, -stride, dtype=np.int64)[::-1]
 
 
-def monthly_means(
-    dates: Sequence[str], values: NDArray[np.float64]
-) -> dict[int, dict[int, tuple[float, int]]]:
+def monthly_means(dates: Sequence[str], values: NDArray[np.float64]) -> dict[int, dict[int, tuple[float, int]]]:
     """Return {year: {month: (mean, number of dates)}} of ISO dates; year's own mean at month 0.
 
     A month without a finite value is absent.

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from factor_metrics.gates import Gate
+from factor_metrics.judging.gates import Gate
 from factor_metrics.report.data import QualityRule, RowCounts, finite
 from factor_metrics.report.text import esc, percent, plain
 
 
 def table(head: Sequence[str], body: Sequence[str], *, text: Sequence[int] = (0,), kind: str = "") -> str:
-    """
-    Return a table in its own scroll container.
+    """Return a table in its own scroll container.
 
     Parameters
     ----------
     head
         Column headings, not yet escaped.
     body
-        Ready ``<tr>`` rows.
+        Ready `<tr>` rows.
     text
         Positions of the columns that hold text; all others are aligned as numbers.
     kind
@@ -72,9 +71,7 @@ def gates_html(gates: Sequence[Gate]) -> str:
     note = f"{passed} of {len(gates)} targets met, {len(gates) - passed} missed"
     if measured < len(gates):
         note += f", of these {len(gates) - measured} because nothing could be measured"
-    return f'<p class="note">{note}.</p>' + table(
-        ["Gate", "Status", "Actual", "Target", "Rule"], body, text=(0, 1, 4)
-    )
+    return f'<p class="note">{note}.</p>' + table(["Gate", "Status", "Actual", "Target", "Rule"], body, text=(0, 1, 4))
 
 
 def quality_html(quality: Sequence[QualityRule]) -> str:

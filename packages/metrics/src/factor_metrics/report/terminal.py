@@ -41,9 +41,9 @@ def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
     cells = (
         name,
         f"{row.horizon}",
-        number(row.rank_ic),
-        interval(row.ci_low, row.ci_high),
-        number(row.t_stat, 1),
+        number(row.scores.rank_ic),
+        interval(row.scores.ci_low, row.scores.ci_high),
+        number(row.scores.t_stat, 1),
     )
     best = results.best_floor(row.horizon)
     if row.kind == "floor" or best is None:
@@ -51,10 +51,10 @@ def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
     pair = results.beside_best_floor(row)
     if pair is None:
         mark = MARKS["below"] if row.below_floor else ""
-        return (*cells, best.name, number(best.rank_ic), DASH, DASH, mark)
+        return (*cells, best.name, number(best.scores.rank_ic), DASH, DASH, mark)
     difference = number(pair.difference) if finite(pair.difference) is not None else DASH
     bounds = interval(pair.low, pair.high)
-    return (*cells, best.name, number(best.rank_ic), difference, bounds, MARKS[pair.status])
+    return (*cells, best.name, number(best.scores.rank_ic), difference, bounds, MARKS[pair.status])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -37,6 +37,6 @@ def plain(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return ``[low, high]``; one en dash when both are missing."""
+    """Return `[low, high]`; one en dash when both are missing."""
     text = f"[{number(low, digits)}, {number(high, digits)}]"
     return DASH if text.count(DASH) == 2 else text

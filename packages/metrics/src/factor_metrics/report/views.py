@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factor_metrics.performance import drawdown
-from factor_metrics.profile import ScaleCalibration
+from factor_metrics.judging.profile import ScaleCalibration
+from factor_metrics.portfolio.performance import drawdown
 from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.heat import months_table
@@ -57,7 +57,7 @@ def floors_section(data: ReportData) -> Section:
 
 
 def rank_ic_section(data: ReportData) -> Section:
-    """Rolling mean rank IC of every forecast, the subject's with its interval."""
+    """Return the rolling mean rank IC of every forecast, the subject's with its interval."""
 
     def view(horizon: int) -> tuple[str, list[Chart]]:
         item = data.ic_series[horizon]
@@ -202,11 +202,9 @@ def turnover_section(data: ReportData) -> Section:
 
 
 def calibration_section(data: ReportData) -> Section:
-    """What was predicted beside what came."""
+    """Return the table of what was predicted beside what came."""
     found: Mapping[int, ScaleCalibration] = {
-        horizon: profile.calibration
-        for horizon, profile in data.profiles.items()
-        if profile.calibration is not None
+        horizon: profile.calibration for horizon, profile in data.profiles.items() if profile.calibration is not None
     }
 
     def view(horizon: int) -> tuple[str, list[Chart]]:

@@ -18,9 +18,7 @@ def verdict(data: ReportData) -> tuple[Tone, str]:
     failed = [gate.name for gate in data.gates if not gate.passed]
     counted = f"{len(failed)} of {len(data.gates)} gates failed: {', '.join(failed)}"
     if data.promoted:
-        return (
-            ("warn", f"Promoted, although {counted}") if failed else ("pass", "Promoted: every gate passed")
-        )
+        return ("warn", f"Promoted, although {counted}") if failed else ("pass", "Promoted: every gate passed")
     if failed:
         return "fail", f"NOT promoted: {counted}"
     return "fail", "NOT promoted: no gate failed, but the run was held back"
@@ -48,9 +46,9 @@ def listed(values: Sequence[object]) -> str:
 def best_row(rows: Sequence[ResultRow], kind: str, horizon: int) -> ResultRow | None:
     """Return the row of one kind and horizon with the highest rank IC, or None."""
     found = [
-        row for row in rows if row.kind == kind and row.horizon == horizon and finite(row.rank_ic) is not None
+        row for row in rows if row.kind == kind and row.horizon == horizon and finite(row.scores.rank_ic) is not None
     ]
-    return max(found, key=lambda row: (row.rank_ic or 0.0, row.name), default=None)
+    return max(found, key=lambda row: (row.scores.rank_ic, row.name), default=None)
 
 
 def summary_text(data: ReportData) -> str:
@@ -72,22 +70,21 @@ def _horizon_sentence(data: ReportData, horizon: int) -> str:
     lead = stack or model
     if lead is None:
         return f"At horizon {horizon} no forecast has a rank IC."
-    who = (
-        "the stack" if stack else lead.name if lead.name == data.subject else f"the best model ({lead.name})"
-    )
-    text = f"At horizon {horizon} {who} has a rank IC of {number(lead.rank_ic, 3)}"
-    if finite(lead.ci_low) is not None and finite(lead.ci_high) is not None:
-        text += f" [{number(lead.ci_low, 3, sign=False)}, {number(lead.ci_high, 3, sign=False)}]"
-    text += f" on {lead.num_dates} dates"
+    who = "the stack" if stack else lead.name if lead.name == data.subject else f"the best model ({lead.name})"
+    text = f"At horizon {horizon} {who} has a rank IC of {number(lead.scores.rank_ic, 3)}"
+    low, high = finite(lead.scores.ci_low), finite(lead.scores.ci_high)
+    if low is not None and high is not None:
+        text += f" [{number(low, 3, sign=False)}, {number(high, 3, sign=False)}]"
+    text += f" on {lead.scores.num_dates} dates"
     ratio = _attained_ratio(data, lead)
     if ratio is not None:
         text += f", attaining {percent(ratio, 0)} of what is attainable"
     others = []
     floor = best_row(data.rows, "floor", horizon)
     if stack and model:
-        others.append(f"the best single model ({model.name}) has {number(model.rank_ic, 3)}")
+        others.append(f"the best single model ({model.name}) has {number(model.scores.rank_ic, 3)}")
     if floor:
-        others.append(f"the best floor ({floor.name}) has {number(floor.rank_ic, 3)}")
+        others.append(f"the best floor ({floor.name}) has {number(floor.scores.rank_ic, 3)}")
     return text + (f"; {' and '.join(others)}." if others else ".")
 
 

@@ -1,0 +1,1 @@
+"""Signals without a model that every model has to beat, and models beside them."""

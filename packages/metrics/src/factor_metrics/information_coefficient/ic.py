@@ -1,0 +1,214 @@
+"""Information coefficient: how well a prediction orders the symbols of one date.
+
+Computed per date over symbols, never pooled over dates. A prediction that does not differ between symbols
+says nothing, so its IC is NaN, not 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from factor_metrics.checks import FloatArray, Matrix, Series, as_float_array, check_at_least, check_same_shape
+from factor_metrics.kernel_cache import kernel
+from factor_metrics.ordering.ranks import Counts, RankedRows, Ranks, rank_block, row_blocks
+
+
+def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
+    """Return the Pearson correlation of prediction and label, per date.
+
+    Parameters
+    ----------
+    prediction, label
+        (num_dates, num_symbols) float32 or float64, NaN = missing. A symbol counts on a date where both are
+        present.
+    min_symbols
+        Dates with fewer such symbols are NaN. At least 2.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_dates,) float64 in [-1, 1]; NaN where either side is constant or symbols are too few.
+
+    Examples
+    --------
+    >>> ic([[1.0, 2.0, 3.0]], [[0.1, 0.2, 0.3]], min_symbols=3).round(6)
+    array([1.])
+    """
+    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
+    return _pearson_panel(prediction_DS, label_DS[None], min_symbols)[0]
+
+
+def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
+    """Return the Spearman correlation of prediction and label, per date: Pearson on average ranks.
+
+    Ties share their average rank and ranks are taken among the symbols where both values are present, exactly
+    on the values given (nothing is rounded). Arguments, NaN rule and shape are those of `ic`.
+
+    Examples
+    --------
+    >>> rank_ic([[1.0, 2.0, 30.0]], [[0.1, 0.2, 0.3]], min_symbols=3).round(6)
+    array([1.])
+    """
+    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
+    return _spearman_panel(prediction_DS, label_DS[None], min_symbols)[0]
+
+
+def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return `ic` of one prediction against several labels, (num_horizons, num_dates).
+
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols).
+    labels
+        (num_horizons, num_dates, num_symbols), such as forward returns over several horizons.
+    """
+    return _pearson_panel(*_checked_labels(prediction, labels, min_symbols), min_symbols)
+
+
+def rank_ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return `rank_ic` of one prediction against several labels, (num_horizons, num_dates).
+
+    The same numbers as one call per label, in less time: on dates where the next label is missing for the
+    same symbols, the ranks of the prediction hold again. Arguments as in `ic_by_horizon`.
+    """
+    return _spearman_panel(*_checked_labels(prediction, labels, min_symbols), min_symbols)
+
+
+def spearman_of_ranks(x: RankedRows, y: RankedRows, min_symbols: int) -> Series:
+    """Return the Spearman correlation per row of two blocks ranked among the same symbols.
+
+    cov / sqrt(var_x var_y) with, in doubled ranks, cov = sum r s - n (n + 1)^2 and
+    var = (n^3 - n - sum (t^3 - t)) / 3, t the length of each run of ties: integers, so only the last step
+    rounds. NaN where either variance is 0 or fewer than `min_symbols` are ranked.
+    """
+    result = np.empty(len(x.num_present))
+    _spearman_rows(x.doubled_rank, y.doubled_rank, x.num_present, x.tie_term, y.tie_term, min_symbols, result)
+    return result
+
+
+def mean_over_dates(ics: Matrix) -> Series:
+    """Return the mean of each series (num_series, num_dates) over its defined dates; NaN where it has none."""
+    defined = ~np.isnan(ics)
+    total, count = np.where(defined, ics, 0.0).sum(axis=1), defined.sum(axis=1)
+    return np.divide(total, count, out=np.full(len(ics), np.nan), where=count > 0)
+
+
+def checked_pair(prediction: ArrayLike, label: ArrayLike, min_symbols: int) -> tuple[FloatArray, FloatArray]:
+    """Return both as float matrices of one shape without infinity; ValueError otherwise."""
+    check_at_least("min_symbols", min_symbols, 2)
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    label_DS = as_float_array("label", label, 2)
+    check_same_shape("prediction", prediction_DS, "label", label_DS)
+    return prediction_DS, label_DS
+
+
+def _checked_labels(prediction: ArrayLike, labels: ArrayLike, min_symbols: int) -> tuple[FloatArray, FloatArray]:
+    check_at_least("min_symbols", min_symbols, 2)
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    labels_HDS = as_float_array("labels", labels, 3)
+    if labels_HDS.shape[1:] != prediction_DS.shape:
+        raise ValueError(
+            "labels must have shape (num_horizons, num_dates, num_symbols) over the dates and symbols of "
+            f"prediction, {prediction_DS.shape}, got {labels_HDS.shape}"
+        )
+    return prediction_DS, labels_HDS
+
+
+def _pearson_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbols: int) -> Matrix:
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = np.ascontiguousarray(prediction_DS[block], dtype=np.float64)
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = np.ascontiguousarray(label_DS[block], dtype=np.float64)
+            _pearson_rows(x, y, min_symbols, result[horizon, block])
+    return result
+
+
+def _spearman_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbols: int) -> Matrix:
+    result = np.empty(labels_HDS.shape[:2])
+    for block in row_blocks(*prediction_DS.shape):
+        x = prediction_DS[block]
+        known = ~np.isnan(x)
+        present: NDArray[np.bool_] | None = None
+        ranked: RankedRows | None = None
+        for horizon, label_DS in enumerate(labels_HDS):
+            y = label_DS[block]
+            now_present = known & ~np.isnan(y)
+            if present is None or ranked is None or not np.array_equal(present, now_present):
+                present, ranked = now_present, rank_block(x, now_present)
+            result[horizon, block] = spearman_of_ranks(ranked, rank_block(y, now_present), min_symbols)
+    return result
+
+
+@kernel(nogil=True)
+def _spearman_rows(
+    x: Ranks, y: Ranks, num_present: Counts, x_ties: Counts, y_ties: Counts, min_symbols: int, result: Series
+) -> None:
+    for row in range(len(x)):
+        count = num_present[row]
+        cube = count * count * count - count
+        x_variance, y_variance = (cube - x_ties[row]) // 3, (cube - y_ties[row]) // 3
+        if count < min_symbols or x_variance == 0 or y_variance == 0:
+            result[row] = np.nan
+            continue
+        product = np.int64(0)
+        for column in range(x.shape[1]):
+            product += np.int64(x[row, column]) * np.int64(y[row, column])
+        covariance = product - count * (count + 1) * (count + 1)
+        correlation = covariance / math.sqrt(float(x_variance) * float(y_variance))
+        result[row] = min(1.0, max(-1.0, correlation))
+
+
+@kernel(nogil=True)
+def _pearson_rows(x: FloatArray, y: FloatArray, min_symbols: int, result: Series) -> None:
+    num_rows, num_columns = x.shape
+    known_x, known_y, ones = np.empty(num_columns), np.empty(num_columns), np.ones(num_columns)
+    for row in range(num_rows):
+        count = 0
+        for column in range(num_columns):
+            known_x[count], known_y[count] = x[row, column], y[row, column]
+            count += not (math.isnan(x[row, column]) or math.isnan(y[row, column]))
+        enough = count >= min_symbols
+        result[row] = weighted_pearson(known_x[:count], known_y[:count], ones[:count]) if enough else np.nan
+
+
+@kernel(nogil=True)
+def weighted_pearson(x: Series, y: Series, weight: Series) -> float:
+    """Return the correlation of two vectors under positive weights, all without NaN.
+
+    sum w (x - mx)(y - my) / sqrt(sum w (x - mx)^2 sum w (y - my)^2) with weighted means mx, my; NaN where
+    either side is constant. That is decided on the values themselves: the deviations of a constant vector are
+    rounding noise, not exact 0. Dividing by the largest deviation keeps the squares of very small or large
+    values in range, and what the rounded means leave in the sums of deviations is taken off at the end.
+    """
+    x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
+    total, x_sum, y_sum = 0.0, 0.0, 0.0
+    for place in range(len(x)):
+        x_low, x_high = min(x_low, x[place]), max(x_high, x[place])
+        y_low, y_high = min(y_low, y[place]), max(y_high, y[place])
+        total += weight[place]
+        x_sum += weight[place] * x[place]
+        y_sum += weight[place] * y[place]
+    if x_low == x_high or y_low == y_high:
+        return np.nan
+    x_mean, y_mean = x_sum / total, y_sum / total
+    x_unit, y_unit = max(x_high - x_mean, x_mean - x_low), max(y_high - y_mean, y_mean - y_low)
+    x_sum, y_sum, xx, xy, yy = 0.0, 0.0, 0.0, 0.0, 0.0
+    for place in range(len(x)):
+        x_deviation, y_deviation = (x[place] - x_mean) / x_unit, (y[place] - y_mean) / y_unit
+        x_weighted, y_weighted = weight[place] * x_deviation, weight[place] * y_deviation
+        x_sum += x_weighted
+        y_sum += y_weighted
+        xx += x_weighted * x_deviation
+        xy += x_weighted * y_deviation
+        yy += y_weighted * y_deviation
+    xx -= x_sum * x_sum / total
+    xy -= x_sum * y_sum / total
+    yy -= y_sum * y_sum / total
+    if not (xx > 0.0 and yy > 0.0):
+        return np.nan
+    return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy))))

@@ -1,0 +1,149 @@
+"""Gates: the conditions under which a stack may be promoted. One that cannot be measured is not passed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import check_at_least
+from factor_metrics.floors.comparison import best_floor
+from factor_metrics.judging.config import GateConfig
+from factor_metrics.scores.diversity import num_distinct_models
+from factor_metrics.significance.summary import paired_difference, summarize
+
+_NUM_BOOTSTRAP = 20_000  # far tails: a Bonferroni level leaves few draws outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One condition and what was measured."""
+
+    name: str
+    """Short name, stable."""
+    passed: bool
+    """True if the condition holds; False where `value` is NaN."""
+    value: float
+    """Measured value."""
+    threshold: float
+    """Threshold of the condition."""
+    rule: str
+    """The condition in words."""
+
+
+def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
+    config: GateConfig,
+    *,
+    num_oof_rows: int,
+    stack_ic: ArrayLike,
+    floor_ics: Mapping[str, ArrayLike],
+    overfit_gaps: Mapping[str, float],
+    constant_shares: Mapping[str, float],
+    correlation: ArrayLike,
+    model_names: Sequence[str],
+    horizon: int,
+    num_looks: int,
+    oof_gaps: Mapping[str, float] | None = None,
+) -> tuple[Gate, ...]:
+    """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
+
+    Parameters
+    ----------
+    config
+        Thresholds.
+    num_oof_rows
+        Number of rows with an out-of-fold prediction of the stack at the primary horizon.
+    stack_ic
+        (num_dates,) rank IC of the stack at the primary horizon, NaN where undefined.
+    floor_ics
+        Per floor (num_dates,) rank IC over the same dates.
+    overfit_gaps
+        Per model, mean valid minus mean test rank IC at the primary horizon (`compare_samples`).
+    constant_shares
+        Per model and stack, from `constant_share`.
+    correlation, model_names
+        (num_models, num_models) from `prediction_correlation` and its names.
+    horizon
+        The primary horizon in bars.
+    num_looks
+        Models x horizons that were looked at: the level of the interval is Bonferroni's,
+        1 - (1 - confidence) / num_looks.
+    oof_gaps
+        Per model, mean valid minus mean out-of-fold rank IC, where out-of-fold and test dates are not the same
+        dates; held against `max_overfit_gap` as well. None: the test dates are the out-of-fold ones.
+    """
+    check_at_least("num_looks", num_looks, 1)
+    familywise = 1.0 - (1.0 - config.confidence) / num_looks
+    stack = summarize(stack_ic, horizon, familywise, _NUM_BOOTSTRAP)
+    gaps = [("overfit_gap", overfit_gaps, "valid minus test rank IC of every model")]
+    if oof_gaps is not None:
+        gaps.append(("oof_gap", oof_gaps, "valid minus out-of-fold rank IC of every model"))
+    return (
+        _at_least("oof_rows", num_oof_rows, config.min_oof_rows, "out-of-fold rows of the stack"),
+        _above(
+            "stack_interval",
+            stack.ci_low,
+            0.0,
+            f"lower end of the stack's {familywise:.2%} rank-IC interval at horizon {horizon}"
+            f" ({config.confidence:.0%} over {num_looks} looks)",
+        ),
+        _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "Newey-West t of the stack's rank IC"),
+        _floor_gate(config, stack_ic, floor_ics, horizon),
+        *(_worst_gate(name, values, config.max_overfit_gap, what) for name, values, what in gaps),
+        _worst_gate(
+            "constant_output",
+            constant_shares,
+            config.max_constant_share,
+            "share of dates with a constant output",
+        ),
+        _diversity_gate(config, correlation, model_names),
+    )
+
+
+def promoted(gates: Sequence[Gate]) -> bool:
+    """Return whether every gate passed (and there is one)."""
+    return len(gates) > 0 and all(gate.passed for gate in gates)
+
+
+def overfit_gap(metrics: Mapping[str, float]) -> float:
+    """Return mean valid minus mean test rank IC of one model at one horizon: an entry of `overfit_gaps`.
+
+    `metrics` holds them as valid_rank_ic and rank_ic, as a model's metrics file does.
+    """
+    return metrics["valid_rank_ic"] - metrics["rank_ic"]
+
+
+def _at_least(name: str, value: float, threshold: float, what: str) -> Gate:
+    rule = f"{what} must be at least {threshold:,g}"
+    return Gate(name=name, passed=bool(value >= threshold), value=float(value), threshold=float(threshold), rule=rule)
+
+
+def _above(name: str, value: float, threshold: float, what: str) -> Gate:
+    rule = f"{what} must be above {threshold:g}"
+    return Gate(name=name, passed=bool(value > threshold), value=float(value), threshold=threshold, rule=rule)
+
+
+def _floor_gate(config: GateConfig, stack_ic: ArrayLike, floor_ics: Mapping[str, ArrayLike], horizon: int) -> Gate:
+    if not floor_ics:
+        return _above("beats_floor", math.nan, 0.0, "difference to the best floor (none was given)")
+    name = best_floor(floor_ics)
+    difference = paired_difference(stack_ic, floor_ics[name], horizon, config.confidence, _NUM_BOOTSTRAP)
+    what = f"lower end of the {config.confidence:.0%} interval of stack minus best floor ({name})"
+    return _above("beats_floor", difference.ci_low, 0.0, what)
+
+
+def _worst_gate(name: str, values: Mapping[str, float], threshold: float, what: str) -> Gate:
+    """Hold the worst of the named values against a maximum; an unmeasured (NaN) one is the worst of all."""
+    worst = max(values, key=lambda key: math.inf if math.isnan(values[key]) else values[key], default=None)
+    value = math.nan if worst is None else float(values[worst])
+    rule = f"{what} must be at most {threshold:g} (worst: {worst or 'none measured'})"
+    return Gate(name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule)
+
+
+def _diversity_gate(config: GateConfig, correlation: ArrayLike, model_names: Sequence[str]) -> Gate:
+    num_distinct = num_distinct_models(correlation, model_names, config.max_correlation)
+    wanted = min(2, max(len(model_names), 1))
+    what = f"models that differ (correlation up to {config.max_correlation:g})"
+    return _at_least("diversity", num_distinct, wanted, what)

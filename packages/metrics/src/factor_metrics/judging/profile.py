@@ -1,0 +1,211 @@
+"""What a forecast does beyond its mean IC: quantile by quantile, how fast it fades, whether its scale is right.
+
+Every mean comes with the block-bootstrap interval of its series per date, the same as for the IC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
+from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay, horizon_decay
+from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
+from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
+from factor_metrics.significance.bootstrap import bootstrap_interval
+
+DELAYS = (0, 1, 2, 5, 10, 20)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimates:
+    """Named means with their intervals: four sequences of one length; NaN where undefined."""
+
+    names: tuple[str, ...]
+    mean: Series
+    low: Series
+    high: Series
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScaleCalibration:
+    """What was predicted beside what came, in bins of the prediction, lowest first."""
+
+    predicted: Series
+    """(num_bins,) mean prediction of each bin, less its date's mean."""
+    realised: Estimates
+    """(num_bins,) mean target of each bin, less its date's mean."""
+    slope: Estimates
+    """One number: the mean over dates of the slope of target on prediction. 1 = the scale is right, below 1 =
+    forecasts are too far apart, 0 = they say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """What a report shows of one forecast at one horizon."""
+
+    quantiles: Estimates
+    """Mean label per quantile of prediction, less the mean over the quantiles of the date."""
+    horizon_decay: Estimates
+    """Mean rank IC of this forecast against the label of every horizon."""
+    delay_decay: Estimates
+    """Mean rank IC of the forecast that is so many dates old, against the label of its own horizon."""
+    calibration: ScaleCalibration | None = None
+
+
+def estimate(
+    series: Mapping[str, Series],
+    horizons: Sequence[int],
+    *,
+    confidence: float = 0.95,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Estimates:
+    """Return mean and block-bootstrap interval of each named series (num_dates,); NaN dates are dropped.
+
+    `horizons` has one entry per series: over how many dates its labels overlap.
+    """
+    means, intervals = [], []
+    for values, horizon in zip(series.values(), horizons, strict=True):
+        means.append(_mean(values))
+        intervals.append(bootstrap_interval(values, horizon, confidence, num_bootstrap, seed))
+    low, high = np.array(intervals, dtype=np.float64).reshape(-1, 2).T
+    return Estimates(names=tuple(series), mean=np.array(means), low=low, high=high)
+
+
+def calibration_series(prediction: ArrayLike, target: ArrayLike, num_bins: int = 10) -> tuple[Matrix, Matrix, Series]:
+    """Return, per date, mean prediction and mean target of each bin of prediction, and the slope between them.
+
+    Both are taken less the date's mean, so that what moves all symbols alike plays no part. The slope is the
+    least-squares slope of target on prediction over the symbols of the date; its mean over dates is the estimate
+    of Fama and MacBeth (1973), "Risk, return, and equilibrium: empirical tests".
+
+    Parameters
+    ----------
+    prediction, target
+        (num_dates, num_symbols) in the same unit, NaN = missing. Symbols where both are present count.
+    num_bins
+        Quantiles of the prediction, from 2 to num_symbols; ties as in `quantile_of`.
+
+    Returns
+    -------
+    tuple
+        (num_dates, num_bins) predicted, (num_dates, num_bins) realised, (num_dates,) slope. NaN for a date with
+        fewer symbols than bins or a constant prediction, and for a bin that ties left empty.
+    """
+    x, y = as_matrix("prediction", prediction), as_matrix("target", target)
+    check_same_shape("prediction", x, "target", y)
+    present = ~(np.isnan(x) | np.isnan(y))
+    x, y = np.where(present, x, np.nan), np.where(present, y, np.nan)
+    bins = quantile_of(x, num_bins)
+    usable = (bins >= 0).any(axis=1)
+    count = np.maximum(present.sum(axis=1), 1)[:, None]
+    x = np.where(present, x - np.where(present, x, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
+    y = np.where(present, y - np.where(present, y, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
+    predicted, realised = (_bin_means(values, bins, num_bins) for values in (x, y))
+    slope = np.full(len(x), np.nan)
+    np.divide((x * y).sum(axis=1), (x * x).sum(axis=1), out=slope, where=usable)
+    return predicted, realised, slope
+
+
+def _bin_means(values: Matrix, bins: NDArray[np.int64], num_bins: int) -> Matrix:
+    means = np.full((len(values), num_bins), np.nan)
+    for index in range(num_bins):
+        member = bins == index
+        count = member.sum(axis=1)
+        np.divide(np.where(member, values, 0.0).sum(axis=1), count, out=means[:, index], where=count > 0)
+    return means
+
+
+def profile_forecast(
+    prediction: ArrayLike,
+    labels: Mapping[int, ArrayLike],
+    horizon: int,
+    target: ArrayLike | None = None,
+    *,
+    config: EvaluationConfig | None = None,
+    num_bins: int = 10,
+    delays: Sequence[int] = DELAYS,
+    **loose: Unpack[LooseSettings],
+) -> Profile:
+    """Return quantile means, decay and calibration of one forecast, each mean with its interval.
+
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols), NaN = missing, dates in order.
+    labels
+        Per horizon the label, of the same shape; `horizon` is one of them.
+    target
+        What the prediction was trained to equal, in its unit; None leaves calibration out.
+    config
+        How to judge; None takes the defaults of `EvaluationConfig`.
+    num_bins
+        Quantiles of the prediction in the calibration.
+    delays
+        Ages of the forecast in dates; those that leave no date are dropped.
+    **loose
+        num_quantiles, min_symbols, confidence, num_bootstrap, seed: each takes the place of the config's number.
+
+    Raises
+    ------
+    ValueError
+        `labels` does not hold the forecast's own horizon, or shapes differ.
+    """
+    config = evaluation_config(config, loose)
+    if horizon not in labels:
+        raise ValueError(f"labels must hold the forecast's own horizon {horizon}, got {sorted(labels)}")
+    own = as_matrix("label", labels[horizon])
+
+    level, draws, seed = config.confidence, config.bootstrap, config.seed
+
+    def estimated(series: Mapping[str, Series], horizons: Sequence[int] = ()) -> Estimates:
+        overlap = horizons or [horizon] * len(series)
+        return estimate(series, overlap, confidence=level, num_bootstrap=draws, seed=seed)
+
+    means = quantile_returns(prediction, own, config.quantiles)
+    means = means - means.mean(axis=1, keepdims=True)
+    horizons = sorted(labels)
+    all_labels = np.stack([np.asarray(labels[h]) for h in horizons])
+    across_horizons = horizon_decay(prediction, all_labels, horizons, config.min_symbols)
+    across_delays = delay_decay(prediction, own, [d for d in delays if d < len(own)], config.min_symbols)
+    return Profile(
+        quantiles=estimated(_columns(means)),
+        horizon_decay=estimated(_steps(across_horizons), across_horizons.steps),
+        delay_decay=estimated(_steps(across_delays)),
+        calibration=None if target is None else _calibration(prediction, target, num_bins, estimated),
+    )
+
+
+def _calibration(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    num_bins: int,
+    estimated: Callable[[Mapping[str, Series]], Estimates],
+) -> ScaleCalibration:
+    predicted, realised, slope = calibration_series(prediction, target, num_bins)
+    return ScaleCalibration(
+        predicted=np.array([_mean(column) for column in predicted.T]),
+        realised=estimated(_columns(realised)),
+        slope=estimated({"slope": slope}),
+    )
+
+
+def _columns(matrix: Matrix) -> dict[str, Series]:
+    """Return the columns by their number, counted from 1."""
+    return {str(column + 1): matrix[:, column] for column in range(matrix.shape[1])}
+
+
+def _steps(decay: ICDecay) -> dict[str, Series]:
+    """Return the series of each step by its number of bars."""
+    return {str(step): series for step, series in zip(decay.steps, decay.ic, strict=True)}
+
+
+def _mean(values: Series) -> float:
+    """Return the mean of what is there; NaN where nothing is."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else float("nan")

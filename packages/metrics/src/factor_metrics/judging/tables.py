@@ -1,0 +1,92 @@
+"""An evaluation as data frames: a row per date, a row per fold; pandas is an extra (`[frames]`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_metrics.judging.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def evaluation_by_date(judged: Evaluation, dates: NDArray[np.datetime64], *, horizon: int) -> pd.DataFrame:
+    """Return one row per date: IC, rank IC and its running sum, spread and turnover; NaN where undefined.
+
+    `dates` (num_dates,) are those of the evaluation; the running sum passes over undefined dates.
+    """
+    import pandas as pd
+
+    _check_dates(judged, "dates", dates)
+    return pd.DataFrame(
+        {
+            "timestamp": dates,
+            "horizon": np.int16(horizon),
+            "ic": judged.ic,
+            "rank_ic": judged.rank_ic,
+            "cumulative_rank_ic": np.nancumsum(judged.rank_ic),
+            "spread": judged.spread,
+            "turnover": judged.turnover,
+        }
+    )
+
+
+def evaluation_by_fold(
+    judged: Evaluation,
+    dates: NDArray[np.datetime64],
+    fold_of_date: NDArray[np.integer],
+    *,
+    horizon: int,
+) -> pd.DataFrame:
+    """Return one row per fold: what the forecast was worth on its dates.
+
+    Parameters
+    ----------
+    judged
+        The evaluation over all dates.
+    dates, fold_of_date
+        (num_dates,) each: the date, and the number of the fold that tests it.
+    horizon
+        Bars from entry to exit, a column of the table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns horizon, fold, first, last (date), dates (their number), and means over the defined dates: ic,
+        rank_ic, rank_icir (mean over standard deviation, ddof 1), hit_rate, spread, turnover; NaN where a fold
+        has no such date. Folds ascend.
+    """
+    import pandas as pd
+
+    _check_dates(judged, "dates", dates)
+    _check_dates(judged, "fold_of_date", fold_of_date)
+    rows = []
+    for fold in np.unique(fold_of_date):
+        of = fold_of_date == fold
+        mean, spread = float(np.nanmean(judged.rank_ic[of])), float(np.nanstd(judged.rank_ic[of], ddof=1))
+        rows.append(
+            {
+                "horizon": horizon,
+                "fold": int(fold),
+                "first": dates[of].min(),
+                "last": dates[of].max(),
+                "dates": int(of.sum()),
+                "ic": float(np.nanmean(judged.ic[of])),
+                "rank_ic": mean,
+                "rank_icir": mean / spread if spread > 0 else float("nan"),
+                "hit_rate": float(np.mean(judged.rank_ic[of & np.isfinite(judged.rank_ic)] > 0)),
+                "spread": float(np.nanmean(judged.spread[of])),
+                "turnover": float(np.nanmean(judged.turnover[of])),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _check_dates(judged: Evaluation, name: str, values: NDArray) -> None:
+    if values.shape != judged.rank_ic.shape:
+        raise ValueError(
+            f"{name} must have one entry per date of the evaluation, {judged.rank_ic.shape}, got {values.shape}"
+        )

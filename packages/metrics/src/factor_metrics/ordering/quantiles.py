@@ -1,0 +1,122 @@
+"""The symbols of a date ranked into quantiles, and the mean label of each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from factor_metrics.checks import (
+    FloatArray,
+    Matrix,
+    Series,
+    as_float_array,
+    as_matrix,
+    check_quantiles,
+    check_same_shape,
+)
+from factor_metrics.kernel_cache import kernel
+from factor_metrics.ordering.ranks import Counts, Ranks, rank_block, row_blocks
+
+
+def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
+    """Return the quantile of every symbol per date, 0 = lowest prediction, -1 = in no quantile.
+
+    quantile = floor(num_quantiles (rank - 1/2) / n) in exact integer arithmetic, with the average rank on
+    ties: tied symbols always share a quantile, whatever their column order, so a quantile may stay empty. A
+    date has no quantiles (all -1) where fewer than `num_quantiles` symbols are present or the prediction is
+    constant.
+
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols), NaN = missing.
+    num_quantiles
+        From 2 to num_symbols.
+
+    Examples
+    --------
+    >>> quantile_of([[0.4, 0.1, 0.2, 0.3]], num_quantiles=2)
+    array([[1, 0, 0, 1]])
+    """
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    check_quantiles(num_quantiles, prediction_DS.shape[1])
+    quantile = np.empty(prediction_DS.shape, dtype=np.int64)
+    for block in row_blocks(*prediction_DS.shape):
+        ranked = rank_block(prediction_DS[block], ~np.isnan(prediction_DS[block]))
+        _assign_quantiles(ranked.doubled_rank, ranked.num_present, ranked.tie_term, num_quantiles, quantile[block])
+    return quantile
+
+
+def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int = 5) -> Matrix:
+    """Return the mean label of each prediction quantile, per date, lowest quantile first.
+
+    Parameters
+    ----------
+    prediction, label
+        (num_dates, num_symbols), NaN = missing. Quantiles are formed among the symbols where both are
+        present.
+    num_quantiles
+        From 2 to num_symbols. Ties: see `quantile_of`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_dates, num_quantiles) float64. NaN for a whole date with fewer than `num_quantiles` symbols or a
+        constant prediction, and for a quantile that ties left empty.
+
+    Examples
+    --------
+    >>> quantile_returns([[1.0, 2.0, 3.0, 4.0]], [[0.1, 0.3, 0.5, 0.7]], num_quantiles=2)
+    array([[0.2, 0.6]])
+    """
+    prediction_DS, label_DS = as_float_array("prediction", prediction, 2), as_float_array("label", label, 2)
+    check_same_shape("prediction", prediction_DS, "label", label_DS)
+    check_quantiles(num_quantiles, label_DS.shape[1])
+    means = np.empty((len(label_DS), num_quantiles))
+    for block in row_blocks(*label_DS.shape):
+        values, labels = prediction_DS[block], np.ascontiguousarray(label_DS[block])
+        ranked = rank_block(values, ~np.isnan(values) & ~np.isnan(labels))
+        quantile = np.empty(labels.shape, dtype=np.int64)
+        _assign_quantiles(ranked.doubled_rank, ranked.num_present, ranked.tie_term, num_quantiles, quantile)
+        _mean_per_quantile(quantile, labels, means[block])
+    return means
+
+
+def spread(quantile_returns_DQ: ArrayLike) -> Series:
+    """Return top minus bottom quantile per date, (num_dates,); NaN where either is NaN."""
+    returns = as_matrix("quantile_returns", quantile_returns_DQ)
+    return returns[:, -1] - returns[:, 0]
+
+
+@kernel(nogil=True)
+def _assign_quantiles(
+    doubled_rank: Ranks, num_present: Counts, tie_term: Counts, num_quantiles: int, quantile: NDArray[np.integer]
+) -> None:
+    """Write the quantile of every ranked symbol, -1 for the others and for dates without quantiles."""
+    for row in range(len(doubled_rank)):
+        count = num_present[row]
+        constant = tie_term[row] == count * count * count - count  # one run of ties holds all
+        usable = count >= num_quantiles and not constant
+        for column in range(doubled_rank.shape[1]):
+            rank = np.int64(doubled_rank[row, column])
+            if usable and rank > 0:
+                quantile[row, column] = (rank - 1) * num_quantiles // (2 * count)
+            else:
+                quantile[row, column] = -1
+
+
+@kernel(nogil=True)
+def _mean_per_quantile(quantile: NDArray[np.integer], label: FloatArray, means: Matrix) -> None:
+    """Write the mean label of every quantile, in float64; NaN for an empty one."""
+    num_rows, num_quantiles = means.shape
+    total, count = np.empty(num_quantiles), np.empty(num_quantiles, dtype=np.int64)
+    for row in range(num_rows):
+        total[:] = 0.0
+        count[:] = 0
+        for column in range(quantile.shape[1]):
+            index = quantile[row, column]
+            if index >= 0:
+                total[index] += label[row, column]
+                count[index] += 1
+        for index in range(num_quantiles):
+            means[row, index] = total[index] / count[index] if count[index] > 0 else np.nan

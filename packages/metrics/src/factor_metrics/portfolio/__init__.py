@@ -1,0 +1,1 @@
+"""From predictions to positions, and what they earn: weights, limits, accounting, performance, risk."""

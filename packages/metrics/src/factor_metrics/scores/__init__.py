@@ -1,0 +1,1 @@
+"""What else can be said of a prediction per date: classes, calibration, errors, top k, steps, turnover."""

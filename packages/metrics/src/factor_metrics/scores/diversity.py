@@ -1,0 +1,121 @@
+"""How different predictions are: between models, and between symbols within one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from factor_metrics.checks import Matrix, as_float_array, as_matrix
+from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
+
+ROUNDING_UNITS = 64  # of the type's eps: what equal forecasts may differ by
+
+
+def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return the mean over dates of the per-date Spearman correlation between every two models.
+
+    Parameters
+    ----------
+    predictions
+        (num_models, num_dates, num_symbols), NaN = missing; a pair is compared on the symbols that both
+        predict.
+    min_symbols
+        Dates with fewer such symbols are left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_models, num_models) symmetric. NaN where two models share no usable date; the diagonal is 1, or
+        NaN for a model that is constant or missing on every date.
+    """
+    predictions_MDS = as_float_array("predictions", predictions, 3)
+    num_models = len(predictions_MDS)
+    matrix = np.full((num_models, num_models), np.nan)
+    for first in range(num_models):
+        against_MD = rank_ic_by_horizon(predictions_MDS[first], predictions_MDS[first:], min_symbols)
+        for second, per_date in enumerate(against_MD, start=first):
+            defined = per_date[~np.isnan(per_date)]
+            if len(defined):
+                matrix[first, second] = matrix[second, first] = defined.mean()
+    return matrix
+
+
+def redundant_pairs(
+    correlation: ArrayLike, names: Sequence[str], threshold: float = 0.9
+) -> list[tuple[str, str, float]]:
+    """Return (name, name, correlation) of all pairs of models above `threshold`, highest first."""
+    matrix = _named_matrix(correlation, names)
+    pairs = [
+        (names[first], names[second], float(matrix[first, second]))
+        for first, second in combinations(range(len(names)), 2)
+        if matrix[first, second] > threshold
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def num_distinct_models(correlation: ArrayLike, names: Sequence[str], threshold: float = 0.9) -> int:
+    """Return the number of groups of models when every redundant pair is joined into one group."""
+    group = {name: name for name in names}
+    for first, second, _ in redundant_pairs(correlation, names, threshold):
+        old, new = group[second], group[first]
+        group = {name: new if leader == old else leader for name, leader in group.items()}
+    return len(set(group.values()))
+
+
+def constant_share(prediction: ArrayLike, dtype: DTypeLike | None = None) -> float:
+    """Return the share of dates on which all symbols get the same prediction, up to rounding.
+
+    Counted over the dates with at least two predictions; NaN if there is none. `dtype` as in `constant_dates`.
+    """
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    counted = (~np.isnan(prediction_DS)).sum(axis=1) >= 2
+    if not counted.any():
+        return float("nan")
+    return float(constant_dates(prediction_DS, dtype)[counted].mean())
+
+
+def constant_dates(prediction: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[np.bool_]:
+    """Return whether all symbols of a date get the same prediction, up to rounding.
+
+    Equal inputs give forecasts that are equal on one CPU and differ in the last bits on another. So a date is
+    constant if highest - lowest <= 64 eps * scale + tiny, with eps and tiny (the smallest normal number: some
+    CPUs take smaller ones for 0) of the type and scale the larger of the date's own largest |prediction| and
+    the median of that over the dates (a date near zero rounds like its neighbours).
+    64 eps, 7.6e-6 in float32, is what a sum of 4,096 terms is off by when roundings add up like a random walk.
+
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols), NaN = missing.
+    dtype
+        The type the predictions were computed in, if they have been converted since; None: that of the array.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_dates,) bool; true as well for a date with one prediction or none, which tells nothing apart.
+    """
+    prediction_DS = as_float_array("prediction", prediction, 2)
+    type_info = np.finfo(prediction_DS.dtype if dtype is None else dtype)
+    present = ~np.isnan(prediction_DS)
+    highest = np.max(prediction_DS, axis=1, where=present, initial=-np.inf)
+    lowest = np.min(prediction_DS, axis=1, where=present, initial=np.inf)
+    several = present.sum(axis=1) >= 2
+    if not several.any():
+        return np.ones(len(prediction_DS), dtype=np.bool_)
+    largest = np.maximum(np.abs(highest), np.abs(lowest))
+    scale = np.maximum(largest, np.median(largest[several]))
+    spread = np.subtract(highest, lowest, where=several, out=np.zeros_like(highest))
+    return spread <= np.where(several, ROUNDING_UNITS * type_info.eps * scale + type_info.tiny, 0.0)
+
+
+def _named_matrix(correlation: ArrayLike, names: Sequence[str]) -> Matrix:
+    matrix = as_matrix("correlation", correlation)
+    if matrix.shape != (len(names), len(names)):
+        raise ValueError(f"correlation must be square over {len(names)} names, got shape {matrix.shape}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"names must be unique, got {list(names)}")
+    return matrix

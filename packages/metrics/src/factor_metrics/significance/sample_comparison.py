@@ -1,0 +1,78 @@
+"""What is left of an IC where the model has not seen the data: in-sample against out-of-sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import as_series
+from factor_metrics.significance.newey_west import newey_west_t
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleComparison:
+    """Mean IC in and out of sample and what was lost on the way. NaN = undefined."""
+
+    in_sample: float
+    """Mean IC over the dates that the model was fitted or chosen on."""
+    out_of_sample: float
+    """Mean IC over the dates that it was not."""
+    degradation: float
+    """in_sample - out_of_sample."""
+    degradation_t_stat: float
+    """degradation over its Newey-West standard error, the two samples taken as independent."""
+    retention: float
+    """out_of_sample / in_sample; NaN unless in_sample is positive."""
+    overfitting_risk: Literal["high", "low", "unknown"]
+    """"high" where degradation exceeds the threshold, "unknown" where it is undefined."""
+    num_in_sample: int
+    """Dates with a defined IC in sample."""
+    num_out_of_sample: int
+    """Dates with a defined IC out of sample."""
+
+
+def compare_samples(
+    in_sample_ic: ArrayLike, out_of_sample_ic: ArrayLike, horizon: int = 1, threshold: float = 0.05
+) -> SampleComparison:
+    """Return degradation, retention and the risk flag of an IC series in and out of sample.
+
+    Parameters
+    ----------
+    in_sample_ic, out_of_sample_ic
+        (num_dates,) each, over different dates, in time order; NaN dates are dropped.
+    horizon
+        Bars from entry to exit of the label, for the standard errors (`newey_west_t`).
+    threshold
+        Degradation above it is a high risk of overfitting. In units of IC, at least 0.
+
+    Examples
+    --------
+    >>> compared = compare_samples([0.10, 0.14], [0.02, 0.04])
+    >>> round(compared.degradation, 6), round(compared.retention, 6), compared.overfitting_risk
+    (0.09, 0.25, 'high')
+    """
+    if not threshold >= 0.0:
+        raise ValueError(f"threshold must be at least 0, got {threshold!r}")
+    inside = newey_west_t(as_series("in_sample_ic", in_sample_ic), horizon)
+    outside = newey_west_t(as_series("out_of_sample_ic", out_of_sample_ic), horizon)
+    degradation = inside.mean - outside.mean
+    error = math.hypot(inside.standard_error, outside.standard_error)
+    risk: Literal["high", "low", "unknown"] = "high" if degradation > threshold else "low"
+    return SampleComparison(
+        in_sample=inside.mean,
+        out_of_sample=outside.mean,
+        degradation=degradation,
+        degradation_t_stat=degradation / error if error > 0.0 else math.nan,
+        retention=outside.mean / inside.mean if inside.mean > 0.0 else math.nan,
+        overfitting_risk="unknown" if math.isnan(degradation) else risk,
+        num_in_sample=_num_defined(in_sample_ic),
+        num_out_of_sample=_num_defined(out_of_sample_ic),
+    )
+
+
+def _num_defined(series: ArrayLike) -> int:
+    return int(np.count_nonzero(~np.isnan(np.asarray(series, dtype=np.float64))))

@@ -1,0 +1,114 @@
+"""One IC series in ten numbers, and the paired difference of two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import as_series, check_same_shape
+from factor_metrics.significance.bootstrap import bootstrap_interval
+from factor_metrics.significance.newey_west import naive_t, newey_west_t
+
+
+@dataclass(frozen=True, kw_only=True)
+class ICSummary:
+    """Summary of a daily IC series (or of a difference of two). NaN = undefined."""
+
+    mean: float
+    """Mean over the dates where the IC is defined."""
+    std: float
+    """Standard deviation over dates, ddof 1."""
+    icir: float
+    """mean / std: per date, not annualised."""
+    t_stat: float
+    """Newey-West t-statistic of the mean against 0."""
+    p_value: float
+    """Two-sided normal p-value of t_stat."""
+    ci_low: float
+    """Lower end of the block-bootstrap interval of the mean."""
+    ci_high: float
+    """Upper end of the block-bootstrap interval of the mean."""
+    hit_rate: float
+    """Share of dates with IC > 0."""
+    num_dates: int
+    """Number of dates where the IC is defined."""
+    naive_t_stat: float
+    """mean / (std / sqrt(num_dates)): what t would be if dates were independent."""
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields as a plain dict (NaN kept; see `to_json_safe`)."""
+        return asdict(self)
+
+
+def summarize(
+    ic_series: ArrayLike,
+    horizon: int = 1,
+    confidence: float = 0.95,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> ICSummary:
+    """Return mean, spread, significance and hit rate of an IC series.
+
+    Parameters
+    ----------
+    ic_series
+        (num_dates,) from `ic` or `rank_ic`, in time order. NaN dates are dropped.
+    horizon
+        Bars from entry to exit of the label: labels of neighbouring dates overlap by horizon - 1 bars, which
+        the t-statistic (`newey_west_t`) and the interval (`bootstrap_interval`) allow for.
+    confidence, num_bootstrap, seed
+        Level of the bootstrap interval, its resamples and their seed.
+
+    Returns
+    -------
+    ICSummary
+        With no date everything is NaN; with one date or a constant series std-based numbers are NaN.
+
+    Examples
+    --------
+    >>> summary = summarize([0.1, 0.3, float("nan"), 0.2])
+    >>> round(summary.mean, 6), round(summary.icir, 6), summary.hit_rate, summary.num_dates
+    (0.2, 2.0, 1.0, 3)
+    """
+    values = as_series("ic_series", ic_series)
+    values = values[~np.isnan(values)]
+    num_dates = len(values)
+    robust = newey_west_t(values, horizon)
+    ci_low, ci_high = bootstrap_interval(values, horizon, confidence, num_bootstrap, seed)
+    std = float(values.std(ddof=1)) if num_dates >= 2 else math.nan
+    varies = num_dates >= 2 and values.min() < values.max() and std > 0.0
+    if num_dates >= 2 and not varies:
+        std = 0.0
+    return ICSummary(
+        mean=robust.mean,
+        std=std,
+        icir=robust.mean / std if varies else math.nan,
+        t_stat=robust.t_stat,
+        p_value=robust.p_value,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        hit_rate=float((values > 0.0).mean()) if num_dates else math.nan,
+        num_dates=num_dates,
+        naive_t_stat=naive_t(values),
+    )
+
+
+def paired_difference(
+    ic_a: ArrayLike,
+    ic_b: ArrayLike,
+    horizon: int = 1,
+    confidence: float = 0.95,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> ICSummary:
+    """Return the summary of ic_a - ic_b on the dates where both are defined.
+
+    Pairing removes what both share on a date (an easy or a hard market), so it is far sharper than comparing
+    two intervals. Both series are (num_dates,) over the same dates.
+    """
+    series_a, series_b = as_series("ic_a", ic_a), as_series("ic_b", ic_b)
+    check_same_shape("ic_a", series_a, "ic_b", series_b)
+    return summarize(series_a - series_b, horizon, confidence, num_bootstrap, seed)

@@ -1,0 +1,113 @@
+"""A full report with missing numbers in every section, for the tests that build, parse or open one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from factor_metrics import Gate, Profile, Scores, profile_forecast
+from factor_metrics.report import (
+    Attained,
+    DateSeries,
+    Diversity,
+    FloorRow,
+    Overfit,
+    QualityRule,
+    ReportData,
+    ResultRow,
+    RowCounts,
+    WeightTable,
+)
+
+DATES = [f"2020-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
+
+
+def series(*names: str) -> DateSeries:
+    """Noise with one gap for each name."""
+    generator = np.random.default_rng(3)
+    values = {name: generator.normal(size=len(DATES)) for name in names}
+    values[names[0]][4:9] = np.nan
+    return DateSeries(dates=DATES, values=values)
+
+
+def profile() -> Profile:
+    """A weak forecast of two horizons on a small market."""
+    generator = np.random.default_rng(4)
+    label = generator.normal(size=(len(DATES), 30))
+    prediction = 0.3 * label + generator.normal(size=label.shape)
+    labels = {1: label, 5: label + generator.normal(size=label.shape)}
+    return profile_forecast(prediction, labels, 1, label, num_bootstrap=50)
+
+
+def example(model: str = "ridge", **changes: Any) -> ReportData:
+    """A stack's report, `model` being the name of one of its models."""
+    nan = math.nan
+    reached = Scores(rank_ic=0.071, ci_low=0.064, ci_high=0.078)
+    stack = ResultRow(name="stack", kind="stack", horizon=1, scores=replace(reached, num_dates=600))
+    rows = [
+        ResultRow(name="momentum", kind="floor", horizon=1, scores=Scores(rank_ic=0.031, num_dates=600)),
+        ResultRow(name=model, kind="model", horizon=1, scores=Scores(rank_ic=-0.02), below_floor=True),
+        ResultRow(name="empty", kind="model", horizon=1, scores=Scores(rank_ic=nan)),
+        stack,
+        replace(stack, horizon=5, scores=replace(reached, rank_ic=nan, ci_low=nan)),
+    ]
+    floor = FloorRow(
+        name="stack",
+        floor="momentum",
+        horizon=1,
+        rank_ic=0.071,
+        floor_rank_ic=0.031,
+        difference=0.04,
+        low=0.03,
+        high=0.05,
+    )
+    data = ReportData(
+        title="Report",
+        subtitle="synthetic",
+        promoted=False,
+        facts={"Seed": "7", model: model},
+        gates=[
+            Gate(name="beats floor", passed=True, value=0.04, threshold=0.0, rule="stack above floor"),
+            Gate(name=model, passed=False, value=nan, threshold=0.0, rule=model),
+        ],
+        rows=rows,
+        floors=[
+            floor,
+            replace(floor, floor="reversal", low=-0.01),
+            replace(floor, name=model, difference=-0.01, low=-0.02, high=0.0),
+            replace(floor, floor=model, horizon=5, difference=nan, low=nan, high=None, p_value=nan),
+        ],
+        attained=[
+            Attained(name="stack", horizon=1, rank_ic=0.071, attainable_rank_ic=0.096, ratio=0.74),
+            Attained(name=model, horizon=5, rank_ic=nan, attainable_rank_ic=None, ratio=nan),
+        ],
+        ic_series={1: series(model, "stack", "attainable"), 5: series(model, "stack")},
+        standard_errors={1: 0.1, 5: nan},
+        spread_series={1: series("stack", model), 5: series(model, "stack")},
+        turnover_series={1: series("stack"), 5: series("stack")},
+        profiles={1: profile(), 5: profile()},
+        weights={1: WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
+        diversity={1: Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])},
+        overfit=[
+            Overfit(name=model, horizon=1, valid_rank_ic=0.1, test_rank_ic=0.0, gap=0.1, threshold=0.02),
+            Overfit(name="z", horizon=1, valid_rank_ic=nan, test_rank_ic=nan, gap=nan),
+        ],
+        fold_picture='<svg viewBox="0 0 10 10"><rect width="5" height="5" fill="currentColor"/></svg>',
+        universe=f"all that {model} knows",
+        row_counts=[
+            RowCounts(
+                horizon=1,
+                bars=100,
+                in_universe=80,
+                without_prediction=10,
+                without_price=5,
+                after_the_end=1,
+                scored=64,
+            )
+        ],
+        quality=[QualityRule(rule=model, description=model, action="drop", count=3, share=nan)],
+    )
+    return replace(data, **changes)
