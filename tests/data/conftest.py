@@ -9,9 +9,7 @@ import pytest
 from factor_data import MarketConfig, Panel, SimulatedMarket, simulate_market
 
 
-def random_frame(
-    num_symbols: int = 5, num_dates: int = 150, seed: int = 0, missing: float = 0.05
-) -> pd.DataFrame:
+def random_frame(num_symbols: int = 5, num_dates: int = 150, seed: int = 0, missing: float = 0.05) -> pd.DataFrame:
     """Bars with gaps, a late listing and adjusted closes that differ from the closes."""
     generator = np.random.default_rng(seed)
     dates = pd.bdate_range("2020-01-01", periods=num_dates)

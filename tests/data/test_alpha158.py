@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,14 @@ from factor_data import (
     compute_features,
 )
 
+pytestmark = pytest.mark.numeric
+
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "alpha158"
 WINDOWS = (5, 10, 20, 30, 60)
 E = 1e-12
 
 
-def brute_force_window(
-    c: np.ndarray, h: np.ndarray, low: np.ndarray, v: np.ndarray, w: int
-) -> dict[str, float]:
+def brute_force_window(c: np.ndarray, h: np.ndarray, low: np.ndarray, v: np.ndarray, w: int) -> dict[str, float]:
     """The rolling features of the last bar, from arrays that end there; straight from the definitions."""
     last, cw, hw, lw, vw = c[-1], c[-w:], h[-w:], low[-w:], v[-w:]
     move, flow = np.diff(c)[-w:], np.diff(v)[-w:]
@@ -93,9 +94,7 @@ def brute_force_bar(o: float, h: float, low: float, c: float, vwap: float) -> di
 
 
 # Features of a window of w bars that take a change need the bar before it too.
-WITH_CHANGES = {
-    *("ROC", "CORD", "CNTP", "CNTN", "CNTD", "SUMP", "SUMN", "SUMD", "WVMA", "VSUMP", "VSUMN", "VSUMD")
-}
+WITH_CHANGES = {*("ROC", "CORD", "CNTP", "CNTN", "CNTD", "SUMP", "SUMN", "SUMD", "WVMA", "VSUMP", "VSUMN", "VSUMD")}
 
 
 def brute_force(bars: pd.DataFrame) -> pd.DataFrame:
@@ -139,17 +138,13 @@ def test_prices_and_volumes_are_adjusted(priced: pd.DataFrame) -> None:
         volume=priced["volume"] / factor,
     )
     raw = priced.assign(adj_close=priced["close"] * factor)
-    np.testing.assert_array_equal(
-        alpha158(Panel.from_frame(raw)).values, alpha158(Panel.from_frame(adjusted)).values
-    )
+    np.testing.assert_array_equal(alpha158(Panel.from_frame(raw)).values, alpha158(Panel.from_frame(adjusted)).values)
 
 
 def read_golden() -> tuple[Panel, pd.DataFrame]:
     bars = pd.read_parquet(GOLDEN / "bars.parquet")
     # qlib's store holds float32: given the same rounded bars, only the arithmetic is compared
-    panel = Panel.from_frame(
-        bars.astype(dict.fromkeys(bars.columns.drop(["timestamp", "symbol"]), np.float32))
-    )
+    panel = Panel.from_frame(bars.astype(dict.fromkeys(bars.columns.drop(["timestamp", "symbol"]), np.float32)))
     features = pd.read_parquet(GOLDEN / "features.parquet").sort_values(["symbol", "timestamp"])
     return panel, features[list(ALPHA158_NAMES)]
 
@@ -172,9 +167,7 @@ def test_values_of_pyqlib_on_rows_without_a_gap() -> None:
 
 def one_symbol(close: list[float], volume: list[float] | None = None, **columns: list[float]) -> Panel:
     frame = pd.DataFrame({"timestamp": pd.bdate_range("2020-01-01", periods=len(close)), "symbol": "A"})
-    frame = frame.assign(
-        close=close, volume=[1000.0 + i for i in range(len(close))] if volume is None else volume
-    )
+    frame = frame.assign(close=close, volume=[1000.0 + i for i in range(len(close))] if volume is None else volume)
     return Panel.from_frame(
         frame.assign(**{n: columns.get(n, close) for n in ("open", "high", "low")}).assign(**columns)
     )
@@ -186,9 +179,7 @@ def column(panel: Panel, name: str) -> np.ndarray:
 
 def test_head_rows_are_missing_until_the_window_is_complete() -> None:
     values = alpha158(one_symbol([10.0 + i % 7 for i in range(70)]))
-    known = {
-        name: np.flatnonzero(~np.isnan(values.column(name)))[0] for name in ("KMID", "MA5", "ROC5", "CORD60")
-    }
+    known = {name: np.flatnonzero(~np.isnan(values.column(name)))[0] for name in ("KMID", "MA5", "ROC5", "CORD60")}
     assert known == {"KMID": 0, "MA5": 4, "ROC5": 5, "CORD60": 60}
 
 
@@ -208,17 +199,13 @@ def test_one_missing_value_blanks_exactly_the_windows_that_hold_it() -> None:
 def test_windows_count_the_bars_of_the_symbol_not_days_of_the_calendar(priced: pd.DataFrame) -> None:
     own = priced[priced["symbol"] == "S1"]
     dense = own.assign(timestamp=pd.bdate_range("2020-01-01", periods=len(own)))
-    np.testing.assert_array_equal(
-        alpha158(Panel.from_frame(own)).values, alpha158(Panel.from_frame(dense)).values
-    )
+    np.testing.assert_array_equal(alpha158(Panel.from_frame(own)).values, alpha158(Panel.from_frame(dense)).values)
 
 
 def test_a_constant_window_has_no_deviation_and_no_correlation() -> None:
     values = alpha158(one_symbol([7.1] * 70))
     row = {name: values.column(name)[-1] for name in ALPHA158_NAMES}
-    assert (
-        row["STD20"] == row["BETA20"] == row["RESI20"] == row["SUMP20"] == row["CNTD20"] == row["WVMA20"] == 0
-    )
+    assert row["STD20"] == row["BETA20"] == row["RESI20"] == row["SUMP20"] == row["CNTD20"] == row["WVMA20"] == 0
     assert np.isnan([row["RSQR20"], row["CORR20"], row["CORD20"]]).all()
     assert row["RANK20"] == np.float32(10.5 / 20)
     assert row["IMAX20"] == row["IMIN20"] == np.float32(1 / 20)
@@ -239,9 +226,7 @@ def test_zero_volume_is_missing_where_it_divides_and_counts_elsewhere() -> None:
 def test_vwap_is_the_column_or_amount_over_volume_or_the_mean_of_the_bar(priced: pd.DataFrame) -> None:
     bare = priced.drop(columns="vwap")
     mean = bare[["open", "high", "low", "close"]].mean(axis=1)
-    np.testing.assert_allclose(
-        column(Panel.from_frame(priced), "VWAP0"), priced["vwap"] / priced["close"], rtol=1e-6
-    )
+    np.testing.assert_allclose(column(Panel.from_frame(priced), "VWAP0"), priced["vwap"] / priced["close"], rtol=1e-6)
     np.testing.assert_allclose(column(Panel.from_frame(bare), "VWAP0"), mean / bare["close"], rtol=1e-6)
     traded = bare.assign(amount=bare["volume"] * bare["close"] * 0.99, volume=bare["volume"])
     traded.loc[traded.index[3], "volume"] = 0.0
@@ -264,9 +249,7 @@ def test_a_huge_price_level_does_not_eat_the_deviations() -> None:
     close = 1e9 + wiggle / 8
     values = alpha158(one_symbol(close.tolist()))
     assert values.column("STD20")[-1] == pytest.approx(wiggle[-20:].std(ddof=1) / 8 / close[-1], rel=1e-6)
-    assert values.column("RSQR20")[-1] == pytest.approx(
-        linregress(np.arange(20), wiggle[-20:]).rvalue ** 2, rel=1e-5
-    )
+    assert values.column("RSQR20")[-1] == pytest.approx(linregress(np.arange(20), wiggle[-20:]).rvalue ** 2, rel=1e-5)
 
 
 def test_infinities_and_division_by_zero_are_missing() -> None:
@@ -277,14 +260,14 @@ def test_infinities_and_division_by_zero_are_missing() -> None:
 
 
 @pytest.mark.parametrize("function", [alpha158, alpha360])
-def test_neither_looks_ahead(function, panel: Panel) -> None:
+def test_neither_looks_ahead(function: Any, panel: Panel) -> None:
     assert_no_lookahead(function, panel, panel.dates[100])
 
 
 @pytest.mark.parametrize("function", [alpha158, alpha360])
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), threads=st.integers(1, 3), dropped=st.integers(0, 60))
-def test_bits_depend_on_the_window_alone(function, seed: int, threads: int, dropped: int) -> None:
+def test_bits_depend_on_the_window_alone(function: Any, seed: int, threads: int, dropped: int) -> None:
     """Not on other symbols, threads, the history before the window, or the scale (a power of 2) of prices."""
     frame = random_frame(3, 130, seed=seed)
     panel = Panel.from_frame(frame)
@@ -295,9 +278,7 @@ def test_bits_depend_on_the_window_alone(function, seed: int, threads: int, drop
     again = function(panel.select(later)).values
     np.testing.assert_array_equal(np.where(np.isnan(again), np.nan, whole[later]), again)
     renamed = frame.assign(symbol=frame["symbol"].map({"S0": "S2", "S1": "S0", "S2": "S1"}))
-    np.testing.assert_array_equal(
-        function(Panel.from_frame(renamed)).values[: one.num_rows], function(one).values
-    )
+    np.testing.assert_array_equal(function(Panel.from_frame(renamed)).values[: one.num_rows], function(one).values)
 
 
 def test_prices_and_volumes_may_be_in_any_unit(panel: Panel) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_data import Panel
-from factor_data.array_file import ArrayFile, merge_adjacent
-from factor_data.panel_writer import PanelWriter
+from factor_data.panel.array_file import ArrayFile, merge_adjacent
+from factor_data.panel.panel_writer import PanelWriter
 
 
 def spans_of(cuts: list[int]) -> np.ndarray:

@@ -251,9 +251,7 @@ def test_a_column_that_is_not_there_is_named(rules: dict[str, Any], message: str
 
 def test_a_universe_that_the_data_bring_is_kept_to() -> None:
     member = np.array([1.0] * 6 + [0.0, np.nan] + [1.0] * 4)
-    after, report = clean_bars(
-        Panel.from_frame(quiet_frame().assign(in_universe=member)), CleanRules(min_history=3)
-    )
+    after, report = clean_bars(Panel.from_frame(quiet_frame().assign(in_universe=member)), CleanRules(min_history=3))
     assert np.flatnonzero(after.columns[UNIVERSE] == 0.0).tolist() == [0, 1, 6, 7]
     assert report.count("outside_universe") == 2
     again, _ = clean_bars(after, CleanRules(min_history=3))
@@ -329,9 +327,7 @@ def test_wrong_settings_are_refused_by_name_and_value() -> None:
 
 def test_factors_without_prices_are_kept_where_a_missing_close_is_only_masked() -> None:
     frame = quiet_frame().assign(open=np.nan, high=np.nan, low=np.nan, close=np.nan, factor_0=1.0)
-    cleaned, report = clean_bars(
-        Panel.from_frame(frame), CleanRules(min_history=1, actions={"close_unusable": "mask"})
-    )
+    cleaned, report = clean_bars(Panel.from_frame(frame), CleanRules(min_history=1, actions={"close_unusable": "mask"}))
     assert cleaned.num_rows == len(frame)
     assert cleaned.in_universe.all()
     assert (cleaned.columns["factor_0"] == 1.0).all()

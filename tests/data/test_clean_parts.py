@@ -75,9 +75,7 @@ def rule_sets(draw: st.DrawFn) -> CleanRules:
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 10_000), rules=rule_sets(), group=st.lists(st.integers(0, 3), min_size=7, max_size=7)
-)
+@given(seed=st.integers(0, 10_000), rules=rule_sets(), group=st.lists(st.integers(0, 3), min_size=7, max_size=7))
 def test_cleaning_in_parts_is_cleaning_the_whole(seed: int, rules: CleanRules, group: list[int]) -> None:
     panel = dirty_panel(seed)
     whole, report = clean_symbols(panel, rules)
@@ -98,8 +96,10 @@ def test_cleaning_in_parts_is_cleaning_the_whole(seed: int, rules: CleanRules, g
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), rules=rule_sets())
 def test_what_stays_is_what_was_read_or_missing(seed: int, rules: CleanRules) -> None:
-    """No value is filled, neither from the past nor backwards nor from another symbol, and no bar is made up to
-    pad a short history; what the features rely on holds."""
+    """No value is filled and no bar is made up; what the features rely on holds.
+
+    Not from the past, not backwards, not from another symbol, and not to pad a short history.
+    """
     panel = dirty_panel(seed)
     after, report = clean_symbols(panel, rules)
     read = panel.to_pandas().set_index(["symbol", "timestamp"])
@@ -189,9 +189,7 @@ def test_every_count_is_that_of_a_plain_loop_over_bars(seed: int, share: float) 
     )  # fmt: skip
     after, report = clean_bars(panel, rules)
     expected = reference_counts(panel, rules)
-    assert {rule.name: rule.count for rule in report.rules} == {
-        rule.name: expected[rule.name] for rule in RULES
-    }
+    assert {rule.name: rule.count for rule in report.rules} == {rule.name: expected[rule.name] for rule in RULES}
     assert after.num_rows == panel.num_rows - expected["close_unusable"]
 
 

@@ -11,7 +11,9 @@ from scipy.stats import rankdata
 from scipy.stats.mstats import winsorize
 
 from factor_data import cross_sectional_rank, cross_sectional_zscore, neutralise, winsorise
-from factor_data.ranks import group_ranks
+from factor_data.fit.ranks import group_ranks
+
+pytestmark = pytest.mark.numeric
 
 
 def rows(seed: int, size: int, num_dates: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +56,7 @@ def test_group_codes_may_be_any_integers() -> None:
 def test_blocks_of_groups_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     values, dates = rows(1, 300, 30)
     expected = group_ranks(values, dates)[0]
-    monkeypatch.setattr("factor_data.ranks.RANK_BLOCK", 7)
+    monkeypatch.setattr("factor_data.fit.ranks.RANK_BLOCK", 7)
     np.testing.assert_array_equal(group_ranks(values, dates)[0], expected)
 
 
@@ -132,9 +134,7 @@ def test_a_date_with_too_few_rows_to_fit_is_missing() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), factor=st.floats(0.01, 100.0), shift=st.floats(-5.0, 5.0))
-def test_ranks_and_zscores_do_not_depend_on_scale_or_row_order(
-    seed: int, factor: float, shift: float
-) -> None:
+def test_ranks_and_zscores_do_not_depend_on_scale_or_row_order(seed: int, factor: float, shift: float) -> None:
     values, dates = np.random.default_rng(seed).normal(size=80), rows(seed, 80, 5)[1]
     moved = np.sort(values)[np.argsort(np.argsort(values))] * factor + shift
     np.testing.assert_array_equal(cross_sectional_rank(moved, dates), cross_sectional_rank(values, dates))

@@ -101,9 +101,7 @@ def test_rows_outside_the_universe_do_not_count(cleaned: Panel) -> None:
     )
     after_inside = np.r_[False, ~outside[:-1]] & ~outside
     base = compute_features(cleaned, ["return_1"]).values[:, 0]
-    assert (
-        compute_features(changed, ["return_1"]).values[after_inside, 0] == base[after_inside]
-    ).mean() > 0.9
+    assert (compute_features(changed, ["return_1"]).values[after_inside, 0] == base[after_inside]).mean() > 0.9
     dates = np.unique(cleaned.date_code[outside])
     assert len(dates) > 20
     only_here = compute_features(changed.select(cleaned.in_universe), ["market_return_20"]).values

@@ -10,6 +10,8 @@ import pytest
 
 from factor_data import FEATURE_SETS, Panel, compute_features
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -66,30 +68,22 @@ def test_feature_equals_pandas_symbol_by_symbol(name: str, bars: pd.DataFrame, p
 
 
 def hand_panel(close: list[float], **columns: list[float]) -> Panel:
-    frame = pd.DataFrame(
-        {"timestamp": pd.bdate_range("2020-01-01", periods=len(close)), "symbol": "A", "close": close}
-    )
+    frame = pd.DataFrame({"timestamp": pd.bdate_range("2020-01-01", periods=len(close)), "symbol": "A", "close": close})
     for name in ("open", "high", "low"):
         frame[name] = columns.get(name, close)
     return Panel.from_frame(frame.assign(volume=columns.get("volume", [100.0] * len(close))))
 
 
 def test_hand_cases() -> None:
-    panel = hand_panel(
-        [10.0, 11.0, 9.9], open=[10.0, 10.5, 11.0], high=[10.0, 12.0, 11.0], low=[10.0, 10.0, 9.0]
-    )
-    features = compute_features(
-        panel, ["return_1", "overnight_gap", "intraday_return", "close_location"]
-    ).values
+    panel = hand_panel([10.0, 11.0, 9.9], open=[10.0, 10.5, 11.0], high=[10.0, 12.0, 11.0], low=[10.0, 10.0, 9.0])
+    features = compute_features(panel, ["return_1", "overnight_gap", "intraday_return", "close_location"]).values
     np.testing.assert_allclose(features[1], [0.1, 0.05, 11 / 10.5 - 1, 0.0], rtol=1e-6)
     np.testing.assert_allclose(features[2], [-0.1, 0.0, -0.1, -0.1], rtol=1e-5)
     assert np.isnan(features[0]).tolist() == [True, True, False, True]
 
 
 def test_a_constant_price_has_no_volatility_and_no_skewness() -> None:
-    features = compute_features(
-        hand_panel([7.1] * 30), ["volatility_20", "skewness_20", "price_volume_corr_20"]
-    ).values
+    features = compute_features(hand_panel([7.1] * 30), ["volatility_20", "skewness_20", "price_volume_corr_20"]).values
     assert features[-1, 0] == 0.0
     assert np.isnan(features[-1, 1:]).all()
 
@@ -123,20 +117,14 @@ def test_nothing_is_filled_across_symbols_or_from_later_bars(name: str, panel: P
         own = panel.symbol_code == code
         np.testing.assert_array_equal(compute_features(broken.select(own), [name]).values, whole.values[own])
     at_the_gap = whole.values[panel.starts[:-1] + 70]
-    price = [
-        i for i, n in enumerate(whole.names) if n.startswith(("return", "close_to", "MA", "CLOSE", "STD"))
-    ]
+    price = [i for i, n in enumerate(whole.names) if n.startswith(("return", "close_to", "MA", "CLOSE", "STD"))]
     assert np.isnan(at_the_gap[:, price]).all()
 
 
 def test_features_do_not_depend_on_the_price_level(panel: Panel) -> None:
-    scaled = panel.with_columns(
-        **{n: panel.columns[n] * 8.0 for n in ("open", "high", "low", "close", "adj_close")}
-    )
+    scaled = panel.with_columns(**{n: panel.columns[n] * 8.0 for n in ("open", "high", "low", "close", "adj_close")})
     names = [name for name in FEATURE_SETS["bars"] if name != "amihud_20"]
-    np.testing.assert_array_equal(
-        compute_features(scaled, names).values, compute_features(panel, names).values
-    )
+    np.testing.assert_array_equal(compute_features(scaled, names).values, compute_features(panel, names).values)
 
 
 def test_matrix_is_float32_in_c_order_with_a_matching_index(panel: Panel) -> None:

@@ -34,9 +34,7 @@ def places(dates: np.ndarray, calendar: np.ndarray = DAYS) -> list[int]:
     return np.searchsorted(calendar, dates).tolist()
 
 
-def folds_of(
-    num_dates: int = 40, horizons: tuple[int, ...] = (1,), delay: int = 1, **config: Any
-) -> list[Fold]:
+def folds_of(num_dates: int = 40, horizons: tuple[int, ...] = (1,), delay: int = 1, **config: Any) -> list[Fold]:
     return make_folds(DAYS[:num_dates], FoldConfig(**config), horizons=horizons, delay=delay)
 
 
@@ -198,9 +196,7 @@ def test_combinatorial_folds_are_purged_on_both_sides_and_embargoed_after() -> N
 
 
 def test_the_group_after_the_last_tested_one_validates() -> None:
-    folds = folds_of(
-        num_dates=20, scheme="cpcv", num_groups=4, num_test_groups=1, horizons=(1,), delay=0, embargo=0
-    )
+    folds = folds_of(num_dates=20, scheme="cpcv", num_groups=4, num_test_groups=1, horizons=(1,), delay=0, embargo=0)
     assert [(places(f.train), places(f.valid), places(f.test)) for f in folds] == [
         ([11, 12, 13, 14, 15, 16, 17, 18, 19], [6, 7, 8, 9], [0, 1, 2, 3, 4]),
         ([0, 1, 2, 3, 16, 17, 18, 19], [11, 12, 13, 14], [5, 6, 7, 8, 9]),
@@ -210,9 +206,7 @@ def test_the_group_after_the_last_tested_one_validates() -> None:
 
 
 def test_uneven_groups_differ_by_one_date() -> None:
-    folds = folds_of(
-        num_dates=11, scheme="cpcv", num_groups=3, num_test_groups=1, valid_groups=0, purge=1, delay=0
-    )
+    folds = folds_of(num_dates=11, scheme="cpcv", num_groups=3, num_test_groups=1, valid_groups=0, purge=1, delay=0)
     assert [places(fold.test) for fold in folds] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
 
 
@@ -282,9 +276,7 @@ def test_no_label_takes_a_price_of_another_segment(
     )
     purge = None if more_purge is None else needed_purge(horizons, delay) + more_purge
     try:
-        folds = make_folds(
-            calendar, FoldConfig(**config, purge=purge, embargo=embargo), horizons=horizons, delay=delay
-        )
+        folds = make_folds(calendar, FoldConfig(**config, purge=purge, embargo=embargo), horizons=horizons, delay=delay)
     except ValueError as error:
         if not re.search("leave none|too short|leaves nothing|would have none|leave nothing", str(error)):
             raise
@@ -334,9 +326,7 @@ def test_folds_whose_labels_meet_are_refused_with_the_dates() -> None:
 
 
 def test_the_derived_embargo_follows_the_labels_where_training_follows_a_test() -> None:
-    fold = folds_of(scheme="cpcv", num_groups=4, num_test_groups=1, valid_groups=0, horizons=(1, 2), delay=1)[
-        0
-    ]
+    fold = folds_of(scheme="cpcv", num_groups=4, num_test_groups=1, valid_groups=0, horizons=(1, 2), delay=1)[0]
     assert (places(fold.purge), places(fold.embargo), places(fold.train)[0]) == (
         [10, 11, 12],
         [13, 14, 15],
@@ -389,9 +379,7 @@ def test_the_picture_draws_every_range_where_its_dates_are() -> None:
     assert svg.attrib["aria-label"] == f"{len(folds)} folds over 40 dates, 2020-01-01 to 2020-02-09"
     titles = [title.text for title in svg.iter("title")]
     assert "fold 0 train: 2020-01-01 .. 2020-01-10 (10 dates)" in titles
-    assert "fold 3 embargo: 2020-01-24 .. 2020-01-25 (2 dates)" in titles or any(
-        "embargo" in t for t in titles
-    )
+    assert "fold 3 embargo: 2020-01-24 .. 2020-01-25 (2 dates)" in titles or any("embargo" in t for t in titles)
     assert {text.text for text in svg.iter("text")} >= {
         "train",
         "purge",

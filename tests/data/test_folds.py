@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -124,7 +126,7 @@ def test_a_segment_without_bars_is_refused_by_name(panel: Panel) -> None:
         check_folds(empty, folds[1:])
 
 
-def test_folds_survive_a_file_to_the_nanosecond(tmp_path) -> None:
+def test_folds_survive_a_file_to_the_nanosecond(tmp_path: Path) -> None:
     stamps = DAYS + np.arange(40) % 3 * np.timedelta64(34_200_000_000_001, "ns")
     folds = walk_forward(np.sort(stamps), 10, 3, 4, 5, 2, 1)
     write_folds(tmp_path / "folds.json", folds)

@@ -34,9 +34,7 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-def test_what_is_imported_reads_the_same_and_the_source_stays(
-    layout: str, source: Path, tmp_path: Path
-) -> None:
+def test_what_is_imported_reads_the_same_and_the_source_stays(layout: str, source: Path, tmp_path: Path) -> None:
     WRITERS[layout](source)
     before = snapshot(source)
     summary = import_data(source, tmp_path / "data")
@@ -166,9 +164,7 @@ REFUSED = {
         infinite_volume, "column 'volume' is infinite in 2 rows, first 1, 2; numbers must be finite"
     ),
     "nothing": Case(lambda f: None, "folder has no file"),
-    "only a list": Case(
-        lambda f: (f / "days.csv").write_text("timestamp\n2020-01-01\n"), "holds no table of bars"
-    ),
+    "only a list": Case(lambda f: (f / "days.csv").write_text("timestamp\n2020-01-01\n"), "holds no table of bars"),
     "only a stranger": Case(lambda f: (f / "x.csv").write_text("x,y\n1,2\n"), "fits no layout"),
 }
 
@@ -223,9 +219,7 @@ def test_a_disk_without_room_and_a_folder_that_cannot_be_made_are_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "source"]
 
 
-def test_a_failure_half_way_leaves_nothing(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_half_way_leaves_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_days(source)
 
     def fail(descriptor: int) -> None:
@@ -295,9 +289,7 @@ def test_only_symbols_whose_files_overlap_are_read_again(
     frame.iloc[[1, 4]].to_parquet(source / "2.parquet")
     again: list[set[str]] = []
     check = coverage.check_keys
-    monkeypatch.setattr(
-        coverage, "check_keys", lambda tables, names: (again.append(names), check(tables, names))
-    )
+    monkeypatch.setattr(coverage, "check_keys", lambda tables, names: (again.append(names), check(tables, names)))
     import_data(source, tmp_path / "data")
     assert again == [{"AA"}]
 

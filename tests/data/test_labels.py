@@ -39,9 +39,7 @@ def test_hand_case_counts_calendar_positions_not_bars() -> None:
 
 
 @pytest.mark.parametrize(("horizon", "delay"), [(1, 0), (1, 1), (5, 1), (20, 2), (200, 1)])
-def test_equals_a_shifted_matrix_of_adjusted_closes(
-    bars: pd.DataFrame, panel: Panel, horizon: int, delay: int
-) -> None:
+def test_equals_a_shifted_matrix_of_adjusted_closes(bars: pd.DataFrame, panel: Panel, horizon: int, delay: int) -> None:
     price = bars.pivot(index="timestamp", columns="symbol", values="adj_close")
     expected = (price.shift(-delay - horizon) / price.shift(-delay) - 1).to_numpy()
     actual = forward_return(panel, horizon, delay)
@@ -63,9 +61,7 @@ def test_an_open_that_is_missing_or_zero_makes_no_label(bars: pd.DataFrame) -> N
     frame = bars[bars["symbol"] == "S0"].reset_index(drop=True)
     frame.loc[[10, 20], "open"] = [0.0, np.nan]
     panel = Panel.from_frame(frame, dates=frame["timestamp"].to_numpy())
-    flagged, _ = clean_bars(
-        panel, CleanRules(actions={"open_unusable": "flag", "open_outside_range": "flag"})
-    )
+    flagged, _ = clean_bars(panel, CleanRules(actions={"open_unusable": "flag", "open_outside_range": "flag"}))
     for kept in (panel, flagged, clean_bars(panel)[0]):
         label = forward_return(kept, 3, price="open")
         assert not np.isinf(label).any()
@@ -153,16 +149,10 @@ def test_a_target_neutral_to_groups_knows_nothing_of_the_mean_of_its_group(kind:
     frame = pd.DataFrame({"label": label, "date": date, "group": group})
     residual = frame["label"] - frame.groupby(["date", "group"])["label"].transform("mean")
     expected = cross_sectional_target(residual.to_numpy(), date, kind)
-    np.testing.assert_allclose(
-        cross_sectional_target(label, date, kind, group), expected, rtol=1e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(cross_sectional_target(label, date, kind, group), expected, rtol=1e-6, atol=1e-6)
     shifted = label + 10.0 * group  # a move of the whole group
-    np.testing.assert_allclose(
-        cross_sectional_target(shifted, date, kind, group), expected, rtol=1e-4, atol=1e-5
-    )
-    alone = cross_sectional_target(
-        np.array([0.1, 0.1, 0.1, 0.7]), np.zeros(4, dtype=int), kind, np.array([0, 0, 0, 1])
-    )
+    np.testing.assert_allclose(cross_sectional_target(shifted, date, kind, group), expected, rtol=1e-4, atol=1e-5)
+    alone = cross_sectional_target(np.array([0.1, 0.1, 0.1, 0.7]), np.zeros(4, dtype=int), kind, np.array([0, 0, 0, 1]))
     assert (alone == 0).all() if kind == "raw" else np.isnan(alone).all()  # nothing is left to rank
     with pytest.raises(ValueError, match="one code >= 0 for each of the 4 rows"):
         cross_sectional_target(np.zeros(4), np.zeros(4, dtype=int), kind, np.array([0, 0, -1, 1]))

@@ -67,9 +67,7 @@ def test_no_news_is_zero_and_strangers_and_latecomers_are_left_out() -> None:
 def test_word_tone_is_the_shrunk_mean_of_label_ranks() -> None:
     panel = two_symbols()
     label = np.where(panel.symbol == "A", 1.0, 0.0)  # A always ranks +1, B -1
-    news = documents(
-        *((str(d.date()), s, t) for d in DATES for s, t in (("A", "Up same"), ("B", "down, SAME!")))
-    )
+    news = documents(*((str(d.date()), s, t) for d in DATES for s, t in (("A", "Up same"), ("B", "down, SAME!"))))
     config = NewsConfig(min_count=4, shrinkage=4.0)
     scorer = fit_news_scorer(news, panel, label, panel.date_code < 4, config)
     assert scorer.tones == {"down": -4 / 8, "same": 0.0, "up": 4 / 8}
@@ -93,24 +91,16 @@ def test_fit_looks_at_training_rows_only(market: SimulatedMarket) -> None:
     )
     assert fit_news_scorer(scrambled, panel, np.where(train, label, 9.9), train).hash == scorer.hash
     early = panel.date_code < 250
-    same = (
-        scorer.transform(market.news, panel).values[early] == scorer.transform(scrambled, panel).values[early]
-    )
+    same = scorer.transform(market.news, panel).values[early] == scorer.transform(scrambled, panel).values[early]
     assert same.all()
 
 
 def test_planted_words_get_the_tone_they_were_planted_with(market: SimulatedMarket) -> None:
     panel = Panel.from_frame(market.bars)
     config = NewsConfig(cutoff_minutes=960)
-    scorer = fit_news_scorer(
-        market.news, panel, forward_return(panel, 5), np.ones(panel.num_rows, dtype=bool), config
-    )
-    good = np.mean(
-        [scorer.tones[w] for w in ("beats", "upgrade", "record", "growth", "strong", "gains", "wins")]
-    )
-    bad = np.mean(
-        [scorer.tones[w] for w in ("misses", "downgrade", "weak", "loses", "cuts", "warning", "falls")]
-    )
+    scorer = fit_news_scorer(market.news, panel, forward_return(panel, 5), np.ones(panel.num_rows, dtype=bool), config)
+    good = np.mean([scorer.tones[w] for w in ("beats", "upgrade", "record", "growth", "strong", "gains", "wins")])
+    bad = np.mean([scorer.tones[w] for w in ("misses", "downgrade", "weak", "loses", "cuts", "warning", "falls")])
     assert good > 0.02
     assert bad < -0.02
 

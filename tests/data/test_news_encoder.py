@@ -70,14 +70,10 @@ def test_a_broken_part_of_the_cache_is_named(tmp_path: Path) -> None:
         CachedEncoder(Counting(), tmp_path)
 
 
-def test_without_transformers_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_transformers_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(
-        ImportError, match=r"needs transformers, which is not installed: pip install 'factor-data"
-    ):
+    with pytest.raises(ImportError, match=r"needs transformers, which is not installed: pip install 'factor-data"):
         FolderEncoder(tmp_path)
 
 
@@ -93,9 +89,7 @@ def test_a_folder_without_an_encoder_and_bad_settings_are_refused(tmp_path: Path
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with random weights, as save_pretrained writes it."""
-    transformers = pytest.importorskip(
-        "transformers", reason="transformers is not installed (factor-data[encoder])"
-    )
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed (factor-data[encoder])")
     torch = pytest.importorskip("torch")
     path = tmp_path_factory.mktemp("bert")
     (path / "vocab.txt").write_text("\n".join(WORDS))

@@ -30,16 +30,14 @@ CONFIG = FactorConfig(model="stub", top_k=3)
 
 
 def chat(content: Any, finish_reason: str = "stop") -> bytes:
-    return json.dumps(
-        {"choices": [{"message": {"content": content}, "finish_reason": finish_reason}]}
-    ).encode()
+    return json.dumps({"choices": [{"message": {"content": content}, "finish_reason": finish_reason}]}).encode()
 
 
 GOOD = chat('{"factors": ["raised guidance", "new product"]}')
 
 
 class Server:
-    """Answers each request by ``answer(number, body)`` -> (status, content, seconds to wait)."""
+    """Answers each request by `answer(number, body)` -> (status, content, seconds to wait)."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -153,9 +151,7 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     assert "real" not in str(error.value)
 
 
-def test_good_and_malformed_replies_are_kept_and_malformed_is_missing_not_none(
-    server: Server, tmp_path: Path
-) -> None:
+def test_good_and_malformed_replies_are_kept_and_malformed_is_missing_not_none(server: Server, tmp_path: Path) -> None:
     replies = {
         "good": GOOD,
         "nothing": chat('{"factors": []}'),
@@ -231,9 +227,7 @@ def test_a_document_without_an_answer_is_counted_and_asked_again_by_the_next_run
     assert "status 500" in report.last_error
     assert factor_table(news, path, CONFIG)["status"].tolist() == ["ok", "unanswered", "ok"]
     server.answer = lambda number, body: (200, GOOD, 0)
-    assert extract_factors(news, path, CONFIG, endpoint(server)) == ExtractionReport(
-        documents=3, known=2, ok=1
-    )
+    assert extract_factors(news, path, CONFIG, endpoint(server)) == ExtractionReport(documents=3, known=2, ok=1)
 
 
 def test_an_endpoint_that_is_down_or_refuses_stops_the_run(server: Server, tmp_path: Path) -> None:

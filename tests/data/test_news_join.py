@@ -128,9 +128,7 @@ def test_the_join_equals_a_loop_over_documents_and_bars(
     zones: tuple[str, str] | None,
 ) -> None:  # fmt: skip
     first = datetime.fromisoformat(start)
-    panel = bars(
-        **{s: [str(first + timedelta(days=day)) for day in sorted(numbers)] for s, numbers in days.items()}
-    )
+    panel = bars(**{s: [str(first + timedelta(days=day)) for day in sorted(numbers)] for s, numbers in days.items()})
     news = documents(*((str(first + timedelta(minutes=minute)), symbol) for minute, symbol in minutes))
     stamp_zone, market_zone = zones or (None, None)
     clock = NewsClock(cutoff_minutes=cutoff, stamp_zone=stamp_zone, market_zone=market_zone)
@@ -138,12 +136,8 @@ def test_the_join_equals_a_loop_over_documents_and_bars(
 
     cutoffs = [instant(date + np.timedelta64(cutoff, "m"), market_zone, later=False) for date in panel.dates]
     expected = []
-    for position, (stamp, symbol) in enumerate(
-        zip(news["timestamp"].to_numpy(), news["symbol"], strict=True)
-    ):
-        known = [
-            date for date in range(panel.num_dates) if cutoffs[date] >= instant(stamp, stamp_zone, later=True)
-        ]
+    for position, (stamp, symbol) in enumerate(zip(news["timestamp"].to_numpy(), news["symbol"], strict=True)):
+        known = [date for date in range(panel.num_dates) if cutoffs[date] >= instant(stamp, stamp_zone, later=True)]
         rows = [r for r in range(panel.num_rows) if panel.symbol[r] == symbol and panel.date_code[r] in known]
         if rows:
             expected.append((rows[0], int(panel.date_code[rows[0]]) - known[0], position))

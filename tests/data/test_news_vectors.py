@@ -121,9 +121,7 @@ def test_tfidf_vectors_equal_scikit_learn_up_to_the_sign(market: SimulatedMarket
     texts = texts_of(market)
     encoder = TfidfEncoder.fit(texts, 8, min_count=5)
     vectorizer = TfidfVectorizer(token_pattern=r"[^\W\d_]{2,}", min_df=5)
-    projected = TruncatedSVD(8, algorithm="arpack", random_state=3).fit_transform(
-        vectorizer.fit_transform(texts)
-    )
+    projected = TruncatedSVD(8, algorithm="arpack", random_state=3).fit_transform(vectorizer.fit_transform(texts))
     vectors = encoder.encode(texts)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(texts), 8)

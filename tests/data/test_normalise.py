@@ -15,6 +15,8 @@ from sklearn.preprocessing import QuantileTransformer
 
 from factor_data import Normaliser, QuantileTokenizer, fit_normaliser, window_zscore
 
+pytestmark = pytest.mark.numeric
+
 NAMES = ("a", "b", "c")
 KINDS = ["robust_zscore", "zscore", "rank", "rank_gauss", "quantile_gauss"]
 
@@ -49,9 +51,7 @@ def test_rank_kind_looks_at_the_date_only(values: np.ndarray) -> None:
             x = values[date * 10 : date * 10 + 10, column]
             ranks = rankdata(x[~np.isnan(x)])
             expected = 2 * (ranks - 1) / (len(ranks) - 1) - 1
-            np.testing.assert_allclose(
-                result[date * 10 : date * 10 + 10, column][~np.isnan(x)], expected, atol=1e-6
-            )
+            np.testing.assert_allclose(result[date * 10 : date * 10 + 10, column][~np.isnan(x)], expected, atol=1e-6)
 
 
 def test_zscore_uses_the_mean_and_deviation_of_training_rows(values: np.ndarray) -> None:
@@ -76,9 +76,7 @@ def test_rank_gauss_looks_at_the_date_only(values: np.ndarray) -> None:
 def test_quantile_gauss_is_the_map_that_sklearn_fits(digits: int) -> None:
     values = np.random.default_rng(3).standard_t(4, (3000, 1)).round(digits)  # one digit: many ties
     train = np.arange(3000) < 2000
-    result = fit_normaliser(values, train, ["a"], "quantile_gauss", clip=4.0).transform(
-        values, np.zeros(3000, int)
-    )
+    result = fit_normaliser(values, train, ["a"], "quantile_gauss", clip=4.0).transform(values, np.zeros(3000, int))
     sklearn = QuantileTransformer(n_quantiles=1001, subsample=None).fit(values[train])
     expected = np.clip(ndtri(sklearn.transform(values)), -4.0, 4.0)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
@@ -129,9 +127,7 @@ def test_normaliser_survives_a_file_and_keeps_its_hash(kind: str, values: np.nda
 
 
 @pytest.mark.parametrize("fitted", ["normaliser", "tokenizer"])
-def test_a_file_of_another_fit_or_a_changed_one_is_refused(
-    fitted: str, values: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_file_of_another_fit_or_a_changed_one_is_refused(fitted: str, values: np.ndarray, tmp_path: Path) -> None:
     made: Normaliser | QuantileTokenizer = (
         fit_normaliser(values, TRAIN, NAMES)
         if fitted == "normaliser"
@@ -139,9 +135,7 @@ def test_a_file_of_another_fit_or_a_changed_one_is_refused(
     )
     path = tmp_path / "fitted.json"
     made.save(path)
-    with pytest.raises(
-        ValueError, match=f"has hash {made.hash}, expected abc: it was fitted on something else"
-    ):
+    with pytest.raises(ValueError, match=f"has hash {made.hash}, expected abc: it was fitted on something else"):
         type(made).load(path, expected_hash="abc")
     path.write_text(path.read_text().replace('"b"', '"x"'))
     with pytest.raises(ValueError, match="was changed after it was written"):
@@ -270,9 +264,7 @@ def test_tokens_are_monotone_in_range_and_fill_evenly(num_tokens: int, distinct:
     assert token.max() <= num_tokens
     assert (np.diff(token[np.argsort(values[:, 0], kind="stable")].astype(int)) >= 0).all()
     same = np.random.default_rng(seed).normal(size=(500, 1))
-    counts = np.bincount(
-        QuantileTokenizer.fit(same, np.ones(500, dtype=bool), num_tokens).transform(same)[:, 0]
-    )
+    counts = np.bincount(QuantileTokenizer.fit(same, np.ones(500, dtype=bool), num_tokens).transform(same)[:, 0])
     assert counts[1:].max() - counts[1:].min() <= 2
 
 

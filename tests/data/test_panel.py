@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,7 @@ def test_starts_delimit_the_bars_of_each_symbol(panel: Panel) -> None:
     assert panel.starts[-1] == panel.num_rows
 
 
-def test_saved_and_loaded_panel_is_the_same_and_stays_on_disk(panel: Panel, tmp_path) -> None:
+def test_saved_and_loaded_panel_is_the_same_and_stays_on_disk(panel: Panel, tmp_path: Path) -> None:
     odd = panel.with_columns(**{"p/e ratio": np.arange(panel.num_rows, dtype=float)})
     odd.save(tmp_path / "panel")
     loaded = Panel.load(tmp_path / "panel")
@@ -33,14 +35,14 @@ def test_saved_and_loaded_panel_is_the_same_and_stays_on_disk(panel: Panel, tmp_
     assert (loaded.dates == panel.dates).all()
 
 
-def test_saving_twice_gives_the_same_bytes(panel: Panel, tmp_path) -> None:
+def test_saving_twice_gives_the_same_bytes(panel: Panel, tmp_path: Path) -> None:
     for name in ("a", "b"):
         panel.save(tmp_path / name)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
-def test_loading_a_folder_without_panel_says_so(tmp_path) -> None:
+def test_loading_a_folder_without_panel_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no saved panel"):
         Panel.load(tmp_path)
 
@@ -82,9 +84,7 @@ def test_select_keeps_codes_and_compact_drops_what_is_empty(panel: Panel) -> Non
 @pytest.mark.parametrize("shift", [-3, -1, 0, 1, 2, 50])
 def test_rows_at_finds_the_bar_that_many_calendar_positions_away(panel: Panel, shift: int) -> None:
     place = {(s, d): row for row, (s, d) in enumerate(zip(panel.symbol_code, panel.date_code, strict=True))}
-    expected = [
-        place.get((s, d + shift), -1) for s, d in zip(panel.symbol_code, panel.date_code, strict=True)
-    ]
+    expected = [place.get((s, d + shift), -1) for s, d in zip(panel.symbol_code, panel.date_code, strict=True)]
     assert panel.rows_at(shift).tolist() == expected
 
 

@@ -53,9 +53,7 @@ def test_the_heat_map_counts_each_missing_bar_in_its_cell(num_symbols: int, num_
     np.testing.assert_array_equal(found["expected"], expected)
     np.testing.assert_array_equal(found["missing"], missing)
     assert missing.sum() > 0
-    first_of_row = [
-        min(s for s in range(num_symbols) if s * rows // num_symbols == row) for row in range(rows)
-    ]
+    first_of_row = [min(s for s in range(num_symbols) if s * rows // num_symbols == row) for row in range(rows)]
     assert found["symbols"] == [f"S{s:03d}" for s in first_of_row]
     first_of_column = [
         min(d for d in range(num_dates) if d * columns // num_dates == column) for column in range(columns)

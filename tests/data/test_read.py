@@ -31,14 +31,14 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["bars.parquet", "bars.csv"])
-def test_parquet_and_csv_give_the_same_panel_to_the_bit(tmp_path, name) -> None:
+def test_parquet_and_csv_give_the_same_panel_to_the_bit(tmp_path: Path, name: str) -> None:
     panel = read_bars(write(good(), tmp_path / name))
     assert panel.symbols.tolist() == ["A", "NA"]
     np.testing.assert_array_equal(panel.columns["close"], [1.25, 0.1 + 0.2, np.nan])
     assert panel.columns["volume"].tolist() == [10.0, 20.0, 30.0]
 
 
-def test_a_folder_is_the_union_of_its_files(tmp_path) -> None:
+def test_a_folder_is_the_union_of_its_files(tmp_path: Path) -> None:
     write(good().iloc[:1], tmp_path / "a.parquet")
     write(good().iloc[1:], tmp_path / "b.csv")
     (tmp_path / "notes.txt").write_text("not bars")
@@ -46,7 +46,7 @@ def test_a_folder_is_the_union_of_its_files(tmp_path) -> None:
     assert read_bars([tmp_path / "a.parquet", str(tmp_path / "b.csv")]).num_rows == 3
 
 
-def test_one_time_zone_keeps_its_wall_clock(tmp_path) -> None:
+def test_one_time_zone_keeps_its_wall_clock(tmp_path: Path) -> None:
     frame = good()
     naive = read_bars(write(frame, tmp_path / "naive.parquet"))
     frame["timestamp"] = frame["timestamp"].dt.tz_localize("America/New_York")
@@ -88,7 +88,7 @@ def change(column: str, row: int, value: object) -> pd.DataFrame:
         ),
     ],
 )
-def test_bad_csv_is_refused_by_file_row_column_and_rule(tmp_path, frame: pd.DataFrame, message: str) -> None:
+def test_bad_csv_is_refused_by_file_row_column_and_rule(tmp_path: Path, frame: pd.DataFrame, message: str) -> None:
     path = write(frame, tmp_path / "bad.csv")
     with pytest.raises(ValueError, match=message) as error:
         read_bars(path)
@@ -108,12 +108,12 @@ def test_bad_csv_is_refused_by_file_row_column_and_rule(tmp_path, frame: pd.Data
         ),
     ],
 )
-def test_bad_parquet_is_refused(tmp_path, frame: pd.DataFrame, message: str) -> None:
+def test_bad_parquet_is_refused(tmp_path: Path, frame: pd.DataFrame, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_bars(write(frame, tmp_path / "bad.parquet"))
 
 
-def test_truncated_parquet_missing_paths_and_empty_folders_are_refused(tmp_path) -> None:
+def test_truncated_parquet_missing_paths_and_empty_folders_are_refused(tmp_path: Path) -> None:
     path = write(good(), tmp_path / "cut.parquet")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cut\.parquet: cannot be read as Parquet"):
@@ -128,7 +128,7 @@ def test_truncated_parquet_missing_paths_and_empty_folders_are_refused(tmp_path)
         read_bars(tmp_path / "bars.txt")
 
 
-def test_trouble_across_files_names_both(tmp_path) -> None:
+def test_trouble_across_files_names_both(tmp_path: Path) -> None:
     first = write(good(), tmp_path / "one.parquet")
     again = write(good().iloc[:1], tmp_path / "two.parquet")
     with pytest.raises(ValueError, match=r"A at 2020-01-01.*one.parquet row 1 and .*two.parquet row 1"):
@@ -142,7 +142,7 @@ def test_trouble_across_files_names_both(tmp_path) -> None:
         read_bars([first, write(good().assign(amount=1.0, symbol="B").iloc[:1], tmp_path / "more.parquet")])
 
 
-def test_news_is_sorted_and_may_repeat(tmp_path) -> None:
+def test_news_is_sorted_and_may_repeat(tmp_path: Path) -> None:
     news = pd.DataFrame(
         {
             "timestamp": ["2020-01-02T10:00", "2020-01-01T10:00", "2020-01-01T10:00"],

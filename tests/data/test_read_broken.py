@@ -1,5 +1,7 @@
-"""Broken files thrown at every reader: a ValueError that names the place, or the data that are there. Never another
-exception, never silence."""
+"""Broken files thrown at every reader: a ValueError that names the place, or the data that are there.
+
+Never another exception, never silence.
+"""
 
 from __future__ import annotations
 
@@ -155,9 +157,7 @@ def test_damage_to_news_is_a_named_error_or_sound_documents(draw: st.DataObject)
         st.lists(st.integers(0, 3), max_size=2),
     ),
 )  # fmt: skip
-def test_any_type_in_a_parquet_column_is_a_named_error_or_itself(
-    column: str, row: int, value: object
-) -> None:
+def test_any_type_in_a_parquet_column_is_a_named_error_or_itself(column: str, row: int, value: object) -> None:
     frame = long_frame().astype({column: object})
     frame.at[row, column] = value
     with tempfile.TemporaryDirectory() as name:

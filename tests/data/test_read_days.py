@@ -34,24 +34,18 @@ def test_both_forms_of_name_are_read_in_the_order_of_their_days(tmp_path: Path) 
     assert read_bars(tmp_path).dates.astype("datetime64[D]").astype(str).tolist() == list(DAYS)
 
 
-@pytest.mark.parametrize(
-    "name", ["20200132", "2020-1-3", "2020-0103", "20200103x", "3-1-2020", "２０２００１０３"]
-)
+@pytest.mark.parametrize("name", ["20200132", "2020-1-3", "2020-0103", "20200103x", "3-1-2020", "２０２００１０３"])
 def test_a_name_that_is_no_day_is_refused(name: str, tmp_path: Path) -> None:
     write_days(tmp_path)
     day(["1"]).to_parquet(tmp_path / f"{name}.parquet")
-    with pytest.raises(
-        ValueError, match=rf"{name}.parquet: the file name must be a day, YYYYMMDD or YYYY-MM-DD"
-    ):
+    with pytest.raises(ValueError, match=rf"{name}.parquet: the file name must be a day, YYYYMMDD or YYYY-MM-DD"):
         read_bars(tmp_path)
 
 
 def test_a_day_in_two_files_is_refused(tmp_path: Path) -> None:
     day(["1"]).to_parquet(tmp_path / "20200102.parquet")
     day(["2"]).to_parquet(tmp_path / "2020-01-02.parquet")
-    with pytest.raises(
-        ValueError, match=r"20200102.parquet and .*2020-01-02.parquet are both the day 2020-01-02"
-    ):
+    with pytest.raises(ValueError, match=r"20200102.parquet and .*2020-01-02.parquet are both the day 2020-01-02"):
         read_bars(tmp_path)
 
 
@@ -65,12 +59,8 @@ def test_a_missing_column_is_named_before_any_row_is_read(missing: str, tmp_path
 
 
 @pytest.mark.parametrize("num_factors", [1, 7, 100])
-def test_any_number_of_factors_is_found_in_the_order_of_their_numbers(
-    num_factors: int, tmp_path: Path
-) -> None:
-    day_frame(DAYS[0], num_factors).sample(frac=1, axis=1, random_state=0).to_parquet(
-        tmp_path / "20200102.parquet"
-    )
+def test_any_number_of_factors_is_found_in_the_order_of_their_numbers(num_factors: int, tmp_path: Path) -> None:
+    day_frame(DAYS[0], num_factors).sample(frac=1, axis=1, random_state=0).to_parquet(tmp_path / "20200102.parquet")
     names = list(read_bars(tmp_path).columns)
     assert names[:num_factors] == [str(i) for i in range(num_factors)]
     assert names[num_factors : num_factors + 3] == list(TARGETS)

@@ -87,9 +87,7 @@ def both(first: Callable[[Path], None], second: Callable[[Path], None]) -> Calla
         ),
     ],
 )
-def test_layouts_that_cannot_be_told_are_refused(
-    write: Callable[[Path], None], message: str, tmp_path: Path
-) -> None:
+def test_layouts_that_cannot_be_told_are_refused(write: Callable[[Path], None], message: str, tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ValueError, match=message):
         read_bars(tmp_path)
@@ -133,9 +131,7 @@ def test_offsets_of_files_read_together_must_be_of_one_exchange(tmp_path: Path) 
     vendor_file(tmp_path, "2020-07-06 16:00:00-04:00,1,1,1,1,1", name="NASDAQ_BB_30Y.csv")
     assert read_bars(tmp_path).num_rows == 2
     vendor_file(tmp_path, "2020-07-06 16:00:00+01:00,1,1,1,1,1", name="NASDAQ_CC_30Y.csv")
-    with pytest.raises(
-        ValueError, match=r"between files: .*NASDAQ_BB_30Y.csv has -04:00, .*CC_30Y.csv has \+01:00"
-    ):
+    with pytest.raises(ValueError, match=r"between files: .*NASDAQ_BB_30Y.csv has -04:00, .*CC_30Y.csv has \+01:00"):
         read_bars(tmp_path)
 
 
@@ -149,9 +145,7 @@ def test_offsets_of_files_read_together_must_be_of_one_exchange(tmp_path: Path) 
         ("day-600000-x", r"day-(?P<symbol>\d+)-.*", "600000"),
     ],
 )
-def test_the_symbol_is_a_part_of_the_file_name(
-    name: str, pattern: str | None, symbol: str, tmp_path: Path
-) -> None:
+def test_the_symbol_is_a_part_of_the_file_name(name: str, pattern: str | None, symbol: str, tmp_path: Path) -> None:
     path = vendor_file(tmp_path, "2020-01-06,1,1,1,1,1", name=f"{name}.csv")
     assert read_bars(path, config=ReadConfig(symbol_pattern=pattern)).symbols.tolist() == [symbol]
 
@@ -161,9 +155,7 @@ def test_file_names_that_give_no_symbol_or_one_twice_are_refused(tmp_path: Path)
     with pytest.raises(ValueError, match=r"NASDAQ_AA_30Y' does not match symbol_pattern"):
         read_bars(tmp_path, config=ReadConfig(symbol_pattern=r"(?P<symbol>\d+)"))
     vendor_file(tmp_path, "2020-01-06,1,1,1,1,1", name="NYSE_AA_30Y.csv")
-    with pytest.raises(
-        ValueError, match=r"NYSE_AA_30Y.csv and .*NASDAQ_AA_30Y.csv both hold the symbol 'AA'"
-    ):
+    with pytest.raises(ValueError, match=r"NYSE_AA_30Y.csv and .*NASDAQ_AA_30Y.csv both hold the symbol 'AA'"):
         read_bars(tmp_path)
 
 

@@ -36,9 +36,7 @@ def test_vendor_files_are_read_to_the_last_digit() -> None:
 
 def test_kronos_bars_are_read_to_the_last_digit() -> None:
     panel = read_bars(REAL / "kline_5min")
-    raw = pd.read_csv(
-        REAL / "kline_5min" / "cn_5min.csv", parse_dates=["timestamps"], float_precision="round_trip"
-    )
+    raw = pd.read_csv(REAL / "kline_5min" / "cn_5min.csv", parse_dates=["timestamps"], float_precision="round_trip")
     assert panel.symbols.tolist() == ["cn_5min"]
     assert (panel.dates == raw["timestamps"].to_numpy()).all()
     for name in ("open", "high", "low", "close", "volume", "amount"):
@@ -61,16 +59,12 @@ def test_an_import_of_nasdaq_equals_what_pandas_reads(tmp_path: Path) -> None:
         "rsr_nasdaq_symbols.csv",
         "rsr_nasdaq_trading_dates.csv",
     ]
-    raw = pd.read_parquet(REAL / "us_eod" / "nasdaq.parquet").sort_values(
-        ["symbol", "timestamp"], ignore_index=True
-    )
+    raw = pd.read_parquet(REAL / "us_eod" / "nasdaq.parquet").sort_values(["symbol", "timestamp"], ignore_index=True)
     panel = read_bars(tmp_path / "data")
     for name in ("open", "high", "low", "close", "volume"):
         np.testing.assert_array_equal(panel.columns[name], raw[name].to_numpy(np.float64))
     assert (panel.timestamp == raw["timestamp"].to_numpy()).all()
     span = raw.groupby("symbol")["timestamp"].agg(["min", "max", "size"])
     calendar = np.unique(raw["timestamp"].to_numpy())
-    expected = (
-        np.searchsorted(calendar, span["max"]) - np.searchsorted(calendar, span["min"]) + 1 - span["size"]
-    )
+    expected = np.searchsorted(calendar, span["max"]) - np.searchsorted(calendar, span["min"]) + 1 - span["size"]
     assert sum(summary.missing_dates.values()) == expected.sum()

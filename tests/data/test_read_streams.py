@@ -48,9 +48,7 @@ def test_batches_joined_are_the_file(suffix: str, batch_rows: int, tmp_path: Pat
     assert tables[-1].share == 1.0
 
 
-def test_csv_blocks_smaller_than_a_batch_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_csv_blocks_smaller_than_a_batch_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(bars(5, 60), tmp_path / "bars.csv")
     whole = read_bars(path).to_pandas()
     monkeypatch.setattr(raw, "CSV_BLOCK_BYTES", 512)
@@ -59,9 +57,7 @@ def test_csv_blocks_smaller_than_a_batch_change_nothing(
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_rows_in_messages_are_rows_of_the_file_in_any_batch(suffix: str, tmp_path: Path) -> None:
-    path = write(
-        bars(2, 30).assign(close=lambda f: f["close"].where(f.index != 46, np.inf)), tmp_path / f"b{suffix}"
-    )
+    path = write(bars(2, 30).assign(close=lambda f: f["close"].where(f.index != 46, np.inf)), tmp_path / f"b{suffix}")
     with pytest.raises(ValueError, match="column 'close' is infinite in 1 row, first 47"):
         list(iter_bar_tables(path, batch_rows=10))
 
@@ -125,9 +121,7 @@ def test_news_stream_in_batches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_memory_does_not_grow_with_the_file(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_the_file(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a Parquet file is one row group: the batches, not the file, decide."""
     monkeypatch.setattr(raw, "CSV_BLOCK_BYTES", 2**16)
     monkeypatch.setattr(raw, "PARQUET_BUFFER_BYTES", 2**14)

@@ -46,10 +46,6 @@ def test_the_published_numbers_of_samples_are_reproduced() -> None:
         "test": 3_720,
     }
     assert found["test"].unknown == 0
-    assert (
-        round(found["test"].dropped / found["test"].rows, 2) == 0.33
-    )  # the accuracy is conditional on the other 67 %
+    assert round(found["test"].dropped / found["test"].rows, 2) == 0.33  # the accuracy is conditional on the other 67 %
     inside = panel.in_universe & np.isin(day_of_label, trading[trading >= np.datetime64("2015-10-01")])
-    assert (
-        round(max(np.nanmean(label[inside]), 1 - np.nanmean(label[inside])), 4) == 0.5129
-    )  # the majority class
+    assert round(max(np.nanmean(label[inside]), 1 - np.nanmean(label[inside])), 4) == 0.5129  # the majority class

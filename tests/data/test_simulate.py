@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def t_of_rank_ic(feature: np.ndarray, label: np.ndarray) -> float:
     return float(ic.mean() / ic.std() * np.sqrt(len(ic)))
 
 
-def test_the_same_config_gives_the_same_bytes(market: SimulatedMarket, tmp_path) -> None:
+def test_the_same_config_gives_the_same_bytes(market: SimulatedMarket, tmp_path: Path) -> None:
     facts = [write_market(m, tmp_path / n) for m, n in ((market, "a"), (simulate_market(SMALL), "b"))]
     assert facts[0] == facts[1]
     files = sorted(f.relative_to(tmp_path / "a") for f in (tmp_path / "a").rglob("*.parquet"))
@@ -65,12 +66,10 @@ def test_another_seed_gives_another_market(market: SimulatedMarket) -> None:
     assert not other.bars["close"].head(1000).equals(market.bars["close"].head(1000))
 
 
-def test_the_readers_take_what_is_written(market: SimulatedMarket, tmp_path) -> None:
+def test_the_readers_take_what_is_written(market: SimulatedMarket, tmp_path: Path) -> None:
     write_market(market, tmp_path)
     panel = read_bars(tmp_path / "bars")
-    pd.testing.assert_frame_equal(
-        panel.to_pandas(), Panel.from_frame(market.bars).to_pandas(), check_dtype=False
-    )
+    pd.testing.assert_frame_equal(panel.to_pandas(), Panel.from_frame(market.bars).to_pandas(), check_dtype=False)
     news = read_news(tmp_path / "news", calendar=panel.dates)
     assert news["text"].tolist() == market.news["text"].tolist()
 
@@ -131,12 +130,8 @@ def test_truth_is_the_correlation_of_expectation_and_label(market: SimulatedMark
             both = ~np.isnan(expected[t]) & ~np.isnan(label[t])
             row = truth.loc[pd.Timestamp(market.dates[t])]
             assert row["num_symbols"] == both.sum()
-            assert row["attainable_ic"] == pytest.approx(
-                pearsonr(expected[t][both], label[t][both])[0], abs=1e-5
-            )
-            assert row["attainable_rank_ic"] == pytest.approx(
-                spearmanr(expected[t][both], label[t][both])[0], abs=1e-5
-            )
+            assert row["attainable_ic"] == pytest.approx(pearsonr(expected[t][both], label[t][both])[0], abs=1e-5)
+            assert row["attainable_rank_ic"] == pytest.approx(spearmanr(expected[t][both], label[t][both])[0], abs=1e-5)
 
 
 def test_expected_return_of_one_impulse_is_its_kernel() -> None:
@@ -164,9 +159,7 @@ def test_a_ridge_on_the_features_finds_most_of_what_is_attainable() -> None:
     panel = Panel.from_frame(market.bars)
     fold = walk_forward(panel.dates, 600, 40, 200, 200, purge=7, embargo=0)[0]
     train, label = fold.rows(panel, "train"), forward_return(panel, 1)
-    scorer = fit_news_scorer(
-        market.news, panel, forward_return(panel, 5), train, NewsConfig(cutoff_minutes=960)
-    )
+    scorer = fit_news_scorer(market.news, panel, forward_return(panel, 5), train, NewsConfig(cutoff_minutes=960))
     features = compute_features(panel)
     values = np.column_stack([features.values, scorer.transform(market.news, panel).values])
     names = (*features.names, *NEWS_FEATURES)
@@ -194,9 +187,7 @@ def test_without_signal_nothing_is_expected_and_nothing_known_predicts(barren: S
     features = compute_features(panel)
     label = panel.to_matrix(forward_return(panel, 1))
     matrices = {name: panel.to_matrix(features.column(name)) for name in features.names}
-    risk = np.tile(
-        np.nanmean(panel.to_matrix(features.column("volatility_60")), axis=0), (panel.num_dates, 1)
-    )
+    risk = np.tile(np.nanmean(panel.to_matrix(features.column("volatility_60")), axis=0), (panel.num_dates, 1))
     tone = NewsScorer(
         config=NewsConfig(cutoff_minutes=960), tones=dict.fromkeys(POSITIVE, 1) | dict.fromkeys(NEGATIVE, -1)
     )
@@ -211,9 +202,7 @@ def test_five_minute_bars_have_sessions_and_a_u_shape() -> None:
     stamps = pd.DatetimeIndex(market.dates)
     assert len(stamps) == 480
     assert (stamps.normalize().value_counts() == 48).all()
-    bars = market.bars.assign(
-        minute=market.bars["timestamp"].dt.hour * 60 + market.bars["timestamp"].dt.minute
-    )
+    bars = market.bars.assign(minute=market.bars["timestamp"].dt.hour * 60 + market.bars["timestamp"].dt.minute)
     volume = bars.groupby("minute")["volume"].median()
     assert volume.iloc[0] > 1.4 * volume.iloc[24]
     assert volume.iloc[-1] > 1.4 * volume.iloc[24]

@@ -1,5 +1,9 @@
-"""The feature store gives back what was written, aligned by row, knows the universe, and has one content however the
-work on it was cut."""
+"""The feature store gives back what was written, aligned by row, and knows the universe.
+
+It has one content however the work on it was cut.
+"""
+
+from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -81,9 +85,7 @@ def write_store(
 ) -> Path:
     panel = open_panel(saved)
     plan = plan_features(NAMES, panel.symbols)
-    writer = StoreWriter(
-        directory=folder, panel=panel, workers=workers, plan=plan, horizons=HORIZONS, delay=1
-    )
+    writer = StoreWriter(directory=folder, panel=panel, workers=workers, plan=plan, horizons=HORIZONS, delay=1)
     writer.write_labels()
     for fold in folds:
         writer.check_labels(fold)
@@ -243,9 +245,7 @@ def test_inputs_and_tokens_are_the_fitted_transforms_of_the_features(store: Feat
     np.testing.assert_array_equal(store.tokens(0), store.tokenizer(0).transform(expected))
 
 
-def test_a_matrix_has_each_value_at_its_date_and_symbol_and_only_the_universe(
-    store: FeatureStore, fold: Fold
-) -> None:
+def test_a_matrix_has_each_value_at_its_date_and_symbol_and_only_the_universe(store: FeatureStore, fold: Fold) -> None:
     values = np.arange(len(store.date_code), dtype=np.float64)
     matrix = store.matrix(values, fold.test)
     assert matrix.shape == (len(fold.test), len(store.symbols))
@@ -256,9 +256,7 @@ def test_a_matrix_has_each_value_at_its_date_and_symbol_and_only_the_universe(
     assert np.isfinite(matrix).sum() == store.rows(fold, "test").sum()
 
 
-def test_targets_are_transformed_over_the_universe_alone(
-    store: FeatureStore, labels: NDArray[np.float64]
-) -> None:
+def test_targets_are_transformed_over_the_universe_alone(store: FeatureStore, labels: NDArray[np.float64]) -> None:
     kept = np.where(store.in_universe, labels[:, 1], np.nan)
     expected = cross_sectional_target(kept, store.date_code, "rank")
     np.testing.assert_array_equal(store.targets("rank")[:, 1], expected)
@@ -267,7 +265,5 @@ def test_targets_are_transformed_over_the_universe_alone(
 
 def test_an_unknown_feature_is_refused_with_the_names(store: FeatureStore) -> None:
     np.testing.assert_array_equal(store.feature("volatility_5"), store.features[:, 1])
-    with pytest.raises(
-        ValueError, match=r"'momentum' is not in the store: it has return_1, volatility_5, market"
-    ):
+    with pytest.raises(ValueError, match=r"'momentum' is not in the store: it has return_1, volatility_5, market"):
         store.feature("momentum")

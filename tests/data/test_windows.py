@@ -59,9 +59,7 @@ def test_time_order_without_seed_and_groups_count_dates(panel: Panel) -> None:
 def test_every_date_comes_once_an_epoch_over_all_ranks(panel: Panel) -> None:
     data = dataset(panel)
     for world_size in (1, 2, 4):
-        per_rank = [
-            list(data.batches(8, seed=5, epoch=2, rank=r, world_size=world_size)) for r in range(world_size)
-        ]
+        per_rank = [list(data.batches(8, seed=5, epoch=2, rank=r, world_size=world_size)) for r in range(world_size)]
         assert {len(batches) for batches in per_rank} == {data.num_batches(8)}
         rows = np.concatenate([batch.rows for batches in per_rank for batch in batches])
         assert np.sort(rows).tolist() == data.rows.tolist()

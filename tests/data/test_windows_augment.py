@@ -15,9 +15,7 @@ def windows(shape: tuple[int, int, int] = (4, 9, 3)) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def apply(
-    augmentation: Augmentation, values: np.ndarray, seed: int = 1, epoch: int = 2, step: int = 3
-) -> np.ndarray:
+def apply(augmentation: Augmentation, values: np.ndarray, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
     return augmentation.apply(values, np.arange(len(values)), seed=seed, epoch=epoch, step=step)
 
 

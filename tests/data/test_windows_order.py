@@ -18,9 +18,7 @@ Read = Callable[..., Iterator[Batch]]
 def dataset(panel: Panel, **options: object) -> WindowDataset:
     features = np.random.default_rng(0).standard_normal((panel.num_rows, 3)).astype(np.float32)
     labels = np.arange(panel.num_rows, dtype=np.float32)[:, None]
-    return WindowDataset(
-        features, labels, 7, symbol_code=panel.symbol_code, date_code=panel.date_code, **options
-    )  # type: ignore[arg-type]
+    return WindowDataset(features, labels, 7, symbol_code=panel.symbol_code, date_code=panel.date_code, **options)  # type: ignore[arg-type]
 
 
 def readers(data: WindowDataset) -> dict[str, Read]:
@@ -157,9 +155,7 @@ def test_weights_travel_with_their_samples_and_two_is_the_row_twice(panel: Panel
         np.testing.assert_array_equal(batch.weights, weights[batch.rows])
         error = (batch.targets[:, 0] - batch.windows[:, -1, 0]).astype(float) ** 2
         total, count = total + float(batch.weights @ error), count + float(batch.weights.sum())
-        twice += [
-            value for value, weight in zip(error, batch.weights, strict=True) for _ in range(int(weight))
-        ]
+        twice += [value for value, weight in zip(error, batch.weights, strict=True) for _ in range(int(weight))]
     assert total / count == pytest.approx(np.mean(twice), rel=1e-12)
     assert next(dataset(panel).batches(1)).weights is None
 
@@ -169,9 +165,7 @@ def test_a_weight_that_is_no_number_is_refused_where_a_row_is_a_sample(panel: Pa
     weights[0] = np.nan  # no whole window ends here
     dataset(panel, weights=weights)
     weights[[20, 30]] = np.nan, -1.0
-    with pytest.raises(
-        ValueError, match=r"weights must be finite .* 2 samples, first row 20 \(nan\), row 30 \(-1.0\)"
-    ):
+    with pytest.raises(ValueError, match=r"weights must be finite .* 2 samples, first row 20 \(nan\), row 30 \(-1.0\)"):
         dataset(panel, weights=weights)
 
 
@@ -286,7 +280,5 @@ def test_dates_in_runs_stay_together_and_come_once(panel: Panel) -> None:
     alone = [batch.rows for batch in data.batches(6, seed=4)]
     for batch, rows in zip(data.batches(6, dates_per_run=1, seed=4), alone, strict=True):
         np.testing.assert_array_equal(batch.rows, rows)
-    with pytest.raises(
-        ValueError, match=r"dates_per_run \(4\) must be at least 1 and divide dates_per_batch \(6\)"
-    ):
+    with pytest.raises(ValueError, match=r"dates_per_run \(4\) must be at least 1 and divide dates_per_batch \(6\)"):
         next(data.batches(6, dates_per_run=4))

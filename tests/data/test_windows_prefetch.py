@@ -23,7 +23,7 @@ def test_items_come_in_order_and_the_thread_ends_with_them() -> None:
 
 
 def test_never_more_than_the_limit_is_made_ahead() -> None:
-    """Of 10 bytes each, 35 bytes hold three; the fourth is in the making."""
+    """35 bytes hold three items of 10 bytes; the fourth is in the making."""
     made, asked = [], threading.Event()
 
     def items() -> Iterator[int]:

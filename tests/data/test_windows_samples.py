@@ -69,9 +69,7 @@ RULES = {
 def test_samples_and_windows_equal_brute_force(
     rows: Rows, data: st.DataObject, lookback: int, max_missing: float, max_gap: int | None, by_session: bool
 ) -> None:
-    wanted = np.array(
-        data.draw(st.lists(st.booleans(), min_size=len(rows[0]), max_size=len(rows[0]))), dtype=bool
-    )
+    wanted = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows[0]), max_size=len(rows[0]))), dtype=bool)
     dataset = WindowDataset(
         rows.features, None, lookback, symbol_code=rows.symbol_code, date_code=rows.date_code, rows=wanted,
         max_missing=max_missing, max_gap=max_gap, session_code=rows.session_code if by_session else None,
@@ -107,9 +105,7 @@ def test_where_blocks_end_changes_no_window_and_no_sample(
 
 def one_symbol(dates: list[int], **options: Any) -> WindowDataset:
     features = np.arange(len(dates), dtype=np.float32)[:, None]
-    return WindowDataset(
-        features, None, 3, symbol_code=np.zeros(len(dates), int), date_code=np.array(dates), **options
-    )
+    return WindowDataset(features, None, 3, symbol_code=np.zeros(len(dates), int), date_code=np.array(dates), **options)
 
 
 def test_a_window_that_bridges_a_long_gap_is_refused_and_counted() -> None:
@@ -124,9 +120,7 @@ def test_a_window_that_bridges_a_long_gap_is_refused_and_counted() -> None:
 
 
 def test_intraday_windows_do_not_span_the_night_when_told_so() -> None:
-    stamps = pd.to_datetime(
-        [f"2024-01-0{day} {hour}:00" for day in (2, 3) for hour in ("10", "11", "12", "13")]
-    )
+    stamps = pd.to_datetime([f"2024-01-0{day} {hour}:00" for day in (2, 3) for hour in ("10", "11", "12", "13")])
     sessions = session_codes(stamps.to_numpy())
     dataset = one_symbol(list(range(8)), session_code=sessions)
     assert dataset.rows.tolist() == [2, 3, 6, 7]
@@ -168,9 +162,7 @@ def test_rows_out_of_time_order_are_refused() -> None:
 def test_the_lookback_asked_for_is_the_length_of_the_window(lookback: int, panel: Panel) -> None:
     """The defect 2e.2: the look-back was never passed on and windows had one bar."""
     features = np.ones((panel.num_rows, 1), dtype=np.float32)
-    dataset = WindowDataset(
-        features, None, lookback, symbol_code=panel.symbol_code, date_code=panel.date_code
-    )
+    dataset = WindowDataset(features, None, lookback, symbol_code=panel.symbol_code, date_code=panel.date_code)
     assert next(dataset.batches(1)).windows.shape[1] == lookback
     assert next(dataset.sample_batches(4, seed=0)).windows.shape == (4, lookback, 1)
 

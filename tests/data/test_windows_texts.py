@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,9 +39,7 @@ def news_of(*rows: tuple[int, str, str]) -> pd.DataFrame:
     return frame.assign(timestamp=pd.Timestamp("2020-01-01") + pd.to_timedelta(frame["timestamp"], unit="h"))
 
 
-def documents_of(
-    panel: Panel, news: pd.DataFrame, per_bar: int = PER_BAR, memory: int = 1
-) -> DocumentVectors:
+def documents_of(panel: Panel, news: pd.DataFrame, per_bar: int = PER_BAR, memory: int = 1) -> DocumentVectors:
     config = NewsVectorConfig(kind="encoder", memory=memory, documents_per_bar=per_bar)
     fitted = fit_news_vectors(news, panel, np.ones(panel.num_rows, bool), config, Counting())
     return fitted.documents(news, panel)
@@ -118,9 +118,7 @@ def test_batches_carry_the_documents_of_their_windows(panel: Panel, texts: Docum
     assert next(dataset(panel, None).batches(3)).texts is None
 
 
-def test_parts_have_their_own_texts_and_augmentation_leaves_them(
-    panel: Panel, texts: DocumentVectors
-) -> None:
+def test_parts_have_their_own_texts_and_augmentation_leaves_them(panel: Panel, texts: DocumentVectors) -> None:
     data = dataset(panel, texts)
     batch = next(data.batches(4))
     assert batch.texts is not None
@@ -135,7 +133,7 @@ def test_parts_have_their_own_texts_and_augmentation_leaves_them(
     assert batch.num_bytes == without.num_bytes + batch.texts.nbytes
 
 
-def test_memory_mapped_documents_give_the_same_batch(panel: Panel, texts: DocumentVectors, tmp_path) -> None:
+def test_memory_mapped_documents_give_the_same_batch(panel: Panel, texts: DocumentVectors, tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", texts.vectors)
     np.save(tmp_path / "bounds.npy", texts.bounds)
     vectors, bounds = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("vectors", "bounds"))

@@ -1,4 +1,6 @@
-"""``python -m factor_data`` is the command ``factor-data``."""
+"""`python -m factor_data` is the command `factor-data`."""
+
+from __future__ import annotations
 
 import sys
 

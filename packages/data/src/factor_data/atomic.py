@@ -10,9 +10,9 @@ from typing import IO, Any
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call ``write`` on a temporary file in the folder of ``path``, sync it, then rename it to ``path``.
+    """Call `write` on a temporary file in the folder of `path`, sync it, then rename it to `path`.
 
-    The folder must exist. If ``write`` fails, the temporary file goes and ``path`` stays as it was.
+    The folder must exist. If `write` fails, the temporary file goes and `path` stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -27,7 +27,7 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> No
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON. NaN and infinities are refused, since JSON has neither."""
+    """Write `value` as indented JSON. NaN and infinities are refused, since JSON has neither."""
     text = (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
     def write(file: IO[bytes]) -> None:
@@ -37,5 +37,5 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of ``value`` (sorted keys, no blanks) that hashes are taken of."""
+    """Return the one JSON text of `value` (sorted keys, no blanks) that hashes are taken of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

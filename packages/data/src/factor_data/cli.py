@@ -1,6 +1,6 @@
-"""The command ``factor-data``: import bars of any layout, have a language model read news.
+"""The command `factor-data`: import bars of any layout, have a language model read news.
 
-A sub-command is one function that adds its arguments and one that runs, both listed in ``COMMANDS``.
+A sub-command is one function that adds its arguments and one that runs, both listed in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from factor_data.importing import ImportSummary, import_data
-from factor_data.news.factors import NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors
+from factor_data.news.factors.command import NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.layouts import LAYOUTS
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
-    """SRC and what must be said of some layouts; ``import_config`` reads it back."""
+    """SRC and what must be said of some layouts; `import_config` reads it back."""
     parser.add_argument("source", metavar="SRC", help="folder, file or fsspec URL; it is not changed")
     parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how SRC holds bars")
     parser.add_argument(
@@ -67,18 +67,14 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,..",
         help="one file per day: factor columns (default: all numbered)",
     )
-    parser.add_argument(
-        "--targets", type=_names, metavar="A,B,..", help="one file per day: ready-made target columns"
-    )
+    parser.add_argument("--targets", type=_names, metavar="A,B,..", help="one file per day: ready-made target columns")
     parser.add_argument("--frequency", help="qlib: which frequency to read, as day")
 
 
 def import_config(options: argparse.Namespace) -> ReadConfig:
     """The configuration that parsed arguments say."""
     names = ("symbol_pattern", "factors", "targets", "frequency")
-    return ReadConfig(
-        **{name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    )
+    return ReadConfig(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -92,9 +88,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     with ProgressBar() as bar:
-        summary = import_data(
-            options.source, options.target, options.layout, import_config(options), bar.show
-        )
+        summary = import_data(options.source, options.target, options.layout, import_config(options), bar.show)
     print(describe(summary))
 
 
@@ -104,14 +98,11 @@ def describe(summary: ImportSummary) -> str:
         f"{summary.num_bars:,} bars of {summary.num_symbols:,} symbols, {_stamp(summary.first)} to "
         f"{_stamp(summary.last)}, {summary.num_dates:,} dates (layout {summary.layout!r}, "
         f"time zone {summary.zone or 'not stated'})",
-        "missing values: "
-        + (", ".join(f"{name} {n:,}" for name, n in summary.null_counts.items() if n) or "none"),
+        "missing values: " + (", ".join(f"{name} {n:,}" for name, n in summary.null_counts.items() if n) or "none"),
         "missing dates between a symbol's first and last bar: " + _missing_dates(summary),
     ]
     if summary.num_documents:
-        lines.append(
-            f"{summary.num_documents:,} news documents (time zone {summary.news_zone or 'not stated'})"
-        )
+        lines.append(f"{summary.num_documents:,} news documents (time zone {summary.news_zone or 'not stated'})")
         if summary.news_zone != summary.zone:
             lines.append("bars and news do not state the same time zone: mind news.cutoff_minutes")
     if summary.empty_files:
@@ -156,6 +147,7 @@ class ProgressBar:
             print("\r" + " " * (BAR_WIDTH + 50) + "\r", end="", file=sys.stderr, flush=True)
 
     def show(self, done: int, total: int) -> None:
+        """Draw `done` of `total` bytes and the time left, at most every `REDRAW_SECONDS`."""
         now = time.monotonic()
         if not self.is_shown or now - self.drawn < REDRAW_SECONDS or not done:
             return

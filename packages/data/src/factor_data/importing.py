@@ -32,15 +32,13 @@ from factor_data.reading.tabular import BarSource
 LONG_LAYOUTS = ("long", "acl18", "dataset")  # written file by file: joined, a symbol might step back in time
 BATCH_VALUES = 10_000_000  # numbers in memory at a time: rows x columns
 MIN_FREE_BYTES = 64 * 2**20
-UNKNOWN_UNIVERSE = (
-    "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)"
-)
+UNKNOWN_UNIVERSE = "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)"
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSummary:
-    """What an import read and wrote."""
+    """Summary of an import: what it read and wrote."""
 
     layout: str
     num_bars: int
@@ -50,15 +48,15 @@ class ImportSummary:
     last: np.datetime64
     zone: str | None
     null_counts: dict[str, int]
-    # column -> missing values
+    """Column -> missing values."""
     missing_dates: dict[str, int]
-    # symbol -> dates without a bar between its first and last, most first
+    """Symbol -> dates without a bar between its first and last, most first."""
     first_missing: dict[str, tuple[np.datetime64, ...]] = field(default_factory=dict)
-    # the first three such dates of the three symbols with most
+    """The first three such dates of the three symbols with most."""
     empty_files: tuple[str, ...] = ()
-    # files with a header and no row
+    """Files with a header and no row."""
     left_out: tuple[str, ...] = ()
-    # tables that are neither bars nor news
+    """Tables that are neither bars nor news."""
     num_documents: int = 0
     news_zone: str | None = None
 
@@ -70,18 +68,17 @@ def import_data(
     config: ReadConfig = DEFAULT_CONFIG,
     progress: Progress | None = None,
 ) -> ImportSummary:
-    """Write the bars and news of ``source`` to the new folder ``target``: bars/*.parquet, news/*.parquet and
-    dataset.yaml.
+    """Write the bars and news of `source` to the new folder `target`: bars/*.parquet, news/*.parquet and dataset.yaml.
 
     Parameters
     ----------
     source : path or fsspec URL of any layout; it is not changed. Tables that are neither bars nor news are left out
         and named in the summary
     target : local folder that must not exist; it appears whole or not at all
-    layout, config : as for ``read_bars``
+    layout, config : as for `read_bars`
     progress : called with the bytes read so far and in all
 
-    Bars are as strictly checked as by ``read_bars``. One batch is in memory at a time. One file per symbol, and
+    Bars are as strictly checked as by `read_bars`. One batch is in memory at a time. One file per symbol, and
     qlib's folders, come out sorted by (symbol, time); one file per day by day; long files each as it is.
 
     Raises
@@ -150,7 +147,7 @@ def _import_news(sources: Sequence[NewsFile], folder: Path, meter: _Meter) -> tu
 
 
 class _Meter:
-    """Says how many bytes of all sources have been read."""
+    """Counts the bytes that have been read of all sources."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total = progress, total
@@ -177,7 +174,7 @@ def _check_target(root: File, target: Path) -> None:
 
 @contextmanager
 def _new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
-    """A folder beside ``target`` that takes its name when the block ends without an error, and goes otherwise."""
+    """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise."""
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -227,9 +224,7 @@ def _frequency(coverage: Coverage) -> str:
     return "day" if minutes >= 20 * 60 else f"{minutes:g}min"
 
 
-def _first_missing(
-    folder: Path, coverage: Coverage, symbols: Sequence[str]
-) -> dict[str, tuple[np.datetime64, ...]]:
+def _first_missing(folder: Path, coverage: Coverage, symbols: Sequence[str]) -> dict[str, tuple[np.datetime64, ...]]:
     """The first three dates without a bar of some symbols, looked up in what was written."""
     found = {}
     for symbol in symbols:

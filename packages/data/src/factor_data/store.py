@@ -1,4 +1,4 @@
-"""The feature store: what tokenize writes (``chunks.write_store``) and training reads.
+"""The feature store: what tokenize writes (`chunks.write_store`) and training reads.
 
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
 num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
@@ -10,22 +10,29 @@ time), in every array; all can be memory-mapped, so that several training proces
 (num_rows, 2) int64: the documents that each row knows.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.folds import Fold, Segment
-from factor_data.labels import TargetKind, cross_sectional_target
-from factor_data.normalise import Normaliser
-from factor_data.tokens import QuantileTokenizer
-from factor_data.vocabulary import SymbolVocabulary
-from factor_data.windows.texts import DocumentVectors
+from factor_data.folds.fold import Fold, Segment
+
+# Loaded where they are used: most readers of a store need no compiled kernel, and numba takes half a second to load.
+if TYPE_CHECKING:
+    from factor_data.fit.normalise import Normaliser
+    from factor_data.fit.tokens import QuantileTokenizer
+    from factor_data.fit.vocabulary import SymbolVocabulary
+    from factor_data.labels.kinds import TargetKind
+    from factor_data.windows.texts import DocumentVectors
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
+    """Return the folder of a fold in a store."""
     return directory / f"fold_{fold:02d}"
 
 
@@ -71,13 +78,21 @@ class FeatureStore:
         return result
 
     def normaliser(self, fold: int) -> Normaliser:
+        """Return the normaliser that was fitted on the training rows of a fold."""
+        from factor_data.fit.normalise import Normaliser
+
         return Normaliser.from_dict(self._document(fold, "normaliser"))
 
     def tokenizer(self, fold: int) -> QuantileTokenizer:
+        """Return the tokenizer that was fitted on the training rows of a fold."""
+        from factor_data.fit.tokens import QuantileTokenizer
+
         return QuantileTokenizer.from_dict(self._document(fold, "tokenizer"))
 
     def vocabulary(self, fold: int) -> SymbolVocabulary:
         """Ids of the symbols that the fold was trained on; every other one is unknown."""
+        from factor_data.fit.vocabulary import SymbolVocabulary
+
         return SymbolVocabulary.load(fold_folder(self.directory, fold) / "vocabulary.json")
 
     def inputs(self, fold: int) -> NDArray[np.float32]:
@@ -89,7 +104,9 @@ class FeatureStore:
         return np.load(fold_folder(self.directory, fold) / "tokens.npy", mmap_mode="r")
 
     def documents(self, fold: int) -> DocumentVectors | None:
-        """The documents each row knows; None where the store was written without (``documents_per_bar`` 0)."""
+        """The documents each row knows; None where the store was written without (`documents_per_bar` 0)."""
+        from factor_data.windows.texts import DocumentVectors
+
         folder = fold_folder(self.directory, fold)
         if not (folder / "news_documents.npy").exists():
             return None
@@ -105,6 +122,8 @@ class FeatureStore:
 
     def targets(self, kind: TargetKind) -> NDArray[np.float32]:
         """Labels as training sees them (num_rows, num_horizons): transformed per date over the universe."""
+        from factor_data.labels.targets import cross_sectional_target
+
         labels = np.where(self.in_universe[:, None], self.labels, np.nan)
         columns = [cross_sectional_target(labels[:, h], self.date_code, kind) for h in range(labels.shape[1])]
         return np.column_stack(columns).astype(np.float32)

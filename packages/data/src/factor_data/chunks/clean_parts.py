@@ -7,20 +7,19 @@ from pathlib import Path
 
 from factor_data.chunks.sorting import SortedBars
 from factor_data.chunks.workers import Workers
-from factor_data.cleaning import CleanRules, clean_symbols
-from factor_data.panel import Panel
-from factor_data.panel_writer import PanelWriter
-from factor_data.quality import QualityReport
+from factor_data.cleaning.apply import clean_symbols
+from factor_data.cleaning.config import CleanRules
+from factor_data.panel.panel import Panel
+from factor_data.panel.panel_writer import PanelWriter
+from factor_data.quality.report import QualityReport
 
 
-def clean_to_folder(
-    bars: SortedBars, directory: str | Path, rules: CleanRules, workers: Workers
-) -> QualityReport:
-    """Clean bars part by part and save the panel, the same bytes as ``clean_bars(panel)[0].save(directory)``.
+def clean_to_folder(bars: SortedBars, directory: str | Path, rules: CleanRules, workers: Workers) -> QualityReport:
+    """Clean bars part by part and save the panel, the same bytes as `clean_bars(panel)[0].save(directory)`.
 
     Returns
     -------
-    the report on all bars. On an error nothing is left in ``directory``.
+    the report on all bars. On an error nothing is left in `directory`.
     """
     parts = bars.parts(workers.rows(bars.row_bytes))
     report: QualityReport | None = None
@@ -33,7 +32,5 @@ def clean_to_folder(
     return report
 
 
-def _read_and_clean(
-    bars: SortedBars, rules: CleanRules, symbols: tuple[int, int]
-) -> tuple[Panel, QualityReport]:
+def _read_and_clean(bars: SortedBars, rules: CleanRules, symbols: tuple[int, int]) -> tuple[Panel, QualityReport]:
     return clean_symbols(bars.read(symbols), rules)

@@ -9,19 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.array_file import ArrayFile, Spans
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.workers import Workers
-from factor_data.news import (
-    NewsConfig,
-    NewsScorer,
-    NewsVectorConfig,
-    NewsVectoriser,
-    document_rows,
-    fit_vectoriser,
-    label_outcomes,
-    learn_tones,
-)
+from factor_data.news.config import NewsConfig, NewsVectorConfig
+from factor_data.news.features import NewsVectoriser, fit_vectoriser
+from factor_data.news.join import document_rows
+from factor_data.news.tone import NewsScorer, label_outcomes, learn_tones
+from factor_data.panel.array_file import ArrayFile, Spans
 
 DOCUMENTS, DOCUMENT_ROWS = "news_documents.npy", "news_document_rows.npy"
 
@@ -36,9 +30,9 @@ def fit_scorer(
     workers: Workers,
     scratch: Path,
 ) -> NewsScorer:
-    """Fit as ``fit_news_scorer`` does on column ``head`` of the labels and the universe's rows of the training dates.
+    """Fit as `fit_news_scorer` does on column `head` of the labels and the universe's rows of the training dates.
 
-    ``scratch`` is a folder for one file of a number a row, which is deleted again.
+    `scratch` is a folder for one file of a number a row, which is deleted again.
     """
     outcomes = ArrayFile.create(scratch / "outcomes.npy", (panel.num_rows,), np.float64)
     chosen = np.isin(panel.dates, train_dates)
@@ -62,7 +56,7 @@ def fit_vectors(
     config: NewsVectorConfig,
     workers: Workers,
 ) -> NewsVectoriser:
-    """Fit as ``fit_news_vectors`` does on the universe's rows of the training dates."""
+    """Fit as `fit_news_vectors` does on the universe's rows of the training dates."""
     chosen = np.isin(panel.dates, train_dates)
     parts = panel.symbol_parts(workers.rows(panel.row_bytes))
     found = workers.map(partial(_training_documents, news, panel, chosen, config), parts)
@@ -83,7 +77,7 @@ def write_news_features(
 def write_documents(
     fitted: NewsVectoriser, news: pd.DataFrame, panel: SavedPanel, folder: Path, workers: Workers
 ) -> None:
-    """Write the documents every row knows, as ``NewsVectoriser.documents`` gives them.
+    """Write the documents every row knows, as `NewsVectoriser.documents` gives them.
 
     news_documents.npy : (num_documents, dimensions) float32
     news_document_rows.npy : (num_rows, 2) int64, first and last document of each row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.array_file import ArrayFile, Spans, merge_adjacent
-from factor_data.panel import UNIVERSE, Panel
-from factor_data.panel_writer import FORMAT, HEADER
+from factor_data.panel.array_file import ArrayFile, Spans, merge_adjacent
+from factor_data.panel.header import HEADER, read_header
+from factor_data.panel.panel import UNIVERSE, Panel
 
 SCAN_ROWS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SavedPanel:
-    """What is known of a saved panel without reading its rows; made by ``open_panel``.
+    """Header of a saved panel, known without reading its rows; made by `open_panel`.
 
     Attributes
     ----------
-    symbols, dates : as in ``Panel``
-    starts : (num_symbols + 1,) int64 row offsets: the bars of symbol ``s`` are rows ``starts[s]:starts[s + 1]``
+    symbols, dates : as in `Panel`
+    starts : (num_symbols + 1,) int64 row offsets: the bars of symbol `s` are rows `starts[s]:starts[s + 1]`
     date_counts : (num_dates,) int64, bars of each date
     symbol_code, date_code, columns : the files of the arrays over rows
     """
@@ -39,6 +38,7 @@ class SavedPanel:
 
     @property
     def num_rows(self) -> int:
+        """Return the number of bars."""
         return self.symbol_code.num_rows
 
     @property
@@ -47,7 +47,7 @@ class SavedPanel:
         return 8 * (len(self.columns) + 1)
 
     def read(self, first: int, last: int) -> Panel:
-        """Rows ``first:last`` as a panel with all the symbols and dates; checked as every panel is."""
+        """Rows `first:last` as a panel with all the symbols and dates; checked as every panel is."""
         return Panel(
             symbols=self.symbols,
             dates=self.dates,
@@ -63,12 +63,12 @@ class SavedPanel:
         return self.columns[UNIVERSE].gather(spans) > 0
 
     def symbol_parts(self, max_rows: int) -> list[Spans]:
-        """Row ranges of whole symbols, each of at most ``max_rows`` rows; a longer symbol is a part alone."""
+        """Row ranges of whole symbols, each of at most `max_rows` rows; a longer symbol is a part alone."""
         groups = whole_groups(np.diff(self.starts), max_rows)
         return [np.array([[self.starts[first], self.starts[last]]]) for first, last in groups]
 
     def date_parts(self, max_rows: int) -> list[Spans]:
-        """Row ranges of whole dates, each part of at most ``max_rows`` rows; a longer date is a part alone.
+        """Row ranges of whole dates, each part of at most `max_rows` rows; a longer date is a part alone.
 
         The rows of a part are one range per symbol, in symbol order.
         """
@@ -77,7 +77,7 @@ class SavedPanel:
         return [merge_adjacent(bounds[:, part : part + 2]) for part in range(len(groups))]
 
     def parts_of_dates(self, dates: NDArray[np.datetime64], max_rows: int) -> list[Spans]:
-        """Row ranges of the bars on some dates of the calendar, in row order, at most ``max_rows`` a part."""
+        """Row ranges of the bars on some dates of the calendar, in row order, at most `max_rows` a part."""
         chosen = np.isin(self.dates, dates)
         edges = np.flatnonzero(np.diff(np.r_[False, chosen, False]))
         bounds = self.bounds(edges)
@@ -106,21 +106,14 @@ class SavedPanel:
 def open_panel(directory: str | Path) -> SavedPanel:
     """Open a saved panel for reading in parts; the two code columns are read once, to know where rows lie."""
     directory = Path(directory)
-    header_path = directory / HEADER
-    if not header_path.is_file():
-        raise ValueError(f"{directory} holds no saved panel: {HEADER} is missing")
-    header = json.loads(header_path.read_text())
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{header_path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    header = read_header(directory)
     symbols = np.load(directory / "symbols.npy", allow_pickle=False)
     dates = np.load(directory / "dates.npy", allow_pickle=False)
     codes = {name: ArrayFile.open(directory / f"{name}.npy") for name in ("symbol_code", "date_code")}
     columns = {name: ArrayFile.open(directory / file) for name, file in header["columns"].items()}
-    short = [
-        file.path for file in (*codes.values(), *columns.values()) if file.shape != (header["num_rows"],)
-    ]
+    short = [file.path for file in (*codes.values(), *columns.values()) if file.shape != (header["num_rows"],)]
     if short:
-        raise ValueError(f"{short[0]}: must have the {header['num_rows']} rows that {header_path} names")
+        raise ValueError(f"{short[0]}: must have the {header['num_rows']} rows that {directory / HEADER} names")
     return SavedPanel(
         symbols=symbols,
         dates=dates,
@@ -132,7 +125,7 @@ def open_panel(directory: str | Path) -> SavedPanel:
 
 
 def whole_groups(counts: NDArray[np.integer], max_rows: int) -> list[tuple[int, int]]:
-    """Cut groups of so many rows into ranges of groups with at most ``max_rows`` rows; a larger group stands alone.
+    """Cut groups of so many rows into ranges of groups with at most `max_rows` rows; a larger group stands alone.
 
     >>> whole_groups(np.array([3, 3, 9, 1]), 6)
     [(0, 2), (2, 3), (3, 4)]
@@ -148,7 +141,7 @@ def whole_groups(counts: NDArray[np.integer], max_rows: int) -> list[tuple[int, 
 
 
 def _count(file: ArrayFile, num_codes: int) -> NDArray[np.int64]:
-    """How many rows have each code."""
+    """Return the number of rows of each code."""
     counts = np.zeros(num_codes, dtype=np.int64)
     for first in range(0, file.num_rows, SCAN_ROWS):
         counts += np.bincount(file.read(first, min(first + SCAN_ROWS, file.num_rows)), minlength=num_codes)

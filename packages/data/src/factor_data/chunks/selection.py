@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.chunks.workers import Workers
+from factor_data.kernel_cache import kernel
 
 MOST_BITS = 12
 TABLE_SHARE = 16  # part of the memory that the tables of one part take
@@ -28,7 +28,7 @@ Ranks = Callable[[int], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnParts:
-    """Columns of numbers that can be read again and again: ``load(task)`` gives the (rows, num_columns) of one part.
+    """Columns of numbers that can be read again and again: `load(task)` gives the (rows, num_columns) of one part.
 
     NaN is missing. float32 or float64, the same in all parts.
     """
@@ -48,9 +48,9 @@ class ColumnParts:
 
 
 def quantiles(parts: ColumnParts, levels: Sequence[float] | NDArray) -> list[NDArray[np.float64]]:
-    """Return for each column ``np.quantile(known.astype(np.float64), levels)`` of its known values.
+    """Return for each column `np.quantile(known.astype(np.float64), levels)` of its known values.
 
-    Equal to the bit (a zero is +0.0). Empty for a column without a known value. ``levels`` lie in [0, 1].
+    Equal to the bit (a zero is +0.0). Empty for a column without a known value. `levels` lie in [0, 1].
     """
     shares = np.asarray(levels, dtype=np.float64)
 
@@ -63,7 +63,7 @@ def quantiles(parts: ColumnParts, levels: Sequence[float] | NDArray) -> list[NDA
 
 
 def medians(parts: ColumnParts) -> list[float | None]:
-    """Return for each column ``np.median(known.astype(np.float64))`` of its known values, None where it has none."""
+    """Return for each column `np.median(known.astype(np.float64))` of its known values, None where it has none."""
     _, found = _select(parts, lambda count: np.array([(count - 1) // 2, count // 2]))
     return [float(np.mean(values)) if len(values) else None for values in found]
 
@@ -83,14 +83,12 @@ def moments(parts: ColumnParts) -> list[tuple[float, float]]:
                 add(values[:, column].astype(np.float64), state)
     assert states is not None
     return [
-        (float(total / count), float(np.sqrt(squares / count)))
-        if low < high
-        else (low if count else 0.0, 0.0)
+        (float(total / count), float(np.sqrt(squares / count))) if low < high else (low if count else 0.0, 0.0)
         for count, total, low, high, squares in states.tolist()
     ]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _add_values(numbers: NDArray[np.float64], state: NDArray[np.float64]) -> None:
     """Carry on count, sum, least and largest over the known numbers."""
     for number in numbers:
@@ -101,7 +99,7 @@ def _add_values(numbers: NDArray[np.float64], state: NDArray[np.float64]) -> Non
             state[3] = max(state[3], number)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _add_squares(numbers: NDArray[np.float64], state: NDArray[np.float64]) -> None:
     """Carry on the sum of squared distances from the mean."""
     if state[0] > 0.0:
@@ -123,7 +121,7 @@ def _interpolate(values: NDArray[np.float64], count: int, shares: NDArray) -> ND
 
 
 def _select(parts: ColumnParts, ranks: Ranks) -> tuple[list[int], list[NDArray[np.float64]]]:
-    """Per column how many values are known, and those of the ranks (0 = smallest) that ``ranks`` gives for so many."""
+    """Per column how many values are known, and those of the ranks (0 = smallest) that `ranks` gives for so many."""
     shapes = list(parts.map(_columns_and_type))
     num_columns, kind = shapes[0]
     left = width = 8 * kind.itemsize  # bits that are not known yet
@@ -145,17 +143,15 @@ def _select(parts: ColumnParts, ranks: Ranks) -> tuple[list[int], list[NDArray[n
 
 
 def _bits_at_once(groups: list[NDArray[np.uint64]], left: int, width: int, table_bytes: int) -> int:
-    """``MOST_BITS`` at first, as the lookup of groups expects; then so many that the tables have ``table_bytes``."""
+    """`MOST_BITS` at first, as the lookup of groups expects; then so many that the tables have `table_bytes`."""
     if left == width:
         return MOST_BITS
     num_rows = max(1, sum(len(group) for group in groups))
     return min(left, MOST_BITS, max(2, (table_bytes // (8 * num_rows)).bit_length() - 1))
 
 
-def _count(
-    parts: ColumnParts, groups: list[NDArray[np.uint64]], left: int, bits: int
-) -> list[NDArray[np.int64]]:
-    """Per column (num_groups, 2**bits): how many values have the group's leading bits and then these ``bits``."""
+def _count(parts: ColumnParts, groups: list[NDArray[np.uint64]], left: int, bits: int) -> list[NDArray[np.int64]]:
+    """Per column (num_groups, 2**bits): how many values have the group's leading bits and then these `bits`."""
     total: list[NDArray[np.int64]] | None = None
     for tables in parts.map(partial(_count_part, groups, left, bits)):
         if total is None:
@@ -167,9 +163,7 @@ def _count(
     return total
 
 
-def _count_part(
-    groups: list[NDArray[np.uint64]], left: int, bits: int, values: Values
-) -> list[NDArray[np.int64]]:
+def _count_part(groups: list[NDArray[np.uint64]], left: int, bits: int, values: Values) -> list[NDArray[np.int64]]:
     raw_type = np.uint32 if _kind(values) == np.float32 else np.uint64
     tables = []
     for column, group in enumerate(groups):
@@ -177,14 +171,12 @@ def _count_part(
         if len(group):
             numbers = np.ascontiguousarray(values[:, column], dtype=_kind(values))
             width = np.uint64(8 * numbers.dtype.itemsize)
-            _count_column(
-                numbers, numbers.view(raw_type), group, width, np.uint64(left), np.uint64(bits), table
-            )
+            _count_column(numbers, numbers.view(raw_type), group, width, np.uint64(left), np.uint64(bits), table)
         tables.append(table)
     return tables
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _count_column(
     numbers: NDArray,
     raw: NDArray,

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.array_file import ArrayFile
 from factor_data.chunks.saved_panel import whole_groups
 from factor_data.chunks.workers import COPIES, Workers
-from factor_data.panel import Panel
+from factor_data.panel.array_file import ArrayFile
+from factor_data.panel.panel import Panel
 from factor_data.reading.table import Table
 
 KEYS = ("time", "position")
@@ -39,7 +39,7 @@ class _Run:
 
 @dataclass(frozen=True, eq=False)
 class _Arrivals:
-    """Which file and row the n-th row of the whole input came from."""
+    """Source file and row of the n-th row of the whole input."""
 
     paths: list[str] = field(default_factory=list)
     first_rows: list[int] = field(default_factory=list)
@@ -57,11 +57,11 @@ class _Arrivals:
 
 
 class SortedBars:
-    """Bars sorted on disk; made by ``sort_bars``, readable as long as its scratch folder is there.
+    """Bars sorted on disk; made by `sort_bars`, readable as long as its scratch folder is there.
 
     Attributes
     ----------
-    symbols, dates : as in ``Panel``, over all rows
+    symbols, dates : as in `Panel`, over all rows
     counts : (num_symbols,) int64, rows of each symbol
     column_names : of the numbers, in the order of the first file
     """
@@ -87,6 +87,7 @@ class SortedBars:
 
     @property
     def num_rows(self) -> int:
+        """Return the number of bars."""
         return int(self.counts.sum())
 
     @property
@@ -95,7 +96,7 @@ class SortedBars:
         return 8 * (len(self.column_names) + len(KEYS))
 
     def parts(self, max_rows: int) -> list[tuple[int, int]]:
-        """Ranges of symbols with at most ``max_rows`` rows together; a longer symbol is a part alone."""
+        """Ranges of symbols with at most `max_rows` rows together; a longer symbol is a part alone."""
         return whole_groups(self.counts, max_rows)
 
     def read(self, symbols: tuple[int, int]) -> Panel:
@@ -109,9 +110,7 @@ class SortedBars:
         date = np.searchsorted(self.dates, different.view("datetime64[ns]")).astype(np.int32)[first_seen]
         order = None
         if not _increases(rank, date):
-            order = np.argsort(
-                rank, kind="stable"
-            )  # runs are in order of arrival, so this is the order of each file
+            order = np.argsort(rank, kind="stable")  # runs are in order of arrival, so this is the order of each file
             if not _increases(rank[order], date[order]):
                 self._check(symbols)
                 order = np.lexsort((date, rank))
@@ -126,7 +125,7 @@ class SortedBars:
         )
 
     def _stretches(self, symbols: tuple[int, int]) -> list[tuple[_Run, int, int]]:
-        """Of every run the range of its own symbols that lie in the range ``symbols`` of all."""
+        """For each run: which of its symbols fall into the range `symbols` of all."""
         found = [(run, np.searchsorted(self._rank[run.codes], symbols).tolist()) for run in self._runs]
         return [(run, low, high) for run, (low, high) in found if high > low]
 
@@ -157,7 +156,7 @@ class SortedBars:
                 raise ValueError(rule.format(count) + "; ".join(first))
 
     def _offenders(self, symbols: tuple[int, int]) -> list[tuple[int, list[str]]]:
-        """For each of ``RULES`` how many pairs of rows break it, and the first in (symbol, time) order as text."""
+        """For each of `RULES` how many pairs of rows break it, and the first in (symbol, time) order as text."""
         rank, time = self._keys(symbols)
         position = self._column("position", symbols)
         by_time = np.lexsort((position, time, rank))
@@ -178,7 +177,7 @@ class SortedBars:
 
 
 def sort_bars(tables: Iterable[Table], scratch: Path, workers: Workers) -> SortedBars:
-    """Take in tables of bars, once, and leave them sorted in the folder ``scratch``.
+    """Take in tables of bars, once, and leave them sorted in the folder `scratch`.
 
     Parameters
     ----------
@@ -257,6 +256,6 @@ class _Sorter:
 
 
 def _increases(rank: NDArray[np.int32], date: NDArray[np.int32]) -> bool:
-    """Whether the rows are sorted by (symbol, date), no pair twice."""
+    """Return True if the rows are sorted by (symbol, date), no pair twice."""
     same = rank[1:] == rank[:-1]
     return bool(np.all((rank[1:] > rank[:-1]) | (same & (date[1:] > date[:-1]))))

@@ -15,10 +15,10 @@ COPIES = 6  # arrays of the size of a part's own that work on it holds at once
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """How much memory and how many hands the work on parts may use. Neither changes a result.
+    """Memory and number of workers that the work on parts may use. Neither changes a result.
 
-    ``executor`` runs the parts: threads, processes, or a cluster (Dask's ``Client.get_executor()``), which then needs
-    the same file system. Without one they run in turn. ``count`` parts are in work at a time and share ``max_bytes``.
+    `executor` runs the parts: threads, processes, or a cluster (Dask's `Client.get_executor()`), which then needs
+    the same file system. Without one they run in turn. `count` parts are in work at a time and share `max_bytes`.
     """
 
     max_bytes: int
@@ -34,7 +34,7 @@ class Workers:
         return max(1, self.max_bytes // (COPIES * row_bytes * (self.count + 1)))
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield the results in the order of the tasks; at most ``count`` are running or wait to be taken."""
+        """Yield the results in the order of the tasks; at most `count` are running or wait to be taken."""
         if self.executor is None:
             yield from map(function, tasks)
             return

@@ -1,4 +1,4 @@
-"""Write a feature store from a saved panel, part by part; ``FeatureStore`` reads it.
+"""Write a feature store from a saved panel, part by part; `FeatureStore` reads it.
 
 Features and labels are maps over whole symbols, ranks over whole dates, fits are counts over the training rows.
 """
@@ -16,33 +16,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from factor_data.array_file import ArrayFile, Spans
 from factor_data.atomic import write_json
 from factor_data.chunks.news_parts import fit_scorer, fit_vectors, write_documents, write_news_features
 from factor_data.chunks.saved_panel import SavedPanel
 from factor_data.chunks.selection import ColumnParts
 from factor_data.chunks.workers import Workers
-from factor_data.features import FeaturePlan
-from factor_data.folds import Fold
-from factor_data.labels import LabelCheck, Price, forward_return
-from factor_data.news import NEWS_FEATURES, NewsConfig, NewsVectorConfig
-from factor_data.normalise import RANK_KINDS, Normaliser, NormaliserKind, fit_normaliser_parts
+from factor_data.features.compute import FeaturePlan
+from factor_data.fit.kinds import RANK_KINDS, NormaliserKind
+from factor_data.fit.normalise import Normaliser, fit_normaliser_parts
+from factor_data.fit.tokens import QuantileTokenizer
+from factor_data.fit.vocabulary import SymbolVocabulary
+from factor_data.folds.fold import Fold
+from factor_data.labels.returns import Price, forward_return
+from factor_data.labels.targets import LabelCheck
+from factor_data.news.config import NewsConfig, NewsVectorConfig
+from factor_data.news.tone import NEWS_FEATURES
+from factor_data.panel.array_file import ArrayFile, Spans
 from factor_data.store import fold_folder
-from factor_data.tokens import QuantileTokenizer
-from factor_data.vocabulary import SymbolVocabulary
 
 ROW_GROUP = 1 << 20  # rows of a row group of index.parquet, as pandas writes it: 25 MiB in memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """What is fitted per fold: the arguments of ``fit_normaliser``, ``QuantileTokenizer.fit`` and the news features."""
+    """What is fitted per fold: the arguments of `fit_normaliser`, `QuantileTokenizer.fit` and the news features."""
 
     normaliser: NormaliserKind
+    """How features are brought to one scale."""
     clip: float
+    """Normalised values are clipped to [-clip, clip] (robust_zscore)."""
     num_tokens: int
+    """Quantile tokens per feature, besides 0 = missing."""
     news: NewsConfig = field(default_factory=NewsConfig)
+    """How texts become numbers."""
     news_vectors: NewsVectorConfig | None = None
+    """Mean text vectors as further inputs; None: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +68,12 @@ class StoreWriter:
     def write_labels(self) -> None:
         """labels.npy: the forward return of each horizon."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        file = ArrayFile.create(
-            self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64
-        )
+        file = ArrayFile.create(self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64)
         task = partial(_write_labels, self.panel, file, self.horizons, self.delay, self.price)
         self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
 
     def check_labels(self, fold: Fold) -> None:
-        """Refuse, as ``factor_data.check_labels`` does, a fold whose training labels teach nothing."""
+        """Refuse, as `factor_data.check_labels` does, a fold whose training labels teach nothing."""
         check = LabelCheck(self.horizons)
         parts = self.panel.parts_of_dates(fold.train, self.workers.rows(8 * (len(self.horizons) + 1)))
         load = partial(_universe_values, self.panel, (self._file("labels"),))
@@ -102,10 +108,8 @@ class StoreWriter:
             if fit.normaliser in RANK_KINDS:
                 ranked = ranked or inputs
 
-    def _write_fold(
-        self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None
-    ) -> ArrayFile:
-        """``ranked`` are the inputs of another fold: ranks of features within a date are the same in all folds."""
+    def _write_fold(self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None) -> ArrayFile:
+        """`ranked` are the inputs of another fold: ranks of features within a date are the same in all folds."""
         folder = fold_folder(self.directory, fold.index)
         folder.mkdir(parents=True)
         sources = [self._file("features")]
@@ -124,9 +128,7 @@ class StoreWriter:
         rows = self.workers.rows(8 * len(names))
         train = self.panel.parts_of_dates(fold.train, rows)
         SymbolVocabulary.fit(self._symbols_in(train)).save(folder / "vocabulary.json")
-        normaliser = fit_normaliser_parts(
-            self._columns(tuple(sources), train), names, fit.normaliser, fit.clip
-        )
+        normaliser = fit_normaliser_parts(self._columns(tuple(sources), train), names, fit.normaliser, fit.clip)
         write_json(folder / "normaliser.json", normaliser.to_dict())
         shape = (self.panel.num_rows, len(names))
         inputs = ArrayFile.create(folder / "inputs.npy", shape, np.float32)
@@ -154,16 +156,12 @@ class StoreWriter:
     def _symbols_in(self, parts: Sequence[Spans]) -> NDArray[np.str_]:
         """The symbols that have a bar of the universe in the parts."""
         seen = np.zeros(len(self.panel.symbols), dtype=bool)
-        for codes in self.workers.map(
-            partial(_universe_values, self.panel, (self.panel.symbol_code,)), parts
-        ):
+        for codes in self.workers.map(partial(_universe_values, self.panel, (self.panel.symbol_code,)), parts):
             seen[codes] = True
         return self.panel.symbols[seen]
 
     def _columns(self, sources: tuple[ArrayFile, ...], parts: Sequence[Spans]) -> ColumnParts:
-        return ColumnParts(
-            load=partial(_universe_values, self.panel, sources), tasks=parts, workers=self.workers
-        )
+        return ColumnParts(load=partial(_universe_values, self.panel, sources), tasks=parts, workers=self.workers)
 
     def _symbol_parts(self, row_bytes: int) -> list[Spans]:
         return self.panel.symbol_parts(self.workers.rows(row_bytes + self.panel.row_bytes))

@@ -1,7 +1,7 @@
 """Cleaning: stated rules, each counted, each set to drop, mask or flag; nothing is filled or invented."""
 
-from factor_data.cleaning.apply import clean_bars, clean_symbols, rule_hits
-from factor_data.cleaning.config import CleanRules
-from factor_data.cleaning.rules import ACTIONS, RULES, Action, Rule
+from __future__ import annotations
 
-__all__ = ["ACTIONS", "RULES", "Action", "CleanRules", "Rule", "clean_bars", "clean_symbols", "rule_hits"]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -11,7 +11,7 @@ from factor_data.cleaning.bars import Bars, Mask
 from factor_data.cleaning.config import CleanRules
 from factor_data.cleaning.find import Found
 from factor_data.cleaning.rules import EVERY_INFINITE, HISTORY_RULES, LAST_RULES, VALUE_RULES, Action, Rule
-from factor_data.panel import UNIVERSE, Panel
+from factor_data.panel.panel import UNIVERSE, Panel
 from factor_data.quality.coverage import Coverage, num_occupied_symbols, stamp
 from factor_data.quality.report import NUM_OFFENDERS, Offender, QualityReport, RuleResult, share_of
 
@@ -24,18 +24,18 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
     Parameters
     ----------
     panel : bars as they were read
-    rules : thresholds, and what each rule does (``RULES`` is the table; its docstring says what the actions mean)
+    rules : thresholds, and what each rule does (`RULES` is the table; its docstring says what the actions mean)
 
     Returns
     -------
-    (cleaned panel, report); the input is not changed. Every close is above 0 (or NaN, where ``close_unusable`` masks).
-    Symbols and dates without a bar left are gone. The column ``in_universe`` is 1.0 where a bar may be a sample on its
-    date, and 0.0 where a rule has masked the bar as a whole, such as before the ``min_history``-th bar of its symbol.
+    (cleaned panel, report); the input is not changed. Every close is above 0 (or NaN, where `close_unusable` masks).
+    Symbols and dates without a bar left are gone. The column `in_universe` is 1.0 where a bar may be a sample on its
+    date, and 0.0 where a rule has masked the bar as a whole, such as before the `min_history`-th bar of its symbol.
     All of it is known at t: a rule decides about a bar from the symbol's own bars up to it.
 
     Raises
     ------
-    ValueError if a column that ``rules`` names is absent, or no bar is left
+    ValueError if a column that `rules` names is absent, or no bar is left
     """
     cleaned, report = clean_symbols(panel, rules)
     report.check_not_empty()
@@ -47,19 +47,17 @@ def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Pane
 
     Parameters
     ----------
-    panel : all bars of some symbols. Its ``symbols`` and ``dates`` are those of the whole, also where no bar is here
-    rules : as for ``clean_bars``
+    panel : all bars of some symbols. Its `symbols` and `dates` are those of the whole, also where no bar is here
+    rules : as for `clean_bars`
 
     Returns
     -------
-    (cleaned bars, report on them). The bars keep ``symbols``, ``dates`` and codes; none may be left. The reports of
-    disjoint parts are put together by ``QualityReport.merge``.
+    (cleaned bars, report on them). The bars keep `symbols`, `dates` and codes; none may be left. The reports of
+    disjoint parts are put together by `QualityReport.merge`.
     """
     log = _Log(panel, rules)
     cleaned = _clean(panel, rules, log)
-    report = QualityReport(
-        rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned)
-    )
+    report = QualityReport(rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned))
     return cleaned, report
 
 
@@ -68,8 +66,8 @@ def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDAr
 
     Returns
     -------
-    rule name -> (num_rows,) bool over the rows of ``panel``, as many True as bars the report counts. The hits of a
-    rule depend on what the rules before it do, as in ``clean_bars``
+    rule name -> (num_rows,) bool over the rows of `panel`, as many True as bars the report counts. The hits of a
+    rule depend on what the rules before it do, as in `clean_bars`
     """
     log = _Log(panel, rules)
     _clean(panel, rules, log)
@@ -112,7 +110,7 @@ class _Log:
         self._total = {"bars": panel.num_rows, "symbols": num_occupied_symbols(panel)}
 
     def apply(self, rule: Rule, bars: Bars, present: Mask | None = None) -> Mask:
-        """Let a rule act on the bars that are ``present`` (default all); returns the bars to drop, (num_rows,)."""
+        """Let a rule act on the bars that are `present` (default all); returns the bars to drop, (num_rows,)."""
         action = self.rules.action(rule.name)
         nothing = np.zeros(bars.panel.num_rows, dtype=bool)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -130,9 +128,7 @@ class _Log:
             _mask(rule, bars, hit)
         return hit if action == "drop" else nothing
 
-    def _add(
-        self, rule: Rule, action: Action, count: int, offenders: tuple[Offender, ...], effect: str
-    ) -> None:
+    def _add(self, rule: Rule, action: Action, count: int, offenders: tuple[Offender, ...], effect: str) -> None:
         total = self._total["symbols" if rule.unit == "symbols" else "bars"]
         self.results.append(
             RuleResult(
@@ -163,7 +159,7 @@ def _mask(rule: Rule, bars: Bars, hit: Mask) -> None:
 
 
 def _first_offenders(rule: Rule, found: Found, bars: Bars, rows: NDArray[np.intp]) -> tuple[Offender, ...]:
-    """The first of ``rows`` by time, then symbol, with the value that the rule complains about."""
+    """The first of `rows` by time, then symbol, with the value that the rule complains about."""
     panel = bars.panel
     order = np.lexsort((panel.symbol_code[rows], panel.date_code[rows]))
     value = bars[rule.column] if found.value is None else found.value

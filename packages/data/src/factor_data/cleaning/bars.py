@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.features.kernels import bar_age
-from factor_data.panel import Panel
+from factor_data.features.history import bar_age
+from factor_data.panel.panel import Panel
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 class Bars:
     """Columns of a panel under cleaning. Columns are copied when they are first written to.
 
-    ``universe`` is True where no rule has taken the bar out of the universe, ``rows`` are the rows of the bars in the
+    `universe` is True where no rule has taken the bar out of the universe, `rows` are the rows of the bars in the
     panel that cleaning began with. Everything here is a function of
     the symbol's own bars, at t and before.
     """
@@ -38,7 +38,7 @@ class Bars:
         return name in self.columns
 
     def blank(self, name: str, hit: Mask) -> None:
-        """Set a column to NaN where ``hit``; the panel's own array stays as it is."""
+        """Set a column to NaN where `hit`; the panel's own array stays as it is."""
         if name not in self._copied:
             self.columns[name] = np.array(self.columns[name])
             self._copied.add(name)
@@ -49,19 +49,15 @@ class Bars:
         names: dict[str, None] = {}
         for pattern in patterns:
             found = (
-                [pattern]
-                if pattern in self.columns
-                else [name for name in self.columns if fnmatchcase(name, pattern)]
+                [pattern] if pattern in self.columns else [name for name in self.columns if fnmatchcase(name, pattern)]
             )
             if not found:
-                raise ValueError(
-                    f"factor_columns: the bars have no column {pattern!r}; they have {list(self.columns)}"
-                )
+                raise ValueError(f"factor_columns: the bars have no column {pattern!r}; they have {list(self.columns)}")
             names.update(dict.fromkeys(found))
         return list(names)
 
     def select(self, keep: Mask) -> Bars:
-        """Return the bars of ``keep``; symbols, dates and codes stay as they are."""
+        """Return the bars of `keep`; symbols, dates and codes stay as they are."""
         if keep.all():
             return self
         columns = {name: values[keep] for name, values in self.columns.items()}
@@ -96,10 +92,12 @@ class Bars:
 
     @cached_property
     def close_ratio(self) -> Floats:
+        """Return (num_rows,) close over the close of the bar before."""
         return self.ratio(self.columns["close"])
 
     @cached_property
     def adjusted_ratio(self) -> Floats:
+        """Return (num_rows,) adjusted close over that of the bar before; without `adj_close`, of the close."""
         return self.ratio(self.adjusted_close) if "adj_close" in self.columns else self.close_ratio
 
     def same_as_before(self, name: str) -> Mask:

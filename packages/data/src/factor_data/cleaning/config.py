@@ -1,4 +1,4 @@
-"""What cleaning is told: the thresholds of the rules and what each rule does."""
+"""Settings of cleaning: the thresholds of the rules and the action of each."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class CleanRules:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     actions: dict[str, Action] = field(default_factory=dict)
-    # rule -> drop | mask | flag, for the rules that should not do their default (RULES lists them)
+    """Rule -> drop | mask | flag, for the rules that should not do their default (RULES lists them)."""
     min_history: int = 60
-    # bars a symbol must have had, up to and with t, to be in the universe at t
+    """Bars a symbol must have had, up to and with t, to be in the universe at t."""
     max_abs_return: float = 0.35
-    # largest one-bar move of the adjusted close that is not a large move
+    """Largest one-bar move of the adjusted close that is not a large move."""
     split_tolerance: float = 0.03
-    # relative distance from 2, 3, 4 ... within which a price ratio looks like a split
+    """Relative distance from 2, 3, 4 ... within which a price ratio looks like a split."""
     stale_bars: int = 10
-    # bars in a row with an unchanged close from which on the price is stale
+    """Bars in a row with an unchanged close from which on the price is stale."""
     price_tolerance: float = 1e-6
-    # relative slack in "close within [low, high]", for prices that were rounded apart
+    """Relative slack in "close within [low, high]", for prices that were rounded apart."""
     limit_column: str | None = None
-    # column that says that a bar is at its daily price limit, such as luld
+    """Column that says that a bar is at its daily price limit, such as luld."""
     limit_values: tuple[float, ...] = (1.0,)
-    # values of limit_column that mean so; any other value means that the bar is not
+    """Values of limit_column that mean so; any other value means that the bar is not."""
     limit_move: float | None = None
-    # without the column, or where it is missing: a larger move of the adjusted close is a limit day
+    """Without the column, or where it is missing: a larger move of the adjusted close is a limit day."""
     factor_columns: tuple[str, ...] = ()
-    # ready-made factors: exact names, or patterns such as factor_*
+    """Ready-made factors: exact names, or patterns such as factor_*."""
     max_missing: float = 0.1
-    # largest share of factor_columns that may be missing in a bar
+    """Largest share of factor_columns that may be missing in a bar."""
 
     def __post_init__(self) -> None:
         for name, lowest in (("min_history", 1), ("stale_bars", 2)):
@@ -66,10 +66,8 @@ class CleanRules:
                 hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(rules)}"
                 raise ValueError(f"actions: unknown rule {name!r}; {hint}")
             if action not in rules[name].actions:
-                raise ValueError(
-                    f"actions: {name} cannot be {action!r}; it can be {', '.join(rules[name].actions)}"
-                )
+                raise ValueError(f"actions: {name} cannot be {action!r}; it can be {', '.join(rules[name].actions)}")
 
     def action(self, name: str) -> Action:
-        """Return what the rule ``name`` does."""
+        """Return what the rule `name` does."""
         return self.actions.get(name, next(rule.default for rule in RULES if rule.name == name))

@@ -1,34 +1,76 @@
-"""What each cleaning rule looks for: functions of the bars and the thresholds, each at t and before."""
+"""Search functions of the cleaning rules, of the bars and the thresholds, each at t and before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.cleaning.bars import Bars, Mask
-from factor_data.panel import UNIVERSE
-
-if TYPE_CHECKING:
-    from factor_data.cleaning.config import CleanRules
+from factor_data.panel.panel import UNIVERSE
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 20.0)
 
 
 class Found(NamedTuple):
-    """What a rule found: the bars, and per bar the value to show and how often it counts (default 1)."""
+    """Result of a rule: the bars, and per bar the value to show and how often it counts (default 1)."""
 
     hit: Mask
     value: NDArray | None = None
     weight: NDArray[np.int64] | None = None
 
 
-Find = Callable[[Bars, "CleanRules"], Found | None]
+class Thresholds(Protocol):
+    """Thresholds that the rules read; `CleanRules` has these fields and documents them."""
+
+    @property
+    def min_history(self) -> int:
+        """Return the bars that a symbol must have had, up to and with t."""
+
+    @property
+    def max_abs_return(self) -> float:
+        """Return the largest one-bar move of the adjusted close that is not a large move."""
+
+    @property
+    def split_tolerance(self) -> float:
+        """Return the relative distance from 2, 3, 4 ... within which a jump looks like a split."""
+
+    @property
+    def stale_bars(self) -> int:
+        """Return the bars in a row with an unchanged close from which on the price is stale."""
+
+    @property
+    def price_tolerance(self) -> float:
+        """Return the relative slack of the range from low to high."""
+
+    @property
+    def limit_column(self) -> str | None:
+        """Return the column that says that a bar is at its daily price limit, if there is one."""
+
+    @property
+    def limit_values(self) -> tuple[float, ...]:
+        """Return the values of the column that mean "at the limit"."""
+
+    @property
+    def limit_move(self) -> float | None:
+        """Return the move of the adjusted close above which a bar without `limit_column` is a limit day."""
+
+    @property
+    def factor_columns(self) -> tuple[str, ...]:
+        """Return the names or patterns of ready-made factors."""
+
+    @property
+    def max_missing(self) -> float:
+        """Return the largest share of `factor_columns` that may be missing in a bar."""
 
 
-def infinite_value(bars: Bars, rules: CleanRules) -> Found:
+Find = Callable[[Bars, Thresholds], Found | None]
+
+
+def infinite_value(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars with an infinite value in any column; the first one is shown."""
     hit = np.zeros(bars.panel.num_rows, dtype=bool)
     shown = np.full(bars.panel.num_rows, np.nan)
     for values in bars.columns.values():
@@ -40,42 +82,52 @@ def infinite_value(bars: Bars, rules: CleanRules) -> Found:
 
 
 def unusable(column: str) -> Find:
-    def find(bars: Bars, rules: CleanRules) -> Found | None:
+    """Return a rule that finds bars whose `column` is not above 0; NaN counts. Without the column it is skipped."""
+
+    def find(bars: Bars, rules: Thresholds) -> Found | None:
         return Found(~(bars[column] > 0.0)) if column in bars else None
 
     return find
 
 
-def outside_universe(bars: Bars, rules: CleanRules) -> Found | None:
+def outside_universe(bars: Bars, rules: Thresholds) -> Found | None:
+    """Find bars that the data mark as outside the universe."""
     return Found(~(bars[UNIVERSE] > 0.0)) if UNIVERSE in bars else None
 
 
-def range_crossed(bars: Bars, rules: CleanRules) -> Found:
+def range_crossed(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars whose high is below their low."""
     return Found(bars["high"] < bars["low"])
 
 
 def outside_range(column: str) -> Find:
-    def find(bars: Bars, rules: CleanRules) -> Found:
+    """Return a rule that finds bars whose `column` lies outside low to high."""
+
+    def find(bars: Bars, rules: Thresholds) -> Found:
         value, slack = bars[column], rules.price_tolerance
         return Found((value > bars["high"] * (1 + slack)) | (value < bars["low"] * (1 - slack)))
 
     return find
 
 
-def suspended(bars: Bars, rules: CleanRules) -> Found:
+def suspended(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars without trading: volume or amount of 0 or less."""
     hit = bars["volume"] <= 0.0
     return Found(hit | (bars["amount"] <= 0.0) if "amount" in bars else hit)
 
 
-def volume_negative(bars: Bars, rules: CleanRules) -> Found:
+def volume_negative(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars with a volume below 0."""
     return Found(bars["volume"] < 0.0)
 
 
-def volume_zero(bars: Bars, rules: CleanRules) -> Found:
+def volume_zero(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars with a volume of exactly 0."""
     return Found(bars["volume"] == 0.0)
 
 
-def missing_ratio(bars: Bars, rules: CleanRules) -> Found | None:
+def missing_ratio(bars: Bars, rules: Thresholds) -> Found | None:
+    """Find bars in which too large a share of the factor columns is missing; the share is shown."""
     names = bars.factor_columns(rules.factor_columns)
     if not names:
         return None
@@ -86,7 +138,8 @@ def missing_ratio(bars: Bars, rules: CleanRules) -> Found | None:
     return Found(share > rules.max_missing, share)
 
 
-def limit_day(bars: Bars, rules: CleanRules) -> Found | None:
+def limit_day(bars: Bars, rules: Thresholds) -> Found | None:
+    """Find bars at the price limit, by the column where it is known, else by the size of the move."""
     if rules.limit_column is None and rules.limit_move is None:
         return None
     unknown = np.ones(bars.panel.num_rows, dtype=bool)
@@ -99,12 +152,14 @@ def limit_day(bars: Bars, rules: CleanRules) -> Found | None:
     return Found(hit, bars.adjusted_ratio - 1.0)
 
 
-def large_move(bars: Bars, rules: CleanRules) -> Found:
+def large_move(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars whose adjusted close moves by more than `max_abs_return`; the move is shown."""
     move = bars.adjusted_ratio - 1.0
     return Found(np.abs(move) > rules.max_abs_return, move)
 
 
-def split_suspected(bars: Bars, rules: CleanRules) -> Found:
+def split_suspected(bars: Bars, rules: Thresholds) -> Found:
+    """Find jumps near a split ratio that the adjusted price x."""
     jump, tolerance = bars.close_ratio, rules.split_tolerance
     times = np.maximum(jump, 1.0 / jump)
     candidates = np.flatnonzero(times > SPLIT_RATIOS[0] * (1.0 - tolerance))
@@ -114,23 +169,26 @@ def split_suspected(bars: Bars, rules: CleanRules) -> Found:
     return Found(hit, jump)
 
 
-def duplicate_bar(bars: Bars, rules: CleanRules) -> Found:
+def duplicate_bar(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars with a volume that repeat the bar before in volume and all four prices."""
     hit = bars["volume"] > 0.0
     for name in ("volume", "close", "open", "high", "low"):
         hit &= bars.same_as_before(name)
     return Found(hit)
 
 
-def stale_price(bars: Bars, rules: CleanRules) -> Found:
+def stale_price(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars with a close that has not changed for `stale_bars` bars."""
     return Found(bars.run_length("close") >= rules.stale_bars)
 
 
-def calendar_gap(bars: Bars, rules: CleanRules) -> Found:
+def calendar_gap(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars before which the symbol misses dates of the calendar; their number is shown."""
     gap = np.where(bars.first, 0, np.diff(bars.panel.date_code.astype(np.int64), prepend=0) - 1)
     return Found(gap > 0, gap, gap)
 
 
-def adjusted_equals_close(bars: Bars, rules: CleanRules) -> Found | None:
+def adjusted_equals_close(bars: Bars, rules: Thresholds) -> Found | None:
     """The first bar of each symbol whose adjusted close equals its close throughout: a fact about the whole sample."""
     if "adj_close" not in bars:
         return None
@@ -139,5 +197,6 @@ def adjusted_equals_close(bars: Bars, rules: CleanRules) -> Found | None:
     return Found(bars.first & (differs[code] == 0))
 
 
-def short_history(bars: Bars, rules: CleanRules) -> Found:
+def short_history(bars: Bars, rules: Thresholds) -> Found:
+    """Find bars of symbols that have had fewer than `min_history` bars."""
     return Found(bars.age < rules.min_history - 1)

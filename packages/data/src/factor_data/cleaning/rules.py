@@ -1,8 +1,8 @@
 """The table of cleaning rules: what each looks for, what it can do about it, and what it does by default.
 
-Three actions. ``drop``: the bar goes, for all that comes later. ``mask``: what offends is taken out of use: a value
-becomes NaN, or, where the bar as a whole is in doubt, the bar leaves the universe (``in_universe`` = 0: no sample, no
-place in a cross-section on that date), while its prices stay for the features of later bars. ``flag``: counted, and
+Three actions. `drop`: the bar goes, for all that comes later. `mask`: what offends is taken out of use: a value
+becomes NaN, or, where the bar as a whole is in doubt, the bar leaves the universe (`in_universe` = 0: no sample, no
+place in a cross-section on that date), while its prices stay for the features of later bars. `flag`: counted, and
 kept as it is.
 
 A rule decides about the bar of t from the symbol's own bars up to t. Dropping a symbol because of what is known at the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from factor_data.cleaning import find
-from factor_data.panel import UNIVERSE
+from factor_data.panel.panel import UNIVERSE
 
 Action = Literal["drop", "mask", "flag"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -28,10 +28,10 @@ class Rule:
 
     Attributes
     ----------
-    text : what it looks for; ``{name}`` stands for a threshold
+    text : what it looks for; `{name}` stands for a threshold
     column : whose value the report shows
-    find : the bars it hits, or None where what ``needs`` says is absent
-    blanks : columns that ``mask`` sets to NaN; none: ``mask`` takes the bar out of the universe
+    find : the bars it hits, or None where what `needs` says is absent
+    blanks : columns that `mask` sets to NaN; none: `mask` takes the bar out of the universe
     default, actions : what it does, and what it can do
     needs : what must be there for the rule to be checked
     unit : what it counts: bars, symbols, or the calendar dates that are missing
@@ -48,7 +48,7 @@ class Rule:
     unit: Literal["bars", "symbols", "dates"] = "bars"
 
     def effect(self, action: Action) -> str:
-        """Return in words what ``action`` does to a bar that the rule hits."""
+        """Return in words what `action` does to a bar that the rule hits."""
         masked = f"{' and '.join(self.blanks)} set to missing" if self.blanks else "marked out of universe"
         return {"drop": "bar dropped", "mask": masked, "flag": "flagged"}[action]
 

@@ -1,8 +1,8 @@
-"""Alpha158 for blocks of rows: what ``alpha158`` runs in threads.
+"""Alpha158 for blocks of rows: what `alpha158` runs in threads.
 
-A block is up to ``BLOCK`` consecutive bars of one symbol. Its columns are copied into arrays with ``PAD`` earlier bars
+A block is up to `BLOCK` consecutive bars of one symbol. Its columns are copied into arrays with `PAD` earlier bars
 in front, NaN where the symbol has none, so that every formula reads its lags without a special case and an incomplete
-window comes out as NaN by itself. Formulas and names: ``factor_data.features.alpha158``.
+window comes out as NaN by itself. Formulas and names: `factor_data.features.alpha158_features`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.features import alpha158_names as column
@@ -33,6 +32,7 @@ from factor_data.features.ratios import (
     residual_over,
     std_over,
 )
+from factor_data.kernel_cache import kernel
 
 NUM_FEATURES = len(column.ALPHA158_NAMES)
 BLOCK = 1024
@@ -40,7 +40,7 @@ PAD = WINDOWS[-1] + 1  # the oldest move of the longest window starts one bar be
 Block = NDArray[np.float32]  # (158, num_rows), one row per feature
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def alpha158_rows(
     open_: Floats,
     high: Floats,
@@ -51,7 +51,7 @@ def alpha158_rows(
     starts: NDArray[np.int64],
     result: NDArray[np.float32],
 ) -> None:
-    """Fill ``result`` (num_rows, 158) for the symbols whose bars are ``starts[s]:starts[s + 1]``."""
+    """Fill `result` (num_rows, 158) for the symbols whose bars are `starts[s]:starts[s + 1]`."""
     features = np.empty((NUM_FEATURES, BLOCK + 32), dtype=np.float32)
     padded = np.empty((6, PAD + BLOCK))
     for symbol in range(len(starts) - 1):
@@ -73,15 +73,15 @@ def alpha158_rows(
             _store(block, result[first : first + num_rows])
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _load(values: Floats, symbol_start: int, first: int, padded: Floats) -> None:
-    """Copy the block with ``PAD`` bars before it; what lies before the symbol is NaN."""
+    """Copy the block with `PAD` bars before it; what lies before the symbol is NaN."""
     for i in range(len(padded)):
         row = first - PAD + i
         padded[i] = values[row] if row >= symbol_start else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _store(block: Block, result: NDArray[np.float32]) -> None:
     """Transpose in tiles that fit the cache; infinities become NaN."""
     for first in range(0, result.shape[0], 16):
@@ -91,7 +91,7 @@ def _store(block: Block, result: NDArray[np.float32]) -> None:
                 result[row, name] = value if value - value == 0.0 else np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _bar_shape(columns: NDArray[np.float64], block: Block) -> None:
     """The nine KBAR features and the four prices over the close."""
     for row in range(block.shape[1]):
@@ -113,7 +113,7 @@ def _bar_shape(columns: NDArray[np.float64], block: Block) -> None:
         block[12, row] = columns[5, row] / c
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _close_and_volume(close: Floats, volume: Floats, block: Block) -> None:
     """ROC MA STD BETA RSQR RESI of the close, CORR with log volume, VMA and VSTD."""
     log_volume, scale = np.empty(len(volume)), np.empty(len(volume))
@@ -141,7 +141,7 @@ def _close_and_volume(close: Floats, volume: Floats, block: Block) -> None:
         std_over(volume_squares[k, PAD:], window, scale[PAD:], block[column.VSTD + k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _changes(close: Floats, volume: Floats, block: Block) -> None:
     """CORD: correlation of close ratio and log volume ratio; WVMA: spread of volume-weighted abs returns."""
     ratio, flow, weighted = np.full((3, len(close)), np.nan)
@@ -162,7 +162,7 @@ def _changes(close: Floats, volume: Floats, block: Block) -> None:
         std_over(weighted_squares[k, PAD:], WINDOWS[k], weighted_mean[k, PAD:], block[column.WVMA + k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _extremes(high: Floats, low: Floats, close: Floats, block: Block) -> None:
     """MAX MIN RSV IMAX IMIN IMXD: extremes of high and low, and how many bars ago they were."""
     tops, top_lags = nested_maxima(high)
@@ -180,12 +180,10 @@ def _extremes(high: Floats, low: Floats, close: Floats, block: Block) -> None:
             unknown_top, unknown_bottom = 0.0 * top[row], 0.0 * depth[row]  # NaN stays
             block[column.IMAX + k, row] = (window - top_lag[row]) / window + unknown_top
             block[column.IMIN + k, row] = (window - bottom_lag[row]) / window + unknown_bottom
-            block[column.IMXD + k, row] = (
-                (bottom_lag[row] - top_lag[row]) / window + unknown_top + unknown_bottom
-            )
+            block[column.IMXD + k, row] = (bottom_lag[row] - top_lag[row]) / window + unknown_top + unknown_bottom
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _quantiles(close: Floats, block: Block) -> None:
     """QTLU and QTLD: linearly interpolated 80 % and 20 % quantiles, from one sorted array per window."""
     known = np.where(np.isnan(close), np.inf, close)  # no price is infinite here: fill_by_symbol
@@ -202,9 +200,9 @@ def _quantiles(close: Floats, block: Block) -> None:
             block[column.QTLD + k, row] = (small[0] + (small[1] - small[0]) * (lower - below)) / last
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _replace(ordered: Floats, old: float, new: float) -> None:
-    """Put ``new`` in the place of ``old`` and restore the order; ``old`` must be there."""
+    """Put `new` in the place of `old` and restore the order; `old` must be there."""
     place = 0
     for i in range(len(ordered)):
         place += ordered[i] < old
@@ -217,7 +215,7 @@ def _replace(ordered: Floats, old: float, new: float) -> None:
     ordered[place] = new
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _rank(close: Floats, block: Block) -> None:
     """RANK: average rank of the last close in the window over the number of bars."""
     c = close[PAD:]
@@ -231,7 +229,7 @@ def _rank(close: Floats, block: Block) -> None:
             block[column.RANK + k, row] = rank[row] / WINDOWS[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _add_rank(earlier: Floats, last: Floats, rank: Floats) -> None:
     """Add 1 where the earlier value is smaller, 1/2 where it is equal; NaN stays."""
     for i in range(len(rank)):
@@ -239,7 +237,7 @@ def _add_rank(earlier: Floats, last: Floats, rank: Floats) -> None:
         rank[i] += 1.0 if earlier[i] < last[i] else tie
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _gains_and_losses(values: Floats, block: Block) -> None:
     """SUMP, SUMN, SUMD, or their volume forms: the share of the path that went up, down, and the difference."""
     gain, loss = np.full((2, len(values)), np.nan)
@@ -257,7 +255,7 @@ def _gains_and_losses(values: Floats, block: Block) -> None:
             block[2 * NUM_WINDOWS + k, row] = (up - down) / path
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _signs(close: Floats, block: Block) -> None:
     """CNTP, CNTN, CNTD: shares of bars that closed above, below the bar before, and the difference."""
     up, down = np.full((2, len(close)), np.nan)

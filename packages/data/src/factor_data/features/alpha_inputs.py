@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.features.nested import Floats
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 # (open, high, low, close, volume, vwap, starts, result): fills the rows of the symbols in starts
 Kernel = Callable[..., None]
@@ -18,9 +18,9 @@ CHUNK_ROWS = 100_000
 
 
 def volume_weighted_price(panel: Panel) -> Floats:
-    """Return the column ``vwap``, or what stands for it in a panel without one; (num_rows,), in the bars' own units.
+    """Return the column `vwap`, or what stands for it in a panel without one; (num_rows,), in the bars' own units.
 
-    With a column ``amount`` (money traded) it is ``amount / volume``, NaN where no volume is known; both must be in
+    With a column `amount` (money traded) it is `amount / volume`, NaN where no volume is known; both must be in
     the units of the price. Without either it is the mean of open, high, low and close.
     """
     if "vwap" in panel.columns:
@@ -41,12 +41,10 @@ def alpha_columns(panel: Panel) -> tuple[Floats, ...]:
         return (*(panel.adjusted(name) for name in ("open", "high", "low", "close", "volume")), vwap)
 
 
-def fill_by_symbol(
-    panel: Panel, kernel: Kernel, num_features: int, threads: int | None
-) -> NDArray[np.float32]:
-    """Return (num_rows, num_features) float32 that ``kernel`` filled, whole symbols per task.
+def fill_by_symbol(panel: Panel, kernel: Kernel, num_features: int, threads: int | None) -> NDArray[np.float32]:
+    """Return (num_rows, num_features) float32 that `kernel` filled, whole symbols per task.
 
-    ``threads`` None: one per CPU. The result has the same bits for any number.
+    `threads` None: one per CPU. The result has the same bits for any number.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
@@ -66,7 +64,7 @@ def fill_by_symbol(
 
 
 def symbol_chunks(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return ranges (first, last) of symbols that cover all, each of one symbol or at most ``CHUNK_ROWS`` rows."""
+    """Return ranges (first, last) of symbols that cover all, each of one symbol or at most `CHUNK_ROWS` rows."""
     chunks, first = [], 0
     for symbol in range(1, len(starts)):
         if starts[symbol] - starts[first] > CHUNK_ROWS and symbol - 1 > first:

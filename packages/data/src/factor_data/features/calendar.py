@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 Floats = NDArray[np.float64]
 DAYS_IN_WEEK, MONTHS_IN_YEAR, HOURS_IN_DAY = 7, 12, 24

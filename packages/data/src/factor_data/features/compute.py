@@ -1,12 +1,12 @@
 """Features by name: which exist, which sets they form, and how a list of names becomes a matrix.
 
 There are two kinds. A symbol feature is a function of a panel that uses only the symbol's own bars, so a panel can
-be computed in pieces of whole symbols. A date feature (``DateFeature``) is a function of its base symbol features over
+be computed in pieces of whole symbols. A date feature (`DateFeature`) is a function of its base symbol features over
 all rows of a date, so it can be computed in pieces of whole dates. A name is one of
 
-- a feature of ``FEATURES`` (symbol) or ``DATE_FEATURES`` (date), an Alpha158 or an Alpha360 name;
-- ``<symbol feature>@<symbol>``: that feature of one leading symbol, on all rows of the date, as ``return_1@AAPL``;
-- a set of ``FEATURE_SETS``, which stands for all its names.
+- a feature of `FEATURES` (symbol) or `DATE_FEATURES` (date), an Alpha158 or an Alpha360 name;
+- `<symbol feature>@<symbol>`: that feature of one leading symbol, on all rows of the date, as `return_1@AAPL`;
+- a set of `FEATURE_SETS`, which stands for all its names.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.features.alpha158 import alpha158
+from factor_data.features.alpha158_features import alpha158
 from factor_data.features.alpha158_names import ALPHA158_NAMES
-from factor_data.features.alpha360 import ALPHA360_NAMES, alpha360
+from factor_data.features.alpha360_features import ALPHA360_NAMES, alpha360
 from factor_data.features.dates import DATE_FEATURES, DateFeature, of_symbol
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "bars": tuple(BAR_FEATURES),
@@ -38,13 +38,13 @@ DEFAULT_SET = "bars"
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturePlan:
-    """What has to be computed for a list of names; made by ``plan_features``.
+    """Features to compute for a list of names; made by `plan_features`.
 
     Attributes
     ----------
-    names : the columns asked for, in order, sets expanded
-    symbol_names : the symbol features to compute first: those asked for, then those that are only bases
-    date_features : name -> date feature, of the date features asked for
+    names : the requested columns, in order, sets expanded
+    symbol_names : the symbol features to compute first: those requested, then those that are only bases
+    date_features : name -> date feature, of the requested date features
     """
 
     names: tuple[str, ...]
@@ -79,9 +79,9 @@ class FeaturePlan:
         symbol_code: NDArray[np.integer],
         in_universe: NDArray[np.bool_] | None,
     ) -> NDArray[np.float32]:
-        """Return (num_rows, len(names)) float32 from what ``symbol_values`` gave, for all rows of whole dates.
+        """Return (num_rows, len(names)) float32 from what `symbol_values` gave, for all rows of whole dates.
 
-        Rows stay in panel order. ``in_universe`` may be None where there is no date feature.
+        Rows stay in panel order. `in_universe` may be None where there is no date feature.
         """
         if self.names == self.symbol_names:
             return symbol_values
@@ -135,23 +135,19 @@ def same_for_all_symbols(names: Sequence[str] | None = None) -> tuple[str, ...]:
 
 
 def plan_features(names: Sequence[str] | None, symbols: NDArray[np.str_]) -> FeaturePlan:
-    """Sort names into symbol and date features; ``symbols`` is the panel's table, for ``<feature>@<symbol>``."""
+    """Sort names into symbol and date features; `symbols` is the panel's table, for `<feature>@<symbol>`."""
     columns = expand_features(names)
     date_features = {name: _date_feature(name, symbols) for name in columns if not _is_symbol_feature(name)}
     asked = [name for name in columns if _is_symbol_feature(name)]
     bases = [base for feature in date_features.values() for base in feature.bases]
-    return FeaturePlan(
-        names=columns, symbol_names=tuple(dict.fromkeys((*asked, *bases))), date_features=date_features
-    )
+    return FeaturePlan(names=columns, symbol_names=tuple(dict.fromkeys((*asked, *bases))), date_features=date_features)
 
 
-def compute_features(
-    panel: Panel, names: Sequence[str] | None = None, threads: int | None = None
-) -> FeatureMatrix:
+def compute_features(panel: Panel, names: Sequence[str] | None = None, threads: int | None = None) -> FeatureMatrix:
     """Compute features and sets by name, the set "bars" by default.
 
     A value that is not finite (a division by zero in uncleaned bars) is missing: NaN. Date features need a cleaned
-    panel, because the universe decides who counts. ``threads``: see ``alpha158``.
+    panel, because the universe decides who counts. `threads`: see `alpha158`.
 
     Raises
     ------
@@ -159,9 +155,7 @@ def compute_features(
     """
     plan = plan_features(names, panel.symbols)
     in_universe = panel.in_universe if plan.date_features else None
-    values = plan.all_values(
-        plan.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe
-    )
+    values = plan.all_values(plan.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe)
     return FeatureMatrix(values=values, names=plan.names, panel=panel)
 
 

@@ -1,15 +1,15 @@
 """Date features: values of a row that take the whole cross-section of its date.
 
-A date feature names the symbol features it starts from (``bases``) and a function of rows. The rows handed to it are
+A date feature names the symbol features it starts from (`bases`) and a function of rows. The rows handed to it are
 all rows of some whole dates, sorted as in the panel, so a table can be computed date chunk by date chunk:
 
     function(values (n, num_bases) float32, date_code (n,), symbol_code (n,), in_universe (n,)) -> (n,)
 
 Market features average over the universe of the date and are the same for all its rows, those outside the universe
-included; what compares a row with the market (``relative``, ``rank``, ``neutral``) exists inside the universe only.
+included; what compares a row with the market (`relative`, `rank`, `neutral`) exists inside the universe only.
 Missing base values are left out; NaN where nothing is known. Market features are constant within a date, so
-the normaliser kinds ``rank`` and ``rank_gauss`` turn them into 0: use a fitted kind for them.
-To add one: write the function, add its line to ``DATE_FEATURES``.
+the normaliser kinds `rank` and `rank_gauss` turn them into 0: use a fitted kind for them.
+To add one: write the function, add its line to `DATE_FEATURES`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cross_section import cross_sectional_rank, group_moments, neutralise
+from factor_data.fit.cross_section import cross_sectional_rank, group_moments, neutralise
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer]

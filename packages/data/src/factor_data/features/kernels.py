@@ -1,10 +1,10 @@
 """Rolling kernels over the bars of each symbol.
 
-Every kernel takes ``values`` (num_rows,) float64 and ``age`` (num_rows,), the number of earlier bars of the
+Every kernel takes `values` (num_rows,) float64 and `age` (num_rows,), the number of earlier bars of the
 row's symbol, and returns (num_rows,) float64. A value is computed from its own window alone, in two passes
 and in a fixed order: no running sum is carried along. So it does not depend, to the last bit, on what comes
 later, on how much history lies before the window, or on an outlier that has left it. The rule for missing
-data is the same for all: NaN unless the symbol has ``window`` bars and all of them are known.
+data is the same for all: NaN unless the symbol has `window` bars and all of them are known.
 """
 
 from __future__ import annotations
@@ -12,30 +12,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from factor_data.kernel_cache import kernel
 
 Floats = NDArray[np.float64]
 
 
-def bar_age(symbol_code: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return for each row how many earlier bars its symbol has; rows sorted by (symbol, time)."""
-    rows = np.arange(len(symbol_code))
-    first = np.r_[True, symbol_code[1:] != symbol_code[:-1]] if len(rows) else np.zeros(0, dtype=bool)
-    return rows - np.maximum.accumulate(np.where(first, rows, 0))
-
-
-def lagged(values: Floats, age: NDArray[np.int64], lag: int) -> Floats:
-    """Return the value ``lag`` bars of the symbol earlier, NaN where there is none."""
-    result = np.full(len(values), np.nan)
-    if lag < len(values):
-        result[lag:] = np.where(age[lag:] >= lag, values[: len(values) - lag], np.nan)
-    return result
-
-
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def rolling_mean(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
-    """Mean of the last ``window`` bars."""
+    """Mean of the last `window` bars."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):
         if age[row] >= window - 1:
@@ -46,9 +32,9 @@ def rolling_mean(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def rolling_max(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
-    """Largest of the last ``window`` bars."""
+    """Largest of the last `window` bars."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):
         if age[row] >= window - 1:
@@ -62,7 +48,7 @@ def rolling_max(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _mean_and_constant(values: Floats, first: int, window: int) -> tuple[float, bool]:
     """Mean of a window, and whether all its values are equal: rounding of the mean must not look like variance."""
     total = 0.0
@@ -73,9 +59,9 @@ def _mean_and_constant(values: Floats, first: int, window: int) -> tuple[float, 
     return total / window, constant
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def rolling_std(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
-    """Sample standard deviation (divisor ``window - 1``); exactly 0 for a constant window."""
+    """Sample standard deviation (divisor `window - 1`); exactly 0 for a constant window."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):
         if age[row] >= window - 1:
@@ -88,7 +74,7 @@ def rolling_std(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     """Skewness m3 / m2^1.5 of population moments; NaN for a constant window."""
     result = np.full(len(values), np.nan)
@@ -107,7 +93,7 @@ def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Flo
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def rolling_correlation(left: Floats, right: Floats, age: NDArray[np.int64], window: int) -> Floats:
     """Pearson correlation of two columns; NaN where either is constant in the window."""
     result = np.full(len(left), np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,15 +10,16 @@ Second moments are kept around the mean of each part and joined by the rule of C
 American Statistician 37): squares = squares_a + squares_b + (mean_b - mean_a)^2 * n_a * n_b / (n_a + n_b). All terms
 are positive, so nothing cancels, however large the level, and a constant window gives exactly 0.
 
-Every function takes values (num_rows,) float64 and returns (5, num_rows) float64: row ``k`` belongs to
-``WINDOWS[k]`` and ends at the bar of the column, NaN where the window holds a NaN or is not complete.
+Every function takes values (num_rows,) float64 and returns (5, num_rows) float64: row `k` belongs to
+`WINDOWS[k]` and ends at the bar of the column, NaN where the window holds a NaN or is not complete.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from factor_data.kernel_cache import kernel
 
 WINDOWS = (5, 10, 20, 30, 60)
 NUM_WINDOWS = len(WINDOWS)
@@ -27,7 +28,7 @@ OLDER = (-1, 0, 1, 1, 3)  # window k is joined from window k - 1 and, before it,
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def nested_sums(values: Floats) -> Floats:
     """Sums."""
     result = np.full((NUM_WINDOWS, len(values)), np.nan)
@@ -40,7 +41,7 @@ def nested_sums(values: Floats) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def nested_means(values: Floats) -> Floats:
     """Means: the newest value plus the mean difference to it, so that a constant window gives the constant."""
     result = np.full((NUM_WINDOWS, len(values)), np.nan)
@@ -48,10 +49,7 @@ def nested_means(values: Floats) -> Floats:
     for i in range(4, len(values)):
         newest = values[i]
         smallest[i] = newest + 0.2 * (
-            (values[i - 1] - newest)
-            + (values[i - 2] - newest)
-            + (values[i - 3] - newest)
-            + (values[i - 4] - newest)
+            (values[i - 1] - newest) + (values[i - 2] - newest) + (values[i - 3] - newest) + (values[i - 4] - newest)
         )
     for k in range(1, NUM_WINDOWS):
         shift = WINDOWS[k - 1]
@@ -60,9 +58,9 @@ def nested_means(values: Floats) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def nested_products(left: Floats, right: Floats, mean_left: Floats, mean_right: Floats) -> Floats:
-    """Sums of (left - mean) * (right - mean), the means of each window as ``nested_means`` gives them."""
+    """Sums of (left - mean) * (right - mean), the means of each window as `nested_means` gives them."""
     result = np.full((NUM_WINDOWS, len(left)), np.nan)
     _smallest_products(left, right, mean_left[0], mean_right[0], result[0])
     for k in range(1, NUM_WINDOWS):
@@ -75,7 +73,7 @@ def nested_products(left: Floats, right: Floats, mean_left: Floats, mean_right: 
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def nested_trends(values: Floats, means: Floats) -> Floats:
     """Sums of (value - mean) * (bar - mean bar) with the bars numbered from old to new."""
     result = np.full((NUM_WINDOWS, len(values)), np.nan)
@@ -93,7 +91,7 @@ def nested_trends(values: Floats, means: Floats) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def nested_maxima(values: Floats) -> tuple[Floats, Floats]:
     """Largest values and how many bars ago they were, the oldest on ties (the lag of a NaN means nothing)."""
     largest = np.full((NUM_WINDOWS, len(values)), np.nan)
@@ -110,22 +108,20 @@ def nested_maxima(values: Floats) -> tuple[Floats, Floats]:
     return largest, lag
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _add(newer: Floats, older: Floats, result: Floats) -> None:
     for i in range(len(result)):
         result[i] = newer[i] + older[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _join_means(newer: Floats, older: Floats, share: float, result: Floats) -> None:
     for i in range(len(result)):
         result[i] = newer[i] + share * (older[i] - newer[i])
 
 
-@njit(cache=True, nogil=True)
-def _smallest_products(
-    left: Floats, right: Floats, mean_left: Floats, mean_right: Floats, result: Floats
-) -> None:
+@kernel(nogil=True)
+def _smallest_products(left: Floats, right: Floats, mean_left: Floats, mean_right: Floats, result: Floats) -> None:
     for i in range(4, len(left)):
         a, b = mean_left[i], mean_right[i]
         result[i] = (
@@ -137,7 +133,7 @@ def _smallest_products(
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _join_products(
     newer_left: Floats, older_left: Floats, newer_right: Floats, older_right: Floats,
     newer: Floats, older: Floats, weight: float, result: Floats,
@@ -147,7 +143,7 @@ def _join_products(
         result[i] = newer[i] + older[i] + weight * between
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _join_trends(
     newer_mean: Floats, older_mean: Floats, newer: Floats, older: Floats, weight: float, result: Floats
 ) -> None:
@@ -155,20 +151,20 @@ def _join_trends(
         result[i] = newer[i] + older[i] + weight * (newer_mean[i] - older_mean[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _take_larger(newer: Floats, older: Floats, result: Floats) -> None:
     """NaN of either side wins."""
     for i in range(len(result)):
         result[i] = older[i] if older[i] >= newer[i] or older[i] != older[i] else newer[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _take_larger_lag(newer: Floats, older: Floats, lag: Floats, older_lag: float) -> None:
     for i in range(len(lag)):
         lag[i] = older_lag if older[i] >= newer[i] else lag[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _join_lags(
     newer: Floats, older: Floats, newer_lag: Floats, older_lag: Floats, shift: float, result: Floats
 ) -> None:

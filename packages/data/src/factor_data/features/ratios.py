@@ -9,31 +9,31 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.features.nested import Floats
+from factor_data.kernel_cache import kernel
 
 EPSILON = 1e-12  # Alpha158's own guard against a division by zero
 
 Result = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def over(values: Floats, divisor: Floats, factor: float, result: Result) -> None:
-    """Factor * values / divisor."""
+    """factor * values / divisor."""
     for i in range(len(result)):
         result[i] = factor * values[i] / divisor[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def std_over(squares: Floats, window: int, divisor: Floats, result: Result) -> None:
     """Sample standard deviation over divisor, from the sum of squares around the mean."""
     for i in range(len(result)):
         result[i] = math.sqrt(squares[i] / (window - 1)) / divisor[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def r_squared(trends: Floats, squares: Floats, bars: float, result: Result) -> None:
     """Share of the variance that a straight line explains, in [0, 1]; NaN for a constant window."""
     for i in range(len(result)):
@@ -41,14 +41,14 @@ def r_squared(trends: Floats, squares: Floats, bars: float, result: Result) -> N
         result[i] = 1.0 if share > 1.0 else share
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def residual_over(values: Floats, means: Floats, trends: Floats, reach: float, result: Result) -> None:
     """The newest value minus the line fitted through its window, over the value."""
     for i in range(len(result)):
         result[i] = (values[i] - means[i] - reach * trends[i]) / values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def correlation(products: Floats, left: Floats, right: Floats, result: Result) -> None:
     """Pearson correlation from sums around the means; NaN where either column is constant in the window."""
     for i in range(len(result)):
@@ -57,8 +57,8 @@ def correlation(products: Floats, left: Floats, right: Floats, result: Result) -
         result[i] = -1.0 if value < -1.0 else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def place_in_range(close: Floats, top: Floats, depth: Floats, result: Result) -> None:
-    """(close - lowest) / (highest - lowest + 1e-12), ``depth`` being minus the lowest."""
+    """(close - lowest) / (highest - lowest + 1e-12), `depth` being minus the lowest."""
     for i in range(len(result)):
         result[i] = (close[i] + depth[i]) / (top[i] + depth[i] + EPSILON)

@@ -4,7 +4,7 @@ All are ratios or standardised quantities of adjusted prices and volumes over th
 price levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and
 volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and
 known. Calendar features depend on the time stamp alone. To add a feature: write the function, add its line to
-``BAR_FEATURES`` and its reference to the tests, which then hold it to the rules.
+`BAR_FEATURES` and its reference to the tests, which then hold it to the rules.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from factor_data.features.calendar import (
     sine,
     time_of_day,
 )
+from factor_data.features.history import bar_age, lagged
 from factor_data.features.kernels import (
     Floats,
-    bar_age,
-    lagged,
     rolling_correlation,
     rolling_max,
     rolling_mean,
     rolling_skewness,
     rolling_std,
 )
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 Feature = Callable[[Panel], Floats]
 
@@ -47,33 +46,31 @@ def past_return(panel: Panel, bars: int, skip: int = 0) -> Floats:
 
 
 def volatility(panel: Panel, bars: int) -> Floats:
-    """Standard deviation of r over the last ``bars`` bars."""
+    """Standard deviation of r over the last `bars` bars."""
     return rolling_std(past_return(panel, 1), bar_age(panel.symbol_code), bars)
 
 
 def skewness(panel: Panel, bars: int) -> Floats:
-    """Skewness of r over the last ``bars`` bars."""
+    """Skewness of r over the last `bars` bars."""
     return rolling_skewness(past_return(panel, 1), bar_age(panel.symbol_code), bars)
 
 
 def close_to_mean(panel: Panel, bars: int) -> Floats:
-    """C over its mean of the last ``bars`` bars, minus 1."""
+    """c over its mean of the last `bars` bars, minus 1."""
     close = panel.adjusted("close")
     return close / rolling_mean(close, bar_age(panel.symbol_code), bars) - 1.0
 
 
 def distance_to_high(panel: Panel, bars: int) -> Floats:
-    """C over the highest close of the last ``bars`` bars, minus 1: 0 at a new high."""
+    """c over the highest close of the last `bars` bars, minus 1: 0 at a new high."""
     close = panel.adjusted("close")
     return close / rolling_max(close, bar_age(panel.symbol_code), bars) - 1.0
 
 
 def mean_range(panel: Panel, bars: int) -> Floats:
-    """Mean of (h - l) / c over the last ``bars`` bars."""
+    """Mean of (h - l) / c over the last `bars` bars."""
     columns = panel.columns
-    return rolling_mean(
-        (columns["high"] - columns["low"]) / columns["close"], bar_age(panel.symbol_code), bars
-    )
+    return rolling_mean((columns["high"] - columns["low"]) / columns["close"], bar_age(panel.symbol_code), bars)
 
 
 def close_location(panel: Panel) -> Floats:
@@ -89,24 +86,24 @@ def overnight_gap(panel: Panel) -> Floats:
 
 
 def intraday_return(panel: Panel) -> Floats:
-    """C / o - 1 of the bar."""
+    """c / o - 1 of the bar."""
     return panel.columns["close"] / panel.columns["open"] - 1.0
 
 
 def volume_surprise(panel: Panel, bars: int) -> Floats:
-    """log(1 + v) minus its mean over the ``bars`` bars before t."""
+    """log(1 + v) minus its mean over the `bars` bars before t."""
     log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
     return log_volume - lagged(rolling_mean(log_volume, age, bars), age, 1)
 
 
 def volume_trend(panel: Panel, short: int, long: int) -> Floats:
-    """Mean of log(1 + v) over ``short`` bars minus over ``long`` bars."""
+    """Mean of log(1 + v) over `short` bars minus over `long` bars."""
     log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
     return rolling_mean(log_volume, age, short) - rolling_mean(log_volume, age, long)
 
 
 def price_volume_correlation(panel: Panel, bars: int) -> Floats:
-    """Correlation of r with the change of log(1 + v) over the last ``bars`` bars."""
+    """Correlation of r with the change of log(1 + v) over the last `bars` bars."""
     log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
     change = log_volume - lagged(log_volume, age, 1)
     return rolling_correlation(past_return(panel, 1), change, age, bars)
@@ -120,8 +117,7 @@ def _return_times_volume(panel: Panel) -> Floats:
 
 
 def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
-    """Mean over ``bars`` bars of r in units of its earlier 20-bar volatility (within 4) times volume surprise
-    (within 2).
+    """Mean over `bars` bars of r in units of its earlier 20-bar volatility (within 4) times volume surprise (within 2).
 
     Positive: a move up on high, or down on low volume.
     """
@@ -130,8 +126,7 @@ def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
 
 
 def illiquidity(panel: Panel, bars: int) -> Floats:
-    """Log of the mean of abs(r) / (close * volume) over the last ``bars`` bars: Amihud (2002), J. Financial
-    Markets 5."""
+    """Log of the mean of abs(r) / (close * volume) over the last `bars` bars: Amihud (2002), J. Financial Markets 5."""
     traded = panel.columns["close"] * panel.columns["volume"]
     impact = np.abs(past_return(panel, 1)) / np.where(traded > 0.0, traded, np.nan)
     mean = rolling_mean(impact, bar_age(panel.symbol_code), bars)
@@ -139,7 +134,7 @@ def illiquidity(panel: Panel, bars: int) -> Floats:
 
 
 def max_return(panel: Panel, bars: int) -> Floats:
-    """Largest r of the last ``bars`` bars: Bali, Cakici & Whitelaw (2011), J. Financial Economics 99."""
+    """Largest r of the last `bars` bars: Bali, Cakici & Whitelaw (2011), J. Financial Economics 99."""
     return rolling_max(past_return(panel, 1), bar_age(panel.symbol_code), bars)
 
 

@@ -34,34 +34,45 @@ class FoldConfig:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     scheme: Scheme
-    # all schemes
+    """How the calendar is cut; which of the fields below are needed depends on it."""
     purge: int | None = None
-    # dates left out between segments; None: delay + the longest horizon, the least that is accepted
+    """All schemes: dates left out between segments; None: delay + the longest horizon, the least that is accepted."""
     embargo: int | None = None
-    # dates after a test range that later training leaves out; None: as many as purge for cpcv, else 0
+    """All schemes: dates after a test range that later training leaves out; None: as many as purge for cpcv, else 0."""
     min_train: int = 1
+    """All schemes: fewest training dates that a fold may have once purge and embargo are taken out."""
     min_valid: int = 1
+    """All schemes: fewest validation dates, as `min_train`."""
     min_test: int = 1
-    # fewest dates that a segment may have once purge and embargo are taken out
-    # rolling, expanding: dates of the ranges, and from one fold to the next
+    """All schemes: fewest test dates, as `min_train`."""
     train: int | None = None
+    """rolling, expanding: training dates."""
     valid: int | None = None
+    """rolling, expanding: validation dates."""
     test: int | None = None
+    """rolling, expanding: test dates."""
     step: int | None = None
-    # yearly: calendar years of history before the test year, and months at its end that validate
+    """rolling, expanding: dates from one fold to the next."""
     max_train_years: int | None = None
+    """yearly: most calendar years of history before the test year."""
     min_train_years: int | None = None
+    """yearly: fewest calendar years of history before the test year."""
     valid_months: int | None = None
-    # fixed: first and last date, both included
+    """yearly: months at the end of the history that validate."""
     train_range: DateRange | None = None
+    """fixed: first and last training date, both included."""
     valid_range: DateRange | None = None
+    """fixed: first and last validation date, both included."""
     test_range: DateRange | None = None
-    # ratio: shares of the dates for train, valid and test
+    """fixed: first and last test date, both included."""
     ratios: tuple[float, float, float] | None = None
-    # cpcv: groups of dates, how many are tested at a time, and whether one validates (0 or 1; None: 1)
+    """ratio: shares of the dates for train, valid and test."""
     num_groups: int | None = None
+    """cpcv: groups of dates that the calendar is cut into."""
     num_test_groups: int | None = None
+    """cpcv: groups that are tested at a time."""
     valid_groups: int | None = None
+    """cpcv: groups that validate, 0 or 1; None: 1."""
 
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
@@ -73,9 +84,7 @@ class FoldConfig:
         foreign = every - {*required, *optional}
         if given := [f.name for f in fields(self) if f.name in foreign and getattr(self, f.name) is not None]:
             raise ValueError(f"scheme {self.scheme} has no {', '.join(given)}")
-        lengths = {
-            name: getattr(self, name) for name in ("purge", "embargo", "train", "valid", "test", "step")
-        }
+        lengths = {name: getattr(self, name) for name in ("purge", "embargo", "train", "valid", "test", "step")}
         check_lengths(**{name: value for name, value in lengths.items() if value is not None})
         check_lengths(min_train=self.min_train, min_valid=self.min_valid, min_test=self.min_test)
 

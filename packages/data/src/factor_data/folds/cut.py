@@ -28,8 +28,7 @@ def check_purge(purge: int, horizons: Sequence[int], delay: int) -> None:
     needed = needed_purge(horizons, delay)
     if purge < needed:
         raise ValueError(
-            f"purge must be at least delay + longest horizon = {delay} + {max(horizons)} = {needed}, "
-            f"got {purge}"
+            f"purge must be at least delay + longest horizon = {delay} + {max(horizons)} = {needed}, got {purge}"
         )
 
 
@@ -50,14 +49,14 @@ def check_lengths(**lengths: int) -> None:
 
 
 def positions(length: int, first: int, end: int) -> Mask:
-    """(length,) True on positions ``first`` up to but not including ``end``."""
+    """(length,) True on positions `first` up to but not including `end`."""
     mask = np.zeros(length, dtype=bool)
     mask[max(first, 0) : max(end, 0)] = True
     return mask
 
 
 def within(mask: Mask, before: int, after: int) -> Mask:
-    """(num_dates,) True on the positions of ``mask``, on ``before`` positions before each and ``after`` behind."""
+    """(num_dates,) True on the positions of `mask`, on `before` positions before each and `after` behind."""
     edges = np.diff(np.r_[0, mask.astype(np.int64), 0])
     first, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     cover = np.zeros(len(mask) + 1, dtype=np.int64)

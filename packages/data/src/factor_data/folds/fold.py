@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import write_json
-from factor_data.panel import Panel
+
+if TYPE_CHECKING:
+    from factor_data.panel.panel import Panel
 
 Segment = Literal["train", "valid", "test"]
 SEGMENTS: tuple[Segment, ...] = ("train", "valid", "test")
@@ -29,7 +31,7 @@ class Fold:
     """Dates of one fold, each a sorted datetime64[ns] array; no date is in two of them.
 
     Walking forward, train < valid < test. In combinatorial purged cross-validation a segment consists of several
-    ranges, training dates may come after tested ones, and valid may be empty. ``purge`` and ``embargo`` are the dates
+    ranges, training dates may come after tested ones, and valid may be empty. `purge` and `embargo` are the dates
     that were taken out of training or validation so that no label of one segment is made of prices of another.
     """
 
@@ -99,7 +101,7 @@ def write_folds(path: str | Path, folds: Sequence[Fold]) -> None:
 
 
 def read_folds(path: str | Path) -> list[Fold]:
-    """Read what ``write_folds`` wrote."""
+    """Read what `write_folds` wrote."""
     content = json.loads(Path(path).read_text())["folds"]
     return [
         Fold(

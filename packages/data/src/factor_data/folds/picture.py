@@ -29,7 +29,7 @@ PATTERNS = (
 
 
 def fold_picture(folds: Sequence[Fold], calendar: Dates) -> str:
-    """Return an ``<svg>`` element that shows when each fold trains, validates and tests, and what is left out.
+    """Return an `<svg>` element that shows when each fold trains, validates and tests, and what is left out.
 
     Parameters
     ----------

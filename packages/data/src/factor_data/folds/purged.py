@@ -14,16 +14,16 @@ from factor_data.folds.fold import Dates, Fold
 def combinatorial_purged(
     dates: Dates, *, num_groups: int, num_test_groups: int, valid_groups: int, purge: int, embargo: int
 ) -> list[Fold]:
-    """Test every choice of ``num_test_groups`` out of ``num_groups`` groups of dates, and train on the others.
+    """Test every choice of `num_test_groups` out of `num_groups` groups of dates, and train on the others.
 
     The calendar is cut into groups of dates in a row whose sizes differ by one at most, the larger ones first. There
-    is one fold per choice, in lexicographic order. ``purge`` dates on both sides of every test range, and then
-    ``embargo`` dates after it, leave training and validation. With ``valid_groups`` = 1, the first group after the
+    is one fold per choice, in lexicographic order. `purge` dates on both sides of every test range, and then
+    `embargo` dates after it, leave training and validation. With `valid_groups` = 1, the first group after the
     last tested one (the first group that is not tested, if there is none after it) validates, purged from training
-    on both sides too; with 0, ``valid`` is empty.
+    on both sides too; with 0, `valid` is empty.
 
     Training dates may lie after tested ones: such folds answer how good a model is, not what it would have earned.
-    Every date is tested in several folds; ``cpcv_paths`` arranges the folds into paths that test each date once.
+    Every date is tested in several folds; `cpcv_paths` arranges the folds into paths that test each date once.
     """
     calendar = as_calendar(dates)
     check_lengths(num_groups=num_groups, num_test_groups=num_test_groups, purge=purge, embargo=embargo)
@@ -44,9 +44,7 @@ def combinatorial_purged(
         test = np.isin(group, tested)
         valid = group == _validating(tested, num_groups) if valid_groups else np.zeros(len(group), dtype=bool)
         folds.append(
-            cut_fold(
-                calendar, index, train=~test & ~valid, valid=valid, test=test, purge=purge, embargo=embargo
-            )
+            cut_fold(calendar, index, train=~test & ~valid, valid=valid, test=test, purge=purge, embargo=embargo)
         )
     return folds
 
@@ -59,7 +57,7 @@ def _validating(tested: tuple[int, ...], num_groups: int) -> int:
 def cpcv_paths(num_groups: int, num_test_groups: int) -> NDArray[np.int64]:
     """Return (num_paths, num_groups) int64: per path and group the fold whose test of the group is on the path.
 
-    Each of the ``num_test_groups / num_groups * C(num_groups, num_test_groups)`` paths tests every date once, and each
+    Each of the `num_test_groups / num_groups * C(num_groups, num_test_groups)` paths tests every date once, and each
     test of a group is on one path: path p takes, for every group, the p-th fold that tests it.
 
     >>> cpcv_paths(4, 2)
@@ -68,7 +66,5 @@ def cpcv_paths(num_groups: int, num_test_groups: int) -> NDArray[np.int64]:
            [2, 4, 5, 5]])
     """
     choices = list(combinations(range(num_groups), num_test_groups))
-    columns = [
-        [index for index, tested in enumerate(choices) if group in tested] for group in range(num_groups)
-    ]
+    columns = [[index for index, tested in enumerate(choices) if group in tested] for group in range(num_groups)]
     return np.array(columns, dtype=np.int64).T

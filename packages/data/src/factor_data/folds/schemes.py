@@ -22,9 +22,9 @@ def walk_forward(
 ) -> list[Fold]:
     """Cut a calendar into folds that move forward in time.
 
-    Fold k is laid out as ``train | purge | valid | purge | test`` and starts ``k * step`` dates after fold 0;
-    with ``expanding`` its train range starts at the first date instead. Dates in a purge belong to no
-    segment. From the train range the ``embargo`` dates right after each earlier fold's test range are taken
+    Fold k is laid out as `train | purge | valid | purge | test` and starts `k * step` dates after fold 0;
+    with `expanding` its train range starts at the first date instead. Dates in a purge belong to no
+    segment. From the train range the `embargo` dates right after each earlier fold's test range are taken
     out. Only folds whose test range fits in full are made.
 
     Parameters
@@ -32,7 +32,7 @@ def walk_forward(
     dates : (num_dates,) datetime64, sorted and unique
     train, valid, test : int >= 1, number of dates of the ranges (train before the embargo is taken out)
     step : int >= 1, dates from one fold to the next
-    purge, embargo : int >= 0, in dates. purge must be at least delay + horizon, see ``check_purge``
+    purge, embargo : int >= 0, in dates. purge must be at least delay + horizon, see `check_purge`
     expanding : grow the train range instead of moving it
 
     Returns
@@ -90,9 +90,9 @@ def yearly(
 ) -> list[Fold]:
     """Walk forward by calendar years: one fold per year that can be tested.
 
-    Year y is tested if at least ``min_train_years`` calendar years before y have dates and y itself has ``min_test``.
-    The ``max_train_years`` years before y (None: all) are the history of the fold; its last ``valid_months`` months
-    validate, the rest trains. The last ``purge`` dates of both are taken out, as are the ``embargo`` dates after
+    Year y is tested if at least `min_train_years` calendar years before y have dates and y itself has `min_test`.
+    The `max_train_years` years before y (None: all) are the history of the fold; its last `valid_months` months
+    validate, the rest trains. The last `purge` dates of both are taken out, as are the `embargo` dates after
     every year that was tested before.
 
     Returns
@@ -103,13 +103,9 @@ def yearly(
     check_lengths(min_train_years=min_train_years, valid_months=valid_months, min_test=min_test)
     check_lengths(purge=purge, embargo=embargo)
     if max_train_years is not None and max_train_years < min_train_years:
-        raise ValueError(
-            f"max_train_years {max_train_years} must be at least min_train_years {min_train_years}"
-        )
+        raise ValueError(f"max_train_years {max_train_years} must be at least min_train_years {min_train_years}")
     if valid_months >= 12 * min_train_years:
-        raise ValueError(
-            f"valid_months {valid_months} leave nothing of min_train_years {min_train_years} to train on"
-        )
+        raise ValueError(f"valid_months {valid_months} leave nothing of min_train_years {min_train_years} to train on")
     year, month = calendar.astype("datetime64[Y]"), calendar.astype("datetime64[M]")
     folds: list[Fold] = []
     embargoed = np.zeros(len(calendar), dtype=bool)
@@ -149,7 +145,7 @@ def fixed_dates(
     """Cut one fold by given dates.
 
     Each range is (first, last), both included; a last day includes all of its bars. Ranges that overlap or are out
-    of order are refused, never corrected. The last ``purge`` dates of train before valid, and of valid before test,
+    of order are refused, never corrected. The last `purge` dates of train before valid, and of valid before test,
     are taken out (fewer where there is a gap between the ranges).
     """
     calendar = as_calendar(dates)
@@ -165,16 +161,14 @@ def fixed_dates(
     for name, mask in masks.items():
         if not mask.any():
             first, last = bounds[name]
-            raise ValueError(
-                f"{name} {iso(first)} .. {iso(last)} has no date; the dates are {_span(calendar)}"
-            )
+            raise ValueError(f"{name} {iso(first)} .. {iso(last)} has no date; the dates are {_span(calendar)}")
     return [cut_fold(calendar, 0, **masks, purge=purge, embargo=embargo)]
 
 
 def ratio(dates: Dates, shares: tuple[float, float, float], purge: int, embargo: int = 0) -> list[Fold]:
     """Cut one fold by shares of the dates: train first, then valid, then test; the shares add up to 1.
 
-    A boundary is the whole number of dates below share times dates. The last ``purge`` dates of train and of valid
+    A boundary is the whole number of dates below share times dates. The last `purge` dates of train and of valid
     are taken out.
     """
     calendar = as_calendar(dates)

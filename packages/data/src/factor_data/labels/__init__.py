@@ -1,32 +1,7 @@
 """Labels: forward returns, directions and ready-made targets; targets per date; counts of what is left out."""
 
-from factor_data.labels.report import LabelReport, label_report
-from factor_data.labels.returns import (
-    Price,
-    direction,
-    forward_return,
-    multi_step_direction,
-    ready_made_targets,
-)
-from factor_data.labels.targets import (
-    LabelCheck,
-    TargetKind,
-    check_labels,
-    cross_sectional_target,
-    neutralised,
-)
+from __future__ import annotations
 
-__all__ = [
-    "LabelCheck",
-    "LabelReport",
-    "Price",
-    "TargetKind",
-    "check_labels",
-    "cross_sectional_target",
-    "direction",
-    "forward_return",
-    "label_report",
-    "multi_step_direction",
-    "neutralised",
-    "ready_made_targets",
-]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""How many rows a label is made of, and how many it leaves out, and why."""
+"""Counts of the rows that a label uses and leaves out, by reason."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """Rows of one label: ``rows = used + unknown + dropped``, counted over the rows in the universe.
+    """Rows of one label: `rows = used + unknown + dropped`, counted over the rows in the universe.
 
-    ``unknown``: no price at entry or at exit, such as on the last dates. ``dropped``: known, and left out by ``rule``:
-    a score on the rows that are used is conditional on it. ``outside`` counts the rows out of the universe, which
+    `unknown`: no price at entry or at exit, such as on the last dates. `dropped`: known, and left out by `rule`:
+    a score on the rows that are used is conditional on it. `outside` counts the rows out of the universe, which
     are in none of the others.
     """
 

@@ -8,17 +8,17 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 Price = Literal["close", "open"]
 
 
 def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "close") -> NDArray[np.float64]:
-    """Return the simple return from entry at ``t + delay`` to exit at ``t + delay + horizon``.
+    """Return the simple return from entry at `t + delay` to exit at `t + delay + horizon`.
 
-    ``price[t + delay + horizon] / price[t + delay] - 1`` on the adjusted close or open, where t + k means k
+    `price[t + delay + horizon] / price[t + delay] - 1` on the adjusted close or open, where t + k means k
     positions later on the panel's calendar (not k bars of the symbol later). The open of t comes before the close of
-    t: with ``price="open"`` a prediction made at the close of t cannot be entered at delay 0.
+    t: with `price="open"` a prediction made at the close of t cannot be entered at delay 0.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "c
 def multi_step_direction(panel: Panel, steps: int, delay: int = 0) -> NDArray[np.float64]:
     """Return for each of the next bars whether it closes above the one before it.
 
-    Column i of the result says whether ``close[t + delay + i + 1] > close[t + delay + i]``, on adjusted closes and
+    Column i of the result says whether `close[t + delay + i + 1] > close[t + delay + i]`, on adjusted closes and
     positions of the calendar: with delay 0, the first column compares t + 1 with t. These are the targets of SCINet
     (Liu et al., 2022) as a classifier.
 
@@ -75,7 +75,7 @@ def direction(values: NDArray, up: float, down: float) -> NDArray[np.float64]:
 
     Returns
     -------
-    float64 of the same shape: 1.0 where the value is at least ``up``, 0.0 where it is at most ``down``, NaN between
+    float64 of the same shape: 1.0 where the value is at least `up`, 0.0 where it is at most `down`, NaN between
     them and where the value is unknown. So the last dates, whose return is not known yet, have no label (and not a 0).
     """
     if not down <= up:
@@ -85,9 +85,9 @@ def direction(values: NDArray, up: float, down: float) -> NDArray[np.float64]:
 
 
 def ready_made_targets(panel: Panel, names: Sequence[str]) -> NDArray[np.float64]:
-    """Return targets that the data bring, in the order asked for.
+    """Return targets that the data bring, in the order of the request.
 
-    Such columns (``intra30m``, ``nextT1d``, ``ema1d``) look ahead already: the value beside the bar of t is what a
+    Such columns (`intra30m`, `nextT1d`, `ema1d`) look ahead already: the value beside the bar of t is what a
     prediction made at t is scored against. They are passed through as they are, and not shifted a second time.
 
     Returns

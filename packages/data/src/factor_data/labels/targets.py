@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cross_section import constant_groups, group_moments, group_ranks
-
-TargetKind = Literal["rank", "zscore", "raw", "rank_gauss", "demeaned"]
+from factor_data.fit.cross_section import constant_groups, group_moments, group_ranks
+from factor_data.labels.kinds import CROSS_SECTIONAL_KINDS, TargetKind
 
 
 def cross_sectional_target(
@@ -31,7 +29,8 @@ def cross_sectional_target(
         "zscore": minus mean over population standard deviation, then clipped to [-3, 3];
         "rank_gauss": standard normal quantile of (average rank - 1/2) / count;
         "demeaned": minus mean, in the label's own unit;
-        "raw": the label itself
+        "raw": the label itself.
+        The kind "direction" is not one of them: see `training_targets`
     group : (num_rows,) int >= 0, such as an industry code. With it, the mean of the row's date and group is taken off
         the label first: the target is neutral to the group. A group of one row has the neutral label 0
 
@@ -39,8 +38,8 @@ def cross_sectional_target(
     -------
     (num_rows,) float32. NaN stays NaN; on a date whose labels are all equal (or single) every kind but raw is NaN.
     """
-    if kind not in get_args(TargetKind):
-        raise ValueError(f"kind must be one of {get_args(TargetKind)}, got {kind!r}")
+    if kind not in CROSS_SECTIONAL_KINDS:
+        raise ValueError(f"kind must be one of {CROSS_SECTIONAL_KINDS}, got {kind!r}")
     if group is not None:
         label = neutralised(label, date_code, group)
     if kind == "raw":
@@ -58,9 +57,7 @@ def cross_sectional_target(
     return target.astype(np.float32)
 
 
-def neutralised(
-    label: NDArray, date_code: NDArray[np.integer], group: NDArray[np.integer]
-) -> NDArray[np.float64]:
+def neutralised(label: NDArray, date_code: NDArray[np.integer], group: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the label minus the mean of its date and group, (num_rows,) float64; NaN stays NaN."""
     if len(group) != len(label) or (len(group) and group.min() < 0):
         raise ValueError(f"group must hold one code >= 0 for each of the {len(label)} rows, got {len(group)}")
@@ -104,9 +101,7 @@ def check_labels(
     ValueError naming segment and horizon where the label is unknown throughout, too rare, or constant
     """
     if labels.ndim != 2 or labels.shape[1] != len(horizons):
-        raise ValueError(
-            f"labels must have one column per horizon {list(horizons)}, got shape {labels.shape}"
-        )
+        raise ValueError(f"labels must have one column per horizon {list(horizons)}, got shape {labels.shape}")
     for name, mask in segments.items():
         check = LabelCheck(horizons, min_rows)
         check.add(labels[mask])
@@ -114,7 +109,7 @@ def check_labels(
 
 
 class LabelCheck:
-    """The rule of ``check_labels`` for one segment whose labels come in parts."""
+    """The rule of `check_labels` for one segment whose labels come in parts."""
 
     def __init__(self, horizons: Sequence[int], min_rows: int = 1) -> None:
         self.horizons, self.min_rows, self.num_rows = tuple(horizons), min_rows, 0
@@ -130,7 +125,7 @@ class LabelCheck:
         self.high = np.fmax(self.high, np.fmax.reduce(labels, axis=0, initial=-np.inf))
 
     def refuse(self, name: str) -> None:
-        """Raise for the segment called ``name`` if nothing can be learnt from a horizon."""
+        """Raise for the segment called `name` if nothing can be learnt from a horizon."""
         for column, horizon in enumerate(self.horizons):
             known = int(self.num_known[column])
             if known < self.min_rows:

@@ -1,7 +1,7 @@
 """A local Hugging Face encoder as text vectors, and a cache on disk so that no text is encoded twice.
 
-``transformers`` and torch are imported when an encoder is opened, not before: the package works without them
-(``pip install "factor-data[encoder]"``). Nothing is downloaded and no pickled weights are read.
+`transformers` and torch are imported when an encoder is opened, not before: the package works without them
+(`pip install "factor-data[encoder]"`). Nothing is downloaded and no pickled weights are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FolderEncoder:
 
     Parameters
     ----------
-    folder : as ``save_pretrained`` of model and tokenizer wrote it
+    folder : as `save_pretrained` of model and tokenizer wrote it
     pooling : cls: the hidden state of the first token; mean: the mean over the text's tokens
     max_tokens : what is longer is cut
     batch_size : texts at once. 1: a text's vector has the same bits whatever is encoded beside it; more is faster,
@@ -61,9 +61,7 @@ class FolderEncoder:
                 folder, local_files_only=True, use_safetensors=True
             ).eval()
         except OSError as error:
-            raise ValueError(
-                f"{folder}: cannot be opened as an encoder ({str(error).splitlines()[0]})"
-            ) from error
+            raise ValueError(f"{folder}: cannot be opened as an encoder ({str(error).splitlines()[0]})") from error
         self.pooling, self.max_tokens, self.batch_size = pooling, max_tokens, batch_size
         self.dimensions: int = self._model.config.hidden_size
         self.identity = f"encoder-{_digest_of_files(folder)}-{pooling}-{max_tokens}"
@@ -104,10 +102,12 @@ class CachedEncoder:
 
     @property
     def identity(self) -> str:
+        """Return the identity of the encoder behind the cache."""
         return self._encoder.identity
 
     @property
     def dimensions(self) -> int:
+        """Return the length of a vector."""
         return self._encoder.dimensions
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -7,80 +7,52 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.atomic import write_atomically, write_json
 from factor_data.features.matrix import FeatureMatrix
-from factor_data.news.join import NewsClock, document_rows
+from factor_data.kernel_cache import kernel
+from factor_data.news.config import NewsVectorConfig
+from factor_data.news.join import document_rows
 from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 from factor_data.windows.texts import DocumentVectors
 
 HEADER, ARRAYS, FORMAT = "news_vectors.json", "news_vectors.npz", 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewsVectorConfig(NewsClock):
-    """How the texts of a bar become numbers, and until when a text counts for a bar."""
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    kind: Literal["hashing", "tfidf_svd", "encoder"] = "tfidf_svd"
-    # hashing: fitted on nothing; tfidf_svd: fitted on training documents; encoder: one that is handed in
-    dimensions: int = 32
-    # length of a vector (an encoder that is handed in has its own)
-    memory: int = 1
-    # calendar dates a document stays known, its own included
-    documents_per_bar: int = 0
-    # latest documents of a bar that models which read texts are given one by one; 0: none, the mean alone
-    min_count: int = 5
-    # tfidf_svd: training documents a word must occur in
-    max_words: int = 20_000
-    # tfidf_svd: the most frequent words that are kept
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kind not in ("hashing", "tfidf_svd", "encoder"):
-            raise ValueError(f"kind must be hashing, tfidf_svd or encoder, got {self.kind!r}")
-        for name in ("dimensions", "memory", "min_count", "max_words"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.documents_per_bar < 0:
-            raise ValueError(f"documents_per_bar must not be negative, got {self.documents_per_bar}")
+DEFAULT_CONFIG = NewsVectorConfig()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NewsVectoriser:
-    """Makes news features; made by ``fit_news_vectors``."""
+    """Makes news features; made by `fit_news_vectors`."""
 
     config: NewsVectorConfig
     encoder: TextEncoder
 
     @property
     def names(self) -> tuple[str, ...]:
-        """``news_vector_000`` ... and ``news_documents``."""
+        """`news_vector_000` ... and `news_documents`."""
         return (*(f"news_vector_{i:03d}" for i in range(self.encoder.dimensions)), "news_documents")
 
     def transform(self, news: pd.DataFrame, panel: Panel) -> FeatureMatrix:
         """Return the features of every row of the panel.
 
-        ``news_vector_*`` is the mean vector of the symbol's documents that were first known on the row's date or the
-        ``memory`` - 1 calendar dates before; NaN where there is none. A date without a bar of the symbol counts as a
-        date: its documents reach the next bar if their memory does. ``news_documents`` is their number: 0, not
-        missing, where there is none, for that is known. ``news_coverage`` counts the documents that no row knows.
+        `news_vector_*` is the mean vector of the symbol's documents that were first known on the row's date or the
+        `memory` - 1 calendar dates before; NaN where there is none. A date without a bar of the symbol counts as a
+        date: its documents reach the next bar if their memory does. `news_documents` is their number: 0, not
+        missing, where there is none, for that is known. `news_coverage` counts the documents that no row knows.
         """
         vectors, number, bounds = self._encoded(news, panel)
         return FeatureMatrix(values=_means(vectors, number, bounds), names=self.names, panel=panel)
 
     def documents(self, news: pd.DataFrame, panel: Panel) -> DocumentVectors:
-        """Return the documents of every row of the panel one by one, at most ``documents_per_bar``, the latest ones.
+        """Return the documents of every row of the panel one by one, at most `documents_per_bar`, the latest ones.
 
-        Which documents a row knows is as for ``transform``; of those stamped alike, later ones of the news are later.
+        Which documents a row knows is as for `transform`; of those stamped alike, later ones of the news are later.
         """
         vectors, number, bounds = self._encoded(news, panel)
         bounds[:, 0] = np.maximum(bounds[:, 0], bounds[:, 1] - self.config.documents_per_bar)
@@ -105,7 +77,7 @@ class NewsVectoriser:
         return vectors, number, _document_bounds(known_from[order], key, panel, self.config.memory)
 
     def save(self, directory: str | Path) -> None:
-        """Write the settings as JSON and what was fitted as ``.npz``, header last."""
+        """Write the settings as JSON and what was fitted as `.npz`, header last."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         if isinstance(self.encoder, TfidfEncoder):
@@ -115,7 +87,7 @@ class NewsVectoriser:
 
     @classmethod
     def load(cls, directory: str | Path, encoder: TextEncoder | None = None) -> NewsVectoriser:
-        """Read what ``save`` wrote; ``encoder`` where one was handed in.
+        """Read what `save` wrote; `encoder` where one was handed in.
 
         ValueError if the encoder is not the one that was saved.
         """
@@ -139,31 +111,29 @@ def fit_news_vectors(
     news: pd.DataFrame,
     panel: Panel,
     train_rows: NDArray[np.bool_],
-    config: NewsVectorConfig = NewsVectorConfig(),
+    config: NewsVectorConfig = DEFAULT_CONFIG,
     encoder: TextEncoder | None = None,
 ) -> NewsVectoriser:
     """Fit on the documents that belong to training rows; no other document is looked at.
 
     Parameters
     ----------
-    news : DataFrame(timestamp, symbol, text), as from ``read_news``
+    news : DataFrame(timestamp, symbol, text), as from `read_news`
     panel : bars
     train_rows : (num_rows,) mask
     config : NewsVectorConfig
-    encoder : for ``kind="encoder"``: e.g. a ``FolderEncoder``, best behind a ``CachedEncoder``
+    encoder : for `kind="encoder"`: e.g. a `FolderEncoder`, best behind a `CachedEncoder`
     """
     if train_rows.shape != (panel.num_rows,):
         raise ValueError(f"train_rows must have shape ({panel.num_rows},), got {train_rows.shape}")
     row, _, kept = document_rows(news, panel, config)
-    return fit_vectoriser(
-        news["text"].to_numpy(dtype=object)[np.sort(kept[train_rows[row]])], config, encoder
-    )
+    return fit_vectoriser(news["text"].to_numpy(dtype=object)[np.sort(kept[train_rows[row]])], config, encoder)
 
 
 def fit_vectoriser(
     texts: NDArray[np.object_], config: NewsVectorConfig, encoder: TextEncoder | None = None
 ) -> NewsVectoriser:
-    """Fit on the texts of training documents, in the order of the news; only ``kind="tfidf_svd"`` looks at them."""
+    """Fit on the texts of training documents, in the order of the news; only `kind="tfidf_svd"` looks at them."""
     _check_encoder(config, encoder)
     if config.kind == "tfidf_svd":
         encoder = TfidfEncoder.fit(
@@ -199,18 +169,14 @@ def _read_header(path: Path) -> Mapping[str, Any]:
 def _document_bounds(
     known_from: NDArray[np.int64], key: NDArray[np.int64], panel: Panel, memory: int
 ) -> NDArray[np.int64]:
-    """(num_rows, 2): the documents known from the row's date or the ``memory`` - 1 dates before are ``first:last``."""
+    """(num_rows, 2): the documents known from the row's date or the `memory` - 1 dates before are `first:last`."""
     oldest = key - np.minimum(panel.date_code, memory - 1)  # not into the symbol before
-    return np.column_stack(
-        [np.searchsorted(known_from, oldest), np.searchsorted(known_from, key, side="right")]
-    )
+    return np.column_stack([np.searchsorted(known_from, oldest), np.searchsorted(known_from, key, side="right")])
 
 
-@njit(cache=True, nogil=True)
-def _means(
-    vectors: NDArray[np.float32], number: NDArray[np.int64], bounds: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Mean vector and count of the documents ``bounds[row]``, summed in float64; ``number`` is a text's vector."""
+@kernel(nogil=True)
+def _means(vectors: NDArray[np.float32], number: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean vector and count of the documents `bounds[row]`, summed in float64; `number` is a text's vector."""
     dimensions = vectors.shape[1]
     result = np.full((len(bounds), dimensions + 1), np.nan, dtype=np.float32)
     total = np.empty(dimensions)

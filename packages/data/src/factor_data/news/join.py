@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,11 @@ class NewsClock:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     cutoff_minutes: int = 0
-    # minutes after a bar's timestamp until which news still belong to it: 960 for days stamped 00:00 that
-    # close 16:00
+    """Minutes after a bar's timestamp until which news still belong to it: 960 for days from 00:00 that close 16:00."""
     stamp_zone: str | None = None
-    # time zone of the news stamps, as UTC; None: the clock of the bars. Both zones or neither
+    """Time zone of the news stamps, as UTC; None: the clock of the bars. Both zones or neither."""
     market_zone: str | None = None
-    # time zone of the bars' timestamps and the cut-off, as America/New_York
+    """Time zone of the bars' timestamps and the cut-off, as America/New_York."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.cutoff_minutes < 24 * 60:
@@ -79,22 +78,20 @@ def document_rows(news: pd.DataFrame, panel: Panel, clock: NewsClock) -> Documen
 
 @dataclass(frozen=True, kw_only=True)
 class NewsCoverage:
-    """What became of the documents."""
+    """Counts of documents by their fate."""
 
     documents: int
     unknown_symbol: int
-    """Of a symbol without a bar in the panel."""
+    """Documents of symbols without a bar in the panel."""
     after_last_bar: int
     """Known too late for any bar of their symbol."""
     forgotten: int
-    """Older than ``memory`` dates at the first bar that could know them: before a listing, in a suspension."""
+    """Older than `memory` dates at the first bar that could know them: before a listing, in a suspension."""
     used: int
 
 
-def news_coverage(
-    news: pd.DataFrame, panel: Panel, clock: NewsClock, memory: int | None = None
-) -> NewsCoverage:
-    """Count the documents that some row knows and those that none does; ``memory`` None: nothing is forgotten."""
+def news_coverage(news: pd.DataFrame, panel: Panel, clock: NewsClock, memory: int | None = None) -> NewsCoverage:
+    """Count the documents that some row knows and those that none does; `memory` None: nothing is forgotten."""
     _, waited, kept = document_rows(news, panel, clock)
     with_bars = panel.symbols[np.unique(panel.symbol_code)]
     unknown = int((~news["symbol"].isin(list(with_bars))).sum())

@@ -11,57 +11,35 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.atomic import canonical_json
-from factor_data.cross_section import group_ranks
 from factor_data.features.matrix import FeatureMatrix
-from factor_data.news.join import NewsClock, document_rows
-from factor_data.panel import Panel
+from factor_data.fit.cross_section import group_ranks
+from factor_data.kernel_cache import kernel
+from factor_data.news.config import NewsConfig
+from factor_data.news.join import document_rows
+from factor_data.panel.panel import Panel
 
 NEWS_FEATURES = ("news_tone", "news_count")
+DEFAULT_CONFIG = NewsConfig()
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewsConfig(NewsClock):
-    """How news becomes features, and until when it counts for a bar."""
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    min_count: int = 20
-    # training documents a word must occur in to get a tone
-    shrinkage: float = 20.0
-    # number of neutral documents each word is averaged with
-    half_life: float = 5.0
-    # calendar positions after which a document counts half
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.min_count < 1:
-            raise ValueError(f"min_count must be at least 1, got {self.min_count}")
-        if not self.shrinkage >= 0:
-            raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
-        if not self.half_life > 0:
-            raise ValueError(f"half_life must be positive, got {self.half_life}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class NewsScorer:
-    """A fitted scorer; made by ``fit_news_scorer``. ``tones`` is word -> tone in about [-1, 1], sorted by
-    word."""
+    """A fitted scorer; made by `fit_news_scorer`. `tones` is word -> tone in about [-1, 1], sorted by word."""
 
     config: NewsConfig
     tones: Mapping[str, float]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the features that ``transform`` gives."""
+        """Names of the features that `transform` gives."""
         return NEWS_FEATURES
 
     def score(self, text: str) -> float:
@@ -74,15 +52,13 @@ class NewsScorer:
 
         A document belongs to the first row of its symbol whose timestamp plus the cut-off is not before its
         stamp; from the calendar position it could first be known at it loses half its weight every
-        ``half_life`` positions. news_tone is the sum of weight times score, news_count the sum of weights.
+        `half_life` positions. news_tone is the sum of weight times score, news_count the sum of weights.
         Both are 0, not missing, where there was no news: that is known. Documents of other symbols, or after
         a symbol's last bar, are not used.
         """
         row, waited, kept = document_rows(news, panel, self.config)
         weight = 0.5 ** (waited / self.config.half_life)
-        scores = np.array(
-            [self.score(text) for text in news["text"].to_numpy(dtype=object)[kept]], dtype=np.float64
-        )
+        scores = np.array([self.score(text) for text in news["text"].to_numpy(dtype=object)[kept]], dtype=np.float64)
         arriving = np.zeros((panel.num_rows, 2))
         np.add.at(arriving, row, np.column_stack([weight * scores, weight]))
         values = _decay(arriving, panel.symbol_code, panel.date_code, 0.5 ** (1.0 / self.config.half_life))
@@ -94,7 +70,7 @@ class NewsScorer:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> NewsScorer:
-        """Rebuild what ``to_dict`` gave, exactly."""
+        """Rebuild what `to_dict` gave, exactly."""
         return cls(config=NewsConfig(**content["config"]), tones=dict(content["tones"]))
 
     @property
@@ -108,13 +84,13 @@ def fit_news_scorer(
     panel: Panel,
     label: NDArray,
     train_rows: NDArray[np.bool_],
-    config: NewsConfig = NewsConfig(),
+    config: NewsConfig = DEFAULT_CONFIG,
 ) -> NewsScorer:
     """Learn the tone of words from the documents that belong to training rows.
 
     Parameters
     ----------
-    news : DataFrame(timestamp, symbol, text), as from ``read_news``
+    news : DataFrame(timestamp, symbol, text), as from `read_news`
     panel : bars
     label : (num_rows,) forward return, NaN = unknown; its rank within the date, centred and scaled to [-1,
         1], is learnt
@@ -123,13 +99,11 @@ def fit_news_scorer(
 
     Returns
     -------
-    NewsScorer with, for each word in at least ``min_count`` documents, the sum of the label ranks of its
-    documents over (their number + ``shrinkage``). No word may be frequent enough: all tones are then 0.
+    NewsScorer with, for each word in at least `min_count` documents, the sum of the label ranks of its
+    documents over (their number + `shrinkage`). No word may be frequent enough: all tones are then 0.
     """
     if label.shape != (panel.num_rows,) or train_rows.shape != (panel.num_rows,):
-        raise ValueError(
-            f"label {label.shape} and train_rows {train_rows.shape} must have shape ({panel.num_rows},)"
-        )
+        raise ValueError(f"label {label.shape} and train_rows {train_rows.shape} must have shape ({panel.num_rows},)")
     outcome = label_outcomes(label, panel.date_code, train_rows)
     row, _, kept = document_rows(news, panel, config)
     learn = ~np.isnan(outcome[row])
@@ -161,16 +135,15 @@ def learn_tones(texts: NDArray[np.object_], outcomes: NDArray[np.float64], confi
 
 
 def words_of(text: str) -> list[str]:
-    """Return the different words of a text in alphabetical order: runs of two or more letters, in lower
-    case."""
+    """Return the different words of a text in alphabetical order: runs of two or more letters, in lower case."""
     return sorted(set(WORD.findall(text.lower())))
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _decay(
     arriving: NDArray[np.float64], symbol_code: NDArray[np.int32], date_code: NDArray[np.int32], decay: float
 ) -> NDArray[np.float64]:
-    """Sum what arrives per symbol, decaying by ``decay`` per calendar position."""
+    """Sum what arrives per symbol, decaying by `decay` per calendar position."""
     result = arriving.copy()
     for row in range(1, len(arriving)):
         if symbol_code[row] == symbol_code[row - 1]:

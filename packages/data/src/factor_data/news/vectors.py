@@ -20,7 +20,7 @@ WORD_PATTERN = r"[^\W\d_]{2,}"
 
 
 class TextEncoder(Protocol):
-    """What turns texts into vectors; a text's vector depends on that text alone."""
+    """Interface of an encoder of texts; a text's vector depends on that text alone."""
 
     @property
     def identity(self) -> str:
@@ -28,7 +28,8 @@ class TextEncoder(Protocol):
         ...
 
     @property
-    def dimensions(self) -> int: ...
+    def dimensions(self) -> int:
+        """Return the length of a vector."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (num_texts, dimensions) float32."""
@@ -47,6 +48,7 @@ class HashingEncoder:
 
     @property
     def identity(self) -> str:
+        """Return the name that says all that decides the vectors."""
         return f"hashing-{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -75,9 +77,9 @@ class TfidfEncoder:
     def fit(
         cls, texts: Sequence[str], dimensions: int = 64, *, min_count: int = 5, max_words: int = 20_000
     ) -> TfidfEncoder:
-        """Fit on training documents: words in at least ``min_count`` of them, the ``max_words`` most frequent.
+        """Fit on training documents: words in at least `min_count` of them, the `max_words` most frequent.
 
-        ValueError if there are not more documents, and not more such words, than ``dimensions``.
+        ValueError if there are not more documents, and not more such words, than `dimensions`.
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -101,12 +103,11 @@ class TfidfEncoder:
         components = svd.components_
         largest = np.abs(components).argmax(axis=1)
         components = components * np.sign(components[np.arange(dimensions), largest])[:, None]
-        return cls(
-            words=tuple(vectorizer.get_feature_names_out()), idf=vectorizer.idf_, components=components
-        )
+        return cls(words=tuple(vectorizer.get_feature_names_out()), idf=vectorizer.idf_, components=components)
 
     @property
     def dimensions(self) -> int:
+        """Return the length of a vector."""
         return len(self.components)
 
     @cached_property
@@ -132,12 +133,12 @@ class TfidfEncoder:
         return vectorizer
 
     def write(self, file: IO[bytes]) -> None:
-        """Write the arrays as ``.npz``."""
+        """Write the arrays as `.npz`."""
         np.savez(file, words=np.array(self.words, dtype=np.str_), idf=self.idf, components=self.components)
 
     @classmethod
     def read(cls, file: IO[bytes]) -> TfidfEncoder:
-        """Read what ``write`` wrote, exactly."""
+        """Read what `write` wrote, exactly."""
         with np.load(file, allow_pickle=False) as arrays:
             words = tuple(str(word) for word in arrays["words"])
             return cls(words=words, idf=arrays["idf"], components=arrays["components"])

@@ -1,6 +1,7 @@
 """The quality report: what each cleaning rule found and did, as data, as a page, and merged from parts."""
 
-from factor_data.quality.coverage import Coverage
-from factor_data.quality.report import Offender, QualityReport, RuleResult
+from __future__ import annotations
 
-__all__ = ["Coverage", "Offender", "QualityReport", "RuleResult"]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

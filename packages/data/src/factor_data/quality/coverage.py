@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.panel import UNIVERSE, Panel
+from factor_data.panel.panel import UNIVERSE, Panel
 
 MAX_CELLS = 60
 
@@ -128,7 +128,7 @@ def stamp(date: np.datetime64) -> str:
 
 
 def _first(length: int, num_parts: int) -> NDArray[np.int64]:
-    """(num_parts,) first position of each part when ``length`` positions are parted as evenly as possible."""
+    """(num_parts,) first position of each part when `length` positions are parted as evenly as possible."""
     return -(-np.arange(num_parts) * length // max(num_parts, 1))
 
 

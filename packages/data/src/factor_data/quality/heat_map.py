@@ -20,10 +20,10 @@ SHADES = (
 
 
 def heat_map_svg(heat_map: dict[str, Any]) -> str:
-    """Return an ``<svg>`` of the share of bars missing per group of symbols and range of dates.
+    """Return an `<svg>` of the share of bars missing per group of symbols and range of dates.
 
     Empty cells are dates before the first and after the last bar of their symbols. Colours follow the page: the shades
-    are opacities of ``--hot`` and the text is in the colour of the page's text.
+    are opacities of `--hot` and the text is in the colour of the page's text.
     """
     symbols, dates = heat_map["symbols"], heat_map["dates"]
     if not symbols or not dates:
@@ -39,18 +39,14 @@ def heat_map_svg(heat_map: dict[str, Any]) -> str:
     )
 
 
-def _cells(
-    missing: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], width: float, row: int
-) -> str:
+def _cells(missing: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], width: float, row: int) -> str:
     """One path per shade, so that a page with thousands of cells stays small."""
     paths: list[list[str]] = [[] for _ in SHADES]
     for place, (missing_row, expected_row) in enumerate(zip(missing, expected, strict=True)):
         for column, (lost, total) in enumerate(zip(missing_row, expected_row, strict=True)):
             if total:
                 level = next(i for i, (limit, _, _) in enumerate(SHADES) if lost / total <= limit)
-                paths[level].append(
-                    f"M{LEFT + column * width:.1f} {TOP + place * row}h{width:.1f}v{row}h-{width:.1f}z"
-                )
+                paths[level].append(f"M{LEFT + column * width:.1f} {TOP + place * row}h{width:.1f}v{row}h-{width:.1f}z")
     return "".join(
         f'<path fill="var(--hot, #b45309)" fill-opacity="{opacity}" d="{"".join(path)}"/>'
         for path, (_, _, opacity) in zip(paths, SHADES, strict=True)

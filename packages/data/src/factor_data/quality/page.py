@@ -46,13 +46,12 @@ HEAT_NOTE = (
     "alphabetical order, each row named after its first. Blank: before listing or after delisting."
 )
 UNIVERSE_NOTE = (
-    "A universe that was picked with hindsight, such as symbols that still trade today, "
-    "flatters every result on it."
+    "A universe that was picked with hindsight, such as symbols that still trade today, flatters every result on it."
 )
 
 
 def quality_page(report: dict[str, Any], title: str, fold_picture: str) -> str:
-    """Return the page of a report given as plain data (``QualityReport.to_dict``), and an SVG of the folds."""
+    """Return the page of a report given as plain data (`QualityReport.to_dict`), and an SVG of the folds."""
     sections = [
         _section("How the universe was picked", _universe(report["universe"]), ""),
         _section("Rules", _rules(report["rules"]), RULES_NOTE),
@@ -94,12 +93,11 @@ def _universe(universe: str | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: range) -> str:
-    """Cells are HTML already; those of the columns ``numbers`` stand to the right."""
+    """Cells are HTML already; those of the columns `numbers` stand to the right."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "".join(
-            f"<{tag}{' class=number' if place in numbers else ''}>{cell}</{tag}>"
-            for place, cell in enumerate(cells)
+            f"<{tag}{' class=number' if place in numbers else ''}>{cell}</{tag}>" for place, cell in enumerate(cells)
         )
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)

@@ -15,7 +15,7 @@ NUM_OFFENDERS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Offender:
-    """One value a rule found; ``value`` is None where it is missing or not finite."""
+    """One value a rule found; `value` is None where it is missing or not finite."""
 
     timestamp: str
     symbol: str
@@ -25,10 +25,10 @@ class Offender:
 
 @dataclass(frozen=True, kw_only=True)
 class RuleResult:
-    """What one rule looked for, did and found.
+    """Search, action and findings of one rule.
 
-    ``action`` is drop, mask or flag, and ``effect`` says it in words. ``share`` is the count over the bars read, or
-    over the symbols where ``unit`` is symbols. ``offenders`` are the first in time, then by symbol.
+    `action` is drop, mask or flag, and `effect` says it in words. `share` is the count over the bars read, or
+    over the symbols where `unit` is symbols. `offenders` are the first in time, then by symbol.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RuleResult:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityReport:
-    """What cleaning found and did."""
+    """Findings and actions of cleaning."""
 
     rules: tuple[RuleResult, ...]
     settings: dict[str, Any]
@@ -68,9 +68,7 @@ class QualityReport:
 
     def _largest_drops(self) -> str:
         drops = [rule for rule in self.rules if rule.action == "drop" and rule.count]
-        return (
-            "; ".join(f"{rule.name} dropped {rule.count} ({rule.description})" for rule in drops) or "no bars"
-        )
+        return "; ".join(f"{rule.name} dropped {rule.count} ({rule.description})" for rule in drops) or "no bars"
 
     @classmethod
     def merge(cls, parts: Sequence[QualityReport]) -> QualityReport:
@@ -86,9 +84,7 @@ class QualityReport:
                 raise ValueError("parts of a report must be made by the same rules")
         coverage = Coverage.merge([part.coverage for part in parts])
         return cls(
-            rules=tuple(
-                _merge_rule(same, coverage) for same in zip(*(part.rules for part in parts), strict=True)
-            ),
+            rules=tuple(_merge_rule(same, coverage) for same in zip(*(part.rules for part in parts), strict=True)),
             settings=parts[0].settings,
             coverage=coverage,
         )
@@ -96,18 +92,15 @@ class QualityReport:
     def to_dict(self, universe: str | None = None, labels: Sequence[LabelReport] = ()) -> dict[str, Any]:
         """Return plain data for JSON, without NaN.
 
-        ``universe`` says how the symbols were picked, ``labels`` how many rows each label uses and leaves out.
+        `universe` says how the symbols were picked, `labels` how many rows each label uses and leaves out.
         """
         return {
             "summary": self.summary,
             "universe": universe,
             "settings": dict(self.settings),
-            "rules": [
-                asdict(rule) | {"offenders": [asdict(o) for o in rule.offenders]} for rule in self.rules
-            ],
+            "rules": [asdict(rule) | {"offenders": [asdict(o) for o in rule.offenders]} for rule in self.rules],
             "missing_values": {
-                name: {"read": read, "left": left}
-                for name, (read, left) in self.coverage.missing_values.items()
+                name: {"read": read, "left": left} for name, (read, left) in self.coverage.missing_values.items()
             },
             "missing_bars": self.coverage.heat_map(),
             "labels": [label.to_dict() for label in labels],
@@ -120,7 +113,7 @@ class QualityReport:
         labels: Sequence[LabelReport] = (),
         fold_picture: str = "",
     ) -> str:
-        """Return one self-contained page; all text from the data is escaped. ``fold_picture`` is an SVG."""
+        """Return one self-contained page; all text from the data is escaped. `fold_picture` is an SVG."""
         return quality_page(self.to_dict(universe, labels), title, fold_picture)
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.gather import gather_panel
 from factor_data.reading.layouts import find_bars
@@ -22,11 +22,11 @@ def iter_bar_tables(
     batch_rows: int = 1_000_000,
     config: ReadConfig = DEFAULT_CONFIG,
 ) -> Iterator[Table]:
-    """Yield checked tables of bars, file by file in order, at most ``batch_rows`` rows each.
+    """Yield checked tables of bars, file by file in order, at most `batch_rows` rows each.
 
     The headers of all files are checked before the first row is read. Only the batch at hand is in memory, and of
     a file only the columns that are needed. One zone holds for all tables. Whether a (symbol, timestamp) comes
-    twice, or a symbol's bars go back in time, is not looked at here: ``read_bars`` and ``import_data`` do.
+    twice, or a symbol's bars go back in time, is not looked at here: `read_bars` and `import_data` do.
     """
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
@@ -50,9 +50,7 @@ def tables_of(sources: Sequence[BarSource], batch_rows: int) -> Iterator[Table]:
         if not num_rows:
             empty.append(source.path)
     if len(empty) == len(sources):
-        raise ValueError(
-            f"{empty[0]}: holds no row" + (", nor does any other file" if len(empty) > 1 else "")
-        )
+        raise ValueError(f"{empty[0]}: holds no row" + (", nor does any other file" if len(empty) > 1 else ""))
     if empty:
         warnings.warn(
             f"{len(empty)} of {len(sources)} files have a header and no row, their symbols have no bars: "
@@ -66,7 +64,7 @@ def read_bars(path_or_paths: Paths, layout: str = "auto", config: ReadConfig = D
 
     Parameters
     ----------
-    path_or_paths : a ``.parquet`` or ``.csv`` file, a folder (its files of these kinds, not its sub-folders),
+    path_or_paths : a `.parquet` or `.csv` file, a folder (its files of these kinds, not its sub-folders),
         a folder with the tree of a layout, or a list of these. Local paths or fsspec URLs.
     layout : how the files hold bars; "auto" finds out from names and headers.
         "long": columns timestamp, symbol, open, high, low, close, volume, and any other numeric ones;

@@ -1,4 +1,4 @@
-"""What a reader cannot find out by itself."""
+"""Settings of a reader: facts that the files do not contain."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ class ReadConfig:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     symbol_pattern: str | None = None
-    # one file per symbol: regular expression with a group "symbol" that the whole file name, without its ending,
-    # must match. None: the part between exchange and years of EXCHANGE_SYMBOL_30Y, else the whole name
+    """One file per symbol: regular expression with a group "symbol" that the file name, without its ending, must match.
+
+    None: the part between exchange and years of EXCHANGE_SYMBOL_30Y, else the whole name.
+    """
     factors: tuple[str, ...] | None = None
-    # one file per day: the factor columns, in this order. None: all whose name is a number, or factor_<number>
+    """One file per day: the factor columns, in this order; None: all named by a number, or factor_<number>."""
     targets: tuple[str, ...] = ("intra30m", "nextT1d", "ema1d")
-    # one file per day: the ready-made target columns, in this order
+    """One file per day: the ready-made target columns, in this order."""
     frequency: str | None = None
-    # qlib: which frequency to read where the folder holds several, as "day" or "5min"
+    """qlib: which frequency to read where the folder holds several, as "day" or "5min"."""
 
     def __post_init__(self) -> None:
         for name in ("factors", "targets"):
@@ -53,9 +55,7 @@ class ReadConfig:
             return vendor["symbol"] if vendor else stem
         found = re.fullmatch(self.symbol_pattern, stem)
         if not found or not found["symbol"]:
-            raise ValueError(
-                f"{path}: file name {stem!r} does not match symbol_pattern {self.symbol_pattern!r}"
-            )
+            raise ValueError(f"{path}: file name {stem!r} does not match symbol_pattern {self.symbol_pattern!r}")
         return found["symbol"]
 
 

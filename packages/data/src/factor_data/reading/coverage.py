@@ -1,5 +1,7 @@
-"""What an import saw: order, missing values and missing dates, counted in memory that grows with symbols and dates
-but not with bars."""
+"""What an import saw: order, missing values and missing dates.
+
+Counted in memory that grows with symbols and dates but not with bars.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ NEVER = np.iinfo(np.int64).min
 
 @dataclass
 class Coverage:
-    """Counts over the bars of all tables; ``add`` them in the order they are read."""
+    """Counts over the bars of all tables; `add` them in the order they are read."""
 
     batch_rows: int
     num_bars: int = 0
@@ -36,14 +38,12 @@ class Coverage:
     dates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def add(self, table: Table, source: BarSource) -> None:
-        """Count a table; bars of ``source`` that come twice or go back in time are refused."""
+        """Count a table; bars of `source` that come twice or go back in time are refused."""
         frame = table.frame
         self.num_bars += len(frame)
         self.zone = table.zone
         for name in frame.columns[2:]:
-            self.null_counts[name] = self.null_counts.get(name, 0) + int(
-                np.isnan(frame[name].to_numpy()).sum()
-            )
+            self.null_counts[name] = self.null_counts.get(name, 0) + int(np.isnan(frame[name].to_numpy()).sum())
         time = frame["timestamp"].to_numpy().astype(np.int64)
         self._meet_dates(pd.unique(time))
         local, names = pd.factorize(frame["symbol"].to_numpy())

@@ -1,4 +1,4 @@
-"""Layout "csmd": ``price/<stock>.csv`` and ``news/<stock>/<YYYY-MM-DD>.csv``, as in the CSMD sets of LightQuant.
+"""Layout "csmd": `price/<stock>.csv` and `news/<stock>/<YYYY-MM-DD>.csv`, as in the CSMD sets of LightQuant.
 
 Prices have seven columns, Date, Open, High, Low, Close, Adj Close, Volume; news have code_name, ticker, created_at and
 text. The symbol is the name of the price file and of the folder of news.

@@ -25,7 +25,7 @@ from factor_data.reading.tabular import BarSource, Header
 
 @dataclass(frozen=True)
 class Found:
-    """The sources of a path under one layout; ``left_out`` are the tables that are neither bars nor news."""
+    """The sources of a path under one layout; `left_out` are the tables that are neither bars nor news."""
 
     layout: str
     bars: Sequence[BarSource]
@@ -66,9 +66,7 @@ def _files(
     chosen = [header for header in headers if header not in strangers and header not in news]
     if not chosen:
         file_layout([header for header in headers if header not in news] or headers)  # says why
-        raise ValueError(
-            f"{root}: holds no table of bars, but {[header.file.name for header in headers][:3]}"
-        )
+        raise ValueError(f"{root}: holds no table of bars, but {[header.file.name for header in headers][:3]}")
     name = file_layout(chosen) if layout == "auto" else layout
     folder = root.child("news")
     if root.is_folder() and folder.is_folder():

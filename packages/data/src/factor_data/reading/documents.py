@@ -22,15 +22,17 @@ class NewsFile:
     file: File
     time_column: str = "timestamp"
     symbol: str | None = None
-    # the symbol of all documents; None: the column "symbol" says it
+    """Symbol of all documents; None: the column `symbol` has it."""
     day: np.datetime64 | None = None
-    # the day in the file name, on which all documents must be
+    """Day in the file name, on which all documents must be."""
 
     @property
     def path(self) -> str:
+        """Return the path that messages name."""
         return self.file.path
 
     def size(self) -> int:
+        """Return the size in bytes."""
         return self.file.size()
 
     def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:

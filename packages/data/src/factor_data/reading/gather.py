@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 from factor_data.reading.table import Table
 
 
@@ -27,9 +27,7 @@ class _Rows:
 
     def add(self, table: Table) -> None:
         code, names = pd.factorize(table.frame["symbol"].to_numpy())
-        known = np.array(
-            [self.names.setdefault(str(name), len(self.names)) for name in names], dtype=np.int32
-        )
+        known = np.array([self.names.setdefault(str(name), len(self.names)) for name in names], dtype=np.int32)
         self.symbol.append(known[code])
         self.time.append(table.frame["timestamp"].to_numpy().astype(np.int64))
         self.row.append(table.frame.index.to_numpy() + table.first_row)
@@ -73,7 +71,7 @@ def gather_panel(tables: Iterable[Table]) -> Panel:
 
 
 def check_keys(tables: Iterable[Table], symbols: Container[str]) -> None:
-    """Raise what ``gather_panel`` raises for the rows of some symbols, holding nothing but their keys."""
+    """Raise what `gather_panel` raises for the rows of some symbols, holding nothing but their keys."""
     rows = _Rows()
     for table in tables:
         frame = table.frame[["timestamp", "symbol"]]
@@ -116,8 +114,7 @@ def _refuse_backward(rows: _Rows, symbol: NDArray[np.int32], time: NDArray[np.in
     if len(back):
         pairs = [_describe_pair(rows, order[at], order[at + 1]) for at in back[:3]]
         raise ValueError(
-            f"unsorted: {len(back)} bars are earlier than the bar of their symbol before them: "
-            + "; ".join(pairs)
+            f"unsorted: {len(back)} bars are earlier than the bar of their symbol before them: " + "; ".join(pairs)
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from factor_data.panel import REQUIRED_COLUMNS
+from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.csmd import csmd_bars, csmd_news
 from factor_data.reading.documents import NewsFile
@@ -200,7 +200,7 @@ def file_layout(headers: Sequence[Header]) -> str:
 
 
 def kind_of(header: Header) -> str | None:
-    """What one file looks like: a layout of files, "news", or None."""
+    """Classify one file: a layout of files, "news", or None."""
     names = set(header.names)
     if "sid" in names or (day_of(header.file) is not None and not names.intersection(KEY)):
         return "day"

@@ -1,5 +1,7 @@
-"""Layout "long": one row per (timestamp, symbol), in files with the columns timestamp, symbol, open, high, low,
-close, volume. Every other column must be numeric."""
+"""Layout "long": one row per (timestamp, symbol).
+
+Files have the columns timestamp, symbol, open, high, low, close, volume. Every other column must be numeric.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel import REQUIRED_COLUMNS
+from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.stamps import Stamps, parse_stamps
@@ -26,12 +28,15 @@ class LongFile(BarFile):
 
     @property
     def key_columns(self) -> tuple[str, ...]:
+        """Return the columns that identify a bar."""
         return KEY
 
     def stamps(self, place: Place, rows: pa.Table) -> Stamps:
+        """Return the times of the rows."""
         return parse_stamps(place, rows["timestamp"], "timestamp")
 
     def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
+        """Return the symbols of the rows."""
         return to_symbols(place, rows["symbol"], "symbol")
 
 

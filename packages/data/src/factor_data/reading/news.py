@@ -15,10 +15,8 @@ from factor_data.reading.table import Table
 from factor_data.reading.zones import OneZone
 
 
-def iter_news_tables(
-    path_or_paths: Paths, layout: str = "auto", batch_rows: int = 1_000_000
-) -> Iterator[Table]:
-    """Yield checked tables of documents, file by file in order, at most ``batch_rows`` rows each."""
+def iter_news_tables(path_or_paths: Paths, layout: str = "auto", batch_rows: int = 1_000_000) -> Iterator[Table]:
+    """Yield checked tables of documents, file by file in order, at most `batch_rows` rows each."""
     sources = find_news(path_or_paths, layout)
     if not sources:
         raise ValueError(f"{path_or_paths}: holds no news")
@@ -32,14 +30,12 @@ def news_tables_of(sources: Sequence[NewsFile], batch_rows: int) -> Iterator[Tab
         yield from source.tables(zone, batch_rows)
 
 
-def read_news(
-    path: Paths, calendar: NDArray[np.datetime64] | None = None, layout: str = "auto"
-) -> pd.DataFrame:
+def read_news(path: Paths, calendar: NDArray[np.datetime64] | None = None, layout: str = "auto") -> pd.DataFrame:
     """Read news documents: columns timestamp, symbol, text; other columns are left out.
 
-    As strict as ``read_bars``, but documents may share a stamp and come in any order. Layouts with news: "long"
+    As strict as `read_bars`, but documents may share a stamp and come in any order. Layouts with news: "long"
     (columns timestamp, symbol, text), "csmd" (news/<stock>/<day>.csv), "acl18" (news.parquet), "dataset" (news/).
-    With ``calendar`` (the dates of a panel) it is an error if no document falls between its first and last date.
+    With `calendar` (the dates of a panel) it is an error if no document falls between its first and last date.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Layout "day": one file per day, named YYYYMMDD or YYYY-MM-DD, with ready-made factors and targets.
 
-Columns: ``sid`` (whole number or text), factors, targets, optional ``date`` (must be that of the name) and ``time``
+Columns: `sid` (whole number or text), factors, targets, optional `date` (must be that of the name) and `time`
 (HH:MM:SS text, a time type, or the whole number HHMMSS; without it every bar is stamped with its day), optional
-prices, volume, limit flag ``luld`` and weight ``ADV50``. What the files lack of open, high, low, close and volume is
+prices, volume, limit flag `luld` and weight `ADV50`. What the files lack of open, high, low, close and volume is
 NaN in every row: their bars are known by factors and targets alone. Other columns are not read.
 """
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from factor_data.panel import REQUIRED_COLUMNS
+from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
@@ -42,20 +42,21 @@ class DayFile(BarFile):
 
     @property
     def key_columns(self) -> tuple[str, ...]:
+        """Return the columns that identify a bar beside the file's day."""
         return ("sid", *(["date"] if self.has_date else []), *(["time"] if self.has_time else []))
 
     def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
+        """Return the symbols of the rows; Parquet may hold them as integers."""
         return to_symbols(place, rows["sid"], "sid", integers=self.file.suffix == ".parquet")
 
     def stamps(self, place: Place, rows: pa.Table) -> Stamps:
+        """Return the times of the rows: the day of the file, with the time of day where there is a column."""
         if self.has_date:
             self._check_date(place, rows["date"])
         midnight = self.day.astype("datetime64[ns]")
         if not self.has_time:
             none = np.zeros(rows.num_rows, dtype=np.int64)
-            return Stamps(
-                np.array([midnight]), none[:1], (None,), none, np.array([str(self.day)], dtype=object)
-            )
+            return Stamps(np.array([midnight]), none[:1], (None,), none, np.array([str(self.day)], dtype=object))
         column = rows["time"]
         if pa.types.is_timestamp(column.type):
             stamps = parse_stamps(place, column, "time")
@@ -80,8 +81,11 @@ class DayFile(BarFile):
 
 
 def day_bars(headers: Sequence[Header], config: ReadConfig) -> list[DayFile]:
-    """The files in order of their days. Every header is checked: a bad name, a day twice, or a missing sid, factor
-    or target column is refused before a row is read."""
+    """The files in order of their days.
+
+    Every header is checked: a bad name, a day twice, or a missing sid, factor or target column is refused before a
+    row is read.
+    """
     found: dict[np.datetime64, DayFile] = {}
     for header in headers:
         file = _day_file(header, config)
@@ -107,9 +111,7 @@ def _day_file(header: Header, config: ReadConfig) -> DayFile:
             f"{header.file}: the file name must be a day, YYYYMMDD or YYYY-MM-DD, got {header.file.stem!r}"
         )
     factors = config.factors or tuple(
-        sorted(
-            (n for n in header.names if re.fullmatch(FACTOR_NAME, n)), key=lambda n: int(re.sub(r"\D", "", n))
-        )
+        sorted((n for n in header.names if re.fullmatch(FACTOR_NAME, n)), key=lambda n: int(re.sub(r"\D", "", n)))
     )
     header.require("sid", *factors, *config.targets)
     if not factors:

@@ -1,7 +1,7 @@
 """Layouts "symbol" and "kronos": one file per symbol, the symbol in the file name alone.
 
 Vendors call the time column Date, Datetime or nothing at all, and prices Open, Adj Close, Stock Splits: names are
-read in lower case with _ for blanks. Kronos files have ``timestamps,open,high,low,close,volume,amount``.
+read in lower case with _ for blanks. Kronos files have `timestamps,open,high,low,close,volume,amount`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel import PRICE_COLUMNS, REQUIRED_COLUMNS
+from factor_data.panel.panel import PRICE_COLUMNS, REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.stamps import Stamps, parse_stamps
@@ -33,17 +33,20 @@ class SymbolFile(BarFile):
 
     @property
     def key_columns(self) -> tuple[str, ...]:
+        """Return the column that identifies a bar within the file."""
         return (self.time_column,)
 
     def stamps(self, place: Place, rows: pa.Table) -> Stamps:
+        """Return the times of the rows."""
         return parse_stamps(place, rows[self.time_column], "timestamp")
 
     def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
+        """Return the symbol of the file, once per row."""
         return np.full(rows.num_rows, self.symbol, dtype=object)
 
 
 def is_vendor_header(header: Header) -> bool:
-    """Whether a header has a vendor's time column and at least the four prices."""
+    """Return True if a header has a vendor's time column and at least the four prices."""
     plain = {plain_name(name) for name in header.names}
     return bool(plain.intersection(VENDOR_TIME_NAMES)) and plain >= set(PRICE_COLUMNS)
 
@@ -68,7 +71,7 @@ def symbol_bars(headers: Sequence[Header], config: ReadConfig) -> list[SymbolFil
 
 
 def kronos_bars(headers: Sequence[Header], config: ReadConfig) -> list[SymbolFile]:
-    """As ``symbol_bars``, with all columns of Kronos."""
+    """As `symbol_bars`, with all columns of Kronos."""
     for header in headers:
         header.require(*KRONOS_COLUMNS)
     return symbol_bars(headers, config)

@@ -24,7 +24,7 @@ class Place:
         values: Sequence | NDArray | None = None,
         rule: str = "",
     ) -> NoReturn:
-        """Raise ValueError: the path, what is wrong and, with ``mask``, in how many and which rows of the batch."""
+        """Raise ValueError: the path, what is wrong and, with `mask`, in how many and which rows of the batch."""
         rows = "" if mask is None else f" {offenders(mask, values, self.first_row)}"
         raise ValueError(f"{self.path}: {what}{rows}{rule and '; '}{rule}")
 

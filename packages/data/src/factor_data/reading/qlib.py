@@ -1,10 +1,10 @@
 """Layout "qlib": a folder of calendars/, instruments/ and features/ in qlib's binary format.
 
-``calendars/<frequency>.txt`` has a stamp a line; ``instruments/all.txt`` (or else every file there) has lines of
-symbol, first and last stamp, apart by tabs; ``features/<symbol>/<field>.<frequency>.bin`` is float32, little endian:
+`calendars/<frequency>.txt` has a stamp a line; `instruments/all.txt` (or else every file there) has lines of
+symbol, first and last stamp, apart by tabs; `features/<symbol>/<field>.<frequency>.bin` is float32, little endian:
 first the position of its first value in the calendar, then a value per position. Where all fields are NaN there is no
 bar. As in qlib, only what lies between a symbol's first and last stamp counts. Prices are taken as they are there:
-adjusted, with the factor in the column ``factor``.
+adjusted, with the factor in the column `factor`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel import REQUIRED_COLUMNS
+from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
@@ -37,21 +37,25 @@ class QlibSymbol:
     calendar: Stamps
     fields: tuple[File, ...]
     spans: tuple[tuple[np.datetime64, np.datetime64], ...]
-    # first and last stamp of each time that it is listed
+    """First and last stamp of each period in which it is listed."""
     read_numbers: bool = True
 
     @property
     def path(self) -> str:
+        """Return the folder that messages name."""
         return self.folder.path
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Return the names of the numbers that are read."""
         return tuple(_field(file) for file in self.fields) if self.read_numbers else ()
 
     def size(self) -> int:
+        """Return the size of all files in bytes."""
         return sum(file.size() for file in self.fields)
 
     def keys_only(self) -> QlibSymbol:
+        """Return the same source, of which only keys are read."""
         return replace(self, read_numbers=False)
 
     def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:
@@ -68,9 +72,7 @@ class QlibSymbol:
             part = rows[start : start + batch_rows]
             frame = {"timestamp": stamps[part], "symbol": np.full(len(part), self.symbol, dtype=object)}
             frame |= {name: values[name][part] for name in self.columns}
-            yield Table(
-                self.path, frame_of(frame), zone.zone, int(part[0]) + 1, (start + len(part)) / len(rows)
-            )
+            yield Table(self.path, frame_of(frame), zone.zone, int(part[0]) + 1, (start + len(part)) / len(rows))
 
     def _values(self, file: File) -> NDArray[np.float64]:
         """One field on the whole calendar, NaN where the file has nothing."""
@@ -104,9 +106,7 @@ def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
         if not folder.is_folder():
             raise ValueError(f"{folder}: no such folder, instruments/ lists {name!r}")
         fields = tuple(
-            sorted(
-                (f for f in folder.files((".bin",)) if f.name.endswith(f".{frequency}.bin")), key=_usual_order
-            )
+            sorted((f for f in folder.files((".bin",)) if f.name.endswith(f".{frequency}.bin")), key=_usual_order)
         )
         missing = [n for n in REQUIRED_COLUMNS if n not in {_field(file) for file in fields}]
         if missing:
@@ -114,9 +114,7 @@ def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
                 f"{folder}: field {missing[0]!r} is missing; needed are {list(REQUIRED_COLUMNS)}, "
                 f"found {[file.name for file in fields]}"
             )
-        symbols.append(
-            QlibSymbol(folder=folder, symbol=name, calendar=calendar, fields=fields, spans=tuple(spans))
-        )
+        symbols.append(QlibSymbol(folder=folder, symbol=name, calendar=calendar, fields=fields, spans=tuple(spans)))
     return symbols
 
 
@@ -131,9 +129,7 @@ def _usual_order(file: File) -> tuple[int, str]:
 
 
 def _frequency(root: File, config: ReadConfig) -> str:
-    found = [
-        file.stem for file in root.child("calendars").files((".txt",)) if not file.stem.endswith("_future")
-    ]
+    found = [file.stem for file in root.child("calendars").files((".txt",)) if not file.stem.endswith("_future")]
     if config.frequency is not None and config.frequency not in found:
         raise ValueError(f"{root}/calendars: no frequency {config.frequency!r}, found {found}")
     if config.frequency is None and len(found) != 1:

@@ -1,5 +1,7 @@
-"""Batches of rows of one Parquet or CSV file as Arrow tables, and the names of its columns; nothing is checked
-but that the file is what its name says."""
+"""Batches of rows of one Parquet or CSV file as Arrow tables, and the names of its columns.
+
+Nothing is checked but that the file is what its name says.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,10 @@ class Raw:
 
 
 def column_names(file: File) -> list[str]:
-    """Return the names in a header, in their order, without reading rows. A name twice is refused; the index
-    that pandas adds to Parquet is no column."""
+    """Return the names in a header, in their order, without reading rows.
+
+    A name twice is refused; the index that pandas adds to Parquet is no column.
+    """
     with file.open() as opened, _said_of(file):
         names = pq.read_schema(opened).names if file.suffix == ".parquet" else _csv_header(opened)
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -45,7 +49,7 @@ def column_names(file: File) -> list[str]:
 
 
 def read_batches(file: File, columns: Sequence[str], batch_rows: int) -> Iterator[Raw]:
-    """Yield the rows of some columns, ``batch_rows`` at a time; CSV values are all text, "" where empty."""
+    """Yield the rows of some columns, `batch_rows` at a time; CSV values are all text, "" where empty."""
     parts = _parquet_parts if file.suffix == ".parquet" else _csv_parts
     with file.open() as opened, _said_of(file):
         yield from _in_batches(parts(opened, list(columns), batch_rows), batch_rows)
@@ -91,7 +95,7 @@ def _csv_reader(opened: Any, columns: list[str]) -> pyarrow.csv.CSVStreamingRead
 
 
 def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Iterator[Raw]:
-    """Cut and join tables so that each but the last has exactly ``batch_rows`` rows."""
+    """Cut and join tables so that each but the last has exactly `batch_rows` rows."""
     waiting: list[pa.Table] = []
     num_waiting, first_row, share = 0, 1, 0.0
     for part, share in parts:
@@ -102,9 +106,7 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
             yield Raw(joined.slice(0, batch_rows), first_row, share)
             first_row += batch_rows
             num_waiting -= batch_rows
-            waiting = (
-                [joined.slice(batch_rows)] if num_waiting else []
-            )  # an empty slice holds on to its table
+            waiting = [joined.slice(batch_rows)] if num_waiting else []  # an empty slice holds on to its table
     if num_waiting:
         yield Raw(pa.concat_tables(waiting), first_row, share)
 
@@ -116,6 +118,4 @@ def _said_of(file: File) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         kind = "Parquet, is it truncated?" if file.suffix == ".parquet" else "CSV"
-        raise ValueError(
-            f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})"
-        ) from error
+        raise ValueError(f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})") from error

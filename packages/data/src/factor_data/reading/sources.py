@@ -1,4 +1,4 @@
-"""Files to read, local or behind any fsspec URL (``memory://``, ``s3://``, ``file://``), without changing them."""
+"""Files to read, local or behind any fsspec URL (`memory://`, `s3://`, `file://`), without changing them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = (".parquet", ".csv")
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder; ``path`` is how the user wrote it, for messages."""
+    """A file or folder; `path` is how the user wrote it, for messages."""
 
     path: str
     filesystem: Any  # fsspec.AbstractFileSystem
@@ -30,18 +30,22 @@ class File:
 
     @property
     def name(self) -> str:
+        """Return the last part of the path."""
         return PurePosixPath(self.location).name
 
     @property
     def stem(self) -> str:
+        """Return the name without its suffix."""
         return PurePosixPath(self.location).stem
 
     @property
     def suffix(self) -> str:
+        """Return the suffix with its dot."""
         return PurePosixPath(self.location).suffix
 
     @property
     def is_local(self) -> bool:
+        """Return whether the file lies in the local file system."""
         return isinstance(self.filesystem, LocalFileSystem)
 
     @contextmanager
@@ -53,29 +57,33 @@ class File:
             yield opened
 
     def size(self) -> int:
+        """Return the size in bytes; 0 where the storage does not say."""
         with storage_errors(self.path):
             return int(self.filesystem.size(self.location) or 0)
 
     def is_folder(self) -> bool:
+        """Return whether there is a folder of this path."""
         with storage_errors(self.path):
             return bool(self.filesystem.isdir(self.location))
 
     def is_file(self) -> bool:
+        """Return whether there is a file of this path."""
         with storage_errors(self.path):
             return bool(self.filesystem.isfile(self.location))
 
     def child(self, name: str) -> File:
+        """Return a file of this folder."""
         return File(f"{self.path.rstrip('/')}/{name}", self.filesystem, f"{self.location.rstrip('/')}/{name}")
 
     def children(self) -> list[File]:
-        """What lies in a folder, hidden names left out, sorted by name."""
+        """Return the entries of a folder, hidden names left out, sorted by name."""
         with storage_errors(self.path):
             listed = self.filesystem.ls(self.location, detail=False)
         names = sorted(PurePosixPath(str(entry)).name for entry in listed)
         return [self.child(name) for name in names if name and not name.startswith(".")]
 
     def files(self, suffixes: Sequence[str] = SUFFIXES) -> list[File]:
-        """The files of a folder that end in one of ``suffixes``; its sub-folders are not looked into."""
+        """The files of a folder that end in one of `suffixes`; its sub-folders are not looked into."""
         return [file for file in self.children() if file.suffix in suffixes and file.is_file()]
 
 

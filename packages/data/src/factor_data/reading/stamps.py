@@ -63,7 +63,7 @@ def parse_stamps(place: Place, column: pa.ChunkedArray, name: str) -> Stamps:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of text."""
+    """Return True if an Arrow type is one of text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -95,9 +95,7 @@ def _parse_one_by_one(
     parsed = pd.to_datetime(series, format="ISO8601", errors="coerce")
     wrong = parsed.isna().to_numpy()
     if wrong.any():
-        place.refuse(
-            f"{name} is not ISO 8601 (as 2020-01-31 or 2020-01-31T09:35) in", wrong[code], written[code]
-        )
+        place.refuse(f"{name} is not ISO 8601 (as 2020-01-31 or 2020-01-31T09:35) in", wrong[code], written[code])
     return _nanoseconds(place, parsed.to_numpy(), code, name)
 
 
@@ -106,7 +104,5 @@ def _nanoseconds(
 ) -> NDArray[np.datetime64]:
     outside = (wall < EARLIEST) | (wall >= LATEST)
     if outside.any():
-        place.refuse(
-            f"{name} is not in the years 1678 to 2261 in", outside[code], wall[code].astype(str).tolist()
-        )
+        place.refuse(f"{name} is not in the years 1678 to 2261 in", outside[code], wall[code].astype(str).tolist())
     return wall.astype("datetime64[ns]")

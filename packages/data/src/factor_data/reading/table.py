@@ -42,15 +42,12 @@ class Table:
 def frame_of(columns: Mapping[str, NDArray]) -> pd.DataFrame:
     """A frame of arrays as they are: nothing is copied, and no text becomes another type."""
     index = pd.RangeIndex(len(next(iter(columns.values()))))
-    series = {
-        name: pd.Series(values, index=index, dtype=values.dtype, copy=False)
-        for name, values in columns.items()
-    }
+    series = {name: pd.Series(values, index=index, dtype=values.dtype, copy=False) for name, values in columns.items()}
     return pd.DataFrame(series, index=index, copy=False)
 
 
 def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:
-    """Return finite float64, NaN where missing; text is read as numbers only if it comes ``from_csv``."""
+    """Return finite float64, NaN where missing; text is read as numbers only if it comes `from_csv`."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
@@ -96,10 +93,8 @@ def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: b
     return column.cast(pa.float64())
 
 
-def to_symbols(
-    place: Place, column: pa.ChunkedArray, name: str, integers: bool = False
-) -> NDArray[np.object_]:
-    """Return str objects, each different symbol one object; whole numbers are symbols only with ``integers``."""
+def to_symbols(place: Place, column: pa.ChunkedArray, name: str, integers: bool = False) -> NDArray[np.object_]:
+    """Return str objects, each different symbol one object; whole numbers are symbols only with `integers`."""
     if pa.types.is_integer(column.type) and integers:
         column = column.cast(pa.string())
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -115,9 +110,7 @@ def to_symbols(
         place.refuse(f"{name} is missing in", missing[code])
     wrong = np.array([n != n.strip() or not n.isprintable() for n in names], dtype=bool)
     if wrong.any():
-        place.refuse(
-            f"{name} must be printable text without blanks around it, is not in", wrong[code], names[code]
-        )
+        place.refuse(f"{name} must be printable text without blanks around it, is not in", wrong[code], names[code])
     return names[code]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel import REQUIRED_COLUMNS
+from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.place import Place
 from factor_data.reading.raw import Raw, read_batches
 from factor_data.reading.sources import File
@@ -37,10 +37,11 @@ class Header:
 
 
 class BarSource(Protocol):
-    """What a layout makes of a file, or of a folder that stands for a symbol."""
+    """Bars of one file, or of a folder that stands for a symbol, as its layout reads them."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Return the path that messages name."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -49,7 +50,8 @@ class BarSource(Protocol):
     def size(self) -> int:
         """Bytes to read, for progress bars."""
 
-    def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]: ...
+    def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:
+        """Yield the bars in tables of at most `batch_rows` rows."""
 
     def keys_only(self) -> BarSource:
         """The same without number columns."""
@@ -57,15 +59,15 @@ class BarSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BarFile(ABC):
-    """A file with bars; where stamps and symbols come from is for the layout to say."""
+    """A file with bars; its layout defines where stamps and symbols come from."""
 
     file: File
     numbers: Mapping[str, str]
-    # our name of each number column -> its name in the file
+    """Our name of each number column -> its name in the file."""
     absent: tuple[str, ...] = ()
-    # price columns that the layout may lack: all NaN
+    """Price columns that the layout may lack: all NaN."""
     may_be_empty: bool = False
-    # whether a file with a header and no row is a symbol without bars rather than a mistake
+    """True if a file with a header and no row is a symbol without bars rather than a mistake."""
 
     @abstractmethod
     def stamps(self, place: Place, rows: pa.Table) -> Stamps:
@@ -78,24 +80,28 @@ class BarFile(ABC):
     @property
     @abstractmethod
     def key_columns(self) -> tuple[str, ...]:
-        """The columns that ``stamps`` and ``symbols`` look at."""
+        """The columns that `stamps` and `symbols` look at."""
 
     @property
     def path(self) -> str:
+        """Return the path that messages name."""
         return self.file.path
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Return the names of the numbers, those that the file lacks at the end."""
         return (*self.numbers, *self.absent)
 
     def size(self) -> int:
+        """Return the size in bytes."""
         return self.file.size()
 
     def keys_only(self) -> BarFile:
+        """Return the same source, of which only keys are read."""
         return replace(self, numbers={}, absent=())
 
     def tables(self, zone: OneZone, batch_rows: int) -> Iterator[Table]:
-        """Yield checked tables of ``batch_rows`` rows, the last one of fewer; none if empty files may be."""
+        """Yield checked tables of `batch_rows` rows, the last one of fewer; none if empty files may be."""
         is_empty = True
         needed = list(dict.fromkeys([*self.key_columns, *self.numbers.values()]))
         for raw in read_batches(self.file, needed, batch_rows):

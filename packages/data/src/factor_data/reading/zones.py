@@ -104,7 +104,7 @@ def _key(zone: str | None) -> Key:
 
 
 def _explains(zone: str, offset: Key, hours: NDArray[np.int64]) -> bool:
-    """Whether a zone has that offset (minutes) at all these hours of its wall clock."""
+    """Return True if a zone has that offset (minutes) at all these hours of its wall clock."""
     wall = pd.DatetimeIndex(hours * HOUR)
     utc = (wall - pd.Timedelta(minutes=int(offset or 0))).tz_localize("UTC")
     return bool((utc.tz_convert(zone).tz_localize(None) == wall).all())

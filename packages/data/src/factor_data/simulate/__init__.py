@@ -1,7 +1,7 @@
 """A simulated market with planted, known signals."""
 
-from factor_data.simulate.config import MarketConfig
-from factor_data.simulate.facts import stylised_facts
-from factor_data.simulate.market import SimulatedMarket, simulate_market, write_market
+from __future__ import annotations
 
-__all__ = ["MarketConfig", "SimulatedMarket", "simulate_market", "stylised_facts", "write_market"]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,7 +1,7 @@
 """The planted signals: impulses known at the close of a bar and the way they are earned later.
 
 The expected return of bar s in excess of the market's, in units of the symbol's volatility, is
-``signal * sum over kinds, lags j of weight[j] * impulse[s - 2 - j]``: the newest impulse that moves bar s is
+`signal * sum over kinds, lags j of weight[j] * impulse[s - 2 - j]`: the newest impulse that moves bar s is
 two bars old. Who acts on it at the close of t enters at t + 1 (delay 1) and earns it in full.
 """
 
@@ -20,13 +20,14 @@ VOLUME_SCALE = 0.73  # standard deviation of the volume impulse, which makes it 
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """Weights ``0.5 ** ((j - skip) / half_life)`` for lags j >= skip, 0 before."""
+    """Weights `0.5 ** ((j - skip) / half_life)` for lags j >= skip, 0 before."""
 
     half_life: float
     skip: int = 0
 
     @property
     def decay(self) -> float:
+        """Return the share of an impulse that is left after one bar."""
         return 0.5 ** (1.0 / self.half_life)
 
     def weights(self, length: int) -> NDArray[np.float64]:
@@ -44,8 +45,7 @@ KERNELS = {
 
 
 def amplitudes(config: MarketConfig) -> dict[str, float]:
-    """Return by kind the factor that gives its expected returns the spread asked for, were impulses
-    independent."""
+    """Return by kind the factor that gives its expected returns the spread asked for, were impulses independent."""
     spread_of_impulse = {
         "reversal": 1.0,
         "momentum": 1.0,
@@ -66,7 +66,7 @@ def impulses(
 ) -> dict[str, NDArray[np.float64]]:
     """Impulses of one bar, each (num_symbols,), 0 for symbols that are not listed.
 
-    ``standardised`` is the return over the symbol's own volatility. With z its cross-sectional z-score,
+    `standardised` is the return over the symbol's own volatility. With z its cross-sectional z-score,
     within 3: reversal is -z, momentum is +z, volume is z times the surprise in log volume, within 1.5
         (continuation on high volume, reversal on low); news is the tone in -1, 0, 1.
     """
@@ -92,8 +92,7 @@ class AlphaState:
         self.history: dict[str, list[NDArray]] = {kind: [] for kind in KERNELS}
 
     def expected(self) -> NDArray[np.float64]:
-        """(num_symbols,) expected return, in volatilities, of the bar REACTION bars after the last one
-        added."""
+        """(num_symbols,) expected return, in volatilities, of the bar REACTION bars after the last one added."""
         total = np.zeros(len(next(iter(self._sums.values()))))
         for kind, weighted in self._sums.items():
             total += self._amplitudes[kind] * weighted
@@ -111,8 +110,7 @@ class AlphaState:
 def expected_return(
     history: dict[str, NDArray], config: MarketConfig, horizon: int, longest_lag: int = 400
 ) -> NDArray[np.float64]:
-    """Expected return, in volatilities, over the ``horizon`` bars after entry at t + 1, from impulses up to
-    t.
+    """Expected return, in volatilities, over the `horizon` bars after entry at t + 1, from impulses up to t.
 
     history : kind -> (num_dates, num_symbols) impulses. Returns (num_dates, num_symbols).
 

@@ -14,8 +14,7 @@ LOW_PRICE, HIGH_PRICE = 2.0, 250.0  # a symbol that leaves this range splits
 
 
 def calendar(config: MarketConfig) -> NDArray[np.datetime64]:
-    """(num_bars,) datetime64[ns]: business days at midnight, or the end of each five-minute bar of a 4-hour
-    session."""
+    """(num_bars,) datetime64[ns]: business days at midnight, or the end of each five-minute bar of a 4-hour session."""
     per_day = BARS_PER_DAY[config.frequency]
     num_days = -(-config.bars // per_day)
     days = np.busday_offset(np.datetime64(FIRST_DAY), np.arange(num_days)).astype("datetime64[ns]")

@@ -11,38 +11,38 @@ KINDS = ("reversal", "momentum", "volume", "news")
 
 @dataclass(frozen=True, kw_only=True)
 class MarketConfig:
-    """What kind of market to simulate. The same config gives the same bytes."""
+    """Settings of a simulated market. The same config gives the same bytes."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     symbols: int = 300
-    # number of symbols that are listed at some time
+    """Number of symbols that are listed at some time."""
     bars: int = 1500
-    # length of the calendar, in bars
+    """Length of the calendar, in bars."""
     frequency: Literal["day", "5min"] = "day"
-    # business days, or 48 five-minute bars a day
+    """Business days, or 48 five-minute bars a day."""
     signal: float = 1.0
-    # strength of the planted signals; 0 is a market with nothing to find
+    """Strength of the planted signals; 0 is a market with nothing to find."""
     seed: int = 7
-    # of every random number
+    """Seed of every random number."""
     horizons: tuple[int, ...] = (1, 5, 20)
-    # horizons whose attainable IC is told
+    """Horizons whose attainable IC is reported."""
     reversal: float = 0.065
-    # spread of expected returns from short-term reversal, in units of a symbol's own volatility
+    """Spread of expected returns from short-term reversal, in units of a symbol's own volatility."""
     momentum: float = 0.03
-    # the same from momentum
+    """Spread of expected returns from momentum, in the same units."""
     volume: float = 0.065
-    # the same from the interaction of return and volume
+    """Spread of expected returns from the interaction of return and volume, in the same units."""
     news: float = 0.06
-    # the same from the tone of news
+    """Spread of expected returns from the tone of news, in the same units."""
     news_per_bar: float = 0.15
-    # chance that a symbol is in the news at a bar
+    """Chance that a symbol is in the news at a bar."""
     changing_share: float = 0.2
-    # share of symbols that list late or delist early
+    """Share of symbols that list late or delist early."""
     missing_share: float = 0.003
-    # share of bars that are missing
+    """Share of bars that are missing."""
     zero_open_share: float = 0.001
-    # share of bars whose open is 0
+    """Share of bars whose open is 0."""
 
     def __post_init__(self) -> None:
         for name, lowest in (("symbols", 10), ("bars", 100), ("seed", 0)):

@@ -1,4 +1,4 @@
-"""Stylised facts of returns: the numbers by which a market is told from noise."""
+"""Stylised facts of returns: the numbers that distinguish a market from noise."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _lagged_correlation(first: NDArray, later: NDArray, lag: int) -> float:
 
 
 def _mean_pair_correlation(series: list[NDArray], num_symbols: int = 200) -> float:
-    """Mean correlation over all pairs among up to ``num_symbols`` evenly chosen symbols."""
+    """Mean correlation over all pairs among up to `num_symbols` evenly chosen symbols."""
     chosen = series[:: max(1, len(series) // num_symbols)][:num_symbols]
     matrix = pd.DataFrame(np.column_stack(chosen)).corr(min_periods=100).to_numpy()
     return float(np.nanmean(matrix[~np.eye(len(matrix), dtype=bool)])) if len(matrix) > 1 else np.nan

@@ -37,7 +37,7 @@ class SimulatedMarket:
     news : DataFrame(timestamp, symbol, text), sorted by (timestamp, symbol)
     truth : DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols)
     expected : horizon -> (num_dates, num_symbols) expected label at delay 1, NaN where not listed
-    dates, symbols : axes of ``expected``
+    dates, symbols : axes of `expected`
     config : what it was made of
     """
 
@@ -53,9 +53,7 @@ class SimulatedMarket:
 def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  # noqa: B008 frozen
     """Simulate a market; the same config gives the same values."""
     streams = np.random.SeedSequence(config.seed).spawn(5)
-    for_tones, for_paths, for_bars, for_defects, for_texts = (
-        np.random.Generator(np.random.PCG64(s)) for s in streams
-    )
+    for_tones, for_paths, for_bars, for_defects, for_texts = (np.random.Generator(np.random.PCG64(s)) for s in streams)
     tone, has_text = draw_tones(config, for_tones)
     paths = simulate_paths(config, tone, for_paths)
     prices = build_bars(config, paths, for_bars)
@@ -75,8 +73,7 @@ def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  
 
 
 def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, Any]:
-    """Write ``bars/<year>.parquet``, ``news/<year>.parquet`` and ``truth.parquet``; return facts for
-    dataset.yaml."""
+    """Write `bars/<year>.parquet`, `news/<year>.parquet` and `truth.parquet`; return facts for dataset.yaml."""
     directory = Path(directory)
     for name, frame in (("bars", market.bars), ("news", market.news)):
         (directory / name).mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 return = common drift + leverage * (beta * market + sector loading * sector + own volatility * innovation) +
 news jump + planted signal. Volatility has a common and an own clustering component, innovations are
-Student-t. ``leverage`` (slow mean of the price over the price) makes volatility rise as prices fall, as it
+Student-t. `leverage` (slow mean of the price over the price) makes volatility rise as prices fall, as it
 does in equities, and keeps the distribution of returns over many bars symmetric: without a planted signal
 neither the mean nor the median of a later return depends on volatility or beta, so there is nothing to find,
 neither by Pearson nor by rank.
@@ -30,7 +30,7 @@ SURPRISE_BARS = 20
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Paths:
-    """What the market did; matrices are (num_bars, num_symbols)."""
+    """Paths of a simulated market; matrices are (num_bars, num_symbols)."""
 
     volatility: NDArray  # (num_symbols,) own volatility a bar
     listed: NDArray[np.bool_]
@@ -40,8 +40,7 @@ class Paths:
 
 
 def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
-    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily
-    bars."""
+    """(num_bars,) factors of volatility and log volume within the day: U-shaped intraday, flat for daily bars."""
     per_day = BARS_PER_DAY[config.frequency]
     if per_day == 1:
         return np.ones(config.bars), np.zeros(config.bars)
@@ -53,8 +52,7 @@ def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
 
 
 def listing_table(config: MarketConfig, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """(num_bars, num_symbols) True while listed; ``changing_share`` of the symbols list late or delist
-    early."""
+    """(num_bars, num_symbols) True while listed; `changing_share` of the symbols list late or delist early."""
     first = np.zeros(config.symbols, dtype=int)
     last = np.full(config.symbols, config.bars)
     changing = generator.permutation(config.symbols)[: round(config.changing_share * config.symbols)]
@@ -66,22 +64,15 @@ def listing_table(config: MarketConfig, generator: np.random.Generator) -> NDArr
 
 
 def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Generator) -> Paths:
-    """Simulate returns and log volumes; ``tone`` (num_bars, num_symbols) is the news tone of each bar."""
+    """Simulate returns and log volumes; `tone` (num_bars, num_symbols) is the news tone of each bar."""
     bars, symbols = config.bars, config.symbols
     listed = listing_table(config, generator)
     scale = 1.0 / np.sqrt(BARS_PER_DAY[config.frequency])
     day_shape, volume_shape = seasonality(config)
-    volatility = scale * np.clip(
-        np.exp(np.log(0.018) + 0.35 * generator.standard_normal(symbols)), 0.01, 0.04
-    )
+    volatility = scale * np.clip(np.exp(np.log(0.018) + 0.35 * generator.standard_normal(symbols)), 0.01, 0.04)
     common, clustering = _volatility_factors(bars, symbols, generator)
     shocks = _factor_returns(config, generator, common * day_shape * scale)
-    shocks += (
-        volatility
-        * clustering
-        * (common * day_shape)[:, None]
-        * _student(generator, OWN_TAIL, (bars, symbols))
-    )
+    shocks += volatility * clustering * (common * day_shape)[:, None] * _student(generator, OWN_TAIL, (bars, symbols))
     base_volume = _volume_noise(bars, symbols, generator) + volume_shape[:, None]
     usual = volatility * np.sqrt(1.0 + 0.4)
 
@@ -103,9 +94,7 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
         alpha.add(impulses(returns[t] / volatility, surprise, tone[t], on))
         pending.append(alpha.expected())
     history = {kind: np.array(rows) for kind, rows in alpha.history.items()}
-    return Paths(
-        volatility=volatility, listed=listed, returns=returns, log_volume=log_volume, history=history
-    )
+    return Paths(volatility=volatility, listed=listed, returns=returns, log_volume=log_volume, history=history)
 
 
 def _student(generator: np.random.Generator, tail: float, shape: tuple[int, ...]) -> NDArray:
@@ -132,8 +121,7 @@ def _volatility_factors(bars: int, symbols: int, generator: np.random.Generator)
 
 
 def _factor_returns(config: MarketConfig, generator: np.random.Generator, scale: NDArray) -> NDArray:
-    """(bars, symbols) return from the market and sector factors; ``scale`` (bars,) is the common
-    volatility."""
+    """(bars, symbols) return from the market and sector factors; `scale` (bars,) is the common volatility."""
     bars, symbols = config.bars, config.symbols
     market = MARKET_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, 1))
     sectors = SECTOR_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, NUM_SECTORS))

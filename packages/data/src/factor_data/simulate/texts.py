@@ -41,11 +41,8 @@ TONE_SHARES = np.array([0.35, 0.30, 0.35])
 CLEAR = 0.8  # chance that a word of a toned text is from its side; else it is neutral
 
 
-def draw_tones(
-    config: MarketConfig, generator: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return tone in -1, 0, 1 and whether there is a text, each (num_bars, num_symbols); no text has tone
-    0."""
+def draw_tones(config: MarketConfig, generator: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return tone in -1, 0, 1 and whether there is a text, each (num_bars, num_symbols); no text has tone 0."""
     shape = (config.bars, config.symbols)
     has_text = generator.random(shape) < config.news_per_bar
     tone = generator.choice(TONES, size=shape, p=TONE_SHARES)
@@ -76,9 +73,7 @@ def write_texts(
     picks = generator.integers(0, 2**31, (num_texts, 6))
     texts = []
     for row in range(num_texts):
-        a, b, c = (
-            vocabulary[sides[row, k]][picks[row, k] % len(vocabulary[sides[row, k]])] for k in range(3)
-        )
+        a, b, c = (vocabulary[sides[row, k]][picks[row, k] % len(vocabulary[sides[row, k]])] for k in range(3))
         n, n2 = (NEUTRAL[picks[row, k] % len(NEUTRAL)] for k in (3, 4))
         template = TEMPLATES[picks[row, 5] % len(TEMPLATES)]
         texts.append(template.format(name=names[row], a=a, b=b, c=c, n=n, n2=n2))

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.cross_section import group_ranks
-from factor_data.labels import forward_return
-from factor_data.panel import Panel
+from factor_data.fit.cross_section import group_ranks
+from factor_data.labels.returns import forward_return
+from factor_data.panel.panel import Panel
 from factor_data.simulate.alpha import expected_return
 from factor_data.simulate.config import MarketConfig
 from factor_data.simulate.returns import Paths
@@ -18,12 +18,9 @@ DELAY = 1
 
 
 def expected_returns(config: MarketConfig, paths: Paths) -> dict[int, NDArray[np.float64]]:
-    """horizon -> (num_dates, num_symbols) expected label at delay 1 given the impulses up to t, NaN if not
-    listed."""
+    """Horizon -> (num_dates, num_symbols) expected label at delay 1 given the impulses up to t, NaN if not listed."""
     return {
-        horizon: np.where(
-            paths.listed, paths.volatility * expected_return(paths.history, config, horizon), np.nan
-        )
+        horizon: np.where(paths.listed, paths.volatility * expected_return(paths.history, config, horizon), np.nan)
         for horizon in config.horizons
     }
 
@@ -37,7 +34,7 @@ def attainable(
     """IC and rank IC per date and horizon of the expected label against the label that came.
 
     Returns DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols); the ICs are NaN on
-    dates with fewer than 10 known labels, and where nothing is expected (``signal`` 0).
+    dates with fewer than 10 known labels, and where nothing is expected (`signal` 0).
     """
     panel = Panel.from_frame(bars, dates)
     symbol_column = np.searchsorted(symbols, panel.symbols)[panel.symbol_code]
@@ -66,9 +63,7 @@ def attainable(
     return pd.concat(tables, ignore_index=True)
 
 
-def _correlation_by_date(
-    left: NDArray, right: NDArray, date_code: NDArray, num_dates: int
-) -> NDArray[np.float64]:
+def _correlation_by_date(left: NDArray, right: NDArray, date_code: NDArray, num_dates: int) -> NDArray[np.float64]:
     """(num_dates,) Pearson correlation over the rows of each date; NaN where either side is constant."""
     known = ~np.isnan(left)
     date, x, y = date_code[known], left[known], right[known]

@@ -1,4 +1,4 @@
-"""What a window dataset hands out: the samples of one step."""
+"""Batch of a window dataset: the samples of one step."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Batch:
     groups : (batch,) int64, number of the date within the batch, 0..num_dates - 1
     rows : (batch,) int64, row of each sample in the feature matrix
     weights : (batch,) float32 weight of each sample in the loss; None if the dataset has none
+    date_weights : (batch,) float32 weight of each sample's date in the mean over dates; None: all dates count alike
     symbols : (batch,) int64 id of each sample's symbol in a vocabulary; None if the dataset has none
     texts : (batch, lookback, documents, dimensions) float32, vectors of the latest documents known at each bar, NaN
         where there is none; None if the dataset has none
@@ -31,6 +32,7 @@ class Batch:
     groups: NDArray[np.int64]
     rows: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    date_weights: NDArray[np.float32] | None = None
     symbols: NDArray[np.int64] | None = None
     texts: NDArray[np.float32] | None = None
     step: int = 0
@@ -39,9 +41,14 @@ class Batch:
     def num_bytes(self) -> int:
         """Size of the arrays."""
         arrays = (
-            self.windows, self.targets, self.groups, self.rows, self.weights, self.symbols, self.texts
+            self.windows, self.targets, self.groups, self.rows,
+            self.weights, self.date_weights, self.symbols, self.texts,
         )  # fmt: skip
         return sum(array.nbytes for array in arrays if array is not None)
+
+    def dated(self, weights: NDArray[np.float32]) -> Batch:
+        """Return the batch with dates that do not count alike: `weights` (num_rows,), of the date of each panel row."""
+        return replace(self, date_weights=weights[self.rows])
 
     def augmented(self, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
         """Return the batch with its windows changed; targets, weights and texts stay."""
@@ -51,20 +58,18 @@ class Batch:
         return replace(self, windows=windows)
 
     def split(self, num_parts: int, *, whole_dates: bool = False) -> list[Batch]:
-        """Cut into at most ``num_parts`` batches of nearly equal size that share this one's memory.
+        """Cut into at most `num_parts` batches of nearly equal size that share this one's memory.
 
         For a step that does not fit into memory at once: the sum over the parts of a loss summed over samples is that
-        of the batch. With ``whole_dates`` no date is cut, as losses over cross-sections need; the samples must come
-        date by date. Fewer samples (dates) than parts give fewer parts, an empty batch itself. ``groups`` count the
+        of the batch. With `whole_dates` no date is cut, as losses over cross-sections need; the samples must come
+        date by date. Fewer samples (dates) than parts give fewer parts, an empty batch itself. `groups` count the
         dates of each part from 0.
         """
         if num_parts < 1:
             raise ValueError(f"num_parts must be at least 1, got {num_parts}")
         if whole_dates and np.any(self.groups[1:] < self.groups[:-1]):
             raise ValueError("whole_dates: the samples of a batch must come date by date")
-        starts = (
-            np.flatnonzero(np.diff(self.groups, prepend=-1)) if whole_dates else np.arange(len(self.rows))
-        )
+        starts = np.flatnonzero(np.diff(self.groups, prepend=-1)) if whole_dates else np.arange(len(self.rows))
         num_parts = max(min(num_parts, len(starts)), 1)
         edges = np.append(starts, len(self.rows))
         cuts = edges[np.arange(num_parts + 1) * len(starts) // num_parts]
@@ -78,6 +83,7 @@ class Batch:
             groups=np.unique(self.groups[of], return_inverse=True)[1],
             rows=self.rows[of],
             weights=None if self.weights is None else self.weights[of],
+            date_weights=None if self.date_weights is None else self.date_weights[of],
             symbols=None if self.symbols is None else self.symbols[of],
             texts=None if self.texts is None else self.texts[of],
         )

@@ -1,7 +1,7 @@
-"""Windows: for each sample the last ``lookback`` bars of its symbol, read straight from the feature matrix.
+"""Windows: for each sample the last `lookback` bars of its symbol, read straight from the feature matrix.
 
 The matrix is never expanded: a window is a contiguous block of rows, so gathering a batch copies that batch
-only, and the cross-section of a date is not even copied where the layout allows a view (``copy=False``).
+only, and the cross-section of a date is not even copied where the layout allows a view (`copy=False`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from factor_data.windows.augment import Augmentation
 from factor_data.windows.batch import Batch
 from factor_data.windows.checks import check_lengths, check_rules, check_weights
 from factor_data.windows.order import DateIndex, Schedule, epoch_order, epoch_order_by_block
-from factor_data.windows.prefetch import prefetch
+from factor_data.windows.prefetching import prefetch
 from factor_data.windows.samples import find_samples
 from factor_data.windows.source import BlockedMatrix, DenseMatrix, Source
 from factor_data.windows.texts import DocumentVectors
@@ -43,7 +43,7 @@ class WindowDataset:
     max_missing : the largest share of missing values (NaN, token 0) in a window; 1 keeps every window, 0 only
         complete ones
     max_gap : the most calendar dates that may be missing between two neighbouring bars of a window; None: any
-    session_code : (num_rows,) int; windows with bars of more than one session are refused (see ``session_codes``)
+    session_code : (num_rows,) int; windows with bars of more than one session are refused (see `session_codes`)
     transform : (batch, lookback, num_features) -> the same shape, applied to every batch of windows, before
         augmentation: a normalisation that looks at each window alone
 
@@ -53,7 +53,7 @@ class WindowDataset:
     report : SampleReport, how many rows each rule refused
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the arrays of a dataset and the rules for its samples, all by keyword
         self,
         features: NDArray | BlockedMatrix,
         labels: NDArray[np.float32] | None,
@@ -71,13 +71,9 @@ class WindowDataset:
         transform: Transform | None = None,
     ) -> None:
         check_lengths(features, labels, {"symbol_code": symbol_code, "date_code": date_code})
-        check_lengths(
-            features, None, {"weights": weights, "symbol_ids": symbol_ids, "session_code": session_code}
-        )
+        check_lengths(features, None, {"weights": weights, "symbol_ids": symbol_ids, "session_code": session_code})
         if texts is not None and texts.num_rows != features.shape[0]:
-            raise ValueError(
-                f"texts must have the {features.shape[0]} rows of features, got {texts.num_rows}"
-            )
+            raise ValueError(f"texts must have the {features.shape[0]} rows of features, got {texts.num_rows}")
         check_rules(lookback, max_missing, max_gap)
         self.lookback = lookback
         self.num_features = features.shape[1]
@@ -103,6 +99,7 @@ class WindowDataset:
 
     @property
     def num_dates(self) -> int:
+        """Return the number of dates that have a sample."""
         return len(self.date_codes)
 
     @property
@@ -115,18 +112,16 @@ class WindowDataset:
         return DateIndex.of(self._date_code[self.rows].astype(np.int64))
 
     def windows(self, positions: NDArray[np.integer], out: NDArray | None = None) -> NDArray:
-        """Return (batch, lookback, num_features) for sample positions in ``0..len(self) - 1``, transformed.
+        """Return (batch, lookback, num_features) for sample positions in `0..len(self) - 1`, transformed.
 
-        With ``out``, a C-ordered array of that shape and the features' type, the gathered windows lie there.
+        With `out`, a C-ordered array of that shape and the features' type, the gathered windows lie there.
         """
         first_rows = self.rows[positions] - (self.lookback - 1)
         shape = (len(first_rows), self.lookback, self.num_features)
         if out is None:
             out = np.empty(shape, dtype=self._source.dtype)
         elif out.shape != shape or out.dtype != self._source.dtype or not out.flags.c_contiguous:
-            raise ValueError(
-                f"out must be C-ordered {shape} {self._source.dtype}, got {out.shape} {out.dtype}"
-            )
+            raise ValueError(f"out must be C-ordered {shape} {self._source.dtype}, got {out.shape} {out.dtype}")
         self._source.gather(first_rows, out)
         return self._transformed(out)
 
@@ -137,14 +132,14 @@ class WindowDataset:
         return np.asarray(self._labels[self.rows[positions]], dtype=np.float32)
 
     def num_batches(self, dates_per_batch: int, *, drop_last: bool = False) -> int:
-        """Return how many batches ``batches`` yields, the same on every rank."""
+        """Return how many batches `batches` yields, the same on every rank."""
         return Schedule(num_units=self.num_dates, per_batch=dates_per_batch, drop_last=drop_last).num_steps
 
     def num_sample_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Return how many batches ``sample_batches`` yields, the same on every rank."""
+        """Return how many batches `sample_batches` yields, the same on every rank."""
         return Schedule(num_units=len(self), per_batch=batch_size, drop_last=drop_last).num_steps
 
-    def batches(
+    def batches(  # noqa: PLR0913 -- order, share of a process and prefetching, all by keyword
         self,
         dates_per_batch: int,
         *,
@@ -163,20 +158,20 @@ class WindowDataset:
     ) -> Iterator[Batch]:
         """Yield batches of whole dates; over all ranks and workers every date comes exactly once an epoch.
 
-        The date order depends on (seed, epoch) alone; ``seed=None`` means time order. A global batch has
-        ``dates_per_batch`` dates, of which each rank gets an equal run; so the global batches are the same for any
+        The date order depends on (seed, epoch) alone; `seed=None` means time order. A global batch has
+        `dates_per_batch` dates, of which each rank gets an equal run; so the global batches are the same for any
         world size. Every rank gets the same number of batches. The dates left over at the end form a smaller batch,
-        of which some ranks may get one date less, or none; with ``drop_last`` they are not read, others in each epoch.
+        of which some ranks may get one date less, or none; with `drop_last` they are not read, others in each epoch.
 
         Parameters
         ----------
-        dates_per_run : dates are shuffled in runs of so many consecutive ones; it divides ``dates_per_batch``
-        worker, num_workers : worker w of a rank makes every ``num_workers``-th batch from ``start_step + w``
+        dates_per_run : dates are shuffled in runs of so many consecutive ones; it divides `dates_per_batch`
+        worker, num_workers : worker w of a rank makes every `num_workers`-th batch from `start_step + w`
         start_step : the first step to make, to go on within an epoch; the batches are those of a whole epoch
-        copy : False allows ``windows`` to be a read-only view of the matrix. It is one where the batch is a single date
+        copy : False allows `windows` to be a read-only view of the matrix. It is one where the batch is a single date
             whose samples lie evenly spaced in the matrix: a panel without gaps, or one symbol
         augmentation : changes the windows; it is for training, so it needs a seed
-        prefetch_bytes : above 0, a thread makes batches ahead, at most so many bytes of them (``prefetch``)
+        prefetch_bytes : above 0, a thread makes batches ahead, at most so many bytes of them (`prefetch`)
         """
         schedule = Schedule(
             num_units=self.num_dates, per_batch=dates_per_batch, rank=rank, world_size=world_size, worker=worker,
@@ -197,7 +192,7 @@ class WindowDataset:
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
-    def sample_batches(
+    def sample_batches(  # noqa: PLR0913 -- order, share of a process and prefetching, all by keyword
         self,
         batch_size: int,
         *,
@@ -218,14 +213,14 @@ class WindowDataset:
 
         Parameters
         ----------
-        batch_size : samples of a global batch, a multiple of ``world_size``
+        batch_size : samples of a global batch, a multiple of `world_size`
         by_block : shuffle the blocks of a BlockedMatrix, then the samples of each, so that a set larger than memory
             is read block after block; needs a seed
-        reuse_buffer : every batch's ``windows`` overwrites the last one's: use it before asking for the next.
-            Not together with ``prefetch_bytes``
+        reuse_buffer : every batch's `windows` overwrites the last one's: use it before asking for the next.
+            Not together with `prefetch_bytes`
 
-        The others are those of ``batches``, with samples in place of dates: the last, smaller batch is split as
-        evenly as it can be, or dropped with ``drop_last``. Without a seed the samples come in time order.
+        The others are those of `batches`, with samples in place of dates: the last, smaller batch is split as
+        evenly as it can be, or dropped with `drop_last`. Without a seed the samples come in time order.
         """
         schedule = Schedule(
             num_units=len(self), per_batch=batch_size, rank=rank, world_size=world_size, worker=worker,

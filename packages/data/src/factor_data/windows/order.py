@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 def epoch_order(num_units: int, seed: int | None, epoch: int, run: int = 1) -> NDArray[np.int64]:
     """Return the numbers 0 .. num_units - 1 shuffled by (seed, epoch), as they are without a seed.
 
-    With ``run`` above 1, runs of so many neighbours are shuffled and stay together; what is left over comes last.
+    With `run` above 1, runs of so many neighbours are shuffled and stay together; what is left over comes last.
     """
     if seed is None:
         return np.arange(num_units)
@@ -28,7 +28,7 @@ def epoch_order(num_units: int, seed: int | None, epoch: int, run: int = 1) -> N
 
 
 def epoch_order_by_block(bounds: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the numbers 0 .. bounds[-1] - 1: blocks ``bounds[i]:bounds[i + 1]`` shuffled, then each within itself."""
+    """Return the numbers 0 .. bounds[-1] - 1: blocks `bounds[i]:bounds[i + 1]` shuffled, then each within itself."""
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     blocks = generator.permutation(len(bounds) - 1)
     parts = [bounds[b] + generator.permutation(bounds[b + 1] - bounds[b]) for b in blocks]
@@ -37,9 +37,9 @@ def epoch_order_by_block(bounds: NDArray[np.int64], seed: int, epoch: int) -> ND
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The steps of an epoch of ``num_units`` units (samples or dates), and whose they are.
+    """The steps of an epoch of `num_units` units (samples or dates), and whose they are.
 
-    A step's global batch is ``per_batch`` units; rank ``r`` of ``world_size`` takes the r-th run of it. A rank's
+    A step's global batch is `per_batch` units; rank `r` of `world_size` takes the r-th run of it. A rank's
     steps go round its data workers in turn, so that a reader which asks the workers in turn gets them in order.
     """
 
@@ -81,7 +81,7 @@ class Schedule:
 
 
 class DateIndex(NamedTuple):
-    """Which samples a date has: positions ``by_date[starts[d]:starts[d + 1]]`` for the d-th of ``codes``."""
+    """Samples of each date: positions `by_date[starts[d]:starts[d + 1]]` for the d-th of `codes`."""
 
     by_date: NDArray[np.int64]
     codes: NDArray[np.int64]
@@ -89,6 +89,7 @@ class DateIndex(NamedTuple):
 
     @classmethod
     def of(cls, date_of_sample: NDArray[np.int64]) -> DateIndex:
+        """Return the index of samples by date; `date_of_sample` is (num_samples,)."""
         by_date = np.argsort(date_of_sample, kind="stable")
         codes, first = np.unique(date_of_sample[by_date], return_index=True)
         return cls(by_date, codes, np.r_[first, len(by_date)].astype(np.int64))

@@ -16,20 +16,20 @@ from factor_data.windows.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class SampleReport:
-    """How many rows became samples; a row is counted under the first rule that refuses it, in this order."""
+    """Counts of rows; a row is counted under the first rule that refuses it, in this order."""
 
     candidates: int
-    """Rows that were asked for."""
+    """Requested rows."""
     short_history: int
-    """Fewer than ``lookback`` bars of the symbol up to the row."""
+    """Fewer than `lookback` bars of the symbol up to the row."""
     gap: int
-    """More than ``max_gap`` calendar dates missing between two bars of the window."""
+    """More than `max_gap` calendar dates missing between two bars of the window."""
     session: int
     """Bars of more than one session in the window."""
     missing: int
-    """More than the share ``max_missing`` of the window's values missing."""
+    """More than the share `max_missing` of the window's values missing."""
     samples: int
-    """What is left."""
+    """Rows that are left."""
 
 
 def session_codes(timestamps: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ def _candidates(num_rows: int, rows: NDArray | None) -> NDArray[np.int64]:
 
 
 def _any_in_window(broken: NDArray[np.bool_], rows: NDArray[np.int64], lookback: int) -> NDArray[np.bool_]:
-    """True where a step between two bars of the window is broken; ``broken[i]`` is the step from row i to i + 1."""
+    """True where a step between two bars of the window is broken; `broken[i]` is the step from row i to i + 1."""
     total = np.concatenate([[0], np.cumsum(broken)])
     return total[rows] > total[rows - (lookback - 1)]
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
+
+from factor_data.kernel_cache import kernel
 
 ROWS_AT_ONCE = 65_536  # rows of a memory-mapped matrix that are looked at together
 
 
 class Source(Protocol):
-    """What a window dataset needs of a feature matrix."""
+    """Interface of a feature matrix that windows are gathered from."""
 
     shape: tuple[int, int]
     dtype: np.dtype
@@ -31,7 +32,7 @@ class Source(Protocol):
         ...
 
     def gather(self, first_rows: NDArray[np.int64], out: NDArray) -> None:
-        """Fill ``out`` (batch, lookback, num_features), C order, with the rows that start at ``first_rows``."""
+        """Fill `out` (batch, lookback, num_features), C order, with the rows that start at `first_rows`."""
         ...
 
 
@@ -46,20 +47,20 @@ class DenseMatrix:
         self._bytes = _as_bytes(self.values)
 
     def blocks(self) -> Iterator[NDArray]:
+        """Yield the rows in order, in blocks."""
         for first in range(0, len(self.values), ROWS_AT_ONCE):
             yield self.values[first : first + ROWS_AT_ONCE]
 
     def gather(self, first_rows: NDArray[np.int64], out: NDArray) -> None:
+        """Copy the windows that start at `first_rows` to `out`, (num_windows, lookback, num_features)."""
         if len(first_rows):
-            _copy_blocks(
-                self._bytes, first_rows, self.values.strides[0], out.reshape(len(out), -1).view(np.uint8)
-            )
+            _copy_blocks(self._bytes, first_rows, self.values.strides[0], out.reshape(len(out), -1).view(np.uint8))
 
 
 class BlockedMatrix:
     """A (num_rows, num_features) matrix kept as blocks of rows that are read when they are needed.
 
-    The blocks used last stay in memory, never more than ``max_bytes`` of them (those in use by a gather may
+    The blocks used last stay in memory, never more than `max_bytes` of them (those in use by a gather may
     outlive their place by that gather). Any thread may gather; a block is read by one of them only.
 
     Parameters
@@ -99,7 +100,7 @@ class BlockedMatrix:
 
     @classmethod
     def open(cls, paths: Sequence[str | Path], *, max_bytes: int) -> BlockedMatrix:
-        """Blocks that are ``.npy`` files of one type and width, in the order of ``paths``."""
+        """Blocks that are `.npy` files of one type and width, in the order of `paths`."""
         if not paths:
             raise ValueError("no path given")
         heads = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
@@ -140,10 +141,12 @@ class BlockedMatrix:
             return values
 
     def blocks(self) -> Iterator[NDArray]:
+        """Yield the rows in order, in blocks as they are stored."""
         for number in range(len(self.num_reads)):
             yield self.block(number)
 
     def gather(self, first_rows: NDArray[np.int64], out: NDArray) -> None:
+        """Copy the windows that start at `first_rows` to `out`, reading each block once."""
         if not len(first_rows):
             return
         lookback, row_bytes = out.shape[1], self.shape[1] * self.dtype.itemsize
@@ -163,11 +166,11 @@ def _as_bytes(values: NDArray) -> NDArray[np.uint8]:
     return values.reshape(-1).view(np.uint8)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _copy_blocks(
     source: NDArray[np.uint8], first_rows: NDArray[np.int64], row_bytes: int, out: NDArray[np.uint8]
 ) -> None:
-    """Copy the block of ``out.shape[1]`` bytes that starts at each row; bytes, so one compiled copy for any type."""
+    """Copy the block of `out.shape[1]` bytes that starts at each row; bytes, so one compiled copy for any type."""
     size = out.shape[1]
     for window in range(len(first_rows)):
         start = first_rows[window] * row_bytes
@@ -176,7 +179,7 @@ def _copy_blocks(
             target[byte] = piece[byte]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _copy_overlaps(
     source: NDArray[np.uint8],
     first_rows: NDArray[np.int64],
@@ -184,7 +187,7 @@ def _copy_overlaps(
     row_bytes: int,
     out: NDArray[np.uint8],
 ) -> None:
-    """As ``_copy_blocks``, for the part of each window that lies in the block starting at row ``block_start``."""
+    """As `_copy_blocks`, for the part of each window that lies in the block starting at row `block_start`."""
     for window in range(len(first_rows)):
         offset = (first_rows[window] - block_start) * row_bytes
         low, high = max(offset, 0), min(offset + out.shape[1], len(source))

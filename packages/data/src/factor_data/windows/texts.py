@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from factor_data.kernel_cache import kernel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -14,7 +15,7 @@ class DocumentVectors:
     """Vectors of documents, and which of them each row of a panel knows.
 
     vectors : (num_documents, dimensions) float32; memory-mapped is fine
-    bounds : (num_rows, 2) int64, row r knows the documents ``bounds[r, 0]:bounds[r, 1]``, the oldest first; rows may
+    bounds : (num_rows, 2) int64, row r knows the documents `bounds[r, 0]:bounds[r, 1]`, the oldest first; rows may
         share documents
     per_bar : the most documents of a bar that are gathered, the latest ones
     """
@@ -31,13 +32,9 @@ class DocumentVectors:
                 f"vectors must be (num_documents, dimensions) float32, got {self.vectors.shape} {self.vectors.dtype}"
             )
         if self.bounds.ndim != 2 or self.bounds.shape[1] != 2 or self.bounds.dtype != np.int64:
-            raise ValueError(
-                f"bounds must be (num_rows, 2) int64, got {self.bounds.shape} {self.bounds.dtype}"
-            )
+            raise ValueError(f"bounds must be (num_rows, 2) int64, got {self.bounds.shape} {self.bounds.dtype}")
         wrong = np.flatnonzero(
-            (self.bounds[:, 0] < 0)
-            | (self.bounds[:, 0] > self.bounds[:, 1])
-            | (self.bounds[:, 1] > len(self.vectors))
+            (self.bounds[:, 0] < 0) | (self.bounds[:, 0] > self.bounds[:, 1]) | (self.bounds[:, 1] > len(self.vectors))
         )
         if len(wrong):
             raise ValueError(
@@ -47,14 +44,16 @@ class DocumentVectors:
 
     @property
     def num_rows(self) -> int:
+        """Return the number of rows that documents belong to."""
         return len(self.bounds)
 
     @property
     def dimensions(self) -> int:
+        """Return the length of a vector."""
         return self.vectors.shape[1]
 
     def gather(self, first_rows: NDArray[np.int64], lookback: int) -> NDArray[np.float32]:
-        """Return (batch, lookback, per_bar, dimensions) for the windows that start at ``first_rows``.
+        """Return (batch, lookback, per_bar, dimensions) for the windows that start at `first_rows`.
 
         A bar's documents come oldest first, from place 0 on; the places that are left are NaN.
         """
@@ -64,7 +63,7 @@ class DocumentVectors:
         return out
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _gather(
     vectors: NDArray[np.float32],
     bounds: NDArray[np.int64],

@@ -1,4 +1,4 @@
-"""The command ``news-factors NEWS OUT``: news in, the factors a language model reads out of them beside it."""
+"""The command `news-factors NEWS OUT`: news in, the factors a language model reads out of them beside it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,13 @@ NEWS_FACTORS_HELP = (
 def add_news_factors_arguments(parser: argparse.ArgumentParser) -> None:
     """NEWS, OUT, the endpoint and what is asked."""
     parser.add_argument("news", type=Path, metavar="NEWS", help="Parquet or CSV with timestamp, symbol, text")
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="file the answers are appended to, a JSON line each"
-    )
-    parser.add_argument(
-        "--url", required=True, help="root of an OpenAI-compatible API, as http://127.0.0.1:8000/v1"
-    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="file the answers are appended to, a JSON line each")
+    parser.add_argument("--url", required=True, help="root of an OpenAI-compatible API, as http://127.0.0.1:8000/v1")
     parser.add_argument("--model", required=True, help="name of the model at the endpoint")
-    parser.add_argument(
-        "--table", type=Path, help="also write timestamp, symbol, status, factor_1 ... as Parquet"
-    )
-    parser.add_argument(
-        "--top-k", type=int, default=3, help="factors a document may have (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-characters", type=int, default=5_000, help="of a document (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, help="seconds a reply may take (default: %(default)s)"
-    )
+    parser.add_argument("--table", type=Path, help="also write timestamp, symbol, status, factor_1 ... as Parquet")
+    parser.add_argument("--top-k", type=int, default=3, help="factors a document may have (default: %(default)s)")
+    parser.add_argument("--max-characters", type=int, default=5_000, help="of a document (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds a reply may take (default: %(default)s)")
     parser.add_argument("--retries", type=int, default=3, help="further tries (default: %(default)s)")
     parser.add_argument(
         "--key-variable", default="LLM_API_KEY", help="environment variable of the key (default: %(default)s)"

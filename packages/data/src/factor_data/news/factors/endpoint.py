@@ -16,7 +16,7 @@ RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and all from 500 on
 
 
 class EndpointError(OSError):
-    """The endpoint gave no answer; ``is_final`` if asking again, or for another document, cannot help."""
+    """The endpoint gave no answer; `is_final` if asking again, or for another document, cannot help."""
 
     def __init__(self, message: str, *, is_final: bool) -> None:
         super().__init__(message)
@@ -35,19 +35,19 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 @dataclass(frozen=True, kw_only=True)
 class ChatEndpoint:
-    """Where to ask, and how patiently.
+    """Address of a chat API with its timeout and retries.
 
-    The key, if there is one, is read from the environment variable ``key_variable`` at each request; it is not kept
+    The key, if there is one, is read from the environment variable `key_variable` at each request; it is not kept
     here, nor written anywhere.
     """
 
     url: str
-    """Of the API's root (as http://127.0.0.1:8000/v1) or of its chat/completions."""
+    """URL of the API's root (as http://127.0.0.1:8000/v1) or of its chat/completions."""
     key_variable: str = "LLM_API_KEY"
     timeout_seconds: float = 60.0
     retries: int = 3
     backoff_seconds: float = 1.0
-    """Before the first retry; doubled before each further one."""
+    """Seconds to wait before the first retry; doubled before each further one."""
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
@@ -87,15 +87,11 @@ class ChatEndpoint:
             text, is_whole = choice["message"]["content"], choice.get("finish_reason") != "length"
         except urllib.error.HTTPError as error:
             is_final = error.code < 500 and error.code not in RETRIED_STATUS
-            raise EndpointError(
-                f"{self.url}: status {error.code} {error.reason}", is_final=is_final
-            ) from None
+            raise EndpointError(f"{self.url}: status {error.code} {error.reason}", is_final=is_final) from None
         except (OSError, http.client.HTTPException) as error:
             raise EndpointError(f"{self.url}: {error or type(error).__name__}", is_final=False) from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise EndpointError(
-                f"{self.url}: the answer is no chat completion ({error})", is_final=False
-            ) from error
+            raise EndpointError(f"{self.url}: the answer is no chat completion ({error})", is_final=False) from error
         if not isinstance(text, str):
             raise EndpointError(f"{self.url}: the answer has no text", is_final=False)
         return text, is_whole

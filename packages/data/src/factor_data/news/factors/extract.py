@@ -1,7 +1,7 @@
 """Ask about every document, once: answers go line by line into a file that a later run goes on with.
 
-Each line of the file is JSON: ``key`` (sha256 of the request), ``status`` (ok or malformed), ``factors`` (null where
-malformed: missing, not none), ``reply``. A document the endpoint gave no answer for has no line and is asked again by
+Each line of the file is JSON: `key` (sha256 of the request), `status` (ok or malformed), `factors` (null where
+malformed: missing, not none), `reply`. A document the endpoint gave no answer for has no line and is asked again by
 the next run.
 """
 
@@ -24,7 +24,7 @@ LINE_START = b'{"key": "'
 
 @dataclass(kw_only=True)
 class ExtractionReport:
-    """How far a run came; documents with the same symbol and text count once."""
+    """Progress of a run; documents with the same symbol and text count once."""
 
     documents: int
     known: int = 0
@@ -37,6 +37,7 @@ class ExtractionReport:
 
     @property
     def done(self) -> int:
+        """Return the number of documents with an outcome: answered earlier, answered, malformed or failed."""
         return self.known + self.ok + self.malformed + self.failed
 
 
@@ -49,11 +50,11 @@ def extract_factors(
     max_failures: int = 10,
     on_progress: Callable[[ExtractionReport], None] = lambda report: None,
 ) -> ExtractionReport:
-    """Ask for the factors of each document that ``path`` has no answer for; append the answers.
+    """Ask for the factors of each document that `path` has no answer for; append the answers.
 
     Parameters
     ----------
-    news : DataFrame(timestamp, symbol, text), as from ``read_news``
+    news : DataFrame(timestamp, symbol, text), as from `read_news`
     path : JSON-lines file; made if it does not exist. A last line cut off by a kill is dropped and asked again
     config, endpoint : what is asked, where
     max_failures : failures one after the other after which the endpoint counts as down
@@ -91,9 +92,9 @@ def extract_factors(
 
 
 def factor_table(news: pd.DataFrame, path: str | Path, config: FactorConfig) -> pd.DataFrame:
-    """Return one row per document, in the order of ``news``: timestamp, symbol, status, factor_1 ... factor_k.
+    """Return one row per document, in the order of `news`: timestamp, symbol, status, factor_1 ... factor_k.
 
-    ``status`` is ok, malformed or unanswered. A factor is missing (None) where the reply was malformed, the document
+    `status` is ok, malformed or unanswered. A factor is missing (None) where the reply was malformed, the document
     is unanswered, or the reply names fewer factors.
     """
     answers = read_answers(path)

@@ -1,4 +1,4 @@
-"""What a language model is asked about a document, and which of its replies are accepted."""
+"""Prompt that asks a language model for factors of a document, and the replies that are accepted."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PLACEHOLDERS = frozenset({"", "-", "--", "---", "n/a", "na", "nan", "none", "nul
 
 @dataclass(frozen=True, kw_only=True)
 class FactorConfig:
-    """What is asked of which model."""
+    """Model, prompt and sampling of an extraction."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     model: str
-    # name of the model at the endpoint
+    """Name of the model at the endpoint."""
     top_k: int = 3
-    # factors a document may have
+    """Factors a document may have."""
     max_characters: int = 5_000
-    # of a document that are sent; the rest is cut
+    """Characters of a document that are sent; the rest is cut."""
     max_tokens: int = 1_000
-    # of a reply
+    """Most tokens of a reply."""
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -53,7 +53,7 @@ class FactorConfig:
         }
 
     def key(self, symbol: str, text: str) -> str:
-        """sha256 of the request (and ``top_k``): equal documents are asked about once."""
+        """sha256 of the request (and `top_k`): equal documents are asked about once."""
         content = {"top_k": self.top_k, "request": self.request(symbol, text)}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
@@ -62,8 +62,8 @@ def parse_factors(reply: str, top_k: int) -> tuple[str, ...] | None:
     """Return the factors of a reply, strongest first; None if it is malformed.
 
     Accepted is, in this order: JSON as asked for; such JSON inside other text (a code fence, a greeting); a list
-    numbered 1, 2, ... with one factor a line. No factor at all is a reply as well: ``{"factors": []}``. Malformed are
-    more than ``top_k`` factors, one that is not text or only a placeholder ("--", "n/a"), and everything else.
+    numbered 1, 2, ... with one factor a line. No factor at all is a reply as well: `{"factors": []}`. Malformed are
+    more than `top_k` factors, one that is not text or only a placeholder ("--", "n/a"), and everything else.
     """
     for text in (reply, *OBJECT.findall(reply)):
         try:

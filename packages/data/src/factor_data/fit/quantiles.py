@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from factor_data.kernel_cache import kernel
 
-@njit(cache=True, nogil=True)
+
+@kernel(nogil=True)
 def count_below(edges: NDArray[np.float64], value: float) -> int:
-    """How many of the sorted ``edges`` are smaller than the value; a search without branches to mispredict."""
+    """Return how many of the sorted `edges` are smaller than the value; a search without branches to mispredict."""
     first, left = 0, len(edges)
     while left > 0:
         half = (left + 1) >> 1
@@ -18,9 +19,9 @@ def count_below(edges: NDArray[np.float64], value: float) -> int:
     return first
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def count_upto(edges: NDArray[np.float64], value: float) -> int:
-    """How many of the sorted ``edges`` are not larger than the value."""
+    """Return how many of the sorted `edges` are not larger than the value."""
     first, left = 0, len(edges)
     while left > 0:
         half = (left + 1) >> 1
@@ -29,11 +30,11 @@ def count_upto(edges: NDArray[np.float64], value: float) -> int:
     return first
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def shares_below(values: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the share of the distribution below each value, NaN for NaN.
 
-    ``quantiles`` (at least 2) are evenly spaced in probability from 0 to 1; between two the share is linear, on
+    `quantiles` (at least 2) are evenly spaced in probability from 0 to 1; between two the share is linear, on
     a run of equal ones it is the middle of the run.
     """
     steps = len(quantiles) - 1

@@ -3,36 +3,34 @@
 Source: qlib's Alpha360 configuration (Yang et al. 2020, arXiv:2009.11189). CLOSE59 ... CLOSE0, then OPEN, HIGH,
 LOW and VWAP: the adjusted price so many of the symbol's own bars ago over the close at t; VOLUME59 ... VOLUME0: the
 adjusted volume over the volume at t + 1e-12. A feature is NaN where that bar or the one at t is missing or
-infinite; all of VOLUME is NaN where the volume at t is 0. vwap: see ``volume_weighted_price``.
+infinite; all of VOLUME is NaN where the volume at t is 0. vwap: see `volume_weighted_price`.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.features.alpha_inputs import fill_by_symbol
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.features.nested import Floats
 from factor_data.features.ratios import EPSILON
-from factor_data.panel import Panel
+from factor_data.kernel_cache import kernel
+from factor_data.panel.panel import Panel
 
 NUM_LAGS = 60
 ALPHA360_NAMES = tuple(
-    f"{name}{lag}"
-    for name in ("CLOSE", "OPEN", "HIGH", "LOW", "VWAP", "VOLUME")
-    for lag in range(NUM_LAGS - 1, -1, -1)
+    f"{name}{lag}" for name in ("CLOSE", "OPEN", "HIGH", "LOW", "VWAP", "VOLUME") for lag in range(NUM_LAGS - 1, -1, -1)
 )
 
 
 def alpha360(panel: Panel, threads: int | None = None) -> FeatureMatrix:
-    """Return the 360 features of every row, (num_rows, 360) float32, NaN = missing; arguments as of ``alpha158``."""
+    """Return the 360 features of every row, (num_rows, 360) float32, NaN = missing; arguments as of `alpha158`."""
     values = fill_by_symbol(panel, _alpha360_rows, len(ALPHA360_NAMES), threads)
     return FeatureMatrix(values=values, names=ALPHA360_NAMES, panel=panel)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _alpha360_rows(
     open_: Floats,
     high: Floats,
@@ -54,9 +52,9 @@ def _alpha360_rows(
             _over(volume[first : row + 1], last, result[row, place:])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _over(values: Floats, divisor: float, result: NDArray[np.float32]) -> None:
-    """Write values / divisor at the end of ``result``, NaN before them and for what is not finite."""
+    """Write values / divisor at the end of `result`, NaN before them and for what is not finite."""
     head = len(result) - len(values)
     result[:head] = np.nan
     known = result[head:]

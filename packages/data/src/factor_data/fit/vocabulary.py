@@ -4,7 +4,7 @@ Ids are positions in the sorted list of the symbols of a fold's training rows, f
 nothing else: not on a hash of the interpreter, nor on the order of rows or batches.
 
 At inference the vocabulary saved with the model is loaded and asked, never fitted again: a symbol listed since then,
-or spelt differently, is unknown (0) and no other symbol moves. ``hash`` goes into the model's metadata, so that a
+or spelt differently, is unknown (0) and no other symbol moves. `hash` goes into the model's metadata, so that a
 model meets no vocabulary but its own.
 """
 
@@ -29,11 +29,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SymbolVocabulary:
-    """Symbols and their ids; made by ``fit``.
+    """Symbols and their ids; made by `fit`.
 
     Attributes
     ----------
-    symbols : sorted and unique; ``symbols[i]`` has the id ``i + 1``
+    symbols : sorted and unique; `symbols[i]` has the id `i + 1`
     """
 
     symbols: tuple[str, ...]
@@ -51,7 +51,7 @@ class SymbolVocabulary:
     def fit(cls, symbols: Iterable[str]) -> SymbolVocabulary:
         """Take the symbols of a fold's training rows, in any order, any number of times.
 
-        Of a panel: ``SymbolVocabulary.fit(panel.symbols[np.unique(panel.symbol_code[train_rows])])``.
+        Of a panel: `SymbolVocabulary.fit(panel.symbols[np.unique(panel.symbol_code[train_rows])])`.
         """
         unique = set(symbols)
         wrong = [symbol for symbol in unique if not isinstance(symbol, str)]
@@ -67,9 +67,7 @@ class SymbolVocabulary:
     def encode(self, symbols: ArrayLike) -> NDArray[np.int32]:
         """Return the int32 id of each symbol, 0 where unknown; the shape is kept. ValueError if one is not text."""
         given = np.asarray(symbols)
-        wrong = (
-            [] if given.dtype.kind == "U" else [s for s in given.ravel().tolist() if not isinstance(s, str)]
-        )
+        wrong = [] if given.dtype.kind == "U" else [s for s in given.ravel().tolist() if not isinstance(s, str)]
         if wrong:  # numbers are codes of some table, missing names no symbol: neither is merely unknown
             raise ValueError(f"symbols must be text, {len(wrong)} are not, first {wrong[:3]!r}")
         names = given.astype(np.str_)
@@ -91,7 +89,7 @@ class SymbolVocabulary:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SymbolVocabulary:
-        """Rebuild what ``to_dict`` gave; ValueError if the symbols are not those that were hashed."""
+        """Rebuild what `to_dict` gave; ValueError if the symbols are not those that were hashed."""
         if content.get("format") != FORMAT:
             raise ValueError(f"vocabulary has format {content.get('format')!r}, this version reads {FORMAT}")
         vocabulary = cls(symbols=tuple(content["symbols"]))
@@ -107,7 +105,7 @@ class SymbolVocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> SymbolVocabulary:
-        """Read what ``save`` wrote; ValueError naming the file if it holds no such vocabulary."""
+        """Read what `save` wrote; ValueError naming the file if it holds no such vocabulary."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (ValueError, KeyError, AttributeError, TypeError) as error:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.chunks.selection import ColumnParts, quantiles
-from factor_data.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
-from factor_data.quantiles import count_upto
+from factor_data.fit.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
+from factor_data.fit.quantiles import count_upto
+from factor_data.kernel_cache import kernel
 
 MISSING_TOKEN = 0
 
@@ -22,7 +22,7 @@ MISSING_TOKEN = 0
 class QuantileTokenizer:
     """A fitted tokenizer. Token 0 is a missing value, tokens 1..num_tokens run from low to high values.
 
-    ``edges[f]`` are the sorted inner borders of feature f; a value equal to a border belongs to the upper
+    `edges[f]` are the sorted inner borders of feature f; a value equal to a border belongs to the upper
     token. Rows may be transformed in any pieces.
     """
 
@@ -45,11 +45,10 @@ class QuantileTokenizer:
         num_tokens: int,
         names: Sequence[str] | None = None,
     ) -> QuantileTokenizer:
-        """Take the borders from the quantiles of the rows in ``train_rows`` (num_rows,), each feature for
-        itself.
+        """Take the borders from the quantiles of the rows in `train_rows` (num_rows,), each feature for itself.
 
-        ``values`` is (num_rows, num_features). Equal borders are merged, so a feature with few distinct
-        values uses fewer than ``num_tokens`` tokens. ValueError for a feature without a single known training
+        `values` is (num_rows, num_features). Equal borders are merged, so a feature with few distinct
+        values uses fewer than `num_tokens` tokens. ValueError for a feature without a single known training
         value.
         """
         if names is None:
@@ -60,11 +59,9 @@ class QuantileTokenizer:
 
     @classmethod
     def fit_parts(cls, train: ColumnParts, num_tokens: int, names: Sequence[str]) -> QuantileTokenizer:
-        """Fit as ``fit`` does, on training values that are read in parts: the same borders."""
+        """Fit as `fit` does, on training values that are read in parts: the same borders."""
         if not 2 <= num_tokens <= 255:
-            raise ValueError(
-                f"num_tokens must lie in [2, 255] (a token is one byte, 0 = missing), got {num_tokens}"
-            )
+            raise ValueError(f"num_tokens must lie in [2, 255] (a token is one byte, 0 = missing), got {num_tokens}")
         edges = []
         for name, borders in zip(names, quantiles(train, np.arange(1, num_tokens) / num_tokens), strict=True):
             if len(borders) == 0:
@@ -74,7 +71,7 @@ class QuantileTokenizer:
         return cls(names=tuple(names), num_tokens=num_tokens, edges=tuple(edges))
 
     def transform(self, values: NDArray, names: Sequence[str] | None = None) -> NDArray[np.uint8]:
-        """Return the (num_rows, num_features) tokens. ``names``, if given, must equal the fitted names."""
+        """Return the (num_rows, num_features) tokens. `names`, if given, must equal the fitted names."""
         if values.ndim != 2:
             raise ValueError(f"values must have shape (num_rows, num_features), got {values.shape}")
         check_columns(values.shape[1], self.names, names)
@@ -88,9 +85,7 @@ class QuantileTokenizer:
         """Join tokenizers of as many tokens that were fitted on column groups apart: equal to the joint fit."""
         names = joined_names([part.names for part in parts])
         if len({part.num_tokens for part in parts}) > 1:
-            raise ValueError(
-                f"parts must share num_tokens, got {sorted({part.num_tokens for part in parts})}"
-            )
+            raise ValueError(f"parts must share num_tokens, got {sorted({part.num_tokens for part in parts})}")
         return cls(
             names=names,
             num_tokens=parts[0].num_tokens,
@@ -107,7 +102,7 @@ class QuantileTokenizer:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> QuantileTokenizer:
-        """Rebuild what ``to_dict`` gave, exactly."""
+        """Rebuild what `to_dict` gave, exactly."""
         return cls(
             names=tuple(content["names"]),
             num_tokens=content["num_tokens"],
@@ -120,7 +115,7 @@ class QuantileTokenizer:
 
     @classmethod
     def load(cls, path: str | Path, expected_hash: str | None = None) -> QuantileTokenizer:
-        """Read what ``save`` wrote; ValueError if it was changed, or is not the one with ``expected_hash``."""
+        """Read what `save` wrote; ValueError if it was changed, or is not the one with `expected_hash`."""
         return cls.from_dict(load_fitted(path, expected_hash))
 
     @property
@@ -129,7 +124,7 @@ class QuantileTokenizer:
         return content_hash(self.to_dict())
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _tokens_of(values: NDArray, edges: NDArray[np.float64], tokens: NDArray[np.uint8]) -> None:
     for row in range(len(values)):
         value = np.float64(values[row])

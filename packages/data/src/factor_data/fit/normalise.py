@@ -6,32 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from factor_data.chunks.selection import ColumnParts, medians, moments, quantiles
-from factor_data.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
-from factor_data.gaussian import normal_quantile
-from factor_data.quantiles import shares_below
-from factor_data.ranks import group_blocks, group_order, ranks_of_runs, scaled_rank
+from factor_data.fit.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
+from factor_data.fit.gaussian import normal_quantile
+from factor_data.fit.kinds import RANK_KINDS, SCALED_KINDS, NormaliserKind
+from factor_data.fit.quantiles import shares_below
+from factor_data.fit.ranks import group_blocks, group_order, ranks_of_runs, scaled_rank
+from factor_data.kernel_cache import kernel
 
-NormaliserKind = Literal["robust_zscore", "zscore", "rank", "rank_gauss", "quantile_gauss"]
-SCALED_KINDS = ("robust_zscore", "zscore")
-RANK_KINDS = ("rank", "rank_gauss")
 MAD_TO_STD = 1.4826  # median absolute deviation of a normal distribution, in standard deviations
 NUM_QUANTILES = 1001  # of quantile_gauss: every 0.1 % of the training values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normaliser:
-    """A fitted normaliser; made by ``fit_normaliser``.
+    """A fitted normaliser; made by `fit_normaliser`.
 
     Fitted on training rows:
 
-    - robust_zscore: ``clip((x - center) / scale, -clip, clip)`` with the median and 1.4826 * MAD.
+    - robust_zscore: `clip((x - center) / scale, -clip, clip)` with the median and 1.4826 * MAD.
     - zscore: the same with the mean and the population standard deviation.
     - quantile_gauss: the share of training values below x (linear between 1,001 quantiles, the middle of a run
       of ties), mapped to the normal quantile of that share and clipped. Beyond the training values: -clip, clip.
@@ -51,9 +49,9 @@ class Normaliser:
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     constant: tuple[str, ...] = field(default=())
-    # names of the features that are constant or missing on the training rows; their scale is 1
+    """Names of the features that are constant or missing on the training rows; their scale is 1."""
     quantiles: tuple[tuple[float, ...], ...] = ()
-    # quantile_gauss: NUM_QUANTILES per feature, none for a feature without a known training value
+    """quantile_gauss: NUM_QUANTILES per feature, none for a feature without a known training value."""
 
     def __post_init__(self) -> None:
         expected = {
@@ -73,7 +71,7 @@ class Normaliser:
     ) -> NDArray[np.float32]:
         """Normalise (num_rows, num_features) values; NaN stays NaN.
 
-        ``date_code`` (num_rows,) is the date of each row. ``names``, if given, must equal the fitted names.
+        `date_code` (num_rows,) is the date of each row. `names`, if given, must equal the fitted names.
         """
         if values.ndim != 2:
             raise ValueError(f"values must have shape (num_rows, num_features), got {values.shape}")
@@ -122,7 +120,7 @@ class Normaliser:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Normaliser:
-        """Rebuild what ``to_dict`` gave, exactly."""
+        """Rebuild what `to_dict` gave, exactly."""
         lists = {name: tuple(content[name]) for name in ("names", "center", "scale", "constant")}
         quantiles = tuple(tuple(column) for column in content.get("quantiles", ()))
         return cls(kind=content["kind"], clip=content["clip"], quantiles=quantiles, **lists)
@@ -133,7 +131,7 @@ class Normaliser:
 
     @classmethod
     def load(cls, path: str | Path, expected_hash: str | None = None) -> Normaliser:
-        """Read what ``save`` wrote; ValueError if it was changed, or is not the one with ``expected_hash``."""
+        """Read what `save` wrote; ValueError if it was changed, or is not the one with `expected_hash`."""
         return cls.from_dict(load_fitted(path, expected_hash))
 
     @property
@@ -149,20 +147,20 @@ def fit_normaliser(
     kind: NormaliserKind = "robust_zscore",
     clip: float = 3.0,
 ) -> Normaliser:
-    """Fit on the rows of the mask ``train_rows``; other rows are not looked at.
+    """Fit on the rows of the mask `train_rows`; other rows are not looked at.
 
     Parameters
     ----------
     values : (num_rows, num_features) float, NaN = missing
     train_rows : (num_rows,) bool
     names : num_features names
-    kind : see ``Normaliser``
+    kind : see `Normaliser`
     clip : bound of every kind but rank, in scales
 
     Notes
     -----
     Where the MAD is 0 the standard deviation is the scale; where that is 0 too, or nothing is known, the
-    scale is 1 and the name is listed in ``constant``.
+    scale is 1 and the name is listed in `constant`.
     """
     if kind not in get_args(NormaliserKind):
         raise ValueError(f"kind must be one of {get_args(NormaliserKind)}, got {kind!r}")
@@ -178,7 +176,7 @@ def fit_normaliser(
 def fit_normaliser_parts(
     train: ColumnParts, names: Sequence[str], kind: NormaliserKind = "robust_zscore", clip: float = 3.0
 ) -> Normaliser:
-    """Fit as ``fit_normaliser`` does, on training values that are read in parts: the same numbers."""
+    """Fit as `fit_normaliser` does, on training values that are read in parts: the same numbers."""
     columns = tuple(names)
     if kind in RANK_KINDS:
         return Normaliser(names=columns, kind=kind, clip=clip)
@@ -195,9 +193,7 @@ def fit_normaliser_parts(
     )
 
 
-def window_zscore(
-    windows: NDArray, clip: float = 5.0, epsilon: float = 1e-5
-) -> tuple[NDArray, NDArray, NDArray]:
+def window_zscore(windows: NDArray, clip: float = 5.0, epsilon: float = 1e-5) -> tuple[NDArray, NDArray, NDArray]:
     """Scale each window by its own mean and standard deviation: the input form of Kronos (arXiv:2508.02739).
 
     Parameters
@@ -208,9 +204,9 @@ def window_zscore(
 
     Returns
     -------
-    scaled : (batch, lookback, num_features), ``clip((x - mean) / (std + epsilon), -clip, clip)`` in the dtype given;
+    scaled : (batch, lookback, num_features), `clip((x - mean) / (std + epsilon), -clip, clip)` in the dtype given;
         a feature that is missing anywhere in a window is NaN in all of it
-    mean, std : (batch, 1, num_features), population standard deviation: ``scaled * (std + epsilon) + mean`` is the
+    mean, std : (batch, 1, num_features), population standard deviation: `scaled * (std + epsilon) + mean` is the
         way back
     """
     if windows.ndim != 3:
@@ -228,9 +224,7 @@ def _medians_and_mads(train: ColumnParts) -> list[tuple[float, float]]:
     return list(zip(centers, scales, strict=True))
 
 
-def _deviations(
-    load: Callable[[Any], NDArray], centers: NDArray[np.float64], task: Any
-) -> NDArray[np.float64]:
+def _deviations(load: Callable[[Any], NDArray], centers: NDArray[np.float64], task: Any) -> NDArray[np.float64]:
     return np.abs(load(task).astype(np.float64) - centers)
 
 
@@ -258,7 +252,7 @@ def _clipped_gauss(share: NDArray[np.float64], clip: float) -> NDArray[np.float6
     return np.clip(normal_quantile(np.clip(share, 1e-15, 1.0 - 1e-15)), -clip, clip)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _scale_and_clip(
     values: NDArray, center: NDArray[np.float64], scale: NDArray[np.float64], clip: float, result: NDArray[np.float32]
 ) -> None:  # fmt: skip
@@ -272,7 +266,7 @@ def _scale_and_clip(
 def _rank_dates(
     values: NDArray, date_code: NDArray[np.integer], kind: str, clip: float, result: NDArray[np.float32]
 ) -> None:
-    """Fill ``result`` with ranks of some dates at a time, so that memory stays bounded."""
+    """Fill `result` with ranks of some dates at a time, so that memory stays bounded."""
     order = group_order(date_code)
     for starts in group_blocks(date_code, order):
         rows = order[starts[0] : starts[-1]]

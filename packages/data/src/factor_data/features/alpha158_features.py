@@ -25,9 +25,9 @@ Rules that are this project's own:
 - Missing: a window with a missing or infinite value is NaN (qlib skips it).
 - Constant windows: STD 0, RSQR, CORR and CORD NaN, exactly. (qlib: NaN below a deviation of 2e-5.)
 - Zero volume at t: VMA and VSTD are NaN, not mean / 1e-12. A window that holds the bar after one has no CORD.
-- vwap: see ``volume_weighted_price``.
+- vwap: see `volume_weighted_price`.
 
-A value depends, bit for bit, on the bars of its window alone (``factor_data.features.nested``).
+A value depends, bit for bit, on the bars of its window alone (`factor_data.features.nested`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from factor_data.features.alpha158_kernels import alpha158_rows
 from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha_inputs import fill_by_symbol
 from factor_data.features.matrix import FeatureMatrix
-from factor_data.panel import Panel
+from factor_data.panel.panel import Panel
 
 
 def alpha158(panel: Panel, threads: int | None = None) -> FeatureMatrix:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from factor_data.kernel_cache import kernel
 
 # Numerators and denominators, highest power first: near the middle, in the tails, in the far tails.
 MIDDLE = (
@@ -30,7 +31,7 @@ FAR_TAIL = (
 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the standard normal quantiles of probabilities in (0, 1), both (n,); NaN stays NaN."""
     result = np.empty(len(probability))
@@ -45,7 +46,7 @@ def normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _ratio(polynomials: tuple[tuple[float, ...], tuple[float, ...]], x: float) -> float:
     above = below = 0.0
     for power in range(8):

@@ -1,4 +1,4 @@
-"""One array in a ``.npy`` file, read and written by rows.
+"""One array in a `.npy` file, read and written by rows.
 
 Plain file calls, no memory map: pages of a map count as resident memory, and a matrix larger than memory would
 fill it while it is read once.
@@ -51,14 +51,16 @@ class ArrayFile:
 
     @property
     def num_rows(self) -> int:
+        """Return the length of the first axis."""
         return self.shape[0]
 
     @property
     def row_bytes(self) -> int:
+        """Return the bytes of one row."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, first: int, last: int) -> NDArray:
-        """Rows ``first:last``."""
+        """Rows `first:last`."""
         return self.gather(np.array([[first, last]]))
 
     def gather(self, spans: Spans) -> NDArray:
@@ -73,17 +75,16 @@ class ArrayFile:
         return result
 
     def write(self, first: int, values: NDArray) -> None:
-        """Write rows from ``first`` on."""
+        """Write rows from `first` on."""
         self.scatter(np.array([[first, first + len(values)]]), values)
 
     def scatter(self, spans: Spans, values: NDArray) -> None:
-        """Write what ``gather`` of the same spans will give."""
+        """Write what `gather` of the same spans will give."""
         merged = merge_adjacent(spans)
         count = int((merged[:, 1] - merged[:, 0]).sum())
         if values.shape != (count, *self.shape[1:]) or values.dtype != self.dtype:
             raise ValueError(
-                f"{self.path}: {count} rows of {self.shape[1:]} {self.dtype} are due, "
-                f"got {values.shape} {values.dtype}"
+                f"{self.path}: {count} rows of {self.shape[1:]} {self.dtype} are due, got {values.shape} {values.dtype}"
             )
         view, done = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, 0
         with self.path.open("r+b", buffering=0) as file:
@@ -92,13 +93,13 @@ class ArrayFile:
                 done += size
 
     def _bytes(self, spans: Spans) -> list[list[int]]:
-        """Where each span starts in the file, and how long it is."""
+        """Return offset and length in the file of each span."""
         starts = self.offset + spans[:, 0] * self.row_bytes
         return np.column_stack([starts, (spans[:, 1] - spans[:, 0]) * self.row_bytes]).tolist()
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Write the ``.npy`` header as numpy does and return its length, the same for any number of rows."""
+    """Write the `.npy` header as numpy does and return its length, the same for any number of rows."""
     descr = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
     return file.tell()

@@ -17,14 +17,14 @@ def content_hash(content: Mapping[str, Any]) -> str:
 
 
 def save_fitted(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` with its hash, as a whole or not at all."""
+    """Write `content` with its hash, as a whole or not at all."""
     write_json(path, {**content, "hash": content_hash(content)})
 
 
 def load_fitted(path: str | Path, expected_hash: str | None = None) -> dict[str, Any]:
-    """Read what ``save_fitted`` wrote.
+    """Read what `save_fitted` wrote.
 
-    ValueError if the file is not such a file, was changed since, or is not the one with ``expected_hash``.
+    ValueError if the file is not such a file, was changed since, or is not the one with `expected_hash`.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -37,9 +37,7 @@ def load_fitted(path: str | Path, expected_hash: str | None = None) -> dict[str,
     if stored != found:
         raise ValueError(f"{path}: was changed after it was written: hash says {stored}, content has {found}")
     if expected_hash not in (None, found):
-        raise ValueError(
-            f"{path}: has hash {found}, expected {expected_hash}: it was fitted on something else"
-        )
+        raise ValueError(f"{path}: has hash {found}, expected {expected_hash}: it was fitted on something else")
     return content
 
 

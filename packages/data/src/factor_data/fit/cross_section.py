@@ -11,14 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.ranks import group_order, group_ranks, scaled_rank
+from factor_data.fit.ranks import group_order, group_ranks, scaled_rank
 
 
 def group_moments(
     values: NDArray, group: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return mean, population standard deviation and count of the row's group, each (num_rows,); NaN
-    ignored."""
+    """Return mean, population standard deviation and count of the row's group, each (num_rows,); NaN ignored."""
     num_groups = int(group.max()) + 1 if len(group) else 0
     valid = ~np.isnan(values)
     filled = np.where(valid, values, 0.0).astype(np.float64)
@@ -31,10 +30,9 @@ def group_moments(
 
 
 def cross_sectional_rank(values: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the average rank within the date, scaled so that the lowest is -1 and the highest +1; a single value
-    is 0.
+    """Return the average rank within the date, scaled so that the lowest is -1 and the highest +1; a single value is 0.
 
-    ``values`` and result are (num_rows,).
+    `values` and result are (num_rows,).
     """
     return scaled_rank(*group_ranks(values, date_code))
 
@@ -59,11 +57,9 @@ def constant_groups(values: NDArray, group: NDArray[np.integer]) -> NDArray[np.b
 def winsorise(
     values: NDArray, date_code: NDArray[np.integer], lower: float = 0.01, upper: float = 0.99
 ) -> NDArray[np.float64]:
-    """Clip values to the ``lower`` and ``upper`` quantile of their date (linear interpolation), (num_rows,)."""
+    """Clip values to the `lower` and `upper` quantile of their date (linear interpolation), (num_rows,)."""
     if not 0.0 <= lower < upper <= 1.0:
-        raise ValueError(
-            f"lower and upper must satisfy 0 <= lower < upper <= 1, got lower {lower}, upper {upper}"
-        )
+        raise ValueError(f"lower and upper must satisfy 0 <= lower < upper <= 1, got lower {lower}, upper {upper}")
     result = np.array(values, dtype=np.float64)
     for rows in _rows_of_groups(date_code, ~np.isnan(result)):
         low, high = np.quantile(result[rows], [lower, upper])
@@ -98,11 +94,7 @@ def neutralise(
     result = np.full(len(values), np.nan)
     known = ~np.isnan(values) & ~np.isnan(columns).any(axis=1)
     for rows in _rows_of_groups(date_code, known):
-        group = (
-            np.zeros(len(rows), dtype=int)
-            if groups is None
-            else np.unique(groups[rows], return_inverse=True)[1]
-        )
+        group = np.zeros(len(rows), dtype=int) if groups is None else np.unique(groups[rows], return_inverse=True)[1]
         if len(rows) < int(group.max()) + 2 + columns.shape[1]:
             continue
         # Frisch, Waugh & Lovell: intercepts drop out of values and exposures before the regression.

@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T], max_bytes: int, num_bytes: Callable[[T], int]) -> Iterator[T]:
-    """Yield ``items`` in their order, made ahead by one thread.
+    """Yield `items` in their order, made ahead by one thread.
 
-    The thread starts with the first item asked for and ends when the items do, or when the iterator is closed
-    or dropped; it waits while the items made but not taken hold ``max_bytes``. The one in the making comes on top.
+    The thread starts with the first request and ends when the items do, or when the iterator is closed
+    or dropped; it waits while the items made but not taken hold `max_bytes`. The one in the making comes on top.
 
     Raises
     ------
-    Whatever making an item raised, when its turn comes; ValueError for an item larger than ``max_bytes``
+    Whatever making an item raised, when its turn comes; ValueError for an item larger than `max_bytes`
     """
     if max_bytes < 1:
         raise ValueError(f"max_bytes must be at least 1, got {max_bytes}")
@@ -33,7 +33,7 @@ def prefetch(items: Iterable[T], max_bytes: int, num_bytes: Callable[[T], int]) 
 
 
 class _BoundedQueue(Generic[T]):
-    """First in, first out; ``bytes_held`` never exceeds ``max_bytes``."""
+    """First in, first out; `bytes_held` never exceeds `max_bytes`."""
 
     def __init__(self, max_bytes: int, num_bytes: Callable[[T], int]) -> None:
         self.max_bytes, self.num_bytes = max_bytes, num_bytes

@@ -2,7 +2,7 @@
 
 Groups are laid out as the rows of a matrix of 64-bit keys, value in the upper half and place in the lower one, which
 NumPy sorts with vector instructions; equal upper halves are ties. float32 values fit a key as they are; float64
-values are sorted by the slower ``argsort`` first. Ranks are exact either way.
+values are sorted by the slower `argsort` first. Ranks are exact either way.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from factor_data.kernel_cache import kernel
 
 RANK_BLOCK = 1 << 17  # values that are ranked at a time
 MISSING_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -30,7 +31,7 @@ def group_ranks(
     ----------
     values : (num_rows,) float, NaN = missing
     group : (num_rows,) int, such as the date code of each row
-    order : what ``group_order(group)`` gives, if it is at hand
+    order : what `group_order(group)` gives, if it is at hand
 
     Returns
     -------
@@ -50,14 +51,14 @@ def group_ranks(
 
 
 def group_order(group: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the rows sorted by group, to be shared between calls of ``group_ranks`` on the same groups."""
+    """Return the rows sorted by group, to be shared between calls of `group_ranks` on the same groups."""
     if len(group) and group.min() >= 0 and group.max() <= 4 * len(group):
         return _counting_order(np.ascontiguousarray(group, dtype=np.int64), int(group.max()) + 1)
     return np.argsort(group, kind="stable")
 
 
 def group_blocks(group: NDArray[np.integer], order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the borders of some whole groups at a time, as places in ``order``; blocks are bounded in memory."""
+    """Yield the borders of some whole groups at a time, as places in `order`; blocks are bounded in memory."""
     sorted_group = group[order]
     borders = np.r_[0, np.flatnonzero(np.diff(sorted_group)) + 1, len(order)] if len(order) else order
     sizes = np.diff(borders)
@@ -71,10 +72,8 @@ def group_blocks(group: NDArray[np.integer], order: NDArray[np.int64]) -> Iterat
         begin = end
 
 
-def ranks_of_runs(
-    values: NDArray, starts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Rank each run ``values[starts[g]:starts[g + 1]]`` for itself; result as ``group_ranks``."""
+def ranks_of_runs(values: NDArray, starts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Rank each run `values[starts[g]:starts[g + 1]]` for itself; result as `group_ranks`."""
     keys = np.full((len(starts) - 1, int(np.diff(starts).max(initial=0))), MISSING_KEY)
     if values.dtype == np.float32:
         _pack_float32(values, starts, keys)
@@ -87,7 +86,7 @@ def ranks_of_runs(
     return _average_ranks(keys, starts)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _pack_float32(values: NDArray[np.float32], starts: NDArray[np.int64], keys: Keys) -> None:
     """Turn each known value into a key of the same order."""
     for group in range(len(starts) - 1):
@@ -101,7 +100,7 @@ def _pack_float32(values: NDArray[np.float32], starts: NDArray[np.int64], keys: 
                 keys[group, place] = (ordered << HALF) | np.uint64(place)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _pack_sorted(matrix: NDArray[np.float64], places: NDArray[np.int64], keys: Keys) -> None:
     """Turn each known value into a key that counts the different values below it."""
     for group in range(len(matrix)):
@@ -114,7 +113,7 @@ def _pack_sorted(matrix: NDArray[np.float64], places: NDArray[np.int64], keys: K
             keys[group, i] = (different << HALF) | np.uint64(places[group, i])
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _average_ranks(keys: Keys, starts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Give each run its ranks from its sorted keys; missing ones are last."""
     ranks = np.full(starts[-1], np.nan)
@@ -135,7 +134,7 @@ def _average_ranks(keys: Keys, starts: NDArray[np.int64]) -> tuple[NDArray[np.fl
     return ranks, counts
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _counting_order(group: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
     """Stable sort by counting."""
     place = np.zeros(num_groups + 1, dtype=np.int64)
@@ -150,7 +149,7 @@ def _counting_order(group: NDArray[np.int64], num_groups: int) -> NDArray[np.int
     return order
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def scaled_rank(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
     """Map ranks 1..count to [-1, 1], a single value to 0; NaN stays."""
     result = np.empty(len(rank))

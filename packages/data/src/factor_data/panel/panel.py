@@ -1,12 +1,11 @@
 """The panel: one row per (symbol, timestamp), sorted so that the bars of a symbol lie side by side.
 
-Two small tables (``symbols``, ``dates``) and two code columns say which row is which; every other column is
+Two small tables (`symbols`, `dates`) and two code columns say which row is which; every other column is
 a plain float64 array. Windows, features and labels are arrays over the rows of a panel.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.panel_writer import FORMAT, HEADER, PanelWriter
+from factor_data.panel.header import read_header
+from factor_data.panel.panel_writer import PanelWriter
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
@@ -29,8 +29,8 @@ class Panel:
     ----------
     symbols : (num_symbols,) str, sorted and unique
     dates : (num_dates,) datetime64[ns], sorted and unique: the calendar. Days or intraday stamps alike
-    symbol_code : (num_rows,) int32, index into ``symbols``
-    date_code : (num_rows,) int32, index into ``dates``
+    symbol_code : (num_rows,) int32, index into `symbols`
+    date_code : (num_rows,) int32, index into `dates`
     columns : name -> (num_rows,) float64, NaN = missing; open, high, low, close, volume are always there
     """
 
@@ -44,9 +44,7 @@ class Panel:
         missing = [name for name in REQUIRED_COLUMNS if name not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}; a panel needs {list(REQUIRED_COLUMNS)}")
-        wrong = [
-            f"{name} {v.shape} {v.dtype}" for name, v in self.columns.items() if v.shape != (self.num_rows,)
-        ]
+        wrong = [f"{name} {v.shape} {v.dtype}" for name, v in self.columns.items() if v.shape != (self.num_rows,)]
         wrong += [f"{name} {v.dtype}" for name, v in self.columns.items() if v.dtype != np.float64]
         if wrong or self.date_code.shape != self.symbol_code.shape:
             raise ValueError(f"every column must be float64 of shape ({self.num_rows},), got {wrong[:3]}")
@@ -57,10 +55,9 @@ class Panel:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, dates: NDArray[np.datetime64] | None = None) -> Panel:
-        """Build a panel from a long frame with ``timestamp``, ``symbol`` and numeric columns, in any row
-        order.
+        """Build a panel from a long frame with `timestamp`, `symbol` and numeric columns, in any row order.
 
-        ``dates`` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair.
+        `dates` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair.
         """
         timestamp = frame["timestamp"].to_numpy().astype("datetime64[ns]")
         raw_code, raw_symbols = pd.factorize(frame["symbol"].to_numpy(dtype=object))
@@ -92,14 +89,17 @@ class Panel:
 
     @property
     def num_rows(self) -> int:
+        """Return the number of bars."""
         return len(self.symbol_code)
 
     @property
     def num_dates(self) -> int:
+        """Return the length of the calendar."""
         return len(self.dates)
 
     @property
     def num_symbols(self) -> int:
+        """Return the number of symbols."""
         return len(self.symbols)
 
     @property
@@ -114,7 +114,7 @@ class Panel:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(num_symbols + 1,) row offsets: the bars of symbol ``s`` are rows ``starts[s]:starts[s + 1]``."""
+        """(num_symbols + 1,) row offsets: the bars of symbol `s` are rows `starts[s]:starts[s + 1]`."""
         return np.searchsorted(self.symbol_code, np.arange(self.num_symbols + 1)).astype(np.int64)
 
     @property
@@ -125,21 +125,16 @@ class Panel:
         return self.columns[UNIVERSE] > 0
 
     def rows_at(self, shift: int) -> NDArray[np.int64]:
-        """(num_rows,) row of the same symbol ``shift`` calendar positions later (earlier if negative), -1 if
-        absent."""
+        """(num_rows,) row of the same symbol `shift` calendar positions later (earlier if negative), -1 if absent."""
         target = self.date_code.astype(np.int64) + shift
         key = self.row_key
         found = np.searchsorted(key, key + shift)
         found[(target < 0) | (target >= self.num_dates) | (found >= self.num_rows)] = 0
-        hit = (
-            (target >= 0) & (target < self.num_dates) & (key[found] == key + shift)
-            if self.num_rows
-            else found > 0
-        )
+        hit = (target >= 0) & (target < self.num_dates) & (key[found] == key + shift) if self.num_rows else found > 0
         return np.where(hit, found, -1)
 
     def select(self, mask: NDArray[np.bool_]) -> Panel:
-        """Keep the rows of ``mask``. Symbols, calendar and hence all codes stay as they are."""
+        """Keep the rows of `mask`. Symbols, calendar and hence all codes stay as they are."""
         return replace(
             self,
             symbol_code=self.symbol_code[mask],
@@ -164,9 +159,9 @@ class Panel:
         return replace(self, columns={**self.columns, **columns})
 
     def adjusted(self, name: str) -> NDArray[np.float64]:
-        """Return a column in split- and dividend-adjusted units, as it is where there is no ``adj_close``.
+        """Return a column in split- and dividend-adjusted units, as it is where there is no `adj_close`.
 
-        Prices are multiplied by ``adj_close / close``, volume is divided by it, so that neither jumps at a
+        Prices are multiplied by `adj_close / close`, volume is divided by it, so that neither jumps at a
         split.
         """
         values = self.columns[name]
@@ -187,20 +182,15 @@ class Panel:
         return pd.DataFrame({"timestamp": self.timestamp, "symbol": self.symbol, **self.columns})
 
     def save(self, directory: str | Path) -> None:
-        """Write one ``.npy`` per array and then the header ``panel.json``; the folder is made if needed."""
+        """Write one `.npy` per array and then the header `panel.json`; the folder is made if needed."""
         with PanelWriter(directory) as writer:
             writer.append(self)
 
     @classmethod
     def load(cls, directory: str | Path, mmap: bool = True) -> Panel:
-        """Read a saved panel; with ``mmap`` the columns stay on disk until they are touched."""
+        """Read a saved panel; with `mmap` the columns stay on disk until they are touched."""
         directory = Path(directory)
-        header_path = directory / HEADER
-        if not header_path.is_file():
-            raise ValueError(f"{directory} holds no saved panel: {HEADER} is missing")
-        header = json.loads(header_path.read_text())
-        if header.get("format") != FORMAT:
-            raise ValueError(f"{header_path}: format {header.get('format')!r}, this version reads {FORMAT}")
+        header = read_header(directory)
 
         def read(file: str) -> NDArray:
             return np.load(directory / file, mmap_mode="r" if mmap else None, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Write a panel part after part: what ``Panel.load`` reads, byte for byte what one whole panel would be saved as."""
+"""Write a panel part after part: what `Panel.load` reads, byte for byte what one whole panel would be saved as."""
 
 from __future__ import annotations
 
@@ -12,37 +12,45 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.array_file import write_header
 from factor_data.atomic import write_json
+from factor_data.panel.array_file import write_header
+from factor_data.panel.header import FORMAT, HEADER
 
-HEADER = "panel.json"
-FORMAT = 1
 REMAP_ROWS = 1 << 16
 
 
 class PanelRows(Protocol):
-    """What the writer needs of a panel."""
+    """Interface of a panel that can be written."""
 
     @property
-    def symbols(self) -> NDArray[np.str_]: ...
+    def symbols(self) -> NDArray[np.str_]:
+        """Return the symbols, sorted."""
+
     @property
-    def dates(self) -> NDArray[np.datetime64]: ...
+    def dates(self) -> NDArray[np.datetime64]:
+        """Return the calendar, rising."""
+
     @property
-    def symbol_code(self) -> NDArray[np.int32]: ...
+    def symbol_code(self) -> NDArray[np.int32]:
+        """Return (num_rows,) positions in `symbols`."""
+
     @property
-    def date_code(self) -> NDArray[np.int32]: ...
+    def date_code(self) -> NDArray[np.int32]:
+        """Return (num_rows,) positions in `dates`."""
+
     @property
-    def columns(self) -> Mapping[str, NDArray[np.float64]]: ...
+    def columns(self) -> Mapping[str, NDArray[np.float64]]:
+        """Return the values by name, each (num_rows,)."""
 
 
 class PanelWriter:
-    """Appends panels that share ``symbols`` and ``dates``, in symbol order, to the files of one saved panel.
+    """Appends panels that share `symbols` and `dates`, in symbol order, to the files of one saved panel.
 
     Use it as a context manager. Files grow under temporary names and take their place together when the block
-    ends, the header last; on an error they are deleted and what was there before stays. With ``compact`` symbols
-    and dates without any row are left out at the end, as ``Panel.compact`` does.
+    ends, the header last; on an error they are deleted and what was there before stays. With `compact` symbols
+    and dates without any row are left out at the end, as `Panel.compact` does.
 
-    Attributes: after the block, ``symbols``, ``dates`` and ``num_rows`` of the panel as written.
+    Attributes: after the block, `symbols`, `dates` and `num_rows` of the panel as written.
     """
 
     def __init__(self, directory: str | Path, compact: bool = False) -> None:
@@ -80,9 +88,7 @@ class PanelWriter:
         if list(panel.columns) != self._names or len(panel.symbols) != len(self.symbols):
             raise ValueError(f"parts of one panel must share symbols, dates and the columns {self._names}")
         if len(codes) and codes[0] <= self._last_symbol:
-            raise ValueError(
-                f"symbol {self.symbols[codes[0]]} is not after {self.symbols[self._last_symbol]}"
-            )
+            raise ValueError(f"symbol {self.symbols[codes[0]]} is not after {self.symbols[self._last_symbol]}")
         arrays: dict[str, NDArray] = {"symbol_code": codes, "date_code": panel.date_code}
         arrays |= zip(column_files(self._names).values(), panel.columns.values(), strict=True)
         for stem, values in arrays.items():

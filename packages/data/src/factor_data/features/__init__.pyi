@@ -1,0 +1,15 @@
+from .alpha158_features import alpha158 as alpha158
+from .alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
+from .alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
+from .alpha360_features import alpha360 as alpha360
+from .compute import FEATURE_SETS as FEATURE_SETS
+from .compute import FeaturePlan as FeaturePlan
+from .compute import available_features as available_features
+from .compute import compute_features as compute_features
+from .compute import expand_features as expand_features
+from .compute import plan_features as plan_features
+from .compute import same_for_all_symbols as same_for_all_symbols
+from .dates import DATE_FEATURES as DATE_FEATURES
+from .dates import DateFeature as DateFeature
+from .matrix import FeatureMatrix as FeatureMatrix
+from .table import FEATURES as FEATURES

@@ -1,0 +1,1 @@
+"""What is fitted on training dates (normalisers, tokens, vocabularies) and the order statistics it is made of."""

@@ -1,0 +1,15 @@
+from .kinds import DirectionRule as DirectionRule
+from .kinds import TargetKind as TargetKind
+from .report import LabelReport as LabelReport
+from .report import label_report as label_report
+from .returns import Price as Price
+from .returns import direction as direction
+from .returns import forward_return as forward_return
+from .returns import multi_step_direction as multi_step_direction
+from .returns import ready_made_targets as ready_made_targets
+from .targets import LabelCheck as LabelCheck
+from .targets import check_labels as check_labels
+from .targets import cross_sectional_target as cross_sectional_target
+from .targets import neutralised as neutralised
+from .training import directions as directions
+from .training import training_targets as training_targets

@@ -1,0 +1,10 @@
+from .command import NEWS_FACTORS_HELP as NEWS_FACTORS_HELP
+from .command import add_news_factors_arguments as add_news_factors_arguments
+from .command import run_news_factors as run_news_factors
+from .endpoint import ChatEndpoint as ChatEndpoint
+from .endpoint import EndpointError as EndpointError
+from .extract import ExtractionReport as ExtractionReport
+from .extract import extract_factors as extract_factors
+from .extract import factor_table as factor_table
+from .prompt import FactorConfig as FactorConfig
+from .prompt import parse_factors as parse_factors

@@ -1,0 +1,13 @@
+from .augment import Augmentation as Augmentation
+from .batch import Batch as Batch
+from .dataset import WindowDataset as WindowDataset
+from .prefetching import prefetch as prefetch
+from .samples import SampleReport as SampleReport
+from .samples import session_codes as session_codes
+from .source import BlockedMatrix as BlockedMatrix
+from .texts import DocumentVectors as DocumentVectors
+from .weights import SampleWeights as SampleWeights
+from .weights import WeightParams as WeightParams
+from .weights import mean_money_traded as mean_money_traded
+from .weights import recency_weights as recency_weights
+from .weights import relative_weights as relative_weights

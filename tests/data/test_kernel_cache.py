@@ -1,0 +1,252 @@
+"""Compiled kernels are found by what they run: an edit anywhere below them counts, where they lie does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+from numba.core.caching import FunctionCache
+
+import factor_data
+from factor_data import kernel_cache
+
+SOURCE = Path(factor_data.__file__).parent
+
+# A kernel of our own beside those of the package: it calls one of another file, and reads a constant of a module.
+EXTRA = """
+from factor_data.features import ratios
+from factor_data.features.ratios import over
+from factor_data.kernel_cache import kernel
+
+@kernel(nogil=True)
+def over_and_guard(values, divisor, result):
+    over(values, divisor, 1.0, result)
+    result[0] = ratios.EPSILON
+"""
+
+# Four kernels, each with what it calls or reads in another file.
+COMPUTE = """
+import json
+import numpy as np
+from factor_data.features import alpha158_kernels as a158, alpha360_features as a360, extra
+from factor_data.fit import tokens
+
+rng = np.random.default_rng(0)
+prices = 10.0 + rng.random(a158.PAD + 3)
+made = {}
+codes = np.zeros(4, np.uint8)
+tokens._tokens_of(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 2.0]), codes)
+made["tokens"] = codes
+block = np.zeros((15, 3), np.float32)
+a158._gains_and_losses(prices, block)
+made["gains"] = block
+shares = np.zeros(2, np.float32)
+extra.over_and_guard(np.ones(2), np.ones(2), shares)
+made["over"] = shares
+rows = np.zeros((2, 360), np.float32)
+bars = np.full(2, 2.0)
+a360._alpha360_rows(bars, bars, bars, bars, bars, bars, np.array([0, 2]), rows)
+made["ratios"] = rows[1, -1:]
+kernels = tokens._tokens_of, a158._gains_and_losses, extra.over_and_guard, a360._alpha360_rows
+hits = [sum(kernel.stats.cache_hits.values()) for kernel in kernels]
+print(json.dumps({"hits": hits, **{name: values.tolist() for name, values in made.items()}}))
+"""
+
+# File, text, other text: in what the kernels above call or read, never in their own files.
+EDITS = [
+    ("fit/quantiles.py", "edges[first + half - 1] <= value", "edges[first + half - 1] < value"),
+    ("features/nested.py", "result[i] = newer[i] + older[i]\n", "result[i] = newer[i] + 2.0 * older[i]\n"),
+    ("features/ratios.py", "factor * values[i] / divisor[i]", "1000.0 * factor * values[i] / divisor[i]"),
+    ("features/ratios.py", "EPSILON = 1e-12", "EPSILON = 0.5"),
+]
+HARMLESS = [
+    ("fit/quantiles.py", '@kernel(nogil=True)\n', '# A remark.\n\n\n@kernel(nogil=True)\n'),
+    ("features/ratios.py", '"""factor * values / divisor."""', '"""Said otherwise."""  # and here'),
+]  # fmt: skip
+
+
+def start(tree: Path, cache: Path, code: str = COMPUTE, **variables: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(tree), kernel_cache.VARIABLE: str(cache), **variables}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree,
+    )  # fmt: skip
+
+
+def result(process: subprocess.Popen) -> tuple[dict[str, Any], str]:
+    """What it computed, and what it said beside."""
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return json.loads(out), said
+
+
+def copy_sources(tree: Path) -> Path:
+    shutil.copytree(SOURCE, tree / "factor_data", ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "factor_data" / "features" / "extra.py").write_text(EXTRA)
+    return tree
+
+
+def edit(tree: Path, edits: list[tuple[str, str, str]]) -> None:
+    for file, old, new in edits:
+        path = tree / "factor_data" / file
+        text = path.read_text()
+        assert old in text, f"{file} no longer has {old!r}"
+        path.write_text(text.replace(old, new))
+
+
+@pytest.mark.slow
+def test_values_follow_the_code_and_copies_share_what_was_compiled(tmp_path: Path) -> None:
+    cache, tree = tmp_path / "cache", copy_sources(tmp_path / "one")
+    both = [start(tree, cache), start(tree, cache)]  # at once, on an empty cache
+    (first, said), (other, said_too) = (result(one) for one in both)
+    assert {**other, "hits": None} == {**first, "hits": None}, "either may find what the other has compiled already"
+    for one in (said, said_too):
+        assert one.count("compiling kernels for this machine, once") <= 1
+    assert "compiling kernels for this machine, once" in said + said_too
+    assert not list(tree.rglob("*.nb[ic]")), "nothing is kept in the checkout"
+
+    edit(tree, HARMLESS)
+    again, said = result(start(tree, cache))
+    assert again == {**first, "hits": [1, 1, 1, 1]}
+    assert "compiling" not in said
+
+    edit(tree, EDITS)
+    changed, _ = result(start(tree, cache))
+    assert changed["hits"] == [0, 0, 0, 0]
+    assert (first["tokens"], changed["tokens"]) == ([1, 2, 3, 3], [1, 1, 2, 3])
+    assert changed["gains"] != first["gains"]
+    assert (first["over"], changed["over"]) == ([pytest.approx(1e-12), 1.0], [0.5, 1000.0])
+    assert (first["ratios"], changed["ratios"]) == ([1.0], [pytest.approx(2.0 / 2.5)])
+
+    edit(tree, [(file, new, old) for file, old, new in EDITS])
+    undone, _ = result(start(tree, cache))
+    assert undone == again
+
+    clone, _ = result(start(copy_sources(tmp_path / "another" / "place"), cache))
+    assert clone == again
+
+
+SMALL = """
+import json, sys
+import numpy as np
+from factor_data.fit import quantiles
+{before}
+values = quantiles.shares_below(np.array([0.5, 1.0]), np.array([0.0, 1.0, 2.0]))
+print(json.dumps([values.tolist(), sum(quantiles.shares_below.stats.cache_hits.values())]))
+"""
+SHARES = [0.25, 0.5]
+
+
+def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
+    code = SMALL.format(before="")
+    assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
+    entries = list((tmp_path / "factor_data").iterdir())
+    assert len(entries) == 3
+    for number, entry in enumerate(entries):
+        content = bytearray(entry.read_bytes())
+        content[len(content) // 2] ^= 1
+        entry.write_bytes(content[: len(content) - 10] if number == 0 else content)
+    assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
+    assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 1]
+
+
+def test_what_was_set_anew_in_a_process_is_not_kept(tmp_path: Path) -> None:
+    """A caller would be kept under the digest of a callee that is not the one it was compiled with."""
+    before = """
+from numba import njit
+quantiles.count_below(np.array([1.0]), 1.0)
+quantiles.count_below.py_func.__defaults__ = (1.0,)
+"""
+    (made, hits), said = result(start(SOURCE.parent, tmp_path, SMALL.format(before=before)))
+    assert (made, hits) == (SHARES, 0)
+    assert "count_below changed after it was compiled in this process; not kept on disk" in said
+    assert not list((tmp_path / "factor_data").glob("*shares_below*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named_once_and_another_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    tree, code = copy_sources(tmp_path / "one"), SMALL.format(before="")
+    numbas = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    (made, _), said = result(start(tree, tmp_path / "file" / "cache", code, **numbas))
+    assert made == SHARES
+    assert said.count("cannot be written") == 1
+    assert f"compiled kernels are kept in {tmp_path / 'numba' / 'factor_data'}" in said
+    assert result(start(tree, tmp_path / "file" / "cache", code, **numbas))[0] == [SHARES, 1]
+
+
+def test_without_any_folder_kernels_are_compiled_by_each_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(kernel_cache, "_places", lambda: iter([tmp_path / "file" / "a", tmp_path / "file"]))
+    with pytest.warns(UserWarning, match=f"let {kernel_cache.VARIABLE} name a folder that can"):
+        assert kernel_cache._folder.__wrapped__() is None
+
+
+def test_the_default_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(kernel_cache.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert next(kernel_cache._places()) == tmp_path / "factorcast" / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # counts as unset, says the XDG specification
+    assert next(kernel_cache._places()) == Path.home() / ".cache" / "factorcast" / "kernels"
+
+
+def test_entries_that_nobody_used_for_long_are_deleted(tmp_path: Path) -> None:
+    for name, days in (("old", 31), ("used", 29), ("new", 0)):
+        (tmp_path / name).write_text("")
+        then = time.time() - days * 86_400
+        os.utime(tmp_path / name, (then, then))
+    kernel_cache._delete_old.__wrapped__(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "used"]
+    kernel_cache._mark_used(tmp_path / "used")
+    assert (tmp_path / "used").stat().st_mtime > time.time() - 60
+
+
+def test_functions_of_others_keep_numbas_cache() -> None:
+    others = numba.njit(cache=True)(_twice)
+    assert type(others._cache) is FunctionCache
+
+
+def test_a_kernel_that_reads_what_has_no_content_is_refused_a_place() -> None:
+    reads = kernel_cache.kernel()(_reads_an_object)
+    with pytest.raises(kernel_cache._NotKept, match="it reads a object, which has no content to go by"):
+        kernel_cache._digest(reads)
+
+
+def test_every_kernel_of_the_package_can_be_kept() -> None:
+    code = """
+import importlib, json, pkgutil, factor_data
+from factor_data import kernel_cache
+kernels = {}
+for module in pkgutil.walk_packages(factor_data.__path__, "factor_data."):
+    if not module.name.endswith("__main__"):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(getattr(value, "_cache", None), kernel_cache._KernelCache):
+                kernels[kernel_cache._full_name(value)] = kernel_cache._digest(value)
+print(json.dumps(kernels))
+"""
+    kernels, _ = result(start(SOURCE.parent, SOURCE / "unused", code))
+    assert len(kernels) > 60
+    assert len(set(kernels.values())) == len(kernels)
+    sources = "".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "kernel_cache.py")
+    assert sources.count("@kernel(") == len(kernels)
+    assert "njit" not in sources
+
+
+def _twice(value: float) -> float:
+    return 2.0 * value
+
+
+SOMETHING = object()
+
+
+def _reads_an_object() -> int:
+    return id(SOMETHING)
