@@ -1,20 +1,25 @@
-"""Trains tiny models in many ways and writes the final weights, one file a way; run by test_models_engine.py.
+"""Trains tiny models in many ways and writes the final weights, one file a way; run by test_engine.py.
 
 Usage: engine_worker.py OUT MODE
-MODE = all (every way), few (some ways), run (one run that can be resumed) or killed (the same, ended at step 5).
+MODE = all (every way), few (some ways), bytes (with and without offload, and unclipped), run (one run that can be
+resumed) or killed (the same, ended at step 5).
 """
+
+from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Never
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from factor_models import Rules, build_model, fit, gather_predictions, get_loss, predict, set_seed
-from factor_models.training.distributed import finish_distributed, start_distributed
+from factor_models.training.distributed import Ranks, finish_distributed, start_distributed
 from factor_models.training.engine import Engine
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.plain import PlainTrainer
@@ -26,7 +31,7 @@ DATES_PER_BATCH = 4
 EPOCHS = 4
 
 
-def make_batches(ranks, dates_per_batch=DATES_PER_BATCH):
+def make_batches(ranks: Ranks, dates_per_batch: Any = DATES_PER_BATCH) -> Any:
     """Windows whose targets a model can learn; this process's share of each global batch of dates."""
     generator = np.random.default_rng(3)
     windows = generator.standard_normal((NUM_DATES, NUM_SYMBOLS, LOOKBACK, NUM_FEATURES), np.float32)
@@ -49,7 +54,7 @@ def make_batches(ranks, dates_per_batch=DATES_PER_BATCH):
     return batches
 
 
-def make_model(name):
+def make_model(name: str) -> Any:
     sizes = {"num_features": NUM_FEATURES, "num_horizons": NUM_HORIZONS, "lookback": LOOKBACK}
     settings = {
         "lstm": {"hidden": 8},
@@ -63,17 +68,17 @@ def make_model(name):
 
 
 def train(
-    ranks,
-    stage,
+    ranks: Ranks,
+    stage: int,
     *,
-    name="lstm",
-    dates_per_batch=DATES_PER_BATCH,
-    folder=None,
-    stop_at=None,
-    stop=None,
-    plain=False,
-    **settings,
-):
+    name: str = "lstm",
+    dates_per_batch: Any = DATES_PER_BATCH,
+    folder: Path | None = None,
+    stop_at: Any = None,
+    stop: Any = None,
+    plain: bool = False,
+    **settings: Any,
+) -> Any:
     """Last weights and the result of `fit`; after `stop_at` steps a checkpoint is written and `stop` called."""
     set_seed(11)
     batches = make_batches(ranks, dates_per_batch)
@@ -85,11 +90,11 @@ def train(
     make = PlainTrainer if plain else Engine
     trainer = make(make_model(name), get_loss("mse_ic"), config, total_steps=EPOCHS * len(batches))
 
-    def score(module):
+    def score(module: nn.Module) -> Any:
         _, predictions = gather_predictions(*predict(module, batches))
         return -float(np.abs(predictions).mean()) + trainer.step
 
-    def save_or_stop(record, state):
+    def save_or_stop(record: Any, state: Any) -> None:
         if folder is not None and (stop_at is None or trainer.step == stop_at):
             folder.save(trainer, state)
         if trainer.step == stop_at:
@@ -114,11 +119,11 @@ class StopHere(Exception):
     """Ends a run in the middle."""
 
 
-def interrupted(ranks, stage, root, then=None, **settings):
+def interrupted(ranks: Ranks, stage: int, root: Path, then: Any = None, **settings: Any) -> Any:
     """The same training, stopped in the middle of epoch 1 and continued by a new engine, maybe at another stage."""
     folder = RunFolder(root, f"stage{stage}-{then}-{len(settings)}")
 
-    def stop():
+    def stop() -> Never:
         raise StopHere
 
     try:
@@ -132,7 +137,7 @@ def interrupted(ranks, stage, root, then=None, **settings):
     return weights
 
 
-def run_every_way(ranks, out):
+def run_every_way(ranks: Ranks, out: Path) -> None:
     ways = {f"stage{stage}": train(ranks, stage)[0] for stage in (0, 1, 2, 3)}
     if ranks.world_size == 1:
         ways["plain"] = train(ranks, 0, plain=True)[0]
@@ -155,16 +160,26 @@ def run_every_way(ranks, out):
     write(ranks, out, ways)
 
 
-def run_few_ways(ranks, out):
+def run_few_ways(ranks: Ranks, out: Path) -> None:
     ways = {f"stage{stage}": train(ranks, stage)[0] for stage in (0, 1, 2, 3)}
     ways["accumulated"] = train(ranks, 2, accumulation=4)[0]
     write(ranks, out, ways)
 
 
-def write(ranks, out, ways):
-    sums = {
-        name: float(sum(value.double().sum() for value in weights.values())) for name, weights in ways.items()
-    }
+def run_ways_of_the_same_bytes(ranks: Ranks, out: Path) -> None:
+    write(
+        ranks,
+        out,
+        {
+            "stage2": train(ranks, 2)[0],
+            "offloaded": train(ranks, 2, offload_optimizer=True)[0],
+            "unclipped": train(ranks, 2, clip_norm=0.0)[0],
+        },
+    )
+
+
+def write(ranks: Ranks, out: Path, ways: Any) -> None:
+    sums = {name: float(sum(value.double().sum() for value in weights.values())) for name, weights in ways.items()}
     others = [None] * ranks.world_size
     torch.distributed.all_gather_object(others, sums)
     assert all(other == sums for other in others), "the processes ended with different weights"
@@ -173,7 +188,7 @@ def write(ranks, out, ways):
             save_file(weights, out / f"{name}.safetensors")
 
 
-def main():
+def main() -> None:
     torch.set_num_threads(1)
     out, mode = Path(sys.argv[1]), sys.argv[2]
     ranks = start_distributed()
@@ -181,6 +196,8 @@ def main():
         run_every_way(ranks, out)
     elif mode == "few":
         run_few_ways(ranks, out)
+    elif mode == "bytes":
+        run_ways_of_the_same_bytes(ranks, out)
     else:
         stop_at = 5 if mode == "killed" else None
         weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_at=stop_at, stop=lambda: os._exit(9))

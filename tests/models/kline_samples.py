@@ -1,5 +1,7 @@
 """Small K-line models with random weights that the tests share."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -31,9 +33,7 @@ def make_tokenizer(s1_bits: int = 4, s2_bits: int = 3, **changes: Any) -> Kronos
     return KronosTokenizer(**(config | changes)).eval()
 
 
-def make_predictor(
-    s1_bits: int = 4, s2_bits: int = 3, official_parity: bool = False, **changes: Any
-) -> Kronos:
+def make_predictor(s1_bits: int = 4, s2_bits: int = 3, official_parity: bool = False, **changes: Any) -> Kronos:
     torch.manual_seed(1)
     config = {
         "s1_bits": s1_bits,

@@ -1,10 +1,17 @@
 """Batches for the tests of losses: four dates of unlike size, shuffled, two targets, some unknown."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from factor_models import LOSSES, get_loss
 from factor_models.losses import CrossSections, is_classification
+from factor_models.losses.base import Loss
 
 SIZES = (5, 30, 17, 8)
 TARGETS = ("h1", "h5")
@@ -19,26 +26,28 @@ VARIANTS = {name: (name, SETTINGS.get(name, {})) for name in LOSSES} | {
 """Every loss of the table, and those settings that take another way through the code."""
 
 
-def make_loss(variant):
+def make_loss(variant: str) -> Loss:
     name, settings = VARIANTS[variant]
     return get_loss(name, TARGETS, **settings)
 
 
-def total_of(variant):
+def total_of(variant: str) -> Callable[..., Any]:
     """The sum of the terms."""
     loss = make_loss(variant)
     return lambda *args, **options: sum(loss(*args, **options).values())
 
 
-def needs_direction(variant):
+def needs_direction(variant: str) -> bool:
     return is_classification(VARIANTS[variant][0])
 
 
-def outputs_of(variant):
+def outputs_of(variant: str) -> int:
     return 2 * make_loss(variant).outputs_per_target
 
 
-def example(variant="mse", seed=0, missing=True, ties=False):
+def example(
+    variant: str = "mse", seed: int = 0, missing: bool = True, ties: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     groups = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))
     prediction = torch.randn(len(groups), outputs_of(variant), generator=generator, dtype=torch.float64)
@@ -53,11 +62,11 @@ def example(variant="mse", seed=0, missing=True, ties=False):
     return prediction[shuffled], target[shuffled], groups[shuffled]
 
 
-def dates_of(target, groups, weights=None):
+def dates_of(target: Tensor, groups: Tensor, weights: Any = None) -> CrossSections:
     return CrossSections(target, groups, len(SIZES), weights)
 
 
-def per_date(prediction, target, groups, statistic):
+def per_date(prediction: Tensor, target: Tensor, groups: Tensor, statistic: Callable[..., Any]) -> np.ndarray:
     """(dates, targets) of statistic(prediction, target) over the known symbols of a date, by a loop."""
     values = np.empty((len(SIZES), 2))
     for date in range(len(SIZES)):

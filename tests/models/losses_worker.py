@@ -3,14 +3,18 @@
 Usage: losses_worker.py OUT. Writes the weights of each way of training, and the loss's own state beside them.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from engine_worker import NUM_HORIZONS, StopHere, make_batches
 from safetensors.torch import save_file
+from torch import nn
 
 from factor_models import (
     DistilledLoss,
@@ -23,6 +27,7 @@ from factor_models import (
     set_seed,
 )
 from factor_models.losses import RegimeConfig
+from factor_models.training.distributed import Ranks
 from factor_models.training.engine import Engine, finish_distributed, start_distributed
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.resume import RunFolder
@@ -32,7 +37,7 @@ TARGETS = ("h1", "h5")
 REGIME = {"memory": 4, "least": 1, "volatile": 1.02, "calm": 0.98}
 
 
-def make_loss(name):
+def make_loss(name: str) -> Any:
     if name == "distilled":
         return DistilledLoss(make_loss("quantitative"), 0.3)
     settings = {
@@ -47,7 +52,7 @@ def make_loss(name):
     return get_loss(name, TARGETS, **settings[name])
 
 
-def batches_of(ranks, name):
+def batches_of(ranks: Ranks, name: str) -> Any:
     """Those of engine_worker, weighted; with a teacher's columns where the loss asks for them."""
     batches = make_batches(ranks)
     for number, batch in enumerate(batches):
@@ -61,7 +66,7 @@ def batches_of(ranks, name):
     return batches
 
 
-def train(ranks, name, folder=None, **settings):
+def train(ranks: Ranks, name: str, folder: Path | None = None, **settings: Any) -> Any:
     set_seed(11)
     batches, loss = batches_of(ranks, name), make_loss(name)
     heads = NUM_HORIZONS * loss.outputs_per_target
@@ -71,12 +76,12 @@ def train(ranks, name, folder=None, **settings):
     engine = Engine(model, loss, config, total_steps=EPOCHS * len(batches))
     states = []
 
-    def note(step, record):
+    def note(step: Any, record: Any) -> None:
         trained = engine._engine.module.loss  # a copy of the loss that was given
         inner = getattr(trained, "loss", trained)
         states.append(getattr(inner, "regime", None) and inner.regime.state)
 
-    def score(module):
+    def score(module: nn.Module) -> Any:
         _, predictions = gather_predictions(*predict(module, batches))
         return -float(np.abs(predictions).mean()) + engine.step
 
@@ -95,11 +100,11 @@ def train(ranks, name, folder=None, **settings):
     return weights, states
 
 
-def interrupted(ranks, name, root, **settings):
+def interrupted(ranks: Ranks, name: str, root: Path, **settings: Any) -> Any:
     """The same training, stopped after epoch 1 and continued by a new engine from its folder."""
 
     class Stopping(RunFolder):
-        def save(self, engine, state):
+        def save(self, engine: Any, state: Any) -> None:
             super().save(engine, state)
             if state.next_epoch == 2:
                 raise StopHere
@@ -111,7 +116,7 @@ def interrupted(ranks, name, root, **settings):
     return train(ranks, name, folder=RunFolder(root, name), **settings)
 
 
-def main():
+def main() -> None:
     torch.set_num_threads(1)
     out, ranks = Path(sys.argv[1]), start_distributed()
     ways = {name: train(ranks, name) for name in ("quantitative", "quantile", "distilled")}

@@ -1,6 +1,9 @@
 """Tiny models of every kind and the inputs they read, for the tests over all models."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,7 +113,9 @@ def predict(model: nn.Module, batch: TensorBatch) -> Tensor:
         return model(batch.windows, **batch.extras(model))
 
 
-def train(model: nn.Module, loss: Loss, batch: TensorBatch, good_enough, most_steps: int = 400) -> bool:
+def train(
+    model: nn.Module, loss: Loss, batch: TensorBatch, good_enough: Callable[..., Any], most_steps: int = 400
+) -> bool:
     """Adam on one batch through the package's own objective, until `good_enough(predictions)` in eval mode."""
     objective = Objective(model, loss)
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2)

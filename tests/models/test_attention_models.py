@@ -1,8 +1,13 @@
 """transformer, tft and scinet: against torch's own modules and their formulas; causal; what they refuse."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from factor_models import build_model, set_seed
@@ -16,6 +21,8 @@ from factor_models.networks.tft import (
     VariableSelection,
 )
 
+pytestmark = pytest.mark.numeric
+
 LOOKBACK, FEATURES, HORIZONS, SYMBOLS = 8, 6, 3, 12
 SMALL = {
     "transformer": {"dim": 8},
@@ -24,35 +31,33 @@ SMALL = {
 }
 
 
-def build(name, **config):
+def build(name: str, **config: Any) -> nn.Module:
     set_seed(1)
     sizes = {"num_features": FEATURES, "num_horizons": HORIZONS, "lookback": LOOKBACK}
     return build_model(name, **(sizes | SMALL[name] | config))
 
 
-def windows(num_windows=16, seed=0):
-    return torch.from_numpy(
-        np.random.default_rng(seed).standard_normal((num_windows, LOOKBACK, FEATURES), np.float32)
-    )
+def windows(num_windows: int = 16, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((num_windows, LOOKBACK, FEATURES), np.float32))
 
 
-def extras(name, num_windows):
+def extras(name: str, num_windows: int) -> dict[str, Any]:
     return {"symbols": torch.arange(num_windows) % (SYMBOLS - 1) + 1} if name == "tft" else {}
 
 
-def close(actual, expected):
+def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_loss_reaches_every_parameter(name):
+def test_the_loss_reaches_every_parameter(name: str) -> None:
     model = build(name)
     model(windows(), **extras(name, 16)).square().sum().backward()
     assert [key for key, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_prediction_does_not_depend_on_the_other_windows_nor_on_chance(name):
+def test_a_prediction_does_not_depend_on_the_other_windows_nor_on_chance(name: str) -> None:
     model = build(name, dropout=0.5).eval()
     x_BLF, extra = windows(), extras(name, 16)
     one = {key: value[3:4] for key, value in extra.items()}
@@ -62,7 +67,7 @@ def test_a_prediction_does_not_depend_on_the_other_windows_nor_on_chance(name):
 
 @pytest.mark.parametrize("name", ["transformer", "tft"])
 @pytest.mark.parametrize("bar", [0, 4])
-def test_the_state_of_a_bar_does_not_see_later_bars(name, bar):
+def test_the_state_of_a_bar_does_not_see_later_bars(name: str, bar: int) -> None:
     model = build(name).eval()
     before, after = windows(), windows(seed=5)
     after[:, : bar + 1] = before[:, : bar + 1]
@@ -71,7 +76,7 @@ def test_the_state_of_a_bar_does_not_see_later_bars(name, bar):
     assert (changed[:, bar + 1 :] - state[:, bar + 1 :]).abs().max() > 1e-3
 
 
-def test_the_prediction_is_read_from_the_last_state():
+def test_the_prediction_is_read_from_the_last_state() -> None:
     transformer, fusion = build("transformer", layers=3).eval(), build("tft").eval()
     x_BLF, symbols = windows(), extras("tft", 16)["symbols"]
     close(transformer(x_BLF), transformer.head(transformer.norm(transformer.states(x_BLF)[:, -1])))
@@ -79,7 +84,7 @@ def test_the_prediction_is_read_from_the_last_state():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_transformer_block_equals_that_of_torch(masked):
+def test_a_transformer_block_equals_that_of_torch(masked: bool) -> None:
     block = TransformerBlock(8, 2, 0.0)
     reference = torch.nn.TransformerEncoderLayer(
         8, 2, 16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -107,7 +112,7 @@ def test_a_transformer_block_equals_that_of_torch(masked):
         close(block(x_BLD), reference(x_BLD, src_mask=later))
 
 
-def test_the_weights_of_variables_are_shares_that_the_symbol_changes():
+def test_the_weights_of_variables_are_shares_that_the_symbol_changes() -> None:
     model = build("tft").eval()
     known, unknown = extras("tft", 16)["symbols"], torch.zeros(16, dtype=torch.int64)
     weight_BLF = model.variable_weights(windows(), known)
@@ -117,7 +122,7 @@ def test_the_weights_of_variables_are_shares_that_the_symbol_changes():
     assert (weight_BLF - model.variable_weights(windows(), unknown)).abs().max() > 1e-4
 
 
-def test_a_symbol_changes_what_tft_predicts_and_an_unknown_one_is_as_none():
+def test_a_symbol_changes_what_tft_predicts_and_an_unknown_one_is_as_none() -> None:
     model = build("tft").eval()
     unknown = torch.zeros(16, dtype=torch.int64)
     assert (model(windows(), unknown + 3) - model(windows(), unknown)).abs().max() > 1e-3
@@ -126,7 +131,7 @@ def test_a_symbol_changes_what_tft_predicts_and_an_unknown_one_is_as_none():
     assert torch.equal(without(windows(), unknown + 3), without(windows()))
 
 
-def test_training_finds_the_variable_that_matters():
+def test_training_finds_the_variable_that_matters() -> None:
     set_seed(3)
     model = build("tft", symbol_embedding=False)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -141,7 +146,7 @@ def test_training_finds_the_variable_that_matters():
     assert weight_F[2] > 2 / FEATURES
 
 
-def test_a_gated_residual_network_equals_its_formula():
+def test_a_gated_residual_network_equals_its_formula() -> None:
     network = GatedResidual(5, 4, 3, 0.0, has_context=True)
     x, context = torch.randn(7, 5), torch.randn(7, 4)
     hidden = network.inner(x) + context @ network.context.weight.T
@@ -151,7 +156,7 @@ def test_a_gated_residual_network_equals_its_formula():
     close(network(x, context), expected)
 
 
-def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formula():
+def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formula() -> None:
     networks = FeatureNetworks(3, 4, 0.0)
     x_NF = torch.randn(6, 3)
     for feature in range(3):
@@ -163,14 +168,16 @@ def test_the_network_of_a_feature_reads_that_feature_alone_and_equals_its_formul
         close(networks(x_NF)[feature], expected)
 
 
-def test_the_network_of_a_feature_tells_its_sizes_apart_from_the_start():
+def test_the_network_of_a_feature_tells_its_sizes_apart_from_the_start() -> None:
     set_seed(4)
     out_FND = FeatureNetworks(3, 8, 0.0)(torch.tensor([[0.5] * 3, [1.0] * 3, [2.0] * 3]))
     assert (out_FND.diff(dim=1).abs().amax(dim=2) > 0.1).all()
 
 
 @pytest.mark.parametrize("bars_at_once", [4, 100])
-def test_selected_variables_are_the_sum_of_their_networks_by_weight(bars_at_once, monkeypatch):
+def test_selected_variables_are_the_sum_of_their_networks_by_weight(
+    bars_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tft, "BARS_AT_ONCE", bars_at_once)
     selection = VariableSelection(3, 4, 0.0, has_context=False)
     x_BLF = torch.randn(2, 5, 3)
@@ -179,7 +186,7 @@ def test_selected_variables_are_the_sum_of_their_networks_by_weight(bars_at_once
     close(selection(x_BLF, None), sum(weight_BLF[..., f : f + 1] * parts[f] for f in range(3)))
 
 
-def test_interpretable_attention_equals_the_mean_of_torch_heads_over_shared_values():
+def test_interpretable_attention_equals_the_mean_of_torch_heads_over_shared_values() -> None:
     attention = InterpretableAttention(8, 2)
     x_BLD = torch.randn(3, 5, 8)
     later = torch.ones(5, 5, dtype=torch.bool).triu(1)
@@ -193,11 +200,11 @@ def test_interpretable_attention_equals_the_mean_of_torch_heads_over_shared_valu
     close(attention(x_BLD, 2), attention(x_BLD, 5)[:, -2:])
 
 
-def test_the_halves_of_a_window_correct_each_other_as_in_the_paper():
+def test_the_halves_of_a_window_correct_each_other_as_in_the_paper() -> None:
     tree = build("scinet", levels=1).tree
     even, odd = torch.randn(3, 4, 8), torch.randn(3, 4, 8)
 
-    def network(part, x_BLC):
+    def network(part: nn.Module, x_BLC: Tensor) -> Tensor:
         """phi, psi, U or P by torch's convolutions."""
         _, first, _, _, second, _ = part
         padded = functional.pad(x_BLC.transpose(1, 2), (3, 3), mode="replicate")
@@ -213,7 +220,7 @@ def test_the_halves_of_a_window_correct_each_other_as_in_the_paper():
 
 
 @pytest.mark.parametrize("kernel", [1, 4, 5])
-def test_a_tree_that_corrects_nothing_gives_every_bar_back_in_its_place(kernel):
+def test_a_tree_that_corrects_nothing_gives_every_bar_back_in_its_place(kernel: int) -> None:
     model = build("scinet", levels=3, kernel=kernel)
     assert isinstance(model.tree.even.odd, SplitTree)
     with torch.no_grad():
@@ -229,15 +236,15 @@ def test_a_tree_that_corrects_nothing_gives_every_bar_back_in_its_place(kernel):
         (
             "scinet",
             {"lookback": 10},
-            r"SCINetConfig.lookback = 10: must be a multiple of 2\*\*levels = 2\*\*2 = 4",
+            r"^model 'scinet': lookback = 10: must be a multiple of 2\*\*levels = 2\*\*2 = 4",
         ),
-        ("scinet", {"levels": 4}, r"SCINetConfig.lookback = 8: must be a multiple of .* = 2\*\*4 = 16"),
-        ("scinet", {"levels": 0}, "SCINetConfig.levels = 0: must be >= 1"),
-        ("transformer", {"dim": 10}, "TransformerConfig.dim = 10: must be a multiple of heads = 4"),
-        ("tft", {"heads": 3}, "TFTConfig.dim = 8: must be a multiple of heads = 3"),
+        ("scinet", {"levels": 4}, r"^model 'scinet': lookback = 8: must be a multiple of .* = 2\*\*4 = 16"),
+        ("scinet", {"levels": 0}, "^model 'scinet': levels = 0: must be >= 1"),
+        ("transformer", {"dim": 10}, "^model 'transformer': dim = 10: must be a multiple of heads = 4"),
+        ("tft", {"heads": 3}, "^model 'tft': dim = 8: must be a multiple of heads = 3"),
         ("tft", {"num_symbols": 0}, "num_symbols = 0: a model with a symbol embedding needs"),
     ],
 )
-def test_an_impossible_setting_is_named(name, config, message):
+def test_an_impossible_setting_is_named(name: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **config)

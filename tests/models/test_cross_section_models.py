@@ -1,13 +1,20 @@
 """dtml, stockmixer and master: one date never sees another, stocks have no order, any number of them; references."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from factor_models import build_model, get_loss, set_seed
 from factor_models.networks.cross_section import DateLayout, StockAttention
 from factor_models.networks.master import sinusoids
 from factor_models.networks.stockmixer import CausalMixing, StockMixing
+
+pytestmark = pytest.mark.numeric
 
 LOOKBACK, FEATURES, HORIZONS = 8, 6, 3
 NAMES = ("dtml", "stockmixer", "master")
@@ -30,24 +37,22 @@ DATES = torch.tensor([7, 3, 3, 7, 11, 3, 7, 7, 3, 11])
 """Ragged and mixed: four windows of date 3, four of date 7, two of date 11."""
 
 
-def build(name, **config):
+def build(name: str, **config: Any) -> nn.Module:
     set_seed(1)
     sizes = {"num_features": FEATURES, "num_horizons": HORIZONS, "lookback": LOOKBACK}
     return build_model(name, **(sizes | SMALL[name] | config))
 
 
-def windows(num_windows=10, seed=0):
-    return torch.from_numpy(
-        np.random.default_rng(seed).standard_normal((num_windows, LOOKBACK, FEATURES), np.float32)
-    )
+def windows(num_windows: int = 10, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((num_windows, LOOKBACK, FEATURES), np.float32))
 
 
-def close(actual, expected):
+def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)
-def test_a_batch_of_ragged_dates_equals_the_dates_one_by_one(name, config):
+def test_a_batch_of_ragged_dates_equals_the_dates_one_by_one(name: str, config: dict[str, Any]) -> None:
     model = build(name, **config).eval()
     x_BLF = windows()
     together = model(x_BLF, groups=DATES)
@@ -56,14 +61,14 @@ def test_a_batch_of_ragged_dates_equals_the_dates_one_by_one(name, config):
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)
-def test_the_order_of_stocks_does_not_matter(name, config):
+def test_the_order_of_stocks_does_not_matter(name: str, config: dict[str, Any]) -> None:
     model = build(name, **config).eval()
     x_BLF, order = windows(), torch.from_numpy(np.random.default_rng(3).permutation(len(DATES)))
     close(model(x_BLF[order], groups=DATES[order]), model(x_BLF, groups=DATES)[order])
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)
-def test_a_date_does_not_see_another_one_and_its_stocks_see_each_other(name, config):
+def test_a_date_does_not_see_another_one_and_its_stocks_see_each_other(name: str, config: dict[str, Any]) -> None:
     model = build(name, **config).eval()
     x_BLF = windows()
     changed = x_BLF.clone()
@@ -75,7 +80,7 @@ def test_a_date_does_not_see_another_one_and_its_stocks_see_each_other(name, con
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_date_gets_no_gradient(name):
+def test_another_date_gets_no_gradient(name: str) -> None:
     model = build(name).eval()
     x_BLF = windows().requires_grad_()
     model(x_BLF, groups=DATES)[DATES == 11].square().sum().backward()
@@ -85,18 +90,16 @@ def test_another_date_gets_no_gradient(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("num_stocks", [1, 2, 50])
-def test_any_number_of_stocks_may_stand_on_a_date(name, num_stocks):
+def test_any_number_of_stocks_may_stand_on_a_date(name: str, num_stocks: int) -> None:
     prediction = build(name)(windows(num_stocks))
     assert prediction.shape == (num_stocks, HORIZONS)
     assert torch.isfinite(prediction).all()
     prediction.sum().backward()
 
 
-@pytest.mark.parametrize(
-    ("name", "config"), [variant for variant in VARIANTS if "gate_bar" not in variant[1]]
-)
+@pytest.mark.parametrize(("name", "config"), [variant for variant in VARIANTS if "gate_bar" not in variant[1]])
 @pytest.mark.parametrize("bar", [0, 3, 6])
-def test_the_state_of_a_bar_does_not_see_later_bars_of_any_stock(name, config, bar):
+def test_the_state_of_a_bar_does_not_see_later_bars_of_any_stock(name: str, config: dict[str, Any], bar: int) -> None:
     model = build(name, **config).eval()
     extra = {"groups": DATES} if name == "master" else {}
     before, after = windows(), windows(seed=5)
@@ -107,18 +110,18 @@ def test_the_state_of_a_bar_does_not_see_later_bars_of_any_stock(name, config, b
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)
-def test_the_loss_reaches_every_parameter(name, config):
+def test_the_loss_reaches_every_parameter(name: str, config: dict[str, Any]) -> None:
     model = build(name, **config)
     model(windows(), groups=DATES).square().sum().backward()
     assert [key for key, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pieces_of_whole_dates_have_the_gradient_of_the_batch(name):
+def test_pieces_of_whole_dates_have_the_gradient_of_the_batch(name: str) -> None:
     x_BLF, target_BH, dates = windows(), torch.randn(len(DATES), HORIZONS), DATES.unique()
     loss = get_loss("mse_ic")
 
-    def gradient(pieces):
+    def gradient(pieces: list[Tensor]) -> Tensor:
         model = build(name)
         for piece in pieces:
             kept = torch.isin(DATES, piece)
@@ -131,12 +134,12 @@ def test_pieces_of_whole_dates_have_the_gradient_of_the_batch(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_evaluation_draws_nothing(name):
+def test_evaluation_draws_nothing(name: str) -> None:
     model = build(name, dropout=0.5).eval()
     assert torch.equal(model(windows(), groups=DATES), model(windows(), groups=DATES))
 
 
-def test_a_layout_puts_each_date_in_a_row_and_back():
+def test_a_layout_puts_each_date_in_a_row_and_back() -> None:
     dates = DateLayout(DATES, len(DATES), DATES.device)
     x_B = torch.arange(10.0)
     assert dates.by_date(x_B).tolist() == [[1, 2, 5, 8], [0, 3, 6, 7], [4, 9, 0, 0]]
@@ -149,7 +152,7 @@ def test_a_layout_puts_each_date_in_a_row_and_back():
         DateLayout(DATES, 9, DATES.device)
 
 
-def test_attention_among_stocks_equals_that_of_torch():
+def test_attention_among_stocks_equals_that_of_torch() -> None:
     attention = StockAttention(8, 2)
     reference = torch.nn.MultiheadAttention(8, 2, batch_first=True)
     with torch.no_grad():
@@ -163,11 +166,11 @@ def test_attention_among_stocks_equals_that_of_torch():
     close(attention(x_GSD, there)[there], expected[there])
 
 
-def test_dtml_equals_its_formulas_on_one_date():
+def test_dtml_equals_its_formulas_on_one_date() -> None:
     model = build("dtml")
     x_BLF = windows(5)
 
-    def attention_lstm(part, x_LF):
+    def attention_lstm(part: nn.Module, x_LF: Tensor) -> Tensor:
         states_LD, _ = part.recurrence(torch.tanh(part.project(x_LF)))
         return (states_LD @ states_LD[-1]).softmax(dim=0) @ states_LD
 
@@ -180,7 +183,7 @@ def test_dtml_equals_its_formulas_on_one_date():
 
 
 @pytest.mark.parametrize("name", ["dtml", "master"])
-def test_an_index_given_as_features_is_the_market(name):
+def test_an_index_given_as_features_is_the_market(name: str) -> None:
     """The market's part sees the last columns; with the stocks' own unchanged, moving them moves the prediction."""
     model = build(name, market_features=2).eval()
     x_BLF = windows(5)
@@ -193,7 +196,7 @@ def test_an_index_given_as_features_is_the_market(name):
         assert torch.equal(without(moved), without(x_BLF)), "beta = 0 leaves the market out"
 
 
-def test_mixing_over_time_is_causal_and_equals_its_formula():
+def test_mixing_over_time_is_causal_and_equals_its_formula() -> None:
     mixing = CausalMixing(4, 3)
     x_BPC = torch.randn(2, 4, 3)
     first, second = mixing.first.weight.tril(), mixing.second.weight.tril()
@@ -203,7 +206,7 @@ def test_mixing_over_time_is_causal_and_equals_its_formula():
     close(mixing(x_BPC), x_BPC + torch.einsum("qp,bpc->bqc", second, inner) + mixing.second.bias[:, None])
 
 
-def test_mixing_over_stocks_goes_through_means_of_stocks():
+def test_mixing_over_stocks_goes_through_means_of_stocks() -> None:
     mixing = StockMixing(4, 3)
     x_SD = torch.randn(5, 4)
     normed = mixing.norm(x_SD)
@@ -212,7 +215,7 @@ def test_mixing_over_stocks_goes_through_means_of_stocks():
     close(mixing(x_SD.unsqueeze(0), torch.ones(1, 5, dtype=torch.bool))[0], expected)
 
 
-def test_patches_end_at_the_last_bar_and_leave_the_oldest_bars_out():
+def test_patches_end_at_the_last_bar_and_leave_the_oldest_bars_out() -> None:
     scale = build("stockmixer", patches=(1, 3)).scales[1]
     x_BLC = torch.randn(2, LOOKBACK, 4)
     changed = x_BLC.clone()
@@ -221,7 +224,7 @@ def test_patches_end_at_the_last_bar_and_leave_the_oldest_bars_out():
     assert torch.equal(scale(changed), scale(x_BLC))
 
 
-def test_the_gate_of_master_has_mean_one_and_reads_the_market():
+def test_the_gate_of_master_has_mean_one_and_reads_the_market() -> None:
     model = build("master", gate_temperature=0.1)
     x_BLF = windows(6)
     dates = DateLayout(torch.tensor([0, 0, 0, 1, 1, 1]), 6, x_BLF.device)
@@ -233,7 +236,7 @@ def test_the_gate_of_master_has_mean_one_and_reads_the_market():
     close(weight_GLF[0], FEATURES * (model.gate(market) / 0.1).softmax(dim=-1))
 
 
-def test_master_equals_its_steps_stock_by_stock_and_bar_by_bar():
+def test_master_equals_its_steps_stock_by_stock_and_bar_by_bar() -> None:
     model = build("master").eval()
     x_BLF = windows(5)
     dates = DateLayout(None, 5, x_BLF.device)
@@ -249,7 +252,7 @@ def test_master_equals_its_steps_stock_by_stock_and_bar_by_bar():
     close(model(x_BLF), torch.stack(expected))
 
 
-def test_positions_are_the_sinusoids_of_the_paper():
+def test_positions_are_the_sinusoids_of_the_paper() -> None:
     position = sinusoids(5, 6)
     for bar in range(5):
         for pair in range(3):
@@ -261,8 +264,8 @@ def test_positions_are_the_sinusoids_of_the_paper():
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("dtml", {"heads": 3}, "DTMLConfig.hidden = 8: must be a multiple of heads = 3"),
-        ("dtml", {"beta": -0.1}, "DTMLConfig.beta = -0.1: must be >= 0"),
+        ("dtml", {"heads": 3}, "^model 'dtml': hidden = 8: must be a multiple of heads = 3"),
+        ("dtml", {"beta": -0.1}, "^model 'dtml': beta = -0.1: must be >= 0"),
         ("dtml", {"market_features": 6}, "market_features = 6: must be < num_features = 6"),
         ("master", {"market_features": 6}, "market_features = 6: must be < num_features = 6"),
         (
@@ -278,6 +281,6 @@ def test_positions_are_the_sinusoids_of_the_paper():
         ("stockmixer", {"market_states": 0}, "market_states = 0: must be >= 1"),
     ],
 )
-def test_an_impossible_setting_is_named(name, config, message):
+def test_an_impossible_setting_is_named(name: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **config)

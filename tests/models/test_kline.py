@@ -1,5 +1,7 @@
 """The K-line model against itself and against plain loops: causality, caches, unequal bits, sampling, files, frames."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ from factor_models.kline.blocks import KeyValueCache, RotaryEmbedding, rotate
 from factor_models.kline.continuation import ForkedCache
 from factor_models.kline.sampling import draw_tokens
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.mark.parametrize(("s1_bits", "s2_bits"), [(4, 3), (2, 5), (3, 3)])
@@ -64,8 +68,7 @@ def test_evaluation_does_not_look_at_later_bars_and_the_published_code_does() ->
     for parity in (False, True):
         model = make_predictor(official_parity=parity)
         one, other = (
-            model(tokens, s2, stamps(2, 8), use_teacher_forcing=True, s1_targets=s1)[1]
-            for tokens in (s1, changed)
+            model(tokens, s2, stamps(2, 8), use_teacher_forcing=True, s1_targets=s1)[1] for tokens in (s1, changed)
         )
         assert torch.equal(one[:, :-1], other[:, :-1]) is not parity
 
@@ -84,8 +87,7 @@ def test_padding_is_not_looked_at_and_no_padding_changes_nothing() -> None:
     other = s1.clone()
     other[:, 0] = (s1[:, 0] + 5) % 16
     one, two = (
-        model(tokens, s2, padding_mask=padding, use_teacher_forcing=True, s1_targets=s1)
-        for tokens in (s1, other)
+        model(tokens, s2, padding_mask=padding, use_teacher_forcing=True, s1_targets=s1) for tokens in (s1, other)
     )
     for a, b in zip(one, two, strict=True):
         assert torch.equal(a[:, 1:], b[:, 1:])
@@ -123,9 +125,7 @@ def test_generation_with_caches_equals_reading_everything_anew(parity: bool) -> 
 
 @pytest.mark.parametrize("num_samples", [1, 5, 11, 12])
 @pytest.mark.parametrize("rotated", [False, True])
-def test_a_continuation_looks_at_the_shared_bars_that_are_left_and_at_its_own(
-    num_samples: int, rotated: bool
-) -> None:
+def test_a_continuation_looks_at_the_shared_bars_that_are_left_and_at_its_own(num_samples: int, rotated: bool) -> None:
     """Against attention over each row's keys, written out; bars are dropped on the way."""
     num_series, num_heads, num_shared, room, dim = 2, 3, 4, 5, 6
     rotary = RotaryEmbedding(dim) if rotated else None
@@ -158,9 +158,7 @@ def test_the_approximate_mode_is_exact_inside_the_context_and_bounded_beyond() -
     tokenizer, model = make_tokenizer(), make_predictor()
     x, x_stamp, y_stamp = bars(1, 10), stamps(1, 10), stamps(1, 6, start=10)
     greedy = Sampling(top_k=1)
-    inside = [
-        generate(tokenizer, model, x, x_stamp, y_stamp, 15, greedy, mode) for mode in ("exact", "approximate")
-    ]
+    inside = [generate(tokenizer, model, x, x_stamp, y_stamp, 15, greedy, mode) for mode in ("exact", "approximate")]
     assert torch.equal(inside[0].s1, inside[1].s1)
     beyond = generate(tokenizer, model, x, x_stamp, y_stamp, 8, greedy, "approximate")
     assert beyond.bars.shape == (1, 1, 6, 6)
@@ -173,8 +171,7 @@ def test_one_layer_of_the_approximate_mode_is_exact_beyond_the_context_too() -> 
     x, x_stamp, y_stamp = bars(2, 10), stamps(2, 10), stamps(2, 6, start=10)
     model.dep_layer.cross_attn.out_proj.weight.zero_()  # contexts remember: leave the second attention out
     exact, approximate = (
-        generate(tokenizer, model, x, x_stamp, y_stamp, 8, Sampling(top_k=1), mode)
-        for mode in ("exact", "approximate")
+        generate(tokenizer, model, x, x_stamp, y_stamp, 8, Sampling(top_k=1), mode) for mode in ("exact", "approximate")
     )
     assert torch.equal(exact.s1, approximate.s1)
     assert torch.equal(exact.s2, approximate.s2)
@@ -217,9 +214,7 @@ def test_draws_follow_the_filtered_probabilities(top_k: int, top_p: float, tied:
     if tied:
         logits = logits.round(decimals=0)
     expected = filter_logits(logits, top_k, top_p).softmax(-1) * 5_000
-    drawn = sample_token(
-        logits.repeat_interleave(5_000, dim=0), 1.0, top_k, top_p, torch.Generator().manual_seed(2)
-    )
+    drawn = sample_token(logits.repeat_interleave(5_000, dim=0), 1.0, top_k, top_p, torch.Generator().manual_seed(2))
     counts = torch.nn.functional.one_hot(drawn.view(20, 5_000), 16).sum(1)
     assert int(counts[expected == 0].sum()) == 0
     degrees = int((expected > 0).sum()) - 20
@@ -321,9 +316,7 @@ def test_stamps_may_be_a_series_or_an_index_and_give_five_numbers() -> None:
     assert stamp_features(index).tolist() == [[5, 13, 3, 29, 2], [0, 0, 6, 1, 12]]
     days = pd.date_range("2024-01-02 09:35", periods=12, freq="5min")
     as_index = forecaster().predict(frame(10), days[:10], days[10:], 2, top_k=1, verbose=False)
-    as_series = forecaster().predict(
-        frame(10), pd.Series(days[:10]), pd.Series(days[10:]), 2, top_k=1, verbose=False
-    )
+    as_series = forecaster().predict(frame(10), pd.Series(days[:10]), pd.Series(days[10:]), 2, top_k=1, verbose=False)
     pd.testing.assert_frame_equal(as_index, as_series, check_freq=False)
 
 
@@ -335,8 +328,7 @@ def test_missing_volume_and_amount_are_completed() -> None:
     derived["amount"] = derived["volume"] * derived[["open", "high", "low", "close"]].mean(axis=1)
     for short, full in ((no_volume, zeros), (frame(10), derived)):
         one, other = (
-            forecaster().predict(data, days[:10], days[10:], 2, top_k=1, verbose=False)
-            for data in (short, full)
+            forecaster().predict(data, days[:10], days[10:], 2, top_k=1, verbose=False) for data in (short, full)
         )
         pd.testing.assert_frame_equal(one, other)
 

@@ -3,6 +3,8 @@
 What a switch reproduces on purpose (`official_parity`) is tested in test_kline_golden.py.
 """
 
+from __future__ import annotations
+
 import inspect
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,10 +33,12 @@ from factor_models.kline import (
 from factor_models.kline.predictor import HierarchicalEmbedding
 from factor_models.training.inputs import tensor_batch
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
-from stages.kline import fold_ends
-from stages.kline_report import baseline_table, calibration_table
-from stages.kronos import read_tokenizer
-from stages.run import StageError
+from stages.kline.bars import fold_ends
+from stages.kline.predictor import read_tokenizer
+from stages.kline.tables import baseline_table, calibration_table
+from stages.running.stage import StageError
+
+pytestmark = pytest.mark.numeric
 
 S1, S2 = torch.arange(16).view(2, 8) % 16, torch.arange(16).view(2, 8) % 8
 
@@ -45,8 +49,7 @@ def test_01_evaluation_logits_of_s2_do_not_see_a_later_s1() -> None:
     changed[:, -1] = (S1[:, -1] + 3) % 16
     model = make_predictor()
     one, other = (
-        model(S1, S2, stamps(2, 8), use_teacher_forcing=True, s1_targets=target)[1]
-        for target in (S1, changed)
+        model(S1, S2, stamps(2, 8), use_teacher_forcing=True, s1_targets=target)[1] for target in (S1, changed)
     )
     assert torch.equal(one[:, :-1], other[:, :-1])
 
@@ -57,9 +60,7 @@ def test_02_one_step_of_generation_gives_the_s2_logits_of_training() -> None:
     whole = model(S1, S2, stamps(2, 8), use_teacher_forcing=True, s1_targets=S1)[1]
     model.eval()
     context = model.contexts(S1, S2, stamps(2, 8))
-    torch.testing.assert_close(
-        model.decode_s2(context, S1[:, -1:])[:, -1], whole[:, -1], atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(model.decode_s2(context, S1[:, -1:])[:, -1], whole[:, -1], atol=1e-5, rtol=1e-4)
 
 
 def test_03_a_full_index_is_split_as_it_was_put_together() -> None:
@@ -167,9 +168,7 @@ def test_12_no_valid_window_is_refused_and_exactly_one_is_served() -> None:
         fold_ends(data, fold, "valid", 4, 2)
 
 
-def test_13_a_half_written_folder_is_not_a_finished_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_13_a_half_written_folder_is_not_a_finished_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tokenizer().save_pretrained(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -204,9 +203,7 @@ def test_16_rotation_stays_float32_in_a_bf16_model_and_is_kept_nowhere() -> None
 
 def test_17_more_bars_than_the_context_are_refused_and_an_index_of_stamps_is_taken() -> None:
     index = pd.date_range("2024-01-01", periods=50)
-    frame = pd.DataFrame(
-        {name: np.linspace(9, 10, 10) for name in ("open", "high", "low", "close", "volume")}
-    )
+    frame = pd.DataFrame({name: np.linspace(9, 10, 10) for name in ("open", "high", "low", "close", "volume")})
     model = KronosPredictor(make_predictor(), make_tokenizer(), max_context=32)
     assert len(model.predict(frame, index[:10], index[10:14], 4, top_k=1, verbose=False)) == 4
     with pytest.raises(ValueError, match=r"pred_len = 40 must lie in 1 \.\. max_context = 32"):
@@ -221,7 +218,7 @@ def test_18_all_paths_are_returned_and_impossible_bars_are_repaired() -> None:
     assert repaired[0].tolist() == [10.0, 10.0, 10.0, 10.0, 0.0, 1.0]
 
 
-def test_19_paths_stand_beside_last_close_random_walk_and_volatility_and_calibration_is_shown() -> None:
+def test_kline_report_has_baselines_and_calibration() -> None:
     generator = np.random.default_rng(0)
     dates, symbols = (
         pd.date_range("2024-01-01", periods=30).to_numpy(),

@@ -1,5 +1,7 @@
 """Numbers of the published code on random weights: tokens exact, floats to 1e-4."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden" / "kronos" / 
 
 pytestmark = [
     pytest.mark.real_data,
-    pytest.mark.skipif(
-        not FOLDER.exists(), reason="no golden vectors in ../shared/golden beside the checkout"
-    ),
+    pytest.mark.skipif(not FOLDER.exists(), reason="no golden vectors in ../shared/golden beside the checkout"),
 ]
 
 
@@ -46,9 +46,7 @@ def gradient_norms(model: torch.nn.Module, names: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("kind", "model"), [("tokenizer", KronosTokenizer), ("predictor", Kronos)])
-def test_a_checkpoint_is_saved_with_the_bytes_it_was_loaded_from(
-    kind: str, model: type, tmp_path: Path
-) -> None:
+def test_a_checkpoint_is_saved_with_the_bytes_it_was_loaded_from(kind: str, model: type, tmp_path: Path) -> None:
     model.from_pretrained(FOLDER / kind).save_pretrained(tmp_path)
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / name).read_bytes() == (FOLDER / kind / name).read_bytes()

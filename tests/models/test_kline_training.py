@@ -1,5 +1,7 @@
 """What training the K-line model rests on: windows, batches, terms of the losses, quality, adapters, path factors."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import numpy as np
@@ -71,9 +73,7 @@ def test_a_window_holds_the_last_complete_bars_of_its_symbol(seed: int) -> None:
             expected_rows.append(row)
             window = values[len(expected_rows) - 1]
             for number, name in enumerate(COLUMNS[:-1]):
-                np.testing.assert_array_equal(
-                    window[:, number], columns[name][known[-lookback:]].astype(np.float32)
-                )
+                np.testing.assert_array_equal(window[:, number], columns[name][known[-lookback:]].astype(np.float32))
             codes = kline.dates(kline.position_of_row[[row]], lookback)[0]
             assert codes.tolist() == date[known[-lookback:]].tolist()
     assert rows.tolist() == expected_rows
@@ -283,9 +283,7 @@ def test_the_mean_of_coupled_paths_is_less_noisy() -> None:
 
     def noise(is_coupled: bool) -> float:
         means = [
-            generate(*arguments, Sampling(top_p=1.0, sample_count=16, seed=seed, coupled=is_coupled)).bars[
-                0, :, 0, 3
-            ]
+            generate(*arguments, Sampling(top_p=1.0, sample_count=16, seed=seed, coupled=is_coupled)).bars[0, :, 0, 3]
             for seed in range(40)
         ]
         return float(torch.stack([mean.mean() for mean in means]).var())
@@ -341,9 +339,7 @@ def test_path_factors_of_a_case_by_hand() -> None:
     np.testing.assert_allclose(one.mean, [0.0], atol=1e-12)
     np.testing.assert_allclose(one.up_probability, [0.5])
     np.testing.assert_allclose(one.volatility, [np.std(np.log([1.1, 0.9]))])
-    np.testing.assert_allclose(
-        one.quantiles[0, [0, 3]], np.array([-1.644854, 1.644854]) * one.volatility, rtol=1e-5
-    )
+    np.testing.assert_allclose(one.quantiles[0, [0, 3]], np.array([-1.644854, 1.644854]) * one.volatility, rtol=1e-5)
     many = path_factors(np.repeat(prices, 10, axis=1), last, 1, 1)
     np.testing.assert_allclose(many.quantiles[0], [-0.1, -0.1, 0.1, 0.1])
     collapsed = path_returns(np.array([[[10.0, -3.0]]]), last, 1, 1)

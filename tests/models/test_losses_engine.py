@@ -1,5 +1,7 @@
 """Losses with a state or parameters through the engine: the same on any number of processes, and after a resume."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -11,12 +13,12 @@ from safetensors.torch import load_file
 
 WORKER = Path(__file__).with_name("losses_worker.py")
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
-# As in test_models_engine.py: weights take 12 steps of size 1e-2, what differs is the order of float32 sums.
+# As in test_engine.py: weights take 12 steps of size 1e-2, what differs is the order of float32 sums.
 TOLERANCE = 2e-5
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> dict[int, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Results by number of processes."""
     folders = {}
     for processes in (1, 2):
@@ -25,9 +27,7 @@ def folders(tmp_path_factory) -> dict[int, Path]:
         command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), str(out)]
         environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
         environment |= {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
     return folders
 
@@ -38,30 +38,31 @@ def largest_difference(first: Path, second: Path) -> float:
 
 
 @pytest.mark.parametrize("name", ["quantitative", "quantile", "distilled"])
-def test_two_processes_give_the_weights_of_one(folders, name):
+def test_two_processes_give_the_weights_of_one(folders: dict[int, Path], name: str) -> None:
     assert largest_difference(*(folders[n] / f"{name}.safetensors" for n in (1, 2))) < TOLERANCE
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("way", ["accumulated", "stage3"])
-def test_neither_micro_batches_nor_partitioned_weights_change_the_steps(folders, processes, way):
+def test_neither_micro_batches_nor_partitioned_weights_change_the_steps(
+    folders: dict[int, Path], processes: int, way: str
+) -> None:
     other = folders[processes] / f"quantitative_{way}.safetensors"
     assert largest_difference(folders[1] / "quantitative.safetensors", other) < TOLERANCE
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(("resumed", "whole"), [("resumed", ""), ("resumed3", "_stage3")])
-def test_a_resumed_run_knows_the_regime_and_the_learnt_weights(folders, processes, resumed, whole):
+def test_a_resumed_run_knows_the_regime_and_the_learnt_weights(
+    folders: dict[int, Path], processes: int, resumed: str, whole: str
+) -> None:
     first = folders[processes] / f"quantitative_{resumed}.safetensors"
     assert first.read_bytes() == (folders[processes] / f"quantitative{whole}.safetensors").read_bytes()
 
 
-def test_every_process_sees_the_same_regimes_and_they_change(folders):
+def test_every_process_sees_the_same_regimes_and_they_change(folders: dict[int, Path]) -> None:
     states = [json.loads((folders[n] / "states.json").read_text()) for n in (1, 2)]
     assert states[0] == states[1]
     assert set(states[0]["quantitative"]) == {-1, 0, 1}
-    assert (
-        states[0]["quantitative_resumed"]
-        == states[0]["quantitative"][-len(states[0]["quantitative_resumed"]) :]
-    )
+    assert states[0]["quantitative_resumed"] == states[0]["quantitative"][-len(states[0]["quantitative_resumed"]) :]
     assert states[0]["distilled"] == states[0]["quantitative"]

@@ -1,6 +1,9 @@
 """Models of prices and news: attention, latents, what is missing, and what they are trained on."""
 
+from __future__ import annotations
+
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,9 @@ from factor_models.networks.stocknet import movement_error
 from factor_models.networks.variational import Normal, average_over_dates, normal_divergence
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.objective import Objective
+from rounding import ROUNDING_FLOAT64
+
+pytestmark = pytest.mark.numeric
 
 NEWS_MODELS = ("stocknet", "han", "pen", "gated_news")
 VARIATIONAL = ("stocknet", "pen")
@@ -101,7 +107,7 @@ def test_news_matter_and_windows_do_not_mix(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEWS_MODELS)
-def test_evaluation_is_deterministic_and_saved_models_predict_the_same(name: str, tmp_path) -> None:
+def test_evaluation_is_deterministic_and_saved_models_predict_the_same(name: str, tmp_path: Path) -> None:
     model, x_BLF, texts_BLKD = build(name, dropout=0.3).eval(), windows(), documents()
     first_BH, again_BH = (model(x_BLF, texts=texts_BLKD) for _ in range(2))
     assert torch.equal(first_BH, again_BH)
@@ -188,15 +194,38 @@ def piece(whole: TensorBatch, dates: list[int]) -> TensorBatch:
     )
 
 
+def changed_later(x_BLF: Tensor, texts_BLKD: Tensor, by: float) -> tuple[Tensor, Tensor]:
+    """The same with other days 3 and 4; where documents were missing there are some now."""
+    changed_x, changed_texts = x_BLF.clone(), texts_BLKD.clone()
+    changed_x[:, 3:] += by
+    changed_texts[:, 3:] = 5.0 * by
+    return changed_x, changed_texts
+
+
 @pytest.mark.parametrize("name", VARIATIONAL)
 def test_states_do_not_depend_on_later_days(name: str) -> None:
-    model, x_BLF, texts_BLKD = build(name).eval(), windows(), documents()
-    changed_x, changed_texts = x_BLF.clone(), texts_BLKD.clone()
-    changed_x[:, 3:] += 1.0
-    changed_texts[:, 3:] = 5.0
-    before, after = model.states(x_BLF, texts_BLKD), model.states(changed_x, changed_texts)
-    torch.testing.assert_close(after[:, :3], before[:, :3], rtol=0, atol=0)
+    """In float64: a document more moves the others to other rows of a matrix product, which some CPUs sum otherwise."""
+    model, x_BLF, texts_BLKD = build(name).eval().double(), windows().double(), documents().double()
+    before, after = (
+        model.states(x, texts) for x, texts in ((x_BLF, texts_BLKD), changed_later(x_BLF, texts_BLKD, by=1.0))
+    )
+    torch.testing.assert_close(after[:, :3], before[:, :3], rtol=0, atol=ROUNDING_FLOAT64)
     assert (after[:, 3:] != before[:, 3:]).any()
+
+
+@pytest.mark.parametrize("name", VARIATIONAL)
+@pytest.mark.parametrize("share", [1e-9, 1.0])
+def test_a_state_that_sees_a_trace_of_a_later_day_is_caught(name: str, share: float) -> None:
+    """A leak of a billionth is far above the bound of the test before, and below what float32 could show."""
+    model, x_BLF, texts_BLKD = build(name).eval().double(), windows().double(), documents().double()
+
+    def leaking_states(x: Tensor, texts: Tensor) -> Tensor:
+        return model.states(x + share * x[:, -1:], texts)
+
+    before, after = (
+        leaking_states(x, texts) for x, texts in ((x_BLF, texts_BLKD), changed_later(x_BLF, texts_BLKD, by=1.0))
+    )
+    assert (after[:, :3] - before[:, :3]).abs().max() > 10 * ROUNDING_FLOAT64
 
 
 @pytest.mark.parametrize("name", VARIATIONAL)
@@ -209,9 +238,7 @@ def test_predictions_do_not_see_the_target_and_training_samples(name: str) -> No
     assert first["kl"] > 0
     without_draws = build(name, prior_share=1.0, kl_weight=0.0)
     terms = Objective(without_draws, get_loss("mse"))(told)
-    plain = get_loss("mse")(
-        without_draws(told.windows, texts=told.texts), told.targets, told.groups, told.num_dates
-    )
+    plain = get_loss("mse")(without_draws(told.windows, texts=told.texts), told.targets, told.groups, told.num_dates)
     torch.testing.assert_close(terms["mse"], plain["mse"])
 
 
@@ -292,9 +319,7 @@ def test_the_salience_of_pen_sums_to_one_and_depends_on_the_days_before() -> Non
 
 
 def test_the_divergence_from_uniform_salience_is_that_of_the_definition() -> None:
-    salience_BLK = torch.tensor(
-        [[[0.7, 0.3, 0.0], [1.0, 0.0, 0.0]], [[0.25, 0.25, 0.5], [1 / 3, 1 / 3, 1 / 3]]]
-    )
+    salience_BLK = torch.tensor([[[0.7, 0.3, 0.0], [1.0, 0.0, 0.0]], [[0.25, 0.25, 0.5], [1 / 3, 1 / 3, 1 / 3]]])
     present_BLK = torch.tensor([[[True, True, False], [True, False, False]], [[True] * 3, [True] * 3]])
     expected = [
         0.7 * np.log(0.7 * 2) + 0.3 * np.log(0.3 * 2),  # the day of one text does not count
@@ -350,9 +375,7 @@ def test_the_earlier_movements_of_stocknet_are_the_signs_of_the_next_bar() -> No
 
 def test_a_window_of_one_bar_is_enough() -> None:
     for name in NEWS_MODELS:
-        model = build_model(
-            name, num_features=F, num_horizons=H, text_dim=D, **(SMALL[name] | {"lookback": 1})
-        )
+        model = build_model(name, num_features=F, num_horizons=H, text_dim=D, **(SMALL[name] | {"lookback": 1}))
         assert isinstance(model, torch.nn.Module)
         assert model(torch.randn(3, 1, F), texts=torch.randn(3, 1, K, D)).isfinite().all()
         one = TensorBatch(

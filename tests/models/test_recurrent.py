@@ -1,10 +1,14 @@
 """The recurrent models against torch's own layers and the formulas of their papers."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from factor_models import TensorBatch, build_model, get_loss, set_seed
 from factor_models.networks import recurrent_layers, temporal_attention
@@ -12,15 +16,17 @@ from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
 from factor_models.networks.temporal_attention import TemporalAttention
 from factor_models.training.objective import Objective
 
+pytestmark = pytest.mark.numeric
+
 SIZES = {"num_features": 5, "num_horizons": 2, "lookback": 6, "hidden": 8}
 
 
-def build(name, **config):
+def build(name: str, **config: Any) -> nn.Module:
     set_seed(3)
     return build_model(name, **(SIZES | config))
 
 
-def make_batch(num_windows=12):
+def make_batch(num_windows: int = 12) -> TensorBatch:
     generator = torch.Generator().manual_seed(0)
     targets = torch.randn(num_windows, 2, generator=generator)
     targets[1] = torch.nan
@@ -33,7 +39,7 @@ def make_batch(num_windows=12):
     )
 
 
-def gradients(module, batch, loss="mse_ic"):
+def gradients(module: nn.Module, batch: TensorBatch, loss: str = "mse_ic") -> tuple[dict[str, Any], dict[str, Any]]:
     """Terms of the loss, and the gradient of their sum for each parameter."""
     module.zero_grad()
     terms = Objective(module, get_loss(loss))(batch)
@@ -45,7 +51,7 @@ LAYERS = {GRULayers: nn.GRU, LSTMLayers: nn.LSTM}
 
 
 @pytest.fixture
-def own_passes(monkeypatch):
+def own_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small batches too go through our own passes, where torch's would be as fast."""
     monkeypatch.setattr(recurrent_layers, "WORTH_TRAINING_LSTM", 0)
     monkeypatch.setattr(recurrent_layers, "WORTH_PREDICTING_GRU", 0)
@@ -64,7 +70,9 @@ def own_passes(monkeypatch):
     ],
     ids=["both", "states", "final"],
 )
-def test_recurrent_layers_give_the_states_and_gradients_of_torch(kind, layers, bidirectional, read):
+def test_recurrent_layers_give_the_states_and_gradients_of_torch(
+    kind: str, layers: int, bidirectional: bool, read: Callable[..., Any]
+) -> None:
     set_seed(0)
     theirs = LAYERS[kind](5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
     ours = kind(5, 7, layers, batch_first=True, bidirectional=bidirectional).double()
@@ -90,7 +98,9 @@ def test_recurrent_layers_give_the_states_and_gradients_of_torch(kind, layers, b
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_many_windows_and_few_trained_or_predicted_have_the_same_states(kind, monkeypatch):
+def test_many_windows_and_few_trained_or_predicted_have_the_same_states(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever of the passes, ours or torch's, is chosen for them."""
     set_seed(0)
     layers, x_BLF = kind(5, 64, batch_first=True), torch.randn(600, 4, 5)
@@ -110,7 +120,7 @@ def test_many_windows_and_few_trained_or_predicted_have_the_same_states(kind, mo
 
 @pytest.mark.usefixtures("own_passes")
 @pytest.mark.parametrize("kind", LAYERS)
-def test_recurrent_layers_of_16_bits_round_the_states_once(kind):
+def test_recurrent_layers_of_16_bits_round_the_states_once(kind: str) -> None:
     set_seed(0)
     layers = kind(5, 7, 2, batch_first=True).bfloat16()
     x_BLF = torch.randn(11, 6, 5).bfloat16()
@@ -124,7 +134,7 @@ def test_recurrent_layers_of_16_bits_round_the_states_once(kind):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_states_have_the_type_of_the_inputs(kind):
+def test_states_have_the_type_of_the_inputs(kind: str) -> None:
     layers, x_BLF = kind(5, 7, batch_first=True).bfloat16(), torch.randn(11, 6, 5)
     for inputs in (x_BLF, x_BLF.bfloat16()):
         assert {values.dtype for values in layers(inputs)} == {inputs.dtype}
@@ -134,7 +144,7 @@ def test_states_have_the_type_of_the_inputs(kind):
 
 @pytest.mark.usefixtures("own_passes")
 @pytest.mark.parametrize("kind", LAYERS)
-def test_recurrent_layers_drop_units_between_layers_in_training_only(kind):
+def test_recurrent_layers_drop_units_between_layers_in_training_only(kind: str) -> None:
     layers = kind(5, 7, 2, batch_first=True, dropout=0.5)
     x_BLF = torch.randn(11, 6, 5)
     assert not torch.equal(layers(x_BLF)[0], layers(x_BLF)[0])
@@ -144,7 +154,7 @@ def test_recurrent_layers_drop_units_between_layers_in_training_only(kind):
 
 @pytest.mark.usefixtures("own_passes")
 @pytest.mark.parametrize("kind", LAYERS)
-def test_the_gradient_of_recurrent_layers_is_refused_a_second_time(kind):
+def test_the_gradient_of_recurrent_layers_is_refused_a_second_time(kind: str) -> None:
     layers = kind(2, 3, batch_first=True)
     x_BLF = torch.randn(4, 5, 2, requires_grad=True)
     (gradient,) = torch.autograd.grad(layers(x_BLF)[0].square().sum(), x_BLF, create_graph=True)
@@ -153,7 +163,7 @@ def test_the_gradient_of_recurrent_layers_is_refused_a_second_time(kind):
 
 
 @pytest.mark.parametrize("name", ["bilstm", "bigru"])
-def test_a_two_way_model_reads_the_window_once_each_way(name):
+def test_a_two_way_model_reads_the_window_once_each_way(name: str) -> None:
     """Turned round and with the directions exchanged, the same window gives the same prediction."""
     model, turned = build(name), build(name)
     weights = model.state_dict()
@@ -163,7 +173,7 @@ def test_a_two_way_model_reads_the_window_once_each_way(name):
         if key.startswith("recurrence.")
     }
 
-    def halves(value):
+    def halves(value: Tensor) -> Tensor:
         return torch.cat(value.chunk(2, dim=-1)[::-1], dim=-1)
 
     swapped |= {f"norm.{kind}": halves(weights[f"norm.{kind}"]) for kind in ("weight", "bias")}
@@ -172,7 +182,7 @@ def test_a_two_way_model_reads_the_window_once_each_way(name):
     torch.testing.assert_close(turned(x_BLF.flip(1)), model(x_BLF))
 
 
-def test_attention_equals_its_formula_and_its_weights_sum_to_one():
+def test_attention_equals_its_formula_and_its_weights_sum_to_one() -> None:
     attention = TemporalAttention(4)
     states_BLD = torch.randn(3, 5, 4)
     weights_BL = attention.weights(states_BLD)
@@ -186,7 +196,9 @@ def test_attention_equals_its_formula_and_its_weights_sum_to_one():
 
 
 @pytest.mark.parametrize("layout", [(0, 1, 2), (1, 0, 2), (1, 2, 0)], ids=["windows", "bars", "units"])
-def test_the_context_and_its_gradients_are_those_of_the_weights(layout, monkeypatch):
+def test_the_context_and_its_gradients_are_those_of_the_weights(
+    layout: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Our pass against ordinary differentiation of the sum, whatever comes first in memory."""
     monkeypatch.setattr(temporal_attention, "WORTH_A_PASS", 0)
     set_seed(0)
@@ -211,7 +223,7 @@ def test_the_context_and_its_gradients_are_those_of_the_weights(layout, monkeypa
 
 @pytest.mark.parametrize("name", ["alstm", "adv_alstm"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_attention_of_alstm_weighs_bars_and_predictions_follow_it(name, cell):
+def test_the_attention_of_alstm_weighs_bars_and_predictions_follow_it(name: str, cell: str) -> None:
     model, x_BLF = build(name, cell=cell).eval(), make_batch().windows
     weights_BL = model.attention_weights(x_BLF)
     assert weights_BL.shape == (12, 6)
@@ -225,7 +237,7 @@ def test_the_attention_of_alstm_weighs_bars_and_predictions_follow_it(name, cell
 
 
 @pytest.mark.parametrize("off", [{"epsilon": 0.0}, {"beta": 0.0}])
-def test_adversarial_training_without_epsilon_or_beta_is_exactly_plain(off):
+def test_adversarial_training_without_epsilon_or_beta_is_exactly_plain(off: dict[str, Any]) -> None:
     plain, adversarial = build("alstm"), build("adv_alstm", **off)
     expected_terms, expected = gradients(plain, make_batch())
     terms, found = gradients(adversarial, make_batch())
@@ -233,14 +245,14 @@ def test_adversarial_training_without_epsilon_or_beta_is_exactly_plain(off):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_the_adversarial_term_is_the_loss_at_the_worst_point_of_a_small_ball():
+def test_the_adversarial_term_is_the_loss_at_the_worst_point_of_a_small_ball() -> None:
     """By the formula, with the gradient by finite differences; and no random direction is worse."""
     model, batch = build("adv_alstm", epsilon=0.05, beta=0.3).double(), make_batch()
     batch = dataclasses.replace(batch, windows=batch.windows.double(), targets=batch.targets.double())
     latent_BE = model.latent(batch.windows).detach()
     loss = get_loss("mse")
 
-    def value(point_BE):
+    def value(point_BE: Tensor) -> float:
         return loss(model.head(point_BE), batch.targets, batch.groups, batch.num_dates)["mse"].item()
 
     gradient_BE = torch.zeros_like(latent_BE)
@@ -262,14 +274,14 @@ def test_the_adversarial_term_is_the_loss_at_the_worst_point_of_a_small_ball():
         assert value(latent_BE + 0.05 * random_BE / random_BE.norm(dim=1, keepdim=True)) < worst
 
 
-def test_the_adversarial_gradient_takes_the_perturbation_as_a_constant():
+def test_the_adversarial_gradient_takes_the_perturbation_as_a_constant() -> None:
     model, batch = build("adv_alstm", epsilon=0.2, beta=0.5), make_batch()
     _, found = gradients(model, batch, "mse")
     model.zero_grad()
     latent_BE = model.latent(batch.windows)
     loss = get_loss("mse")
 
-    def value(point_BE):
+    def value(point_BE: Tensor) -> Tensor:
         return loss(model.head(point_BE), batch.targets, batch.groups, batch.num_dates)["mse"]
 
     clean = value(latent_BE)
@@ -280,7 +292,7 @@ def test_the_adversarial_gradient_takes_the_perturbation_as_a_constant():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_both_networks_of_the_gan_are_logged_and_each_loss_moves_its_own():
+def test_both_networks_of_the_gan_are_logged_and_each_loss_moves_its_own() -> None:
     model, batch = build("gan_lstm", adversarial_weight=0.7), make_batch()
     objective = Objective(model, get_loss("mse"))
     assert objective(batch).keys() == {"mse", "generator", "discriminator"}
@@ -295,17 +307,15 @@ def test_both_networks_of_the_gan_are_logged_and_each_loss_moves_its_own():
         assert all(parameter.grad is None or not parameter.grad.any() for parameter in kept.parameters())
 
 
-def test_the_losses_of_the_gan_equal_cross_entropy_on_true_and_predicted_targets():
+def test_the_losses_of_the_gan_equal_cross_entropy_on_true_and_predicted_targets() -> None:
     model, batch = build("gan_lstm", adversarial_weight=0.7), make_batch()
     terms = Objective(model, get_loss("mse"))(batch)
     known = torch.isfinite(batch.targets)
     prediction = model(batch.windows)
 
-    def entropy(targets, label):
+    def entropy(targets: Tensor, label: float) -> Tensor:
         (logit,) = model.discriminator(batch.windows, (torch.where(known, targets, 0.0),))
-        each = nn.functional.binary_cross_entropy_with_logits(
-            logit[:, 0], torch.full((12,), label), reduction="none"
-        )
+        each = nn.functional.binary_cross_entropy_with_logits(logit[:, 0], torch.full((12,), label), reduction="none")
         dates = [each[(batch.groups == date) & known.any(dim=1)].mean() for date in range(3)]
         return torch.stack(dates).mean()
 
@@ -321,13 +331,13 @@ def test_the_losses_of_the_gan_equal_cross_entropy_on_true_and_predicted_targets
         torch.testing.assert_close(value, reference)
 
 
-def test_the_gan_refuses_a_loss_of_several_forecasts_per_target():
+def test_the_gan_refuses_a_loss_of_several_forecasts_per_target() -> None:
     model, batch = build("gan_lstm", num_horizons=6), make_batch()
     with pytest.raises(ValueError, match="predicts 6 values for 2 targets"):
         Objective(model, get_loss("quantile", levels=(0.1, 0.5, 0.9)))(batch)
 
 
-def test_the_perceptron_reads_every_bar_or_the_last_alone():
+def test_the_perceptron_reads_every_bar_or_the_last_alone() -> None:
     for lookback in (1, 6):
         model = build("mlp", lookback=lookback)
         x_BLF = make_batch().windows[:, -lookback:].requires_grad_()
@@ -338,14 +348,18 @@ def test_the_perceptron_reads_every_bar_or_the_last_alone():
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("gru", {"layers": 0}, "GRUConfig.layers = 0: must be >= 1"),
-        ("bilstm", {"dropout": -0.1}, r"BiLSTMConfig.dropout = -0.1: must be in \[0, 1\)"),
-        ("alstm", {"cell": "rnn"}, "ALSTMConfig.cell = 'rnn': must be one of 'lstm', 'gru'"),
-        ("adv_alstm", {"epsilon": -1.0}, "AdvALSTMConfig.epsilon = -1.0: must be >= 0"),
-        ("gan_lstm", {"adversarial_weight": -1.0}, "GANLSTMConfig.adversarial_weight = -1.0: must be >= 0"),
-        ("mlp", {"hidden": 0}, "MLPConfig.hidden = 0: must be >= 1"),
+        ("gru", {"layers": 0}, "^model 'gru': layers = 0: must be >= 1"),
+        ("bilstm", {"dropout": -0.1}, r"^model 'bilstm': dropout = -0.1: must be in \[0, 1\)"),
+        ("alstm", {"cell": "rnn"}, "^model 'alstm': cell = 'rnn': must be one of 'lstm', 'gru'"),
+        ("adv_alstm", {"epsilon": -1.0}, "^model 'adv_alstm': epsilon = -1.0: must be >= 0"),
+        (
+            "gan_lstm",
+            {"adversarial_weight": -1.0},
+            "^model 'gan_lstm': adversarial_weight = -1.0: must be >= 0",
+        ),
+        ("mlp", {"hidden": 0}, "^model 'mlp': hidden = 0: must be >= 1"),
     ],
 )
-def test_a_wrong_value_is_named(name, config, message):
+def test_a_wrong_value_is_named(name: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **config)

@@ -1,5 +1,9 @@
-"""The card of a trained model: what it is, what it was fitted on, what it reached. Markdown, the same bytes for the
-same model."""
+"""The card of a trained model: what it is, what it was fitted on, what it reached.
+
+Markdown, the same bytes for the same model.
+"""
+
+from __future__ import annotations
 
 import copy
 import warnings
@@ -11,8 +15,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from factor_models.tabular import TabularModel
-from factor_models.zoo import MODELS, input_kind, model_config, model_sizes
+from factor_models.tabular.base import TabularModel
+from factor_models.zoo import input_kind, model_config, model_sizes
+from factor_models.zoo_table import MODELS
 
 READS = {
     "last_bar": "features of the last bar",

@@ -1,10 +1,13 @@
-"""A trained model as a folder: config.json, the weights in their native format, metadata.json. No pickle; the
-same model gives the same bytes.
+"""A trained model as a folder: config.json, the weights in their native format, metadata.json.
+
+No pickle; the same model gives the same bytes.
 
 `config.json` rebuilds the model (`{"name": "lstm", "num_features": 24, ...}`, the arguments of
 `build_model`). The metadata are the caller's (features, normaliser hash, best epoch ...), plus the hash of
 the weights, by which a torn or mixed folder is refused.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -14,7 +17,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import nn
 
-from factor_models.tabular import TabularModel
+from factor_models.tabular.base import TabularModel
 from factor_models.writing import write_bytes, write_json
 from factor_models.zoo import build_model
 
@@ -33,9 +36,7 @@ def save_model(
         if reserved in metadata:
             raise ValueError(f"metadata[{reserved!r}] is written by save_model: leave it out")
     if "name" not in config:
-        raise ValueError(
-            "config has no 'name': it must hold the model's name and the arguments of build_model"
-        )
+        raise ValueError("config has no 'name': it must hold the model's name and the arguments of build_model")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / _weights_file(model)
@@ -91,9 +92,7 @@ def _weights_file(model: nn.Module | TabularModel) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights"
-        )
+        raise ValueError(f"{path}: no such file; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights")
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -104,9 +103,7 @@ def _check_hash(path: Path, expected: str | None) -> None:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     if _sha256(path) != expected:
-        raise ValueError(
-            f"{path}: does not match the hash in {METADATA_FILE}: the folder was changed or mixed"
-        )
+        raise ValueError(f"{path}: does not match the hash in {METADATA_FILE}: the folder was changed or mixed")
 
 
 def _sha256(path: Path) -> str:

@@ -6,6 +6,8 @@ weight, gives the weights: minimise mean over dates of mean over symbols (y - w'
 is Wolpert (1992), "Stacked Generalization"; the penalty is Breiman (1996), "Stacked Regressions".
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,9 +126,7 @@ def _standardise(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.where(usable, centred / np.where(usable, deviation, 1.0), np.nan)
 
 
-def _ridge(
-    ranks: np.ndarray, label: np.ndarray, date_code: np.ndarray, alpha: float, positive: bool
-) -> np.ndarray:
+def _ridge(ranks: np.ndarray, label: np.ndarray, date_code: np.ndarray, alpha: float, positive: bool) -> np.ndarray:
     """(num_models,) weights; each date weighs the same. Dates with a constant label are left out."""
     target = _standardise(label.astype(np.float64), _number(date_code))
     usable = np.isfinite(target)

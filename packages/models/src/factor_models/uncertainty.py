@@ -1,4 +1,6 @@
-"""How sure a forecast is: passes with dropout left on, or the spread of an ensemble's members."""
+"""Uncertainty of a forecast: passes with dropout left on, or the spread of an ensemble's members."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -60,9 +62,7 @@ def mc_dropout(
 
 
 def _drops(module: nn.Module) -> bool:
-    return any(
-        isinstance(getattr(module, name, None), float) and getattr(module, name) > 0 for name in SHARES
-    )
+    return any(isinstance(getattr(module, name, None), float) and getattr(module, name) > 0 for name in SHARES)
 
 
 def ensemble_forecast(
@@ -92,9 +92,7 @@ def _check_members(members: Sequence[str], weights: Mapping[str, float]) -> None
         raise ValueError("predictions are empty: an ensemble has at least one member")
     for name in weights:
         if name not in members:
-            raise ValueError(
-                f"member {name!r} has a weight but no prediction: members are {', '.join(members)}"
-            )
+            raise ValueError(f"member {name!r} has a weight but no prediction: members are {', '.join(members)}")
     for name in members:
         if name not in weights:
             raise ValueError(f"member {name!r} has no weight: weights are given for {', '.join(weights)}")

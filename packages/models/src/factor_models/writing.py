@@ -1,5 +1,7 @@
 """Writes that are whole or absent: a temporary file in the same folder, flushed to disk, then renamed."""
 
+from __future__ import annotations
+
 import json
 import os
 import tempfile

@@ -1,6 +1,7 @@
 """scikit-learn's face of the zoo: `FactorRegressor` and `FactorClassifier` over any model of the table."""
 
-from factor_models.estimators.classifier import FactorClassifier
-from factor_models.estimators.regressor import FactorRegressor
+from __future__ import annotations
 
-__all__ = ["FactorClassifier", "FactorRegressor"]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,5 +1,8 @@
 """What the estimators share: their settings, from arrays to samples, the fit of any model of the zoo, its outputs."""
 
+from __future__ import annotations
+
+import copy
 from dataclasses import fields
 from itertools import count, islice
 from typing import Any, Self
@@ -12,8 +15,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import nn
 
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
-from factor_models.losses import Loss, get_loss, is_classification
-from factor_models.tabular import Table, TabularModel
+from factor_models.losses.base import Loss
+from factor_models.losses.named import get_loss, is_classification
+from factor_models.tabular.base import Table, TabularModel
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.inputs import tensor_batch
 from factor_models.training.loop import Rules, fit
@@ -27,7 +31,7 @@ class FactorEstimator(BaseEstimator):
 
     default_loss: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- scikit-learn: every setting is an argument of its own
         self,
         model: str = "lstm",
         *,
@@ -110,13 +114,19 @@ class FactorEstimator(BaseEstimator):
         return model.eval()
 
     def _outputs(self, X: Any, dates: Any, symbols: Any, texts: Any) -> np.ndarray:
-        """(N, H) what the fitted model says."""
+        """(N, H) what the fitted model says.
+
+        A network is evaluated in float64: its forecast of a sample then does not depend on which others it is predicted
+        with, but for 1e-12 of rounding. In float32 that would be some 1e-7, more on one CPU than on another, and more
+        than callers who are given float64 expect.
+        """
         check_is_fitted(self, "model_")
         samples = self._samples(X, dates, symbols, texts, reset=False)
         if isinstance(self.model_, TabularModel):
             return self.model_.predict(_table(samples))
         reads_dates = "groups" in getattr(self.model_, "extra_inputs", ())
-        rows, outputs = predict(self.model_, samples.predict_batches(whole_dates=reads_dates))
+        network = copy.deepcopy(self.model_).double()
+        rows, outputs = predict(network, samples.predict_batches(whole_dates=reads_dates), torch.float64)
         outputs = outputs[np.argsort(rows)]
         return self.loss_.point(torch.from_numpy(outputs)).numpy()
 
@@ -171,7 +181,7 @@ class FactorEstimator(BaseEstimator):
         return values.reshape(len(values), self.lookback_, -1)
 
     def _sizes(self, samples: Samples, outputs_per_target: int = 1) -> dict[str, Any]:
-        """What the model is built with: its settings, and the sizes that the data decide."""
+        """Return the arguments of the model: its settings, and the sizes that the data decide."""
         assert samples.targets is not None
         num_outputs = samples.targets.shape[1] * outputs_per_target
         sizes = {"num_features": samples.windows.shape[2], "num_horizons": num_outputs}
@@ -185,9 +195,7 @@ class FactorEstimator(BaseEstimator):
             sizes["lookback"] = samples.windows.shape[1]
         settings = self.settings or {}
         if clash := sorted(set(settings) & set(sizes)):
-            raise ValueError(
-                f"settings hold {clash[0]!r}: the estimator takes it from the data and its parameters"
-            )
+            raise ValueError(f"settings hold {clash[0]!r}: the estimator takes it from the data and its parameters")
         return sizes | settings
 
     def _check_settings(self) -> None:

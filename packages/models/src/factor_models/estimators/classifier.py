@@ -1,5 +1,7 @@
 """Any model of the zoo as a binary classifier, up or down."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
@@ -56,9 +58,7 @@ class FactorClassifier(ClassifierMixin, FactorEstimator):
         weights = self._weights(sample_weight, samples.windows[:, -1])
         return self._fit(Samples(**(vars(samples) | {"targets": targets, "weights": weights})))
 
-    def decision_function(
-        self, X: Any, dates: Any = None, symbols: Any = None, texts: Any = None
-    ) -> np.ndarray:
+    def decision_function(self, X: Any, dates: Any = None, symbols: Any = None, texts: Any = None) -> np.ndarray:
         """(N,) log odds of the second class; the output itself for "linear"."""
         return self._outputs(X, dates, symbols, texts)[:, 0].astype(np.float64)
 

@@ -1,5 +1,7 @@
 """Any model of the zoo as a scikit-learn regressor."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
@@ -77,9 +79,7 @@ class FactorRegressor(RegressorMixin, FactorEstimator):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         samples = self._samples(X, dates, symbols, texts, reset=True)
-        targets = check_array(
-            y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
-        )
+        targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(samples.rows, targets)
         self._is_column = targets.ndim == 1
         targets = targets.reshape(len(targets), -1)
@@ -98,9 +98,7 @@ def _moments(targets: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarra
     """Weighted mean and standard deviation of the known values of each column; 1 where nothing varies."""
     mass = np.isfinite(targets) * (1.0 if weights is None else weights.astype(np.float64)[:, None])
     if not (mass.sum(axis=0) > 0).all():
-        raise ValueError(
-            "y holds a column without a finite value of positive weight: nothing can be learnt from it"
-        )
+        raise ValueError("y holds a column without a finite value of positive weight: nothing can be learnt from it")
     known = np.nan_to_num(targets, nan=0.0)
     center = np.average(known, axis=0, weights=mass)
     deviation = np.sqrt(np.average(np.square(known - center), axis=0, weights=mass))

@@ -1,5 +1,7 @@
 """The samples of an estimator: arrays of one length, cut into batches of whole dates or of shuffled rows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ MOST_TOKENS = 255
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """What a model is fitted on or predicts; itself a batch of training (`factor_models.training.inputs.Batch`).
+    """Samples to fit on or to predict; itself a batch of training (`factor_models.training.inputs.Batch`).
 
     Attributes
     ----------
@@ -40,14 +42,17 @@ class Samples:
         """(N,) the date of each row; without dates all rows are one."""
         return np.zeros(len(self), np.int64) if self.dates is None else self.dates
 
-    def take(self, rows: np.ndarray) -> "Samples":
+    def take(self, rows: np.ndarray) -> Samples:
         """Some rows, in that order."""
         arrays = {name: values[rows] for name, values in vars(self).items() if values is not None}
         return Samples(**arrays)
 
-    def train_batches(self, batch_dates: int, batch_rows: int, seed: int, epoch: int) -> Iterator["Samples"]:
-        """All samples once, in an order that depends on seed and epoch: `batch_dates` whole dates a batch, or
-        without dates blocks of at most `batch_rows` rows, each of which counts as one date."""
+    def train_batches(self, batch_dates: int, batch_rows: int, seed: int, epoch: int) -> Iterator[Samples]:
+        """Yield all samples once, in an order that depends on seed and epoch.
+
+        A batch has `batch_dates` whole dates, or without dates a block of at most `batch_rows` rows, which counts as
+        one date.
+        """
         generator = np.random.default_rng((seed, epoch))
         if self.dates is None:
             blocks = np.array_split(generator.permutation(len(self)), -(-len(self) // batch_rows))
@@ -56,19 +61,17 @@ class Samples:
         rows_of_date = self._rows_of_dates()
         order = generator.permutation(len(rows_of_date))
         for first in range(0, len(order), batch_dates):
-            yield self.take(
-                np.concatenate([rows_of_date[date] for date in order[first : first + batch_dates]])
-            )
+            yield self.take(np.concatenate([rows_of_date[date] for date in order[first : first + batch_dates]]))
 
     def num_train_batches(self, batch_dates: int, batch_rows: int) -> int:
-        """How many batches an epoch has."""
+        """Return the number of batches in an epoch."""
         num_units, per_batch = (len(self), batch_rows) if self.dates is None else (
             len(np.unique(self.dates)),
             batch_dates,
         )  # fmt: skip
         return -(-num_units // per_batch)
 
-    def predict_batches(self, whole_dates: bool) -> Iterator["Samples"]:
+    def predict_batches(self, whole_dates: bool) -> Iterator[Samples]:
         """All samples once: dates one by one (all rows at once without dates), or any rows."""
         if whole_dates:
             yield from (self.take(rows) for rows in self._rows_of_dates())
@@ -76,7 +79,7 @@ class Samples:
         for first in range(0, len(self), ROWS_AT_ONCE):
             yield self.take(np.arange(first, min(first + ROWS_AT_ONCE, len(self))))
 
-    def split_last(self, share: float) -> tuple["Samples", "Samples"]:
+    def split_last(self, share: float) -> tuple[Samples, Samples]:
         """All but the last `share` of the dates, and these; without dates, of the rows as they stand."""
         units = np.arange(len(self)) if self.dates is None else self.dates
         known = np.unique(units)

@@ -1,5 +1,7 @@
 """Training only a part of a pretrained predictor: its last blocks, or low-rank additions to its projections."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +27,7 @@ class LowRankLinear(nn.Module):
         self.up = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output plus the low-rank correction, (..., out_features)."""
         return self.base(x) + x @ self.down.T @ self.up.T
 
     def merged(self) -> nn.Linear:
@@ -44,9 +47,7 @@ def freeze(model: Kronos, config: KronosConfig) -> Kronos:
             _replace(block, lambda layer: LowRankLinear(layer, config.lora_rank))
     else:
         if config.num_last_layers > len(model.transformer):
-            raise ValueError(
-                f"num_last_layers = {config.num_last_layers} exceeds the {len(model.transformer)} blocks"
-            )
+            raise ValueError(f"num_last_layers = {config.num_last_layers} exceeds the {len(model.transformer)} blocks")
         for block in list(model.transformer)[-config.num_last_layers :]:
             block.requires_grad_(True)
         for part in (model.norm, model.dep_layer, model.head):

@@ -1,5 +1,7 @@
 """Batches of windows for the engine: whole dates, in an order that (seed, epoch) alone decides."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KlineBatch:
-    """What `Engine.train_step` reads. Nothing is predicted from outside the window, so targets are zeros."""
+    """Batch for `Engine.train_step`. Nothing is predicted from outside the window, so targets are zeros."""
 
     windows: NDArray
     """(B, T, ...) normalised bars, or tokens and stamps."""
@@ -46,7 +48,7 @@ def date_batches(
 
 
 def num_batches(dates: NDArray[np.int64], dates_per_batch: int) -> int:
-    """How many `date_batches` yields."""
+    """Return the number of batches that `date_batches` yields."""
     return -(-len(np.unique(dates)) // dates_per_batch)
 
 

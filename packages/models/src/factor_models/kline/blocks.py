@@ -4,6 +4,8 @@ Names of modules and buffers are those of the published checkpoints, so that a s
 Shapes: B series, T bars, D width, N heads, E = D / N.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x over its root mean square along the last axis, times the weight; in the type of x."""
         if x.dtype == self.weight.dtype == torch.float32:
             return functional.rms_norm(x, x.shape[-1:], self.weight, NORM_EPSILON)
         normed = functional.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPSILON)
@@ -43,6 +46,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the gated layer of x, (..., D)."""
         if torch.is_grad_enabled():
             return self.dropout(self.w2(functional.silu(self.w1(x)) * self.w3(x)))
         return self.dropout(self.w2(functional.silu(self.w1(x), inplace=True).mul_(self.w3(x))))
@@ -58,7 +62,7 @@ class RotaryEmbedding(nn.Module):
         exponent = torch.arange(0, head_dim, 2).float() / head_dim
         self.register_buffer("inv_freq", 1.0 / ROTARY_BASE**exponent)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryEmbedding:
         """Move with the model, but stay float32: `.bfloat16()` would make positions collide."""
         frequencies = self.inv_freq
         super()._apply(fn, recurse)
@@ -118,9 +122,7 @@ class KeyValueCache:
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add (B, N, T, E) of the next bars and return all so far."""
         if self._stored:
-            key, value = (
-                torch.cat([old, new], dim=2) for old, new in zip(self._stored, (key, value), strict=True)
-            )
+            key, value = (torch.cat([old, new], dim=2) for old, new in zip(self._stored, (key, value), strict=True))
         self._stored = key, value
         self.position = key.shape[2]
         return self._stored
@@ -132,7 +134,7 @@ class KeyValueCache:
             raise ValueError("nothing is stored: append the first bars, may be none")
         return self._stored
 
-    def repeat(self, num_samples: int) -> "KeyValueCache":
+    def repeat(self, num_samples: int) -> KeyValueCache:
         """The cache with every series repeated, for as many continuations of each."""
         copy = KeyValueCache()
         copy.append(*(stored.repeat_interleave(num_samples, dim=0) for stored in self.stored))
@@ -145,15 +147,14 @@ class SelfAttention(Attention):
     def forward(
         self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
+        """Return the attended bars, (B, T, D); with a cache, T new bars after those that it holds."""
         num_new, num_seen = x_BTD.shape[1], cache.position if cache else 0
         query = rotate(self.split(self.q_proj(x_BTD)), angles)
         key, value = self.keys_values(x_BTD, angles)
         if cache:
             key, value = cache.append(key, value)
         if num_seen and num_new > 1:
-            mask = torch.ones(num_new, num_seen + num_new, dtype=torch.bool, device=x_BTD.device).tril(
-                num_seen
-            )
+            mask = torch.ones(num_new, num_seen + num_new, dtype=torch.bool, device=x_BTD.device).tril(num_seen)
         return self.mix(query, key, value, mask, causal=not num_seen)
 
     def keys_values(self, x_BTD: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
@@ -182,6 +183,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x_BTD: Tensor, angles: Angles, mask: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
+        """Return x after attention and feed-forward, (B, T, D); without gradients x is overwritten."""
         x_BTD = x_BTD + self.self_attn(self.norm1(x_BTD), angles, mask, cache)
         further = self.ffn(self.norm2(x_BTD))
         return x_BTD + further if torch.is_grad_enabled() else x_BTD.add_(further)
@@ -193,9 +195,7 @@ class Transformer(nn.ModuleList):
     def __init__(self, num_blocks: int, *sizes_and_dropouts: Any) -> None:
         super().__init__(TransformerBlock(*sizes_and_dropouts) for _ in range(num_blocks))
 
-    def run(
-        self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
-    ) -> Tensor:
+    def run(self, x_BTD: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None) -> Tensor:
         """States (B, T, D); with caches, one a block, x holds the bars that follow those in them."""
         blocks = self.blocks
         if not blocks:
@@ -206,7 +206,7 @@ class Transformer(nn.ModuleList):
         return x_BTD
 
     def remember(self, x_BTD: Tensor) -> list[KeyValueCache]:
-        """Caches, one a block, of the first bars of series whose own states nobody asks for."""
+        """Caches, one a block, of the first bars of series whose own states are not needed."""
         caches = [KeyValueCache() for _ in self.blocks]
         if caches:
             last, angles = self.blocks[-1], self.blocks[-1].self_attn.rotary.angles(x_BTD.shape[1])
@@ -217,6 +217,7 @@ class Transformer(nn.ModuleList):
 
     @property
     def blocks(self) -> list[TransformerBlock]:
+        """Return the blocks in their order."""
         return [block for block in self if isinstance(block, TransformerBlock)]
 
 

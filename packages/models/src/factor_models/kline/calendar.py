@@ -1,5 +1,7 @@
 """Stamps of bars: their five numbers, and those of bars that have not happened yet."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,9 +11,7 @@ DAY = np.timedelta64(1, "D")
 
 def stamp_features(stamps: pd.DatetimeIndex) -> NDArray[np.int64]:
     """Minute, hour, weekday (Monday 0), day and month of each stamp, (T, 5)."""
-    return np.column_stack([stamps.minute, stamps.hour, stamps.weekday, stamps.day, stamps.month]).astype(
-        np.int64
-    )
+    return np.column_stack([stamps.minute, stamps.hour, stamps.weekday, stamps.day, stamps.month]).astype(np.int64)
 
 
 def future_stamps(

@@ -1,5 +1,7 @@
 """Sizes of tokenizer and predictor, as they stand in params."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -44,12 +46,11 @@ class KlineTokenizerConfig:
 
     def __post_init__(self) -> None:
         names = ("d_model", "n_heads", "ff_dim", "n_enc_layers", "n_dec_layers", "s1_bits", "s2_bits")
-        check_at_least("KlineTokenizerConfig", self, dict.fromkeys((*names, "group_size"), 1))
-        _check_heads("KlineTokenizerConfig", self.d_model, self.n_heads)
+        check_at_least(self, dict.fromkeys((*names, "group_size"), 1))
+        _check_heads(self.d_model, self.n_heads)
         if (self.s1_bits + self.s2_bits) % self.group_size:
             raise ValueError(
-                f"KlineTokenizerConfig.group_size = {self.group_size}: must divide s1_bits + s2_bits = "
-                f"{self.s1_bits + self.s2_bits}"
+                f"group_size = {self.group_size}: must divide s1_bits + s2_bits = {self.s1_bits + self.s2_bits}"
             )
 
     def arguments(self) -> dict[str, Any]:
@@ -88,38 +89,38 @@ class KronosConfig:
     num_last_layers: int = 1
     """Blocks that are trained (last_layers)."""
     lr: float | None = None
-    """Peak learning rate; None: that of the section train."""
+    """Peak learning rate; None: the one that networks are trained with."""
     epochs: int | None = None
-    """Most epochs; None: those of the section train."""
+    """Most epochs; None: as many as for networks."""
     batch_dates: int | None = None
-    """Dates in one optimiser step; None: those of the section train."""
+    """Dates in one optimiser step; None: as many as for networks."""
     samples: int = 2
     """Futures of each window; their mean return is the prediction."""
     temperature: float = 1.0
-    """Of the draws."""
+    """Sampling temperature of the draws."""
     top_p: float = 1.0
     """Share of probability that is drawn from; below 1 the mean of the paths is no longer the model's expectation."""
     valid_every: int = 1
-    """Of the valid dates, which only serve to compare, every n-th is predicted; of the test dates all are."""
+    """Every n-th valid date is predicted, since they only serve to compare; all test dates are."""
 
     def __post_init__(self) -> None:
         names = ("d_model", "n_layers", "n_heads", "ff_dim", "max_context", "lora_rank", "num_last_layers")
         minimums = dict.fromkeys((*names, "samples", "valid_every"), 1)
-        check_at_least("KronosConfig", self, minimums)
-        if (self.lr is not None and not self.lr > 0) or (self.epochs is not None and self.epochs < 1):
-            raise ValueError(
-                f"KronosConfig.lr = {self.lr}, epochs = {self.epochs}: must be > 0 and >= 1, or null"
-            )
-        check_share("KronosConfig", self, "dropout")
-        check_one_of("KronosConfig", self, "trainable", ("all", "lora", "last_layers"))
-        check_one_of("KronosConfig", self, "learn", ("all", "ahead"))
-        _check_heads("KronosConfig", self.d_model, self.n_heads)
+        check_at_least(self, minimums)
+        if self.lr is not None and not self.lr > 0:
+            raise ValueError(f"lr = {self.lr}: must be > 0, or null")
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"epochs = {self.epochs}: must be >= 1, or null")
+        check_share(self, "dropout")
+        check_one_of(self, "trainable", ("all", "lora", "last_layers"))
+        check_one_of(self, "learn", ("all", "ahead"))
+        _check_heads(self.d_model, self.n_heads)
         if self.d_model % 8:
-            raise ValueError(f"KronosConfig.d_model = {self.d_model}: must be a multiple of 8")
-        if not self.temperature > 0 or not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"KronosConfig.temperature = {self.temperature}, top_p = {self.top_p}: must be > 0 and in (0, 1]"
-            )
+            raise ValueError(f"d_model = {self.d_model}: must be a multiple of 8")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature = {self.temperature}: must be > 0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p = {self.top_p}: must be in (0, 1]")
 
     def arguments(self, s1_bits: int, s2_bits: int) -> dict[str, Any]:
         """The arguments of `Kronos`, for a tokenizer of these bits."""
@@ -138,6 +139,6 @@ def check_context(lookback: int, num_ahead: int, max_context: int) -> None:
         )
 
 
-def _check_heads(owner: str, d_model: int, n_heads: int) -> None:
+def _check_heads(d_model: int, n_heads: int) -> None:
     if d_model % n_heads or (d_model // n_heads) % 2:
-        raise ValueError(f"{owner}.d_model = {d_model}: must be an even multiple of n_heads = {n_heads}")
+        raise ValueError(f"d_model = {d_model}: must be an even multiple of n_heads = {n_heads}")

@@ -7,6 +7,8 @@ Shapes: R = B * S rows, S continuations of each of B series; D width, N heads, E
 series share its bars: H = B * S / g * N heads of groups, L places of bars.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
@@ -27,9 +29,7 @@ class ForkedCache:
     it. When the oldest bars are dropped, their places stay and are no longer looked at.
     """
 
-    def __init__(
-        self, shared: KeyValueCache, num_samples: int, room: int, rotary: RotaryEmbedding | None
-    ) -> None:
+    def __init__(self, shared: KeyValueCache, num_samples: int, room: int, rotary: RotaryEmbedding | None) -> None:
         """For `num_samples` continuations of each series, of at most `room` bars; None rotates nothing."""
         key_BNTE, value_BNTE = shared.stored
         self._num_heads, num_shared, dim = key_BNTE.shape[1:]
@@ -38,8 +38,7 @@ class ForkedCache:
         self._first, self._num_seen, self._num_own = 0, num_shared, 0
         self._least = -(-SMALL_PRODUCT // (self._group * dim))
         key, value = (
-            x.repeat_interleave(num_samples // self._group, dim=0).flatten(0, 1)
-            for x in (key_BNTE, value_BNTE)
+            x.repeat_interleave(num_samples // self._group, dim=0).flatten(0, 1) for x in (key_BNTE, value_BNTE)
         )
         num_places = max(num_shared + room * self._group, self._least)
         self._key_HEL = key.new_zeros(len(key), dim, num_places)
@@ -63,9 +62,7 @@ class ForkedCache:
         Query, key and value of each row lie side by side.
         """
         parts = projected_R3D.view(-1, self._group, 3, self._num_heads, self._key_HEL.shape[1])
-        asked, value_HgE = (
-            parts.permute(2, 0, 3, 1, 4).reshape(3, -1, self._group, parts.shape[-1]).split([2, 1])
-        )
+        asked, value_HgE = parts.permute(2, 0, 3, 1, 4).reshape(3, -1, self._group, parts.shape[-1]).split([2, 1])
         if self._angles:
             cosine, sine = self._angles
             asked = rotate(asked, (cosine[self._num_own], sine[self._num_own]))
@@ -80,9 +77,7 @@ class ForkedCache:
         if self._num_seen < self._least:
             mask_gL = mask_gL.clone()
             mask_gL[:, self._num_seen :] = -torch.inf
-        scores_HgL = torch.baddbmm(
-            mask_gL, query_HgE, self._key_HEL[..., seen], alpha=query_HgE.shape[-1] ** -0.5
-        )
+        scores_HgL = torch.baddbmm(mask_gL, query_HgE, self._key_HEL[..., seen], alpha=query_HgE.shape[-1] ** -0.5)
         share = scores_HgL.softmax(-1, dtype=torch.float32).to(scores_HgL.dtype)
         mixed_HgE = torch.bmm(share, self._value_HLE[:, seen])
         mixed = mixed_HgE.view(-1, self._num_heads, *mixed_HgE.shape[1:])
@@ -104,11 +99,10 @@ class BlockStep:
         self.block, self.cache = block, cache
 
     def __call__(self, x_RD: Tensor) -> Tensor:
+        """Return one new bar of each row after the block, (R, D)."""
         block, attention, ffn = self.block, self.block.self_attn, self.block.ffn
         normed = block.norm1(x_RD)
-        projected = torch.cat(
-            [attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)], dim=-1
-        )
+        projected = torch.cat([attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)], dim=-1)
         x_RD = attention.out_proj(self.cache.attend(projected)).add_(x_RD)
         return ffn(block.norm2(x_RD)).add_(x_RD)
 

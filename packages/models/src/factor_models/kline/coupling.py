@@ -8,6 +8,8 @@ by the close they stand for. Each path alone has exactly the model's distributio
 independent of each other. What a series is given does not depend on which others are in its batch.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
@@ -59,7 +61,5 @@ def close_order(tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
         index = torch.arange(2**size, device=code.device)
         sign = ((index[:, None] >> torch.arange(size, device=code.device)) & 1) * 2.0 - 1.0
         code[:, 0, first : first + size] = sign * tokenizer.codebook_dim**-0.5
-        orders.append(
-            tokenizer.decode_codes(code.to(tokenizer.embed.weight.dtype))[:, 0, CLOSE].argsort(stable=True)
-        )
+        orders.append(tokenizer.decode_codes(code.to(tokenizer.embed.weight.dtype))[:, 0, CLOSE].argsort(stable=True))
     return orders[0], orders[1]

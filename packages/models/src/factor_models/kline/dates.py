@@ -1,5 +1,7 @@
 """Averages over the dates of a batch, dates weighing the same however many windows they have."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -1,5 +1,7 @@
 """From generated paths to factors: returns between entry and exit, their distribution, and how well it fits."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ MIN_PRICE_SHARE = 0.01  # of the last close: below, a path has left what prices 
 
 @dataclass(frozen=True, kw_only=True)
 class PathFactors:
-    """What the paths of W windows say of one horizon; returns are simple, from entry to exit."""
+    """Statistics of the paths of W windows at one horizon; returns are simple, from entry to exit."""
 
     mean: NDArray[np.float64]
     """(W,): the prediction that is ranked."""
@@ -38,9 +40,7 @@ def path_returns(
     With delay 0 entry is at the last close. A price below a hundredth of the last close counts as that.
     """
     if delay + horizon > prices_WSP.shape[2]:
-        raise ValueError(
-            f"paths of {prices_WSP.shape[2]} bars do not reach delay {delay} + horizon {horizon}"
-        )
+        raise ValueError(f"paths of {prices_WSP.shape[2]} bars do not reach delay {delay} + horizon {horizon}")
     floor = (MIN_PRICE_SHARE * last_close_W)[:, None]
     leave = np.maximum(prices_WSP[:, :, delay + horizon - 1].astype(np.float64), floor)
     enter = np.maximum(prices_WSP[:, :, delay - 1], floor) if delay else last_close_W[:, None]
@@ -74,7 +74,7 @@ def path_factors(
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How often what came lay below each predicted quantile."""
+    """Return the share of outcomes below each predicted quantile."""
 
     levels: tuple[float, ...]
     below: tuple[float, ...]
@@ -89,9 +89,5 @@ def calibration(
 ) -> Calibration:
     """Coverage of predicted quantiles; windows whose return is not known are left out."""
     known = np.isfinite(realised_W)
-    below = (
-        (realised_W[known, None] < quantiles_WQ[known]).mean(axis=0)
-        if known.any()
-        else [np.nan] * len(levels)
-    )
+    below = (realised_W[known, None] < quantiles_WQ[known]).mean(axis=0) if known.any() else [np.nan] * len(levels)
     return Calibration(levels=levels, below=tuple(map(float, below)), num_returns=int(known.sum()))

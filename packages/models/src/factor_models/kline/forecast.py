@@ -4,6 +4,8 @@ A series is normalised by the mean and standard deviation of its lookback alone.
 their quantiles can be had; a path whose high is below its low, or whose volume is negative, is repaired and counted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -89,9 +91,9 @@ class KronosPredictor:
         verbose: bool = True,
     ) -> pd.DataFrame:
         """Mean path of one series: a frame of the six columns, indexed by `y_timestamp`; see `predict_paths`."""
-        return self.predict_batch(
-            [df], [x_timestamp], [y_timestamp], pred_len, T, top_k, top_p, sample_count, verbose
-        )[0]
+        return self.predict_batch([df], [x_timestamp], [y_timestamp], pred_len, T, top_k, top_p, sample_count, verbose)[
+            0
+        ]
 
     def predict_batch(
         self,
@@ -168,10 +170,7 @@ class KronosPredictor:
             on_bar,
         )
         paths = generated.bars.float().cpu().numpy() * scale[:, None] + center[:, None]
-        return [
-            _forecast(stamps, path.astype(np.float64), repair)
-            for stamps, path in zip(ahead, paths, strict=True)
-        ]
+        return [_forecast(stamps, path.astype(np.float64), repair) for stamps, path in zip(ahead, paths, strict=True)]
 
     def _stamp_tensor(self, stamps: Sequence[pd.DatetimeIndex]) -> torch.Tensor:
         return torch.from_numpy(np.stack([stamp_features(one) for one in stamps])).to(self.device)
@@ -198,12 +197,8 @@ def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
     if missing:
         raise ValueError(f"series {series}: column {missing[0]!r} is missing; it has {list(frame.columns)}")
     if "amount" in frame and "volume" not in frame:
-        raise ValueError(
-            f"series {series}: amount is given without volume: give both, volume alone, or neither"
-        )
-    columns = {
-        name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in COLUMNS if name in frame
-    }
+        raise ValueError(f"series {series}: amount is given without volume: give both, volume alone, or neither")
+    columns = {name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in COLUMNS if name in frame}
     for name, values in columns.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -219,9 +214,7 @@ def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
 def _stamps(series: int, name: str, stamps: Stamps) -> pd.DatetimeIndex:
     index = pd.DatetimeIndex(stamps)
     if index.hasnans:
-        raise ValueError(
-            f"series {series}: {name} is missing in row {int(np.flatnonzero(index.isna())[0]) + 1}"
-        )
+        raise ValueError(f"series {series}: {name} is missing in row {int(np.flatnonzero(index.isna())[0]) + 1}")
     back = np.flatnonzero(np.diff(index.asi8) <= 0)
     if len(back):
         row = int(back[0]) + 1
@@ -241,18 +234,14 @@ def _check_lengths(
     lookback, num_ahead = len(bars[0]), len(ahead[0]) if pred_len is None else pred_len
     for number, (values, before, after) in enumerate(zip(bars, past, ahead, strict=True)):
         if len(values) < 1 or len(values) != len(before):
-            raise ValueError(
-                f"series {number}: {len(values)} bars and {len(before)} x_timestamps, must be as many"
-            )
+            raise ValueError(f"series {number}: {len(values)} bars and {len(before)} x_timestamps, must be as many")
         if len(values) != lookback or len(after) != num_ahead:
             raise ValueError(
                 f"series {number}: {len(values)} bars and {len(after)} bars ahead; all series of a batch must have "
                 f"{lookback} and {num_ahead}"
             )
         if len(after) and not after[0] > before[-1]:
-            raise ValueError(
-                f"series {number}: y_timestamp {after[0]} does not come after the last bar {before[-1]}"
-            )
+            raise ValueError(f"series {number}: y_timestamp {after[0]} does not come after the last bar {before[-1]}")
 
 
 def _print_progress(pred_len: int) -> Callable[[int], None]:

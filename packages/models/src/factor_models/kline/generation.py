@@ -8,6 +8,8 @@ lets the oldest keys drop out, so that the states of the bars that stay remember
 Shapes: B series, S samples, T lookback, P bars ahead, N = B * S.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -27,14 +29,14 @@ BeyondContext = Literal["exact", "approximate"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a token is drawn, and how many futures are."""
+    """Rules by which tokens are drawn, and the number of futures."""
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 0.9
     sample_count: int = 1
     seed: int | None = None
-    """Of the draws; None takes them from torch's global generator."""
+    """Seed of the draws; None takes them from torch's global generator."""
     coupled: bool = False
     """All series share the same random numbers, spread evenly over the samples of a series: see `CoupledDraws`."""
 
@@ -100,7 +102,7 @@ def generate(
 
 @dataclass(frozen=True, kw_only=True)
 class _Given:
-    """What is to be continued: tokens and stamps of the bars so far, stamps of those ahead."""
+    """Series to continue: tokens and stamps of the bars so far, stamps of those ahead."""
 
     token_BT2: Tensor
     stamp_BT5: Tensor
@@ -139,11 +141,11 @@ class _CachedReader:
         self.context_ND = self.model.norm(x_ND)
 
     def s1_logits(self) -> Tensor:
-        """Of the next bar, (N, V1)."""
+        """Return the logits of s1 of the next bar, (N, V1)."""
         return self.model.head.proj_s1(self.context_ND)
 
     def s2_logits(self, s1_N1: Tensor) -> Tensor:
-        """Of the next bar, given its s1, (N, V2); to be asked once a bar, since that bar's context is kept."""
+        """Return the logits of s2 of the next bar given its s1, (N, V2); call it once a bar, whose context is kept."""
         sibling_ND = self.model.embedding.emb_s1(s1_N1[:, 0])
         return self.model.head.proj_s2(self.dependency(self.context_ND, sibling_ND))
 
@@ -193,9 +195,7 @@ def _draws(
     filters = (sampling.temperature, sampling.top_k, sampling.top_p)
     if not sampling.coupled:
         return lambda logits, bar, part: sample_token(logits, *filters, generator, model.official_parity)
-    coupled = CoupledDraws(
-        num_ahead, sampling.sample_count, close_order(tokenizer), generator, device, num_series
-    )
+    coupled = CoupledDraws(num_ahead, sampling.sample_count, close_order(tokenizer), generator, device, num_series)
     return lambda logits, bar, part: coupled.draw(
         token_probabilities(logits, *filters, model.official_parity), bar, part
     )

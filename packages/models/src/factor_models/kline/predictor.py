@@ -7,6 +7,8 @@ Shapes: B series, T bars, D width, V1 = 2^s1_bits, V2 = 2^s2_bits. Stamps are (B
 month.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -52,6 +54,7 @@ class HierarchicalEmbedding(nn.Module):
         self.scale = math.sqrt(d_model)
 
     def forward(self, s1_BT: Tensor, s2_BT: Tensor) -> Tensor:
+        """Return the embedding of pairs of tokens, (B, T, D)."""
         pair = torch.cat([self.emb_s1(s1_BT), self.emb_s2(s2_BT)], dim=-1)
         return self.fusion_proj(pair * self.scale)
 
@@ -78,6 +81,7 @@ class TemporalEmbedding(nn.Module):
             self.add_module(f"{name}_embed", table(size, d_model))
 
     def forward(self, stamp_BT5: Tensor) -> Tensor:
+        """Return the sum of the embeddings of the five parts of a stamp, (B, T, D)."""
         stamp_BT5 = stamp_BT5.long()
         tables = [self.get_submodule(f"{name}_embed") for name in STAMP_SIZES]
         # Summed from the last to the first name: the order of the published code, for equal rounding.
@@ -109,9 +113,7 @@ class DependencyLayer(nn.Module):
         key, value = self._keys_values(context_BTD, rotated)
         sees_all = self.official_parity and not self.training
         if mask is None and 1 < num_asking < num_bars and not sees_all:
-            mask = torch.ones(num_asking, num_bars, dtype=torch.bool, device=key.device).tril(
-                num_bars - num_asking
-            )
+            mask = torch.ones(num_asking, num_bars, dtype=torch.bool, device=key.device).tril(num_bars - num_asking)
         causal = num_asking == num_bars and not sees_all
         answer = self.cross_attn.mix(query, key, value, mask, causal)
         return self.norm(context_BTD[:, -num_asking:] + answer)
@@ -124,9 +126,7 @@ class DependencyLayer(nn.Module):
 
     def _keys_values(self, context_BTD: Tensor, rotated: bool) -> tuple[Tensor, Tensor]:
         attention = self.cross_attn
-        key, value = (
-            attention.split(project(context_BTD)) for project in (attention.k_proj, attention.v_proj)
-        )
+        key, value = (attention.split(project(context_BTD)) for project in (attention.k_proj, attention.v_proj))
         return (rotate(key, attention.rotary.angles(key.shape[2])) if rotated else key), value
 
     def rotated(self, num_asking: int) -> bool:
@@ -151,7 +151,7 @@ class Kronos(Pretrained):
     causal and rotated always.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the published signature
         self,
         s1_bits: int,
         s2_bits: int,
@@ -238,7 +238,7 @@ class Kronos(Pretrained):
         return self.norm(self.transformer.run(self.token_drop(x), attendable(padding_mask), caches))
 
     def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
-        """What the engine minimises: half of each token's cross-entropy, a mean over the dates of the batch.
+        """Return the terms to minimise: half of each token's cross-entropy, a mean over the dates of the batch.
 
         Windows (B, T + 1, 7) int64 hold s1, s2 and the five numbers of the stamp; each bar predicts the next. The true
         next s1 is given to s2 (teacher forcing). Bars before `first_learned` are read, not learned.

@@ -1,5 +1,7 @@
 """Checkpoints in the published form: config.json and model.safetensors, the same bytes when saved again."""
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 import json
@@ -82,9 +84,7 @@ def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:
         raise ValueError(
             f"{name_or_path}: no such folder; to download it by this name, pip install huggingface_hub"
         ) from None
-    return Path(
-        snapshot_download(name_or_path, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
-    )
+    return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""How good tokens are: reconstruction error, share of the codebook in use, perplexity."""
+"""Quality of tokens: reconstruction error, share of the codebook in use, perplexity."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from factor_models.kline.windows import COLUMNS
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerQuality:
-    """Of a tokenizer on some windows."""
+    """Quality of a tokenizer on some windows."""
 
     num_bars: int
     reconstruction_mse: float

@@ -1,14 +1,14 @@
 """From logits to a token: temperature, top-k and top-p, a draw."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
 TRIES = 3  # more at a token of the nucleus, before its tokens are sorted out
 
 
-def filter_logits(
-    logits: Tensor, top_k: int = 0, top_p: float = 1.0, official_parity: bool = False
-) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0, official_parity: bool = False) -> Tensor:
     """Return logits (..., V) with the tokens that may not be drawn at -inf.
 
     top_k > 0 keeps the k most likely (more where the k-th is tied); then top_p < 1 keeps the shortest list of the most

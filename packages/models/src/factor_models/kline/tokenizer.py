@@ -6,6 +6,8 @@ alone or both. Published as Kronos (Shi et al., 2025); quantisation and loss aft
 "Image and Video Tokenization with Binary Spherical Quantization".
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,9 +44,7 @@ class BinarySphericalQuantizer(nn.Module):
     The buffers play no part in the numbers; published checkpoints hold them.
     """
 
-    def __init__(
-        self, dim: int, beta: float, gamma0: float, gamma: float, zeta: float, group_size: int
-    ) -> None:
+    def __init__(self, dim: int, beta: float, gamma0: float, gamma: float, zeta: float, group_size: int) -> None:
         super().__init__()
         if group_size < 1 or dim % group_size:
             raise ValueError(f"group_size = {group_size} must divide s1_bits + s2_bits = {dim}")
@@ -93,7 +93,7 @@ class KronosTokenizer(Pretrained):
     Of the n_enc_layers and n_dec_layers one each is the projection: there are n - 1 transformer blocks.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the published signature
         self,
         d_in: int,
         d_model: int,
@@ -128,12 +128,11 @@ class KronosTokenizer(Pretrained):
         self.quant_embed = nn.Linear(d_model, self.codebook_dim)
         self.post_quant_embed_pre = nn.Linear(s1_bits, d_model)
         self.post_quant_embed = nn.Linear(self.codebook_dim, d_model)
-        self.tokenizer = _Quantiser(
-            BinarySphericalQuantizer(self.codebook_dim, beta, gamma0, gamma, zeta, group_size)
-        )
+        self.tokenizer = _Quantiser(BinarySphericalQuantizer(self.codebook_dim, beta, gamma0, gamma, zeta, group_size))
 
     @property
     def bsq(self) -> BinarySphericalQuantizer:
+        """Return the quantiser, under the name that the published code gives it."""
         return self.tokenizer.bsq
 
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
@@ -148,7 +147,7 @@ class KronosTokenizer(Pretrained):
         return (coarse, fine), loss.loss, code, _indices(code > 0)
 
     def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
-        """What the engine minimises: `training_loss` by its terms, each a mean over the dates of the batch.
+        """Return the terms to minimise: `training_loss` by its terms, each a mean over the dates of the batch.
 
         Windows (B, T, d_in) are both input and target. The codebook's entropy is that of a date's windows, so that it
         does not matter how dates are spread over micro batches and processes.
@@ -173,7 +172,7 @@ class KronosTokenizer(Pretrained):
         return (coarse + fine + quantiser.loss) / 2.0, terms
 
     def latent(self, x: Tensor) -> Tensor:
-        """What is quantised, (B, T, D)."""
+        """Return the numbers to be quantised, (B, T, D)."""
         return self.quant_embed(self.encoder.run(self.embed(x)))
 
     def encode(self, x: Tensor, half: bool = False) -> Tensor | list[Tensor]:

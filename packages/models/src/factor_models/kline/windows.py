@@ -2,10 +2,12 @@
 
 A panel's rows are sorted by symbol and date. Bars in which a number is missing are left out, so a window holds the last
 bars that are complete, as a chart does. Nothing is kept per window: a window is an end position, and its bars are
-gathered and normalised when they are asked for.
+gathered and normalised on request.
 
 Shapes: W windows, T = lookback + bars ahead, N complete bars, C = 6 columns.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,9 +39,7 @@ class KlineBars:
         position = self.position_of_row[chosen]
         return chosen[position - self.first[position] + 1 >= lookback]
 
-    def ends_within(
-        self, dates: NDArray[np.bool_], lookback: int, ahead: int, num_inside: int
-    ) -> NDArray[np.int64]:
+    def ends_within(self, dates: NDArray[np.bool_], lookback: int, ahead: int, num_inside: int) -> NDArray[np.int64]:
         """Positions (W,) of last lookback bars, such that the last `num_inside` bars of the window lie on `dates`.
 
         `dates` (num_dates,) is True on the dates in question. Where they have gaps (training dates around a test

@@ -1,9 +1,11 @@
-"""What a loss is: a module that gives named terms, whose sum is minimised.
+"""Base of all losses: a module that gives named terms, whose sum is minimised.
 
 A term is a function `term(prediction (B, H), dates) -> (G, H)`: its value per date and target. `CrossSections` says
 which windows belong to a date, which targets are known and what everything weighs, and averages the values. A `Loss`
 weights terms, names them and hands them to training, so that every one of them can be logged.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -51,9 +53,7 @@ class Loss(nn.Module):
         date_weights : (B,) weight of each window's date in the mean over dates, the same within a date; None means 1
         previous : (B,) position of the same symbol's window one bar earlier, -1 = not in this batch; None: nowhere
         """
-        return self.terms(
-            prediction, CrossSections(target, groups, num_groups, weights, date_weights, previous)
-        )
+        return self.terms(prediction, CrossSections(target, groups, num_groups, weights, date_weights, previous))
 
     def terms(self, prediction: Tensor, dates: CrossSections) -> dict[str, Tensor]:
         """Scalars by name, for targets that are grouped already."""
@@ -64,7 +64,7 @@ class Loss(nn.Module):
         return prediction
 
     def batch_statistic(self, target: Tensor, groups: Tensor, num_groups: int) -> Tensor | None:
-        """What the loss must know of the whole batch before a step: (S,) sums over the dates of this process's share.
+        """Return the statistic of the whole batch to be known: (S,) sums over the dates of this process's share.
 
         None: nothing. Otherwise the engine calls `start_step` with their means over all dates of all processes.
         """
@@ -99,17 +99,14 @@ class TermLoss(Loss):
         self.fixed = None if target_weights is None or self.learned else tuple(map(float, target_weights))
 
     def terms(self, prediction: Tensor, dates: CrossSections) -> dict[str, Tensor]:
+        """Return the named terms, weighted and averaged over dates."""
         if self.fixed is None and self.learned is None:
             return {
-                name: sum_of(
-                    [weight * dates.average(term(prediction, dates)) for term, weight in part.items()]
-                )
+                name: sum_of([weight * dates.average(term(prediction, dates)) for term, weight in part.items()])
                 for name, part in self.parts.items()
             }
         values = {
-            name: sum_of(
-                [weight * dates.per_target(term(prediction, dates)) for term, weight in part.items()]
-            )
+            name: sum_of([weight * dates.per_target(term(prediction, dates)) for term, weight in part.items()])
             for name, part in self.parts.items()
         }
         return weighted_by_target(values, self.learned or self.fixed or (), self.targets, dates)

@@ -3,19 +3,42 @@
 A logit x says the chance 1 / (1 + exp(-x)) of an up. It ranks symbols as any forecast does.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from factor_models.losses.cross_section import CrossSections
+from factor_models.losses.settings import LossConfig
 
 
 def bce(prediction: Tensor, dates: CrossSections) -> Tensor:
     """Mean of -y log p - (1 - y) log(1 - p)."""
     check_probabilities(dates)
-    return dates.mean(
-        functional.binary_cross_entropy_with_logits(prediction, dates.target_BH, reduction="none")
-    )
+    return dates.mean(functional.binary_cross_entropy_with_logits(prediction, dates.target_BH, reduction="none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalConfig(LossConfig):
+    """Settings of focal."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    gamma: float = 2.0
+    """How much less counts what is sure already; 0: as in bce."""
+    alpha: float | None = None
+    """Weight of the ups, 1 - alpha that of the downs; null: 1 and 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma = {self.gamma!r}: must be >= 0")
+        if self.alpha is not None and not 0 < self.alpha < 1:
+            raise ValueError(f"alpha = {self.alpha!r}: must be in (0, 1)")
 
 
 def focal(prediction: Tensor, dates: CrossSections, gamma: float, alpha: float | None) -> Tensor:

@@ -7,6 +7,8 @@ variances and covariances are weighted ones, and a weight of 2 equals the window
 known windows). Weights of dates multiply what a date adds.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -53,7 +55,7 @@ class CrossSections:
         self.total_GH = self.total(self.mass_BH)
         self._date_weights = date_weights
 
-    def with_target(self, target: Tensor) -> "CrossSections":
+    def with_target(self, target: Tensor) -> CrossSections:
         """The same windows and weights, another target (B, any number of columns)."""
         return CrossSections(target, *self._inputs)
 

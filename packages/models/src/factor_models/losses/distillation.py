@@ -6,6 +6,8 @@ error to their mixture. For a direction the teacher gives logits, both sides are
 term is multiplied by T^2, which keeps the size of its gradient.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -33,9 +35,7 @@ class DistilledLoss(Loss):
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature = {temperature!r}: must be > 0")
         if loss.outputs_per_target != 1:
-            raise ValueError(
-                "a loss with several outputs per target cannot be distilled: the teacher has one"
-            )
+            raise ValueError("a loss with several outputs per target cannot be distilled: the teacher has one")
         self.loss, self.share, self.temperature = loss, share, temperature
 
     def forward(
@@ -48,11 +48,10 @@ class DistilledLoss(Loss):
         date_weights: Tensor | None = None,
         previous: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """Return the terms of the label's loss and of the teacher's; each counts where it is known."""
         true, taught = self._split(target)
         dates = CrossSections(true, groups, num_groups, weights, date_weights, previous)
-        named = {
-            name: (1.0 - self.share) * value for name, value in self.loss.terms(prediction, dates).items()
-        }
+        named = {name: (1.0 - self.share) * value for name, value in self.loss.terms(prediction, dates).items()}
         teacher = self._teacher_terms(prediction, dates, taught)
         return named | {f"teacher_{name}": self.share * value for name, value in teacher.items()}
 
@@ -64,15 +63,15 @@ class DistilledLoss(Loss):
         return {"bce": self.temperature**2 * cross_entropy}
 
     def batch_statistic(self, target: Tensor, groups: Tensor, num_groups: int) -> Tensor | None:
+        """Return the statistic of the label's loss."""
         return self.loss.batch_statistic(self._split(target)[0], groups, num_groups)
 
     def start_step(self, means: Sequence[float]) -> None:
+        """Pass the statistic of the whole batch to the label's loss."""
         self.loss.start_step(means)
 
     def _split(self, target: Tensor) -> tuple[Tensor, Tensor]:
         if target.shape[1] % 2:
-            raise ValueError(
-                f"target has {target.shape[1]} columns: must be targets and as many of a teacher"
-            )
+            raise ValueError(f"target has {target.shape[1]} columns: must be targets and as many of a teacher")
         true, taught = target.chunk(2, dim=1)
         return true, taught

@@ -1,12 +1,30 @@
 """Learning to rank: the order of a date's symbols as a whole list, and pair by pair."""
 
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from factor_models.losses.cross_section import CrossSections, pair_chunks
+from factor_models.losses.settings import LossConfig, check_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListNetConfig(LossConfig):
+    """Settings of listnet."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    temperature: float = 1.0
+    """Temperature of the softmax of the targets, in their unit: the lower, the more the best symbols decide."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "temperature")
 
 
 def listnet(prediction: Tensor, dates: CrossSections, temperature: float) -> Tensor:
@@ -40,9 +58,7 @@ def ranknet(prediction: Tensor, dates: CrossSections) -> Tensor:
     Source: Burges et al. (2005), "Learning to Rank using Gradient Descent". Time grows with the square of the symbols,
     memory does not.
     """
-    value: Tensor = _PairwiseLogistic.apply(
-        prediction, dates.target_BH, dates.mass_BH, dates.rows, dates.groups
-    )
+    value: Tensor = _PairwiseLogistic.apply(prediction, dates.target_BH, dates.mass_BH, dates.rows, dates.groups)
     return value
 
 
@@ -50,9 +66,7 @@ class _PairwiseLogistic(torch.autograd.Function):
     """Mean per date (G, H); the gradient is made with the value, so no pair is kept."""
 
     @staticmethod
-    def forward(
-        ctx: Any, score: Tensor, target: Tensor, mass: Tensor, rows: list[Tensor], groups: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, score: Tensor, target: Tensor, mass: Tensor, rows: list[Tensor], groups: Tensor) -> Tensor:
         total_GH = score.new_zeros(len(rows), score.shape[1])
         slope_BH = torch.zeros_like(score)
         for date, of_date in enumerate(rows):

@@ -4,15 +4,37 @@ Source: Koenker & Bassett (1978), "Regression Quantiles". The network gives Q nu
 median, the others are distances through softplus, added up outwards from it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from factor_models.losses.base import TermLoss
+from factor_models.losses.base import Loss, TermLoss
 from factor_models.losses.cross_section import CrossSections
+from factor_models.losses.settings import LossConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantileConfig(LossConfig):
+    """Settings of quantile."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    levels: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    """Rising, an odd number, the middle one 0.5."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = self.levels
+        rising = all(low < high for low, high in zip((0.0, *levels), (*levels, 1.0), strict=True))
+        if not rising or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
+            raise ValueError(f"levels = {list(levels)}: must rise within (0, 1), an odd number, the middle one 0.5")
 
 
 class QuantileLoss(TermLoss):
@@ -35,11 +57,17 @@ class QuantileLoss(TermLoss):
         self.outputs_per_target = len(levels)
 
     def point(self, prediction: Tensor) -> Tensor:
+        """Return the median, (B, H)."""
         return _by_target(prediction, self.outputs_per_target)[..., self.outputs_per_target // 2]
 
     def quantiles(self, prediction: Tensor) -> Tensor:
         """The forecasts of the levels (B, H, Q), rising, of the model's outputs (B, H * Q)."""
         return quantiles(prediction, self.outputs_per_target)
+
+
+def quantile_loss(config: QuantileConfig, targets: Sequence[str]) -> Loss:
+    """The loss of these settings."""
+    return QuantileLoss(config.levels, config.weights_of(targets), targets)
 
 
 def pinball(prediction: Tensor, dates: CrossSections, levels: Sequence[float]) -> Tensor:

@@ -5,6 +5,8 @@ P = volatility + extreme + leverage + turnover. All are computed on each date's 
 the loss is the mean over the targets.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +22,15 @@ from factor_models.losses.errors import huber
 from factor_models.losses.ranks import rank_error
 from factor_models.losses.regime import Regime, RegimeConfig, summed_dispersion
 from factor_models.losses.risk import extreme, leverage, turnover, volatility
-from factor_models.losses.tasks import LearnedWeights, TargetWeights, check_target_weights
+from factor_models.losses.settings import (
+    TargetWeights,
+    as_tuple,
+    check_positive,
+    check_target_ic,
+    check_target_weights,
+    per_target,
+)
+from factor_models.losses.tasks import LearnedWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +49,7 @@ class RiskBounds:
     """Weight of the mean change of a symbol's forecast from bar to bar (linear, no bound)."""
 
     def __post_init__(self) -> None:
-        check_at_least("RiskBounds", self, {"volatility": 0, "extreme": 0, "leverage": 0, "turnover": 0})
+        check_at_least(self, {"volatility": 0, "extreme": 0, "leverage": 0, "turnover": 0})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +67,9 @@ class QuantitativeConfig:
     risk: float = 0.1
     """Weight of the risk terms, times rho."""
     delta: float = 0.1
-    """Where Huber's loss turns from square to straight, in the unit of the target."""
+    """Error at which Huber's loss turns from square to straight, in the unit of the target."""
     temperature: float = 0.1
-    """Of the soft ranks, in standard deviations of a date's forecasts."""
+    """Temperature of the soft ranks, in standard deviations of a date's forecasts."""
     target_ic: float | tuple[float, ...] = (0.08, 0.05, 0.03)
     """IC aimed at: beyond it nothing is gained."""
     rho: float | tuple[float, ...] = (1.2, 1.0, 0.8)
@@ -72,16 +82,12 @@ class QuantitativeConfig:
     """Weights of the targets: null = 1, one per horizon, or learned."""
 
     def __post_init__(self) -> None:
-        check_at_least("QuantitativeConfig", self, {"huber": 0, "ic": 0, "rank": 0, "risk": 0})
-        for name in ("delta", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"QuantitativeConfig.{name} = {getattr(self, name)!r}: must be > 0")
-        for value in _as_tuple(self.target_ic):
-            if not 0 < value <= 1:
-                raise ValueError(f"QuantitativeConfig.target_ic = {self.target_ic!r}: must be in (0, 1]")
-        if min(_as_tuple(self.rho), default=0.0) < 0:
-            raise ValueError(f"QuantitativeConfig.rho = {self.rho!r}: must not be negative")
-        check_target_weights("QuantitativeConfig", self.target_weights)
+        check_at_least(self, {"huber": 0, "ic": 0, "rank": 0, "risk": 0})
+        check_positive(self, "delta", "temperature")
+        check_target_ic(self.target_ic)
+        if min(as_tuple(self.rho), default=0.0) < 0:
+            raise ValueError(f"rho = {self.rho!r}: must not be negative")
+        check_target_weights(self.target_weights)
 
 
 class QuantitativeLoss(Loss):
@@ -90,8 +96,8 @@ class QuantitativeLoss(Loss):
     def __init__(self, config: QuantitativeConfig, targets: Sequence[str]) -> None:
         super().__init__()
         self.config, self.targets = config, tuple(targets)
-        self.target_ic = per_target("QuantitativeConfig.target_ic", config.target_ic, targets)
-        self.rho = per_target("QuantitativeConfig.rho", config.rho, targets)
+        self.target_ic = per_target("target_ic", config.target_ic, targets)
+        self.rho = per_target("rho", config.rho, targets)
         self.regime = None if config.regime is None else Regime(config.regime)
         learned = config.target_weights == "learned"
         self.weights: LearnedWeights | tuple[float, ...]
@@ -100,7 +106,7 @@ class QuantitativeLoss(Loss):
         else:
             weights = 1.0 if config.target_weights is None else config.target_weights
             assert not isinstance(weights, str)
-            self.weights = per_target("QuantitativeConfig.target_weights", weights, targets)
+            self.weights = per_target("target_weights", weights, targets)
         self.risk_terms: dict[str, Term] = {
             "volatility": partial(volatility, bound=config.bounds.volatility),
             "extreme": partial(extreme, bound=config.bounds.extreme),
@@ -109,6 +115,7 @@ class QuantitativeLoss(Loss):
         }
 
     def terms(self, prediction: Tensor, dates: CrossSections) -> dict[str, Tensor]:
+        """Return the named terms, weighted and averaged over dates."""
         config = self.config
         rho_H = prediction.new_tensor(self.rho)
         ic_weight = config.ic + (self.regime.ic_weight() if self.regime else 0.0)
@@ -130,21 +137,6 @@ class QuantitativeLoss(Loss):
         return summed_dispersion(CrossSections(target, groups, num_groups)).reshape(1)
 
     def start_step(self, means: Sequence[float]) -> None:
+        """Pass the dispersion of the whole batch to the regime."""
         assert self.regime is not None
         self.regime.observe(means[0])
-
-
-def per_target(name: str, value: float | Sequence[float], targets: Sequence[str]) -> tuple[float, ...]:
-    """One number per target; ValueError unless there is one, or one for each."""
-    values = _as_tuple(value)
-    if len(values) == 1:
-        values *= len(targets)
-    if len(values) != len(targets):
-        raise ValueError(
-            f"{name} = {list(values)} has {len(values)} numbers: must be one, or one for each of {', '.join(targets)}"
-        )
-    return values
-
-
-def _as_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(value),) if isinstance(value, int | float) else tuple(float(one) for one in value)

@@ -7,16 +7,37 @@ Retrieval Measures" (the sigmoid of pairs); Blondel et al. (2020), "Fast Differe
 as a loss). Time grows with n^2, memory does not: pairs are made in chunks, and again in the backward pass.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from factor_models.losses.cross_section import VARIANCE_FLOOR, CrossSections, pair_chunks
+from factor_models.losses.settings import LossConfig, check_positive
 
 LEAST_VARIANCE = 1e-4
-"""Of ranks as shares (one of 2,000 forecasts unlike the others has more): below it the correlation fades to 0."""
+"""Variance of ranks as shares below which the correlation fades to 0.
+
+One of 2,000 forecasts unlike the others has more.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig(LossConfig):
+    """Settings of rank."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    temperature: float = 0.1
+    """Softness of the ranks, in standard deviations of a date's forecasts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "temperature")
 
 
 def rank_error(prediction: Tensor, dates: CrossSections, temperature: float) -> Tensor:
@@ -34,9 +55,7 @@ def soft_ranks(prediction: Tensor, dates: CrossSections, temperature: float) -> 
     """Ranks 1..n per date (B, H), real numbers; a window of weight 2 counts as two."""
     centred_BH = dates.centred(prediction)
     scale_GH = (dates.mean(centred_BH.square()) + VARIANCE_FLOOR).sqrt()
-    ranks: Tensor = _SoftRanks.apply(
-        centred_BH / scale_GH[dates.groups], dates.mass_BH, dates.rows, temperature
-    )
+    ranks: Tensor = _SoftRanks.apply(centred_BH / scale_GH[dates.groups], dates.mass_BH, dates.rows, temperature)
     return ranks
 
 
@@ -82,8 +101,6 @@ class _SoftRanks(torch.autograd.Function):
             for part in pair_chunks(*z_NH.shape):
                 above_PNH = torch.sigmoid((z_NH[part, None] - z_NH[None]) / ctx.temperature)
                 slope_PNH = above_PNH * (1.0 - above_PNH)
-                pulled = g_NH[part] * (slope_PNH * w_NH).sum(dim=1) - w_NH[part] * (slope_PNH * g_NH).sum(
-                    dim=1
-                )
+                pulled = g_NH[part] * (slope_PNH * w_NH).sum(dim=1) - w_NH[part] * (slope_PNH * g_NH).sum(dim=1)
                 result[of_date[part]] = pulled / ctx.temperature
         return result, None, None, None

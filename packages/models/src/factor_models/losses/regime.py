@@ -5,6 +5,8 @@ of the whole batch, all processes together. It is held against its mean over the
 on every date (rank, zscore, rank_gauss) always have the same dispersion: the regime then never changes.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,13 +38,11 @@ class RegimeConfig:
     """With no more batches than that seen, every batch is ordinary."""
 
     def __post_init__(self) -> None:
-        check_at_least("RegimeConfig", self, {"risk": 0, "ic": 0, "memory": 1, "least": 0})
+        check_at_least(self, {"risk": 0, "ic": 0, "memory": 1, "least": 0})
         if not 0 < self.calm <= self.volatile:
-            raise ValueError(
-                f"RegimeConfig: calm = {self.calm!r} must be above 0 and at most volatile = {self.volatile!r}"
-            )
+            raise ValueError(f"calm = {self.calm!r}: must be above 0 and at most volatile = {self.volatile!r}")
         if self.least >= self.memory:
-            raise ValueError(f"RegimeConfig.least = {self.least!r}: must be below memory = {self.memory!r}")
+            raise ValueError(f"least = {self.least!r}: must be below memory = {self.memory!r}")
 
 
 class Regime(nn.Module):
@@ -72,11 +72,11 @@ class Regime(nn.Module):
         self.num_seen += 1
 
     def risk_weight(self) -> float:
-        """What is added to the weight of the risk terms now."""
+        """Return the addition to the weight of the risk terms."""
         return self.config.risk if self.state > 0 else 0.0
 
     def ic_weight(self) -> float:
-        """What is added to the weight of the IC term now."""
+        """Return the addition to the weight of the IC term."""
         return self.config.ic if self.state < 0 else 0.0
 
 

@@ -3,6 +3,8 @@
 The first three are 0 up to a bound and grow with the square of what lies above it; turnover is linear.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,9 +32,7 @@ def leverage(prediction: Tensor, dates: CrossSections, bound: float) -> Tensor:
     size_BH = prediction.abs()
     is_largest_BH = (size_BH == dates.highest(size_BH)[dates.groups]).to(size_BH.dtype)
     largest_GH = dates.total(size_BH * is_largest_BH * dates.mass_BH)
-    largest_GH = largest_GH / dates.total(is_largest_BH * dates.mass_BH).clamp(
-        min=torch.finfo(size_BH.dtype).tiny
-    )
+    largest_GH = largest_GH / dates.total(is_largest_BH * dates.mass_BH).clamp(min=torch.finfo(size_BH.dtype).tiny)
     return functional.relu(largest_GH / dates.mean(size_BH).clamp(min=LEAST_SIZE) - bound).square()
 
 

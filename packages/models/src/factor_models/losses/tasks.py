@@ -5,7 +5,7 @@ Semantics": L = sum_k exp(-s_k) L_k + s_k with s_k = log sigma_k^2 (twice their 
 s_k is at s_k = log L_k, so in the end every target has the weight 1 / L_k: none dominates because its loss is large.
 """
 
-from typing import Literal
+from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +27,3 @@ class LearnedWeights(nn.Module):
     def penalty(self, dates: CrossSections) -> Tensor:
         """Mean of the log variances; a target counts by the share of dates on which it is known, as its loss does."""
         return dates.average(self.log_variance.expand(dates.num_groups, -1))
-
-
-TargetWeights = tuple[float, ...] | Literal["learned"] | None
-"""Weights of the targets: None = all 1, one for each, or learnt."""
-
-
-def check_target_weights(owner: str, weights: TargetWeights) -> None:
-    """Fixed weights are not negative and not all 0."""
-    if isinstance(weights, tuple) and (min(weights, default=0.0) < 0 or sum(weights) <= 0):
-        raise ValueError(f"{owner}.target_weights = {list(weights)}: must not be negative and not all 0")

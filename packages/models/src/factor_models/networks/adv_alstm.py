@@ -10,6 +10,8 @@ respect to e. The model is trained on the loss there as well:
 g counts as a constant. The paper's loss is the hinge loss of a direction; here it is whatever the model is trained on.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +34,7 @@ class AdvALSTMConfig(ALSTMConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("AdvALSTMConfig", self, {"epsilon": 0.0, "beta": 0.0})
+        check_at_least(self, {"epsilon": 0.0, "beta": 0.0})
 
 
 class AdvALSTMForecaster(ALSTMForecaster):
@@ -56,7 +58,7 @@ class AdvALSTMForecaster(ALSTMForecaster):
         return terms | {"adversarial": self.beta * total(adversarial)}
 
     def _perturbation(self, latent_BE: Tensor, criterion: Criterion) -> Tensor:
-        """epsilon g / |g| for each window; 0 where the loss does not depend on it (no known target)."""
+        """Epsilon g / |g| for each window; 0 where the loss does not depend on it (no known target)."""
         point_BE = latent_BE.detach().requires_grad_()
         (gradient_BE,) = torch.autograd.grad(total(criterion(self.head(point_BE))), point_BE)
         gradient_BE = gradient_BE.float()

@@ -7,6 +7,8 @@ linear head per horizon reads it. It is normalised, so that a distance in it mea
 Shapes: B windows, L bars of lookback, F features, D hidden units, E = 2 D latent units, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +29,7 @@ class ALSTMConfig(RecurrentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_one_of(type(self).__name__, self, "cell", ("lstm", "gru"))
+        check_one_of(self, "cell", ("lstm", "gru"))
 
 
 class ALSTMForecaster(nn.Module):
@@ -50,7 +52,7 @@ class ALSTMForecaster(nn.Module):
         return self._read(x_BLF)[0]
 
     def attention_weights(self, x_BLF: Tensor) -> Tensor:
-        """How much each bar counts (B, L): positive, sum 1 over the bars."""
+        """Return the weight of each bar (B, L): positive, sum 1 over the bars."""
         return self.attention.weights(self.states(x_BLF))
 
     def latent(self, x_BLF: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """LSTM over the lookback window in both directions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -3,14 +3,18 @@
 Shapes: B windows, L bars, D width, N attention heads, E = D / N width of a head, H horizons.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 def widened(values: Tensor) -> Tensor:
-    """fp32 of 16-bit values on a CPU, which without matrix units multiplies those at half the speed; others as they
-    are."""
+    """Return 16-bit values on a CPU as fp32, others as they are.
+
+    Without matrix units a CPU multiplies 16-bit values at half the speed.
+    """
     return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_cpu else values
 
 
@@ -39,9 +43,7 @@ def attend(
     mask : broadcastable to (B, N, Q, K): bool, True where a query may look; or numbers added to the scores
     causal : query i looks at keys 0..i
     """
-    query, key, value = (
-        tensor.unflatten(2, (heads, -1)).transpose(1, 2) for tensor in (query_BQD, key_BKD, value_BKD)
-    )
+    query, key, value = (tensor.unflatten(2, (heads, -1)).transpose(1, 2) for tensor in (query_BQD, key_BKD, value_BKD))
     mixed_BNQE = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
     return mixed_BNQE.transpose(1, 2).flatten(2)
 
@@ -57,9 +59,7 @@ class TransformerBlock(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False)  # a bias would cancel in the softmax
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
-        )
+        self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, *, last_only: bool = False, mask: Tensor | None = None) -> Tensor:
@@ -75,12 +75,12 @@ class TransformerBlock(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """Drops a residual branch whole, window by window, while training (Huang et al. 2016, "Deep Networks with
-    Stochastic Depth").
+    """Drops a residual branch whole, window by window, while training.
 
-    It stands on the branch, before it is added: a window that drops it keeps its input unchanged. Kept branches are
-    divided by 1 - p, so that the mean is the branch as it is in evaluation, which draws nothing. A branch with p = 1 is
-    never trained and never added, in evaluation neither.
+    After Huang et al. 2016, "Deep Networks with Stochastic Depth". It stands on the branch, before it is added: a
+    window that drops it keeps its input unchanged. Kept branches are divided by 1 - p, so that the mean is the branch
+    as it is in evaluation, which draws nothing. A branch with p = 1 is never trained and never added, in evaluation
+    neither.
     """
 
     def __init__(self, p: float) -> None:
@@ -137,4 +137,5 @@ class TargetHeads(nn.Module):
         )
 
     def forward(self, x_BD: Tensor) -> Tensor:
+        """Return the outputs of all heads side by side."""
         return torch.cat([head(x_BD) for head in self.heads], dim=-1)

@@ -3,6 +3,8 @@
 Shapes: B windows, L bars of lookback, C channels.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

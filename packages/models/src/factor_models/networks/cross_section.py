@@ -1,5 +1,4 @@
-"""What models of the whole cross-section share: windows side by side per date, the market of a date, and attention
-among its stocks.
+"""Parts of models of the whole cross-section: windows by date, the market of a date, attention among its stocks.
 
 A batch holds the windows of several dates, each with any number of stocks. They are laid out as (G, S): a row per date,
 padded with zeros to the most stocks of a date, and a mask that keeps the padding out of every sum. So one date never
@@ -8,6 +7,8 @@ sees another, the order of stocks does not matter, and a stock that is missing o
 Shapes: B windows, L bars, F features, G dates, S most stocks of a date, D width.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from factor_models.networks.blocks import attend
 
 
 class DateLayout:
-    """Where each window of a batch stands when dates are rows.
+    """Position of each window of a batch when dates are rows.
 
     Parameters
     ----------
@@ -82,17 +83,18 @@ class StockAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x_GSD: Tensor, mask_GS: Tensor) -> Tensor:
+        """Return what the stocks of each date attend to, (G, S, D); padding is not attended to."""
         mixed_GSD = attend(
             self.query(x_GSD), self.key(x_GSD), self.value(x_GSD), self.heads, mask=mask_GS[:, None, None]
         )
         return self.out(mixed_GSD)
 
 
-def check_market_features(owner: str, market_features: int, num_features: int) -> None:
+def check_market_features(market_features: int, num_features: int) -> None:
     """A stock must keep a feature of its own."""
     if market_features >= num_features:
         raise ValueError(
-            f"{owner}.market_features = {market_features}: must be < num_features = {num_features}, or no feature of "
+            f"market_features = {market_features}: must be < num_features = {num_features}, or no feature of "
             "the stocks is left"
         )
 

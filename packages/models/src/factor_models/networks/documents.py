@@ -3,6 +3,8 @@
 Shapes: B windows, L bars, K documents of a bar, D numbers of a document's vector, E width of its embedding.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 
@@ -42,9 +44,7 @@ class DocumentEmbedding(nn.Module):
     def forward(self, texts_BLKD: Tensor, present_BLK: Tensor) -> Tensor:
         """(B, L, K, E)."""
         embedded_NE = self.dropout(torch.tanh(self.project(self.norm(texts_BLKD[present_BLK]))))
-        embedded_BLKE = texts_BLKD.new_zeros(
-            *present_BLK.shape, embedded_NE.shape[1], dtype=embedded_NE.dtype
-        )
+        embedded_BLKE = texts_BLKD.new_zeros(*present_BLK.shape, embedded_NE.shape[1], dtype=embedded_NE.dtype)
         embedded_BLKE[present_BLK] = embedded_NE  # most places of most bars are empty: they cost nothing
         return embedded_BLKE
 
@@ -70,7 +70,7 @@ class DocumentAttention(nn.Module):
 
 
 class DayEncoder(nn.Module):
-    """What a bar brings: its features and, with news, the attended documents and whether there were any."""
+    """Inputs of a bar: its features and, with news, the attended documents and whether there were any."""
 
     def __init__(self, num_features: int, text_dim: int, width: int, dropout: float) -> None:
         super().__init__()

@@ -11,6 +11,8 @@ number of stocks in any order may stand on a date.
 Shapes: B windows, L bars, F features, G dates, S most stocks of a date, D units, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,17 +43,17 @@ class DTMLConfig:
     beta: float = 0.1
     """Weight of the market's context in each stock's; 0: no market."""
     market_features: int = 0
-    """How many of the last features describe an index, the same for all symbols of a date; 0: the market is the mean
+    """Number of the last features that describe an index, the same for all symbols of a date; 0: the market is the mean
     of the windows of the date (which says little if features are ranks within the date)."""
     dropout: float = 0.0
     """Share of units dropped while training, of the contexts and before the head."""
 
     def __post_init__(self) -> None:
-        check_at_least("DTMLConfig", self, {"lookback": 1, "hidden": 1, "heads": 1, "beta": 0})
-        check_at_least("DTMLConfig", self, {"market_features": 0})
-        check_share("DTMLConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "hidden": 1, "heads": 1, "beta": 0})
+        check_at_least(self, {"market_features": 0})
+        check_share(self, "dropout")
         if self.hidden % self.heads:
-            raise ValueError(f"DTMLConfig.hidden = {self.hidden}: must be a multiple of heads = {self.heads}")
+            raise ValueError(f"hidden = {self.hidden}: must be a multiple of heads = {self.heads}")
 
 
 class AttentionLSTM(nn.Module):
@@ -82,7 +84,7 @@ class DTMLForecaster(nn.Module):
 
     def __init__(self, config: DTMLConfig, num_features: int, num_horizons: int) -> None:
         super().__init__()
-        check_market_features("DTMLConfig", config.market_features, num_features)
+        check_market_features(config.market_features, num_features)
         self.config, self.num_features = config, num_features
         hidden, own = config.hidden, num_features - config.market_features
         self.stock = AttentionLSTM(own, hidden)

@@ -4,11 +4,13 @@ The generator is the attentive LSTM, and is what predicts. The discriminator rea
 one bar more, the targets: the true ones or the predicted ones, and says which. Both are trained in the same step
 (Goodfellow et al. 2014, with the generator's non-saturating loss; for stocks Zhang et al. 2019, "Stock Market
 Prediction Based on Generative Adversarial Network", who also keep the plain loss beside the adversarial one).
-Predictions are compared with targets as they are, so the loss should be one of values: logits and labels are told apart
-at a glance.
+Predictions are compared with targets as they are, so the loss should be one of values: logits and labels are
+distinguished at a glance.
 
 Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ class GANLSTMConfig(ALSTMConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("GANLSTMConfig", self, {"adversarial_weight": 0.0})
+        check_at_least(self, {"adversarial_weight": 0.0})
 
 
 class Discriminator(nn.Module):
@@ -108,9 +110,7 @@ class GANLSTMForecaster(nn.Module):
         predicted_BH = torch.where(known_BH, prediction_BH, 0.0)
         logit_true, logit_predicted = self.discriminator(batch.windows, (true_BH, predicted_BH))
         counted_B1 = torch.where(known_BH.any(dim=1, keepdim=True), 0.0, torch.nan)
-        dates = CrossSections(
-            counted_B1, batch.groups, max(batch.num_dates, 1), batch.weights, batch.date_weights
-        )
+        dates = CrossSections(counted_B1, batch.groups, max(batch.num_dates, 1), batch.weights, batch.date_weights)
         as_true, as_true_predicted, as_predicted = (
             dates.average(dates.mean(functional.softplus(logit.float())))
             for logit in (-logit_true, -logit_predicted, logit_predicted)

@@ -10,6 +10,8 @@ so the price model always sees the market, and where a bar has no document it se
 Shapes: B windows, L bars, F features, K documents, D numbers of a document, E width of its embedding.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
@@ -20,11 +22,12 @@ from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.documents import DocumentAttention, read_documents
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion, OwnTraining
+from factor_models.zoo import build_model, input_kind, model_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatedNewsConfig:
-    """Which price model, and how wide the news are."""
+    """Price model and width of the news."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -40,10 +43,10 @@ class GatedNewsConfig:
     """Share of units of the embeddings dropped while training."""
 
     def __post_init__(self) -> None:
-        check_at_least("GatedNewsConfig", self, {"lookback": 1, "text_width": 1})
-        check_share("GatedNewsConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "text_width": 1})
+        check_share(self, "dropout")
         if "lookback" in self.settings:
-            raise ValueError("GatedNewsConfig.settings has a lookback: the price model takes that beside it")
+            raise ValueError("settings has a lookback: the price model takes that beside it")
 
 
 class NewsGate(nn.Module):
@@ -79,7 +82,7 @@ class GatedNewsForecaster(nn.Module):
         self.extra_inputs: tuple[str, ...] = ("texts", *getattr(base, "extra_inputs", ()))
 
     def fused(self, x_BLF: Tensor, texts: Tensor | None = None) -> Tensor:
-        """What the price model reads, (B, L, F)."""
+        """Return the inputs of the price model, (B, L, F)."""
         check_windows(x_BLF, self.lookback, self.num_features)
         return x_BLF if self.news is None else self.news(x_BLF, texts)[0]
 
@@ -88,8 +91,18 @@ class GatedNewsForecaster(nn.Module):
         return self.base(self.fused(x_BLF, texts), **extras)
 
     def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
-        """What the price model minimises, on the fused inputs."""
+        """Return the loss of the price model on the fused inputs."""
         fused = replace(batch, windows=self.fused(batch.windows, batch.texts))
         if hasattr(self.base, "training_terms"):
             return cast(OwnTraining, self.base).training_terms(fused, criterion)
         return criterion(self.base(fused.windows, **fused.extras(self.base)))
+
+
+def build_gated_news(config: GatedNewsConfig, num_features: int, text_dim: int, **sizes: int) -> GatedNewsForecaster:
+    """The price model that the configuration names, behind a gate for news."""
+    if input_kind(config.base) != "features" or "text_dim" in model_sizes(config.base):
+        raise ValueError(f"base = {config.base!r}: must read windows of features and no texts")
+    own = {name: sizes[name] for name in ("num_horizons", *model_sizes(config.base))}
+    model = build_model(config.base, lookback=config.lookback, num_features=num_features, **own, **config.settings)
+    assert isinstance(model, nn.Module)
+    return GatedNewsForecaster(config, model, num_features, text_dim)

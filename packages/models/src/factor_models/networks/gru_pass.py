@@ -9,6 +9,8 @@ one block and one matrix product.
 Shapes: B windows, L bars, F inputs, D units, G = 4 D gates.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -34,6 +36,7 @@ class GRUPass(torch.autograd.Function):
         bars: range,
         keep: bool,
     ) -> tuple[Tensor, Tensor]:
+        """Return the states of all bars (L, D, B) and the final one (D, B); `keep` keeps the gates."""
         num_units, num_windows = weight_hh.shape[1], x_LFB.shape[2]
         weight_new_first = _new_first(weight_ih)
         bias_G1 = torch.cat([_new_first(bias_ih), bias_ih.new_zeros(num_units)]).unsqueeze(1)
@@ -62,6 +65,7 @@ class GRUPass(torch.autograd.Function):
     def backward(
         context: Any, gradient_LDB: Tensor | None, final_gradient_DB: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of inputs, weights and biases."""
         x_LFB, weight_ih, weight_hh, states_LDB, *kept = context.saved_tensors
         num_units = weight_hh.shape[1]
         weight_new_first = _new_first(weight_ih)

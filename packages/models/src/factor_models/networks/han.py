@@ -8,6 +8,8 @@ Shapes: B windows, L days, F features, K documents of a day, D numbers of a docu
 horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,8 +38,8 @@ class HANConfig:
     """Read the features too; false: news alone, as in the paper."""
 
     def __post_init__(self) -> None:
-        check_at_least("HANConfig", self, {"lookback": 1, "text_width": 1, "hidden": 1})
-        check_share("HANConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "text_width": 1, "hidden": 1})
+        check_share(self, "dropout")
 
 
 class DayAttention(nn.Module):
@@ -62,13 +64,9 @@ class HANForecaster(nn.Module):
     def __init__(self, config: HANConfig, num_features: int, num_horizons: int, text_dim: int) -> None:
         super().__init__()
         if not (config.prices or text_dim):
-            raise ValueError(
-                "HANConfig.prices = False: there are no news to read instead (text_dim = 0); set it to true"
-            )
+            raise ValueError("prices = False: there are no news to read instead (text_dim = 0); set it to true")
         self.lookback, self.num_features, self.prices = config.lookback, num_features, config.prices
-        self.days = DayEncoder(
-            num_features if config.prices else 0, text_dim, config.text_width, config.dropout
-        )
+        self.days = DayEncoder(num_features if config.prices else 0, text_dim, config.text_width, config.dropout)
         self.recurrence = nn.GRU(self.days.width, config.hidden, batch_first=True, bidirectional=True)
         self.attention = DayAttention(2 * config.hidden, config.lookback)
         self.head = nn.Sequential(

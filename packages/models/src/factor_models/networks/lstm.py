@@ -1,5 +1,7 @@
 """LSTM over the lookback window: the last hidden state, normalised, feeds one head per horizon."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -8,6 +8,8 @@ The gates are stacked [i, f, g, o] as in torch; each bar keeps [i, f, g, o, c', 
 Shapes: B windows, L bars, F inputs, D units, G = 4 D gates, K = 6 D values kept.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -32,6 +34,7 @@ class LSTMPass(torch.autograd.Function):
         bias_hh: Tensor,
         bars: range,
     ) -> tuple[Tensor, Tensor]:
+        """Return the states of all bars (L, D, B) and the final state (D, B)."""
         num_units, num_windows = weight_hh.shape[1], x_LFB.shape[2]
         bias_G1 = (bias_ih + bias_hh).unsqueeze(1)
         states_LDB = x_LFB.new_empty(len(x_LFB), num_units, num_windows)
@@ -59,6 +62,7 @@ class LSTMPass(torch.autograd.Function):
     def backward(
         context: Any, gradient_LDB: Tensor | None, final_gradient_DB: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of inputs, weights and biases."""
         x_LFB, weight_ih, weight_hh, states_LDB, *kept = context.saved_tensors
         num_units = weight_hh.shape[1]
         dx_LFB = torch.empty_like(x_LFB) if context.needs_input_grad[0] else None

@@ -12,6 +12,8 @@ bars against the others'.
 Shapes: B windows, L bars, F features, M market features, G dates, S most stocks of a date, D width, H horizons.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -39,7 +41,7 @@ class MASTERConfig:
     stock_heads: int = 2
     """Attention heads among stocks."""
     market_features: int = 0
-    """How many of the last features describe an index, the same for all symbols of a date; 0: the market is the mean
+    """Number of the last features that describe an index, the same for all symbols of a date; 0: the market is the mean
     and the standard deviation of each feature over the date (which say little if features are ranks within it)."""
     gate_bar: Literal["own", "last"] = "own"
     """The market of which bar gates a bar: its own, or (as published) the last of the window for all."""
@@ -49,24 +51,25 @@ class MASTERConfig:
     """Share of units dropped while training, after each half block and before the head."""
 
     def __post_init__(self) -> None:
-        owner = "MASTERConfig"
         sizes = ("lookback", "dim", "time_heads", "stock_heads")
-        check_at_least(owner, self, {**dict.fromkeys(sizes, 1), "market_features": 0})
-        check_share(owner, self, "dropout")
-        check_one_of(owner, self, "gate_bar", ("own", "last"))
+        check_at_least(self, {**dict.fromkeys(sizes, 1), "market_features": 0})
+        check_share(self, "dropout")
+        check_one_of(self, "gate_bar", ("own", "last"))
         if not self.gate_temperature > 0:
-            raise ValueError(f"{owner}.gate_temperature = {self.gate_temperature}: must be > 0")
+            raise ValueError(f"gate_temperature = {self.gate_temperature}: must be > 0")
         for heads in (self.time_heads, self.stock_heads):
             if self.dim % heads:
                 raise ValueError(
-                    f"{owner}.dim = {self.dim}: must be a multiple of time_heads = {self.time_heads} and of "
+                    f"dim = {self.dim}: must be a multiple of time_heads = {self.time_heads} and of "
                     f"stock_heads = {self.stock_heads}"
                 )
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Positions (L, D): sine and cosine of the bar's number at wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al.
-    2017), even columns sine."""
+    """Return positions (L, D): sine and cosine of the bar's number, even columns sine.
+
+    Wavelengths reach from 2 pi to 10000 * 2 pi (Vaswani et al. 2017).
+    """
     column_D = torch.arange(dim)
     rate_D = torch.exp(-math.log(10000.0) * (column_D - column_D % 2) / dim)
     angle_LD = torch.arange(length).unsqueeze(1) * rate_D
@@ -82,7 +85,7 @@ class MASTERForecaster(nn.Module):
 
     def __init__(self, config: MASTERConfig, num_features: int, num_horizons: int) -> None:
         super().__init__()
-        check_market_features("MASTERConfig", config.market_features, num_features)
+        check_market_features(config.market_features, num_features)
         self.config, self.num_features = config, num_features
         own = num_features - config.market_features
         self.gate = nn.Linear(config.market_features or 2 * own, own)
@@ -105,7 +108,7 @@ class MASTERForecaster(nn.Module):
         return self._among_stocks(state_BLD, dates)
 
     def feature_weights(self, own_BLF: Tensor, index_BLF: Tensor, dates: DateLayout) -> Tensor:
-        """What the market multiplies each feature by, (G, L, F) or (G, 1, F); 1 on average over features."""
+        """Return the factor that the market gives each feature, (G, L, F) or (G, 1, F); 1 on average over features."""
         if self.config.gate_bar == "last":
             own_BLF, index_BLF = own_BLF[:, -1:], index_BLF[:, -1:]
         if self.config.market_features:

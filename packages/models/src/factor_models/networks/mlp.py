@@ -3,6 +3,8 @@
 Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,8 +29,8 @@ class MLPConfig:
     """Share of units dropped while training, after each hidden layer."""
 
     def __post_init__(self) -> None:
-        check_at_least("MLPConfig", self, {"lookback": 1, "hidden": 1, "layers": 1})
-        check_share("MLPConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "hidden": 1, "layers": 1})
+        check_share(self, "dropout")
 
 
 class MLPForecaster(nn.Module):

@@ -12,6 +12,8 @@ the last term draws the salience to few texts. How far it is: `top_text_ratio`.
 Shapes: B windows, L days, F features, K documents, E width of a text, M of the memory and state, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +42,7 @@ class PENConfig(VariationalConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("PENConfig", self, {"salience_weight": 0.0})
+        check_at_least(self, {"salience_weight": 0.0})
 
 
 class TextSelection(nn.Module):
@@ -52,9 +54,7 @@ class TextSelection(nn.Module):
         self.given = nn.Linear(hidden + num_features, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)
 
-    def forward(
-        self, text_BKE: Tensor, present_BK: Tensor, state_BM: Tensor, x_BF: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, text_BKE: Tensor, present_BK: Tensor, state_BM: Tensor, x_BF: Tensor) -> tuple[Tensor, Tensor]:
         """The selected text (B, E) and the salience (B, K); both 0 on a day without texts."""
         given_B1M = self.given(torch.cat([state_BM, x_BF], dim=-1)).unsqueeze(1)
         score_BK = self.score(torch.tanh(self.text(text_BKE) + given_B1M)).squeeze(-1)
@@ -71,6 +71,7 @@ class TextMemory(nn.Module):
         self.candidate = nn.Linear(text_width + hidden, hidden)
 
     def forward(self, text_BE: Tensor, memory_BM: Tensor, has_text_B1: Tensor) -> Tensor:
+        """Return the memory after a text, (B, M); unchanged where there is none."""
         given = torch.cat([text_BE, memory_BM], dim=-1)
         gate_BM = torch.sigmoid(self.gate(given)) * has_text_B1
         return memory_BM + gate_BM * (torch.tanh(self.candidate(given)) - memory_BM)
@@ -87,6 +88,7 @@ class InformationFusion(nn.Module):
         self.cell = nn.GRUCell(hidden, hidden)
 
     def forward(self, x_BF: Tensor, memory_BM: Tensor, state_BM: Tensor) -> Tensor:
+        """Return the next state from prices, memory and state, (B, M)."""
         mixed_BM = torch.tanh(self.prices(x_BF))
         if self.memory is not None and self.gate is not None:
             gate_BM = torch.sigmoid(self.gate(torch.cat([x_BF, memory_BM, state_BM], dim=-1)))
@@ -115,6 +117,7 @@ class SharedRepresentation(nn.Module):
             self.memory = TextMemory(config.text_width, config.hidden)
 
     def forward(self, x_BLF: Tensor, texts: Tensor | None) -> Shared:
+        """Return states and salience of all bars."""
         state_BM = memory_BM = x_BLF.new_zeros(len(x_BLF), self.hidden)
         if self.text_dim:
             documents_BLKD, present_BLK = read_documents(texts, x_BLF, self.text_dim)
@@ -146,6 +149,7 @@ class TemporalAttention(nn.Module):
         self.head = nn.Linear(2 * width, num_horizons)
 
     def forward(self, state_BLG: Tensor) -> Tensor:
+        """Return the head's output of the attended days and the last one."""
         context_BG = (self.score(state_BLG).softmax(dim=1) * state_BLG).sum(dim=1)
         return self.head(self.dropout(torch.cat([context_BG, state_BLG[:, -1]], dim=1)))
 

@@ -6,6 +6,8 @@ alone can be predicted, which BatchNorm gives only in evaluation.
 Shapes: B windows, L bars of lookback, F features, D hidden units, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -33,9 +35,8 @@ class RecurrentConfig:
     """Share of hidden units dropped while training, between layers and before the head."""
 
     def __post_init__(self) -> None:
-        owner = type(self).__name__
-        check_at_least(owner, self, {"lookback": 1, "hidden": 1, "layers": 1})
-        check_share(owner, self, "dropout")
+        check_at_least(self, {"lookback": 1, "hidden": 1, "layers": 1})
+        check_share(self, "dropout")
 
 
 def make_recurrence(

@@ -12,6 +12,8 @@ units a CPU multiplies bf16 at half the speed.
 Shapes: B windows, L bars, F inputs, D units.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,8 +30,9 @@ class GRULayers(nn.GRU):
     """`torch.nn.GRU(batch_first=True)`: the same weights by the same names, the same states up to rounding."""
 
     def forward(self, x_BLF: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """States of the last layer (B, L, D times directions) and the final ones of its directions (B, D times
-        directions), from a state of zeros and in the type of the inputs.
+        """Return the states of the last layer and the final ones of its directions, from a state of zeros.
+
+        (B, L, D times directions) and (B, D times directions), in the type of the inputs.
         """
         training = torch.is_grad_enabled()
         if x_BLF.is_cpu and (training or len(x_BLF) * self.hidden_size >= WORTH_PREDICTING_GRU):
@@ -60,9 +63,7 @@ def _run(
         if layer > 0 and layers.dropout > 0:
             x_LFB = functional.dropout(x_LFB, layers.dropout, layers.training)
         ways = [("", bars), ("_reverse", bars[::-1])] if layers.bidirectional else [("", bars)]
-        directions = [
-            one_pass.apply(x_LFB, *_weights(layers, layer, way), order, *settings) for way, order in ways
-        ]
+        directions = [one_pass.apply(x_LFB, *_weights(layers, layer, way), order, *settings) for way, order in ways]
         x_LFB, final_DB = map(_beside, zip(*directions, strict=True))
     return x_LFB.permute(2, 0, 1).to(x_BLF.dtype), final_DB.T.to(x_BLF.dtype)
 

@@ -3,6 +3,8 @@
 Shapes: B windows, L bars of lookback, C channels, N attention heads, E = C / N.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import cast
 
@@ -17,9 +19,7 @@ def trailing_mean(x_BLC: Tensor, num_bars: int) -> Tensor:
     if num_bars == 1:
         return x_BLC
     length = x_BLC.shape[1]
-    age_LL = torch.arange(length, device=x_BLC.device).unsqueeze(1) - torch.arange(
-        length, device=x_BLC.device
-    )
+    age_LL = torch.arange(length, device=x_BLC.device).unsqueeze(1) - torch.arange(length, device=x_BLC.device)
     inside_LL = ((age_LL >= 0) & (age_LL < num_bars)).to(x_BLC.dtype)
     return (inside_LL / inside_LL.sum(dim=1, keepdim=True)) @ x_BLC
 
@@ -83,7 +83,7 @@ class RelativeAttention(nn.Module):
         return self.out(self._gated(mixed_BNE.reshape(num_windows, channels), x_BLC[:, -1]))
 
     def _scores_by_distance(self) -> Tensor | None:
-        """What is added to the score of (query bar, seen bar), (N, L, L): minus infinity for later bars."""
+        """Return the addition to the score of (query bar, seen bar), (N, L, L): minus infinity for later bars."""
         if self.bias_NL is None:
             return None
         bar_L = torch.arange(self.lookback, device=self.bias_NL.device)

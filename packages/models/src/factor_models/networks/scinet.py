@@ -11,6 +11,8 @@ The convolutions look both ways inside the window; no bar after the window is ev
 Shapes: B windows, L bars of lookback, F features, C channels, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,11 +43,11 @@ class SCINetConfig:
 
     def __post_init__(self) -> None:
         sizes = ("lookback", "channels", "levels", "kernel", "expansion")
-        check_at_least("SCINetConfig", self, dict.fromkeys(sizes, 1))
-        check_share("SCINetConfig", self, "dropout")
+        check_at_least(self, dict.fromkeys(sizes, 1))
+        check_share(self, "dropout")
         if self.lookback % 2**self.levels:
             raise ValueError(
-                f"SCINetConfig.lookback = {self.lookback}: must be a multiple of 2**levels = 2**{self.levels} = "
+                f"lookback = {self.lookback}: must be a multiple of 2**levels = 2**{self.levels} = "
                 f"{2**self.levels}, since each level halves the window"
             )
 
@@ -58,6 +60,7 @@ class Convolution(nn.Linear):
         self.kernel = kernel
 
     def forward(self, x_BLC: Tensor) -> Tensor:
+        """Return the convolution along bars, without padding."""
         return super().forward(x_BLC.unfold(1, self.kernel, 1).flatten(2))
 
 
@@ -70,6 +73,7 @@ class RepeatEnds(nn.Module):
         self.after = kernel + 1 - self.before
 
     def forward(self, x_BLC: Tensor) -> Tensor:
+        """Return x with its first and last bar repeated, (B, before + L + after, C)."""
         first, last = x_BLC[:, :1], x_BLC[:, -1:]
         return torch.cat([first.expand(-1, self.before, -1), x_BLC, last.expand(-1, self.after, -1)], dim=1)
 
@@ -98,6 +102,7 @@ class SplitTree(nn.Module):
         self.odd = SplitTree(config, levels - 1) if levels > 1 else nn.Identity()
 
     def forward(self, x_BLC: Tensor) -> Tensor:
+        """Return the bars after the interaction of even and odd ones, in their order, (B, L, C)."""
         even, odd = self.interact(x_BLC[:, 0::2], x_BLC[:, 1::2])
         return torch.stack([self.even(even), self.odd(odd)], dim=2).flatten(1, 2)
 

@@ -12,6 +12,8 @@ of stocks, and each stock takes a softmax-weighted mean of the states. So any st
 Shapes: B windows, L bars, F features, C channels, P patches, M market states, G dates, S stocks, D width, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,13 +48,13 @@ class StockMixerConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "patches", tuple(self.patches))  # a list when read from JSON
         sizes = ("lookback", "channels", "dim", "market_states")
-        check_at_least("StockMixerConfig", self, dict.fromkeys(sizes, 1))
-        check_share("StockMixerConfig", self, "dropout")
+        check_at_least(self, dict.fromkeys(sizes, 1))
+        check_share(self, "dropout")
         wrong = [patch for patch in self.patches if not 1 <= patch <= self.lookback]
         whole = any(self.lookback % patch == 0 for patch in self.patches if patch > 0)
         if wrong or not whole or len(set(self.patches)) < len(self.patches):
             raise ValueError(
-                f"StockMixerConfig.patches = {list(self.patches)}: must be different numbers of bars in 1..lookback = "
+                f"patches = {list(self.patches)}: must be different numbers of bars in 1..lookback = "
                 f"{self.lookback}, one of which divides it"
             )
 
@@ -69,12 +71,11 @@ class CausalMixing(nn.Module):
         self.register_buffer("triangle_PP", torch.ones(length, length).tril(), persistent=False)
 
     def forward(self, x_BPC: Tensor) -> Tensor:
+        """Return the patches, each mixed with those before it, (B, P, C)."""
         triangle_PP = self.triangle_PP.to(x_BPC.dtype)
         normed_BCP = self.norm(x_BPC).transpose(1, 2)
         inner_BCP = functional.linear(normed_BCP, self.first.weight * triangle_PP, self.first.bias)
-        outer_BCP = functional.linear(
-            functional.gelu(inner_BCP), self.second.weight * triangle_PP, self.second.bias
-        )
+        outer_BCP = functional.linear(functional.gelu(inner_BCP), self.second.weight * triangle_PP, self.second.bias)
         return x_BPC + outer_BCP.transpose(1, 2)
 
 
@@ -98,7 +99,7 @@ class Scale(nn.Module):
 
 
 class StockMixing(nn.Module):
-    """What the stocks of a date give each stock, through M latent states of the market (G, S, D)."""
+    """Mixes the stocks of a date into each stock, through M latent states of the market (G, S, D)."""
 
     def __init__(self, dim: int, market_states: int) -> None:
         super().__init__()
@@ -108,6 +109,7 @@ class StockMixing(nn.Module):
         self.from_market = nn.Linear(dim, market_states)
 
     def forward(self, x_GSD: Tensor, mask_GS: Tensor) -> Tensor:
+        """Return what the market of each date gives each stock, (G, S, D)."""
         normed_GSD = self.norm(x_GSD)
         score_GSM = self.to_market(normed_GSD).masked_fill(~mask_GS.unsqueeze(-1), -torch.inf)
         state_GMD = score_GSM.softmax(dim=1).transpose(1, 2) @ normed_GSD
@@ -124,9 +126,7 @@ class StockMixerForecaster(nn.Module):
         super().__init__()
         self.lookback, self.num_features = config.lookback, num_features
         self.project = nn.Linear(num_features, config.channels)
-        self.scales = nn.ModuleList(
-            Scale(patch, config.lookback, config.channels) for patch in config.patches
-        )
+        self.scales = nn.ModuleList(Scale(patch, config.lookback, config.channels) for patch in config.patches)
         num_patches = sum(config.lookback // patch for patch in config.patches)
         self.to_vector = nn.Linear(num_patches * config.channels, config.dim)
         self.stocks = StockMixing(config.dim, config.market_states)

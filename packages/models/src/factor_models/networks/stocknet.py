@@ -12,6 +12,8 @@ auxiliary_weight * cross-entropy of the earlier days' movements. Nothing is kept
 Shapes: B windows, L days, F features, K documents, D numbers of a document, G width of a day's state, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,13 +46,13 @@ class StockNetConfig(VariationalConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("StockNetConfig", self, {"auxiliary_weight": 0.0})
+        check_at_least(self, {"auxiliary_weight": 0.0})
         if self.movement_feature is not None:
-            check_at_least("StockNetConfig", self, {"movement_feature": 0})
+            check_at_least(self, {"movement_feature": 0})
 
 
 class Decoded(NamedTuple):
-    """What the decoder gives: predictions (B, H), movement logits of the days (B, L), states (B, L, G)."""
+    """Outputs of the decoder: predictions (B, H), movement logits of the days (B, L), states (B, L, G)."""
 
     prediction_BH: Tensor
     movement_BL: Tensor
@@ -69,7 +71,7 @@ class TemporalAuxiliary(nn.Module):
         self.head = nn.Linear(width + 1, num_horizons)
 
     def forward(self, state_BLG: Tensor) -> Decoded:
-        """v = softmax_t((w . tanh(U g_t)) * (g_T . tanh(V g_t))) over t < T; head([sum_t v_t y_t, g_T])."""
+        """V = softmax_t((w . tanh(U g_t)) * (g_T . tanh(V g_t))) over t < T; head([sum_t v_t y_t, g_T])."""
         earlier_BLG, last_BG = state_BLG[:, :-1], state_BLG[:, -1]
         movement_BL = self.movement(state_BLG).squeeze(-1)
         information_BL = self.information(earlier_BLG).squeeze(-1)
@@ -90,9 +92,7 @@ class StockNetForecaster(nn.Module):
     def __init__(self, config: StockNetConfig, num_features: int, num_horizons: int, text_dim: int) -> None:
         super().__init__()
         if config.movement_feature is not None and config.movement_feature >= num_features:
-            raise ValueError(
-                f"StockNetConfig.movement_feature = {config.movement_feature}: must be < num_features = {num_features}"
-            )
+            raise ValueError(f"movement_feature = {config.movement_feature}: must be < num_features = {num_features}")
         self.config, self.lookback, self.num_features = config, config.lookback, num_features
         self.market = DayEncoder(num_features, text_dim, config.text_width, config.dropout)
         self.recurrence = nn.GRU(self.market.width, config.hidden, batch_first=True)
@@ -116,9 +116,7 @@ class StockNetForecaster(nn.Module):
         evidence_BLY = torch.cat([target_evidence(batch), moved_BL.unsqueeze(-1)], dim=-1)
         generated, divergence_BL = self._decode(known_BLV, evidence_BLY)
         predicted, _ = self._decode(known_BLV)
-        terms = hybrid_terms(
-            criterion, generated.prediction_BH, predicted.prediction_BH, self.config.prior_share
-        )
+        terms = hybrid_terms(criterion, generated.prediction_BH, predicted.prediction_BH, self.config.prior_share)
         terms["kl"] = self.config.kl_weight * average_over_dates(divergence_BL.mean(dim=1), batch)
         if self.config.movement_feature is not None and self.lookback > 1:
             error_B = movement_error(predicted.movement_BL[:, :-1], moved_BL[:, :-1])
@@ -126,7 +124,7 @@ class StockNetForecaster(nn.Module):
         return terms
 
     def _encode(self, x_BLF: Tensor, texts: Tensor | None) -> Tensor:
-        """What is known of each day, (B, L, V): its inputs and the state of the recurrence."""
+        """Return the knowledge of each day, (B, L, V): its inputs and the state of the recurrence."""
         check_windows(x_BLF, self.lookback, self.num_features)
         days_BLV = self.market(x_BLF, texts)
         return torch.cat([days_BLV, self.recurrence(days_BLV)[0]], dim=-1)

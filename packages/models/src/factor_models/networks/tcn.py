@@ -7,6 +7,8 @@ Recurrent Networks", with layer normalisation before a block where they normalis
 Shapes: B windows, L bars of lookback, F features, C channels, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +18,7 @@ from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.convolution import CausalBlock
 
 CONVOLUTIONS = 2
-"""Of a block."""
+"""Number of convolutions in a block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,8 @@ class TCNConfig:
     """Share of channels dropped while training, after each convolution and before the head."""
 
     def __post_init__(self) -> None:
-        check_at_least("TCNConfig", self, {"lookback": 1, "channels": 1, "levels": 1, "kernel": 1})
-        check_share("TCNConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "channels": 1, "levels": 1, "kernel": 1})
+        check_share(self, "dropout")
 
     @property
     def receptive_field(self) -> int:

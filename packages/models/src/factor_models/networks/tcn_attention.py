@@ -9,6 +9,8 @@ per symbol, stochastic depth, a hidden layer per target.
 Shapes: B windows, L bars of lookback, F features, C channels, N attention heads, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -62,26 +64,22 @@ class TCNAttentionConfig:
     """Share of channels dropped while training, in each block and before the head."""
 
     def __post_init__(self) -> None:
-        owner = "TCNAttentionConfig"
         object.__setattr__(self, "scales", tuple(self.scales))  # a list when read from JSON
         sizes = ("lookback", "channels", "levels", "kernel", "convolutions", "heads")
-        check_at_least(owner, self, {**dict.fromkeys(sizes, 1), "head_hidden": 0})
-        check_share(owner, self, "dropout")
-        check_one_of(owner, self, "attention", ("last_bar", "every_block", "none"))
+        check_at_least(self, {**dict.fromkeys(sizes, 1), "head_hidden": 0})
+        check_share(self, "dropout")
+        check_one_of(self, "attention", ("last_bar", "every_block", "none"))
         if not 0.0 <= self.stochastic_depth <= 1.0:
-            raise ValueError(f"{owner}.stochastic_depth = {self.stochastic_depth}: must be in [0, 1]")
+            raise ValueError(f"stochastic_depth = {self.stochastic_depth}: must be in [0, 1]")
         if self.channels % self.heads:
-            raise ValueError(
-                f"{owner}.channels = {self.channels}: must be a multiple of heads = {self.heads}"
-            )
-        self._check_scales(owner)
+            raise ValueError(f"channels = {self.channels}: must be a multiple of heads = {self.heads}")
+        self._check_scales()
 
-    def _check_scales(self, owner: str) -> None:
+    def _check_scales(self) -> None:
         wrong = [scale for scale in self.scales if not 1 <= scale <= self.lookback]
         if wrong or not self.scales or len(set(self.scales)) < len(self.scales):
             raise ValueError(
-                f"{owner}.scales = {list(self.scales)}: must be different numbers of bars in 1..lookback = "
-                f"{self.lookback}"
+                f"scales = {list(self.scales)}: must be different numbers of bars in 1..lookback = {self.lookback}"
             )
 
 
@@ -97,6 +95,7 @@ class AttendingBlock(nn.Module):
         self.depth = StochasticDepth(config.stochastic_depth)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
+        """Return the bars after convolution and attention, (B, L, C)."""
         x_BLC = self.convolution(x_BLC)
         return x_BLC + self.depth(self.dropout(self.attention(self.norm(x_BLC))))
 
@@ -107,9 +106,7 @@ class TCNAttentionForecaster(nn.Module):
     input_kind = "features"
     extra_inputs = ("symbols",)
 
-    def __init__(
-        self, config: TCNAttentionConfig, num_features: int, num_horizons: int, num_symbols: int = 0
-    ) -> None:
+    def __init__(self, config: TCNAttentionConfig, num_features: int, num_horizons: int, num_symbols: int = 0) -> None:
         super().__init__()
         self.lookback, self.num_features = config.lookback, num_features
         self.project: nn.Module = nn.Linear(num_features, config.channels)
@@ -160,9 +157,7 @@ def _block(config: TCNAttentionConfig, dilation: int) -> nn.Module:
 def _attention(config: TCNAttentionConfig) -> RelativeAttention | MultiScaleAttention:
     size = (config.channels, config.heads, config.lookback)
     if config.scales == (1,):
-        return RelativeAttention(
-            *size, relative_position=config.relative_position, head_gates=config.head_gates
-        )
+        return RelativeAttention(*size, relative_position=config.relative_position, head_gates=config.head_gates)
     return MultiScaleAttention(
         *size,
         relative_position=config.relative_position,

@@ -8,6 +8,8 @@ its own.
 Shapes: B windows, L bars, D units.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -44,9 +46,8 @@ class ContextPass(torch.autograd.Function):
     """States (L, D, B) -> context (D, B)."""
 
     @staticmethod
-    def forward(
-        context: Any, states_LDB: Tensor, weight_DD: Tensor, bias_D: Tensor, score_D: Tensor
-    ) -> Tensor:
+    def forward(context: Any, states_LDB: Tensor, weight_DD: Tensor, bias_D: Tensor, score_D: Tensor) -> Tensor:
+        """Return the mean of the states under their attention, (D, B)."""
         hidden_LDB = torch.empty_like(states_LDB)
         scores_LB = states_LDB.new_empty(len(states_LDB), states_LDB.shape[2])
         for state_DB, hidden_DB, score_B in zip(states_LDB, hidden_LDB, scores_LB, strict=True):
@@ -62,14 +63,13 @@ class ContextPass(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient_DB: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of states, weight, bias and score."""
         states_LDB, weight_DD, score_D, hidden_LDB, weights_LB, mean_DB = context.saved_tensors
         gradient_DB = torch.empty_like(mean_DB).copy_(gradient_DB)  # in the layout of the states
         d_states_LDB, d_weight_DD = torch.empty_like(states_LDB), torch.zeros_like(weight_DD)
         d_bias_D, d_score_D = torch.zeros_like(score_D), torch.zeros_like(score_D)
         d_hidden_DB, rest_DB = torch.empty_like(mean_DB), torch.empty_like(mean_DB)
-        level_B = torch.mul(gradient_DB, mean_DB, out=rest_DB).sum(
-            dim=0
-        )  # the softmax takes it from each bar
+        level_B = torch.mul(gradient_DB, mean_DB, out=rest_DB).sum(dim=0)  # the softmax takes it from each bar
         for state_DB, hidden_DB, weight_B, d_state_DB in zip(
             states_LDB, hidden_LDB, weights_LB, d_states_LDB, strict=True
         ):

@@ -11,6 +11,8 @@ maps of the features.
 Shapes: B windows, L bars of lookback, F features, N = B * L bars, D width, E = D / heads, H horizons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,10 +46,10 @@ class TFTConfig:
     """Share of units dropped while training, in each gated part and before the head."""
 
     def __post_init__(self) -> None:
-        check_at_least("TFTConfig", self, {"lookback": 1, "dim": 1, "heads": 1})
-        check_share("TFTConfig", self, "dropout")
+        check_at_least(self, {"lookback": 1, "dim": 1, "heads": 1})
+        check_share(self, "dropout")
         if self.dim % self.heads:
-            raise ValueError(f"TFTConfig.dim = {self.dim}: must be a multiple of heads = {self.heads}")
+            raise ValueError(f"dim = {self.dim}: must be a multiple of heads = {self.heads}")
 
 
 class GatedSkip(nn.Module):
@@ -60,15 +62,14 @@ class GatedSkip(nn.Module):
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Return the normed sum of `skip` and the gated x."""
         return self.norm(skip + functional.glu(self.gate(self.dropout(x)), dim=-1))
 
 
 class GatedResidual(nn.Module):
     """Gated residual network: LayerNorm(skip(x) + GLU(linear(ELU(linear(x) + linear(context)))))."""
 
-    def __init__(
-        self, in_dim: int, hidden: int, out_dim: int, dropout: float, *, has_context: bool = False
-    ) -> None:
+    def __init__(self, in_dim: int, hidden: int, out_dim: int, dropout: float, *, has_context: bool = False) -> None:
         super().__init__()
         self.inner = nn.Linear(in_dim, hidden)
         self.context = nn.Linear(hidden, hidden, bias=False) if has_context else None
@@ -76,6 +77,7 @@ class GatedResidual(nn.Module):
         self.gated_skip = GatedSkip(hidden, out_dim, dropout)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return x after the gated residual network; `context` adds to its inner layer."""
         inner = self.inner(x)
         if self.context is not None and context is not None:
             inner = inner + self.context(context)
@@ -97,6 +99,7 @@ class FeatureNetworks(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_NF: Tensor) -> Tensor:
+        """Return the embedding of each feature, (F, N, D)."""
         x_FN1 = x_NF.T.unsqueeze(-1)
         inner_FND = functional.elu(torch.baddbmm(self.inner_bias, x_FN1, self.inner), inplace=True)
         gate_FND = torch.baddbmm(self.gate_bias, self.dropout(inner_FND), self.gate)
@@ -180,7 +183,7 @@ class TFTForecaster(nn.Module):
         self.head = nn.Linear(dim, num_horizons)
 
     def variable_weights(self, x_BLF: Tensor, symbols: Tensor | None = None) -> Tensor:
-        """What share of attention each feature has at each bar, (B, L, F)."""
+        """Return the share of attention of each feature at each bar, (B, L, F)."""
         return self.selection.weights(x_BLF, self._contexts(symbols, len(x_BLF)).get("selection"))
 
     def states(self, x_BLF: Tensor, symbols: Tensor | None = None) -> Tensor:

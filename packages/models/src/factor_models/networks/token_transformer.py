@@ -5,6 +5,8 @@ The embeddings of a bar's tokens are summed; a causal transformer follows (`netw
 Shapes: B windows, L bars of lookback, F features, V = num_tokens + 1 rows of a table, D width.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,6 +37,7 @@ class FeatureEmbedding(nn.Module):
         self.register_buffer("offset_F", torch.arange(num_features) * (num_tokens + 1), persistent=False)
 
     def forward(self, token_BLF: Tensor) -> Tensor:
+        """Return the sum of the embeddings of a bar's tokens, (B, L, D); ValueError unless they are integers."""
         if token_BLF.is_floating_point():
             raise ValueError(f"tokens have dtype {token_BLF.dtype}: must be integers")
         row_NF = (token_BLF.long() + self.offset_F).flatten(0, 1)
@@ -56,18 +59,18 @@ class SumOfRows(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, tables: Tensor, row_NF: Tensor) -> Tensor:
+        """Return the sum of the table's rows per bag, (N, D)."""
         context.save_for_backward(row_NF)
         context.shape, context.dtype = tables.shape, tables.dtype
         return functional.embedding_bag(row_NF, tables, mode="sum")
 
     @staticmethod
     def backward(context: Any, gradient_ND: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the table, summed in a fixed order, and None."""
         (row_NF,) = context.saved_tensors
         gradient_ND = gradient_ND.to(torch.promote_types(context.dtype, torch.float32))
         total_RD = gradient_ND.new_zeros(context.shape)
-        blocks = zip(
-            row_NF.split(SumOfRows.BAGS_AT_ONCE), gradient_ND.split(SumOfRows.BAGS_AT_ONCE), strict=True
-        )
+        blocks = zip(row_NF.split(SumOfRows.BAGS_AT_ONCE), gradient_ND.split(SumOfRows.BAGS_AT_ONCE), strict=True)
         for row_BF, gradient_BD in blocks:
             one_hot_BR = gradient_BD.new_zeros(len(row_BF), len(total_RD)).scatter_(1, row_BF, 1.0)
             total_RD.addmm_(one_hot_BR.T, gradient_BD)
@@ -79,8 +82,6 @@ class TokenTransformerForecaster(CausalTransformer):
 
     input_kind = "tokens"
 
-    def __init__(
-        self, config: TokenTransformerConfig, num_features: int, num_horizons: int, num_tokens: int
-    ) -> None:
+    def __init__(self, config: TokenTransformerConfig, num_features: int, num_horizons: int, num_tokens: int) -> None:
         embedding = FeatureEmbedding(num_features, num_tokens, config.dim)
         super().__init__(config, embedding, num_features, num_horizons)

@@ -1,10 +1,13 @@
-"""Transformer over windows of features: a linear map of each bar, a learnt position, causal pre-normalised blocks
-(Vaswani et al. 2017, "Attention Is All You Need"; normalised before each half block, Xiong et al. 2020).
+"""Transformer over windows of features: a linear map of each bar, a learnt position, causal pre-normalised blocks.
+
+After Vaswani et al. 2017, "Attention Is All You Need"; normalised before each half block, Xiong et al. 2020.
 
 Only the last bar is read, so the last block computes that bar alone.
 
 Shapes: B windows, L bars of lookback, F features, D width, N heads, H horizons.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,11 +37,10 @@ class TransformerConfig:
     """Share of units dropped while training, after each half block and before the head."""
 
     def __post_init__(self) -> None:
-        owner = type(self).__name__
-        check_at_least(owner, self, {"lookback": 1, "dim": 1, "heads": 1, "layers": 1})
-        check_share(owner, self, "dropout")
+        check_at_least(self, {"lookback": 1, "dim": 1, "heads": 1, "layers": 1})
+        check_share(self, "dropout")
         if self.dim % self.heads:
-            raise ValueError(f"{owner}.dim = {self.dim}: must be a multiple of heads = {self.heads}")
+            raise ValueError(f"dim = {self.dim}: must be a multiple of heads = {self.heads}")
 
 
 class CausalTransformer(nn.Module):
@@ -47,9 +49,7 @@ class CausalTransformer(nn.Module):
     `embedding` maps windows (B, L, F) to (B, L, D).
     """
 
-    def __init__(
-        self, config: TransformerConfig, embedding: nn.Module, num_features: int, num_horizons: int
-    ) -> None:
+    def __init__(self, config: TransformerConfig, embedding: nn.Module, num_features: int, num_horizons: int) -> None:
         super().__init__()
         self.lookback, self.num_features = config.lookback, num_features
         self.embedding = embedding

@@ -10,6 +10,8 @@ using Deep Conditional Generative Models".
 Shapes: B windows, L bars, S width of the state of a bar, Z latents, H horizons, Y numbers that tell of the target.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -47,7 +49,6 @@ class VariationalConfig:
     """Share of the loss taken on the prediction by the prior, in [0, 1]; 0: the papers' bound."""
 
     def __post_init__(self) -> None:
-        owner = type(self).__name__
         minimums = {
             "lookback": 1,
             "text_width": 1,
@@ -56,10 +57,10 @@ class VariationalConfig:
             "kl_weight": 0.0,
             "prior_share": 0.0,
         }
-        check_at_least(owner, self, minimums)
-        check_share(owner, self, "dropout")
+        check_at_least(self, minimums)
+        check_share(self, "dropout")
         if self.prior_share > 1.0:
-            raise ValueError(f"{owner}.prior_share = {self.prior_share}: must be in [0, 1]")
+            raise ValueError(f"prior_share = {self.prior_share}: must be in [0, 1]")
 
 
 class Normal(NamedTuple):
@@ -69,6 +70,7 @@ class Normal(NamedTuple):
     log_variance: Tensor
 
     def sample(self) -> Tensor:
+        """Draw once, with gradients to mean and variance."""
         return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_variance).exp()
 
 
@@ -89,6 +91,7 @@ class NormalUnit(nn.Module):
         self.log_variance = nn.Linear(hidden, latent)
 
     def forward(self, given: Tensor) -> Normal:
+        """Return the distribution given the inputs; its log variance is bounded."""
         hidden = torch.tanh(self.hidden(given))
         squeezed = torch.tanh(self.log_variance(hidden) / LARGEST_LOG_VARIANCE)
         return Normal(self.mean(hidden), LARGEST_LOG_VARIANCE * squeezed)
@@ -126,7 +129,7 @@ class LatentChain(nn.Module):
 
 
 def target_evidence(batch: TensorBatch) -> Tensor:
-    """What the posterior is told, (B, L, 2H): at the last bar the targets (0 where unknown) and which are known."""
+    """Return the posterior's view of the targets, (B, L, 2H): at the last bar values, 0 if unknown, and a mask."""
     assert batch.targets is not None
     known_BH = torch.isfinite(batch.targets)
     told_BY = torch.cat([torch.where(known_BH, batch.targets, 0.0), known_BH.to(batch.targets.dtype)], dim=1)

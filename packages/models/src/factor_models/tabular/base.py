@@ -1,10 +1,20 @@
 """Models on the features of the last bar alone: the table they read, the protocol they share, the checks of both."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+
+ROWS_AT_ONCE = 65_536
+"""Rows that are worked on together where a copy of all would not fit: the sums of a fit depend on it."""
+
+
+def row_chunks(num_rows: int) -> list[slice]:
+    """Consecutive runs of rows that make up all of them."""
+    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, num_rows, ROWS_AT_ONCE)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,14 +39,12 @@ class Table:
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
             raise ValueError(f"features have shape {self.features.shape}: must be (num_rows, num_features)")
-        num_infinite = int(np.isinf(self.features).sum())
+        num_infinite = sum(int(np.isinf(self.features[rows]).sum()) for rows in row_chunks(len(self.features)))
         if num_infinite:
             raise ValueError(f"features hold {num_infinite} infinite values: must be finite or NaN")
         num_rows = len(self.features)
         if self.targets is not None and (self.targets.ndim != 2 or len(self.targets) != num_rows):
-            raise ValueError(
-                f"targets have shape {self.targets.shape}: must be (num_rows={num_rows}, num_horizons)"
-            )
+            raise ValueError(f"targets have shape {self.targets.shape}: must be (num_rows={num_rows}, num_horizons)")
         for name in ("groups", "symbols", "weights"):
             values = getattr(self, name)
             if values is not None and values.shape != (num_rows,):
@@ -62,7 +70,7 @@ class TabularModel(Protocol):
         """Fitted numbers: weights and intercepts, or values of leaves."""
         ...
 
-    def fit(self, train: Table, valid: Table | None = None) -> "TabularModel":
+    def fit(self, train: Table, valid: Table | None = None) -> TabularModel:
         """Fit on a table with targets; `valid` decides when to stop, where the model grows step by step."""
         ...
 

@@ -1,9 +1,12 @@
-"""What boosted trees have in common, whichever library grows them: one booster per horizon, stopped early on the
-valid rows, all boosters in one file of the library's own text format.
+"""Common part of boosted trees, whichever library grows them.
+
+One booster per horizon, stopped early on the valid rows, all boosters in one file of the library's own text format.
 
 Missing features go to the side of a split that the library learns for them. Where all known targets of a horizon
 are 0 or 1, the booster is fitted to the log odds (binary cross-entropy), else to squared error.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import Table, check_features, check_targets
+from factor_models.tabular.base import Table, check_features, check_targets, row_chunks
 from factor_models.writing import write_bytes
 
 Objective = Literal["squared", "binary"]
@@ -45,18 +48,28 @@ class BoostingConfig:
 
     def __post_init__(self) -> None:
         minimums = {"rounds": 1, "patience": 1, "leaves": 2, "l2": 0, "seed": 0, "num_threads": 1}
-        check_at_least(type(self).__name__, self, minimums)
+        check_at_least(self, minimums)
         for name in ("learning_rate", "feature_share", "row_share"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{type(self).__name__}.{name} = {getattr(self, name)!r}: must be in (0, 1]")
+                raise ValueError(f"{name} = {getattr(self, name)!r}: must be in (0, 1]")
 
 
 class Rows(NamedTuple):
-    """The rows of one horizon whose target is known."""
+    """The rows of one horizon whose target is known. Their features are copied only while a library reads them."""
 
-    x: np.ndarray
+    columns: np.ndarray
+    """(N, columns) of all rows, those without a target included."""
+    places: np.ndarray
+    """(num_known,) which of them have a target."""
     y: np.ndarray
+    """(num_known,) the targets."""
     weights: np.ndarray | None
+    """(num_known,) weights; None: all 1."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """(num_known, columns): a copy, unless every row has a target."""
+        return self.columns if len(self.places) == len(self.columns) else self.columns[self.places]
 
 
 class TreesPerHorizon:
@@ -108,7 +121,11 @@ class TreesPerHorizon:
             raise ValueError("the model is not fitted: call fit or load_weights first")
         check_features(table, self.num_features)
         x = self._columns(table)
-        return np.stack([self._margin(booster, x) for booster in self.boosters], axis=1).astype(np.float32)
+        prediction = np.empty((len(x), self.num_horizons), np.float32)
+        for rows in row_chunks(len(x)):
+            for horizon, booster in enumerate(self.boosters):
+                prediction[rows, horizon] = self._margin(booster, x[rows])
+        return prediction
 
     def save_weights(self, path: Path) -> None:
         """Write the boosters in the library's text format, one after another."""
@@ -120,13 +137,11 @@ class TreesPerHorizon:
         """Read what `save_weights` wrote."""
         texts = path.read_text(encoding="utf-8").split(self.separator)
         if len(texts) != self.num_horizons:
-            raise ValueError(
-                f"{path}: holds {len(texts)} boosters, the configuration says {self.num_horizons}"
-            )
+            raise ValueError(f"{path}: holds {len(texts)} boosters, the configuration says {self.num_horizons}")
         self.boosters = [self._from_text(text) for text in texts]
 
     def _columns(self, table: Table) -> np.ndarray:
-        """What the trees read, (N, columns)."""
+        """Return the inputs of the trees, (N, columns)."""
         return table.features
 
     def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
@@ -152,7 +167,7 @@ def _known(x: np.ndarray, table: Table, horizon: int) -> Rows:
     assert table.targets is not None
     known = np.isfinite(table.targets[:, horizon])
     weights = None if table.weights is None else table.weights[known]
-    return Rows(x[known], table.targets[known, horizon], weights)
+    return Rows(x, np.flatnonzero(known), table.targets[known, horizon], weights)
 
 
 def _objective(y: np.ndarray) -> Objective:

@@ -11,6 +11,8 @@ squared correlation with their targets, less its expectation under no relation. 
 assets is Lo & MacKinlay (1990), "When Are Contrarian Profits Due to Stock Market Overreaction?".
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import Table, check_features, check_targets
+from factor_models.tabular.base import Table, check_features, check_targets, row_chunks
 from factor_models.tabular.lightgbm_trees import LightGBMConfig, LightGBMTrees
 
 
@@ -31,7 +33,7 @@ class CrossAssetConfig(LightGBMConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("CrossAssetConfig", self, {"leaders": 0})
+        check_at_least(self, {"leaders": 0})
 
 
 class CrossAssetTrees(LightGBMTrees):
@@ -43,9 +45,7 @@ class CrossAssetTrees(LightGBMTrees):
         boosters ("leader17_0": feature 0 of symbol 17)
     """
 
-    def __init__(
-        self, config: CrossAssetConfig, num_features: int, num_horizons: int, num_symbols: int
-    ) -> None:
+    def __init__(self, config: CrossAssetConfig, num_features: int, num_horizons: int, num_symbols: int) -> None:
         super().__init__(config, num_features, num_horizons)
         self.num_leaders = config.leaders if num_symbols else 0
         self.leaders = np.empty(0, np.int64)
@@ -62,14 +62,17 @@ class CrossAssetTrees(LightGBMTrees):
 
     def _columns(self, table: Table) -> np.ndarray:
         dates = _dates(table)
-        mean, deviation = date_moments(table.features, dates)
-        parts = [table.features, mean[dates], deviation[dates]]
+        by_date = list(date_moments(table.features, dates))
         if len(self.leaders):
             symbols = _need_symbols(table)
-            parts += [
-                _values_of(int(leader), table.features, dates, symbols)[dates] for leader in self.leaders
-            ]
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+            by_date += [_values_of(int(leader), table.features, dates, symbols) for leader in self.leaders]
+        width = self.num_features
+        columns = np.empty((len(table), width * (1 + len(by_date))), np.float32)
+        columns[:, :width] = table.features
+        for rows in row_chunks(len(table)):
+            for place, values in enumerate(by_date, start=1):
+                columns[rows, place * width : (place + 1) * width] = values[dates[rows]]
+        return columns
 
     def _column_names(self) -> list[str]:
         blocks = ["own", "mean", "deviation", *(f"leader{leader}" for leader in self.leaders)]
@@ -83,8 +86,10 @@ class CrossAssetTrees(LightGBMTrees):
 
 
 def date_moments(features: np.ndarray, dates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (ddof 0) of each feature per date, each (num_dates, F) float64; NaN where a feature
-    has no value on the date. `dates` (N,) counts from 0."""
+    """Return mean and standard deviation (ddof 0) of each feature per date, each (num_dates, F) float64.
+
+    NaN where a feature has no value on the date. `dates` (N,) counts from 0.
+    """
     num_dates = int(dates.max(initial=-1)) + 1
     mean, deviation = (np.full((num_dates, features.shape[1]), np.nan) for _ in range(2))
     for place, column in enumerate(features.T):
@@ -145,9 +150,7 @@ def _dates(table: Table) -> np.ndarray:
 
 def _need_symbols(table: Table) -> np.ndarray:
     if table.symbols is None:
-        raise ValueError(
-            "symbols are None: leading symbols can only be found by their ids (or set leaders = 0)"
-        )
+        raise ValueError("symbols are None: leading symbols can only be found by their ids (or set leaders = 0)")
     return table.symbols
 
 

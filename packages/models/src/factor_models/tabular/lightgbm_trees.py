@@ -3,6 +3,8 @@
 The same rows and seed give the same trees, whatever the number of threads.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -26,7 +28,7 @@ class LightGBMConfig(BoostingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(type(self).__name__, self, {"min_rows_in_leaf": 1})
+        check_at_least(self, {"min_rows_in_leaf": 1})
 
 
 class LightGBMTrees(TreesPerHorizon):

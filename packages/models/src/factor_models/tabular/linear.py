@@ -4,6 +4,8 @@ Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on
 alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,10 +15,10 @@ import scipy.linalg
 from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import Table, check_features, check_targets
+from factor_models.tabular.base import Table, check_features, check_targets, row_chunks
 from factor_models.writing import write_bytes
 
-ROWS_AT_ONCE = 65_536
+COLUMNS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class LinearConfig:
     """Penalty on squared weights, in units of rows of standardised features."""
 
     def __post_init__(self) -> None:
-        check_at_least("LinearConfig", self, {"alpha": 0.0})
+        check_at_least(self, {"alpha": 0.0})
 
 
 class RidgeRegressor:
@@ -56,7 +58,7 @@ class RidgeRegressor:
         """Weights and intercepts."""
         return (self.num_features + 1) * self.num_horizons
 
-    def fit(self, train: Table, valid: Table | None = None) -> "RidgeRegressor":
+    def fit(self, train: Table, valid: Table | None = None) -> RidgeRegressor:
         """Fit on a table with targets; the valid rows are not used. A weight of 2 equals the row given twice.
 
         Where the targets are 0 and 1 the fitted chance p becomes log odds by their tangent at 1/2, 4 (p - 1/2): the
@@ -67,9 +69,9 @@ class RidgeRegressor:
         self._fit_scale(x, train.weights)
         self.weights = np.empty((self.num_features, self.num_horizons))
         for horizon in range(self.num_horizons):
-            known = np.isfinite(y[:, horizon])
+            known = np.flatnonzero(np.isfinite(y[:, horizon]))
             row_weights = None if train.weights is None else train.weights[known].astype(np.float64)
-            self._fit_horizon(horizon, x[known], y[known, horizon].astype(np.float64), row_weights)
+            self._fit_horizon(horizon, x, known, y[known, horizon].astype(np.float64), row_weights)
             if np.isin(y[known, horizon], (0.0, 1.0)).all():
                 self.weights[:, horizon] *= 4.0
                 self.intercept[horizon] = 4.0 * (self.intercept[horizon] - 0.5)
@@ -82,7 +84,7 @@ class RidgeRegressor:
         check_features(table, self.num_features)
         x = table.features
         prediction = np.empty((len(x), self.num_horizons), np.float32)
-        for rows in _chunks(len(x)):
+        for rows in row_chunks(len(x)):
             prediction[rows] = self._standardise(x[rows]) @ self.weights + self.intercept
         return prediction
 
@@ -103,39 +105,41 @@ class RidgeRegressor:
         arrays = load_file(path)
         expected = (self.num_features, self.num_horizons)
         if arrays["weights"].shape != expected:
-            raise ValueError(
-                f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}"
-            )
+            raise ValueError(f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}")
         self.center, self.scale = arrays["center"], arrays["scale"]
         self.weights, self.intercept = arrays["weights"], arrays["intercept"]
 
     def _fit_scale(self, x: np.ndarray, row_weights: np.ndarray | None) -> None:
-        known = np.isfinite(x)
-        self.num_missing = int(x.size - known.sum())
-        count = known.sum(axis=0) if row_weights is None else row_weights.astype(np.float64) @ known
-        count = np.where(count > 0, count, 1)
-        self.center = _sum_of_rows(np.where(known, x, 0.0), row_weights) / count
-        residual = np.where(known, x - self.center, 0.0)
-        scale = np.sqrt(_sum_of_rows(np.square(residual), row_weights) / count)
-        self.scale = np.where(scale > 0, scale, 1.0)
+        """Mean and deviation of each column, some columns at a time: the temporary arrays are larger than x."""
+        self.center, self.scale = np.zeros(self.num_features), np.ones(self.num_features)
+        self.num_missing = 0
+        for columns in _column_blocks(self.num_features):
+            block = x[:, columns]
+            known = np.isfinite(block)
+            self.num_missing += int(block.size - known.sum())
+            count = known.sum(axis=0) if row_weights is None else row_weights.astype(np.float64) @ known
+            count = np.where(count > 0, count, 1)
+            center = _sum_of_rows(np.where(known, block, 0.0), row_weights) / count
+            residual = np.where(known, block - center, 0.0)
+            scale = np.sqrt(_sum_of_rows(np.square(residual), row_weights) / count)
+            self.center[columns], self.scale[columns] = center, np.where(scale > 0, scale, 1.0)
 
     def _fit_horizon(
-        self, horizon: int, x: np.ndarray, y: np.ndarray, row_weights: np.ndarray | None
+        self, horizon: int, x: np.ndarray, known: np.ndarray, y: np.ndarray, row_weights: np.ndarray | None
     ) -> None:
+        """Solve for one horizon on the rows `known` of x, whose targets are y."""
         assert self.weights is not None
         gram = np.zeros((self.num_features, self.num_features))
         moment, total = np.zeros(self.num_features), np.zeros(self.num_features)
-        for rows in _chunks(len(x)):
-            z = self._standardise(x[rows])
+        for rows in row_chunks(len(known)):
+            z = self._standardise(x[known[rows]])
             weighted = z if row_weights is None else z * row_weights[rows, None]
             gram += weighted.T @ z
             moment += weighted.T @ y[rows]
             total += weighted.sum(axis=0)
-        mass = len(x) if row_weights is None else row_weights.sum()
+        mass = len(known) if row_weights is None else row_weights.sum()
         if not mass > 0:
-            raise ValueError(
-                f"weights of the rows with a target at horizon {horizon} are all 0: nothing to fit"
-            )
+            raise ValueError(f"weights of the rows with a target at horizon {horizon} are all 0: nothing to fit")
         mean_z, mean_y = total / mass, np.average(y, weights=row_weights)
         gram -= mass * np.outer(mean_z, mean_z)
         gram[np.diag_indices_from(gram)] += self.config.alpha
@@ -146,7 +150,10 @@ class RidgeRegressor:
         self.intercept[horizon] = mean_y - mean_z @ solution
 
     def _standardise(self, x: np.ndarray) -> np.ndarray:
-        return np.nan_to_num((x.astype(np.float64) - self.center) / self.scale, nan=0.0)
+        z = x.astype(np.float64)
+        z -= self.center
+        z /= self.scale
+        return np.nan_to_num(z, copy=False, nan=0.0)
 
 
 def _sum_of_rows(values: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
@@ -154,5 +161,9 @@ def _sum_of_rows(values: np.ndarray, row_weights: np.ndarray | None) -> np.ndarr
     return weighted.sum(axis=0, dtype=np.float64)
 
 
-def _chunks(num_rows: int) -> list[slice]:
-    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, num_rows, ROWS_AT_ONCE)]
+def _column_blocks(num_columns: int) -> list[slice]:
+    """Blocks of columns; none of one column beside others, since numpy adds up a single column in another order."""
+    firsts = list(range(0, num_columns, COLUMNS_AT_ONCE))
+    if num_columns > 1 and num_columns % COLUMNS_AT_ONCE == 1 and len(firsts) > 1:
+        firsts.pop()
+    return [slice(first, last) for first, last in zip(firsts, [*firsts[1:], num_columns], strict=True)]

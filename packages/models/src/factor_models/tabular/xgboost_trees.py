@@ -4,13 +4,17 @@ Grown leaf by leaf on histograms. The file holds one JSON model of XGBoost per l
 rows and seed give the same trees, whatever the number of threads.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from factor_models.checks import check_at_least
+from factor_models.tabular.base import row_chunks
 from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
 OBJECTIVES: dict[Objective, tuple[str, str]] = {
@@ -31,7 +35,7 @@ class XGBoostConfig(BoostingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("XGBoostConfig", self, {"min_leaf_weight": 0, "bins": 2})
+        check_at_least(self, {"min_leaf_weight": 0, "bins": 2})
 
 
 class XGBoostTrees(TreesPerHorizon):
@@ -43,12 +47,13 @@ class XGBoostTrees(TreesPerHorizon):
     def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
         import xgboost
 
+        train = self._bins(rows)
         watched, patience = [], None
         if stop_on is not None:
-            watched, patience = [(self._matrix(*stop_on), "valid")], self.config.patience
+            watched, patience = [(self._bins(stop_on, like=train), "valid")], self.config.patience
         booster = xgboost.train(
             self._parameters(objective),
-            self._matrix(*rows),
+            train,
             self.config.rounds,
             evals=watched,
             early_stopping_rounds=patience,
@@ -60,7 +65,9 @@ class XGBoostTrees(TreesPerHorizon):
         return self._from_text(self._to_text(kept))
 
     def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
-        return booster.predict(self._matrix(x), output_margin=True)
+        import xgboost
+
+        return booster.predict(xgboost.DMatrix(x, nthread=self.config.num_threads), output_margin=True)
 
     def _to_text(self, booster: Any) -> str:
         return booster.save_raw("json").decode()
@@ -79,10 +86,27 @@ class XGBoostTrees(TreesPerHorizon):
         trees = json.loads(self._to_text(booster))["learner"]["gradient_booster"]["model"]["trees"]
         return sum(sum(child == -1 for child in tree["left_children"]) for tree in trees)
 
-    def _matrix(self, x: np.ndarray, y: np.ndarray | None = None, weights: np.ndarray | None = None) -> Any:
+    def _bins(self, rows: Rows, like: Any = None) -> Any:
+        """The rows as histogram bins, made chunk by chunk; a `DMatrix` holds 8 bytes per value, for the same trees."""
         import xgboost
 
-        return xgboost.DMatrix(x, label=y, weight=weights, nthread=self.config.num_threads)
+        class Chunks(xgboost.DataIter):
+            def __init__(self) -> None:
+                super().__init__()
+                self.left = row_chunks(len(rows.places))
+
+            def reset(self) -> None:
+                self.left = row_chunks(len(rows.places))
+
+            def next(self, input_data: Callable[..., Any]) -> bool:
+                if not self.left:
+                    return False
+                chunk = self.left.pop(0)
+                weights = None if rows.weights is None else rows.weights[chunk]
+                input_data(data=rows.columns[rows.places[chunk]], label=rows.y[chunk], weight=weights)
+                return True
+
+        return xgboost.QuantileDMatrix(Chunks(), ref=like, max_bin=self.config.bins, nthread=self.config.num_threads)
 
     def _parameters(self, objective: Objective) -> dict[str, Any]:
         config = self.config

@@ -1,5 +1,7 @@
 """When a run is saved: after so many steps or minutes, after each epoch, and before it ends because it was asked to."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from factor_models.training.resume import Resumable, RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """How often, and how many stay. It decides nothing about the result."""
+    """Frequency of checkpoints, and how many are kept. It does not change the result."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -26,9 +28,9 @@ class CheckpointConfig:
         for name in ("every_steps", "every_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"CheckpointConfig.{name} = {value}: must be > 0")
+                raise ValueError(f"{name} = {value}: must be > 0")
         if self.keep < 1:
-            raise ValueError(f"CheckpointConfig.keep = {self.keep}: must be >= 1")
+            raise ValueError(f"keep = {self.keep}: must be >= 1")
 
 
 class StoppedError(Exception):
@@ -36,7 +38,10 @@ class StoppedError(Exception):
 
 
 class Voter(Resumable, Protocol):
-    def votes(self, vote: bool) -> int: ...
+    """An engine whose processes can vote."""
+
+    def votes(self, vote: bool) -> int:
+        """Return how many processes say yes. All processes must call it."""
 
 
 class Keeper:
@@ -60,6 +65,7 @@ class Keeper:
         self.saved_at = clock()
 
     def after_step(self, step: StepRecord, state: FitState) -> None:
+        """Save where a checkpoint is due; StoppedError where a stop is requested."""
         due = self.config.every_steps is not None and self.engine.step % self.config.every_steps == 0
         late = self.config.every_minutes is not None and self._minutes() >= self.config.every_minutes
         stopping = False
@@ -71,6 +77,7 @@ class Keeper:
             raise StoppedError(f"stopped after step {self.engine.step}; a checkpoint was written")
 
     def after_epoch(self, record: EpochRecord, state: FitState) -> None:
+        """Save; StoppedError where a stop is requested."""
         self._save(state)
         if self.engine.votes(self.stop()):
             raise StoppedError(f"stopped after epoch {record.epoch + 1}; a checkpoint was written")

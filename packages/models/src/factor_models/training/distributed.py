@@ -1,5 +1,7 @@
 """The processes of a run: join them, agree, and leave. Free of DeepSpeed."""
 
+from __future__ import annotations
+
 import datetime
 import os
 import warnings
@@ -12,7 +14,7 @@ import torch.distributed as dist
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Where this process stands among all."""
+    """Rank of this process among all."""
 
     rank: int
     world_size: int
@@ -43,7 +45,7 @@ def start_distributed(timeout_minutes: float = 30.0) -> Ranks:
 
 
 def ranks() -> Ranks:
-    """This process among all; alone where no group was joined."""
+    """Return the rank of this process among all; alone where no group was joined."""
     if not dist.is_initialized():
         return Ranks(rank=0, world_size=1)
     return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size())
@@ -57,12 +59,13 @@ def finish_distributed() -> None:
 
 
 def barrier() -> None:
+    """Wait for all processes, where there are several."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def first_says(value: Any) -> Any:
-    """What the first process has, on every process (plain values). All processes must call it."""
+    """Return the value of the first process (plain values) on every process. All processes must call it."""
     if ranks().world_size == 1:
         return value
     box = [value]
@@ -71,7 +74,7 @@ def first_says(value: Any) -> Any:
 
 
 def all_say(value: Any) -> list[Any]:
-    """What each process has (plain values), in order of rank. All processes must call it."""
+    """Return the values of all processes (plain values), in order of rank. All processes must call it."""
     world_size = ranks().world_size
     if world_size == 1:
         return [value]

@@ -4,6 +4,8 @@ After step t (1-based) the average a becomes d * a + (1 - d) * w with d = min(de
 weights, which are random, are forgotten within a few steps.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

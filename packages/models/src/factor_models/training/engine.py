@@ -6,6 +6,8 @@ number of dates, so neither the number of processes nor of micro batches changes
 process or many, CPU (gloo) or GPU (nccl), run the same code.
 """
 
+from __future__ import annotations
+
 import copy
 import ctypes
 import importlib
@@ -19,10 +21,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from factor_models.losses import Loss
+from factor_models.losses.base import Loss
 from factor_models.training.distributed import Ranks, all_say, finish_distributed, start_distributed
 from factor_models.training.ema import WeightAverage
 from factor_models.training.engine_config import EngineConfig, learning_rate
+from factor_models.training.gradient_norm import norm_as_without_offload
 from factor_models.training.guards import (
     GradientWatch,
     MemoryExhaustedError,
@@ -116,6 +119,8 @@ class Engine:
         self._engine, *_ = deepspeed.initialize(
             model=objective, optimizer=optimizer, config=deepspeed_config(objective, config)
         )
+        if config.zero.offload_optimizer and config.zero.stage < 3:
+            norm_as_without_offload(self._engine.optimizer)
         self.device = self._engine.device
         self._dtype = DTYPES[config.precision]
         if config.precision != "fp32":
@@ -163,9 +168,7 @@ class Engine:
         self.step += 1
         if self._average is not None:
             self._average.update(self._whole_weights())
-        return StepRecord(
-            loss=sum(means), terms=dict(zip(totals, means, strict=True)), lr=lr, num_windows=num_windows
-        )
+        return StepRecord(loss=sum(means), terms=dict(zip(totals, means, strict=True)), lr=lr, num_windows=num_windows)
 
     def _prepare_loss(self, batch: Batch, share: float) -> None:
         """Tell the loss what it must know of the whole batch, all processes together, before its forward passes."""
@@ -206,7 +209,7 @@ class Engine:
         return means
 
     def _diagnosis(self, bad_here: bool, totals: Tensor, batch: Batch) -> str:
-        """Where it went wrong first: step, process, dates, and the module or parameter."""
+        """Return the place of the first failure: step, process, dates, and the module or parameter."""
         loss_is_finite = bool(totals.isfinite().all())
         with torch.no_grad(), watch_outputs(self._engine.module) as offenders:
             for piece in micro_batches(batch, self.config.accumulation, self.device):
@@ -220,7 +223,7 @@ class Engine:
         return f"step {self.step + 1}: {next(report for report in reports if report)}"
 
     def agree(self, decision: bool) -> bool:
-        """What the first process decided, on every process. All processes must call it."""
+        """Return the decision of the first process on every process. All processes must call it."""
         if self.ranks.world_size == 1:
             return decision
         value = torch.tensor([float(decision)], device=self.device)
@@ -228,7 +231,7 @@ class Engine:
         return bool(value.item())
 
     def votes(self, vote: bool) -> int:
-        """How many processes say yes. All processes must call it."""
+        """Return how many processes say yes. All processes must call it."""
         if self.ranks.world_size == 1:
             return int(vote)
         value = torch.tensor([float(vote)], device=self.device)
@@ -240,11 +243,7 @@ class Engine:
 
         All processes must call it.
         """
-        weights = (
-            self._whole_weights()
-            if self._average is None or not self._average.values
-            else self._average.values
-        )
+        weights = self._whole_weights() if self._average is None or not self._average.values else self._average.values
         state = dict(self._engine.module.named_buffers()) | weights
         plain = self._plain.model.state_dict()
         return {name: _plain_copy(state[f"model.{name}"], kept) for name, kept in plain.items()}
@@ -252,9 +251,7 @@ class Engine:
     def _whole_weights(self) -> dict[str, Tensor]:
         in_place = self.config.precision == "fp32" and self.config.zero.stage < 3
         parameters, optimizer = self._engine.module.named_parameters(), self._engine.optimizer
-        return {
-            name: value.data if in_place else whole_weight(optimizer, value) for name, value in parameters
-        }
+        return {name: value.data if in_place else whole_weight(optimizer, value) for name, value in parameters}
 
     def current_model(self) -> nn.Module:
         """An ordinary fp32 module with the current weights, in evaluation mode on the engine's device.
@@ -266,7 +263,7 @@ class Engine:
         return self._plain.model.to(self.device).eval()
 
     def state(self) -> EngineState:
-        """What is needed to go on. All processes must call it; the tensors are on the first one only."""
+        """Return the state needed to continue. All processes must call it; the tensors are on the first one only."""
         keep = self.ranks.rank == 0
         optimizer = self._engine.optimizer
         tensors: dict[str, Tensor] = {}

@@ -1,5 +1,7 @@
 """Settings of the engine and the learning rate they describe; free of DeepSpeed, so cheap to read."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -10,7 +12,7 @@ from factor_models.training.schedules import SCHEDULES, Schedule, ScheduleOption
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroConfig:
-    """What ZeRO splits over the processes (Rajbhandari et al. 2020), and what it keeps off the device."""
+    """State that ZeRO splits over the processes (Rajbhandari et al. 2020), and that it keeps off the device."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -24,16 +26,16 @@ class ZeroConfig:
     """Folder on a fast disk that takes what is offloaded in the place of host memory (stage 3)."""
 
     def __post_init__(self) -> None:
-        check_one_of("ZeroConfig", self, "stage", (0, 1, 2, 3))
+        check_one_of(self, "stage", (0, 1, 2, 3))
         if self.offload_optimizer and self.stage == 0:
-            raise ValueError("ZeroConfig.offload_optimizer = True: needs stage >= 1, stage is 0")
+            raise ValueError("offload_optimizer = True: needs stage >= 1, stage is 0")
         if self.offload_parameters and self.stage < 3:
-            raise ValueError(f"ZeroConfig.offload_parameters = True: needs stage 3, stage is {self.stage}")
+            raise ValueError(f"offload_parameters = True: needs stage 3, stage is {self.stage}")
         if self.offload_parameters and not self.offload_optimizer:
-            raise ValueError("ZeroConfig.offload_parameters = True: needs offload_optimizer as well")
+            raise ValueError("offload_parameters = True: needs offload_optimizer as well")
         if self.nvme_path is not None and not (self.stage == 3 and self.offload_optimizer):
             raise ValueError(
-                f"ZeroConfig.nvme_path = {self.nvme_path!r}: needs stage 3 and offload_optimizer, "
+                f"nvme_path = {self.nvme_path!r}: needs stage 3 and offload_optimizer, "
                 f"stage is {self.stage} and offload_optimizer {self.offload_optimizer}"
             )
 
@@ -74,19 +76,17 @@ class EngineConfig:
     """Partitioning over processes."""
 
     def __post_init__(self) -> None:
-        check_at_least("EngineConfig", self, {"weight_decay": 0, "clip_norm": 0, "accumulation": 1})
+        check_at_least(self, {"weight_decay": 0, "clip_norm": 0, "accumulation": 1})
         if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"EngineConfig.lr = {self.lr!r}: must be a finite number > 0")
-        check_share("EngineConfig", self, "warmup_share")
-        check_one_of("EngineConfig", self, "schedule", SCHEDULES)
-        check_one_of("EngineConfig", self, "precision", ("fp32", "bf16", "fp16"))
-        check_one_of("EngineConfig", self, "adam", ("torch", "fused", "cpu"))
+            raise ValueError(f"lr = {self.lr!r}: must be a finite number > 0")
+        check_share(self, "warmup_share")
+        check_one_of(self, "schedule", SCHEDULES)
+        check_one_of(self, "precision", ("fp32", "bf16", "fp16"))
+        check_one_of(self, "adam", ("torch", "fused", "cpu"))
         if self.ema_decay is not None and not 0.0 < self.ema_decay < 1.0:
-            raise ValueError(f"EngineConfig.ema_decay = {self.ema_decay!r}: must be in (0, 1)")
+            raise ValueError(f"ema_decay = {self.ema_decay!r}: must be in (0, 1)")
         if self.compile and self.zero.stage == 3:
-            raise ValueError(
-                "EngineConfig.compile = True: needs zero.stage <= 2, since ZeRO 3 gathers weights inside the network"
-            )
+            raise ValueError("compile = True: needs zero.stage <= 2, since ZeRO 3 gathers weights inside the network")
 
 
 def learning_rate(step: int, total_steps: int, config: EngineConfig) -> float:

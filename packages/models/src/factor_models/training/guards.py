@@ -3,6 +3,8 @@
 Nothing is changed by a step that is refused: both are known before the optimizer moves a weight.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,20 +18,20 @@ from factor_models.training.engine_config import EngineConfig
 
 @dataclass(frozen=True, kw_only=True)
 class GuardConfig:
-    """How often a run may go back to the start of its epoch because of a loss or gradient that is not finite."""
+    """Reaction to a loss or gradient that is not finite: how often a run may return to the start of its epoch."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     rollbacks: int = 2
     """Times before training stops with an error; 0: at the first one."""
     lr_factor: float = 0.5
-    """What each of them multiplies the learning rate with, for the rest of the run."""
+    """Factor of each rollback on the learning rate, for the rest of the run."""
 
     def __post_init__(self) -> None:
         if self.rollbacks < 0:
-            raise ValueError(f"GuardConfig.rollbacks = {self.rollbacks}: must be >= 0")
+            raise ValueError(f"rollbacks = {self.rollbacks}: must be >= 0")
         if not 0.0 < self.lr_factor <= 1.0:
-            raise ValueError(f"GuardConfig.lr_factor = {self.lr_factor}: must be in (0, 1]")
+            raise ValueError(f"lr_factor = {self.lr_factor}: must be in (0, 1]")
 
 
 class NonFiniteError(ArithmeticError):
@@ -41,7 +43,7 @@ class MemoryExhaustedError(RuntimeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is about memory: of a GPU, of the host's allocator, of Python."""
+    """Return True if an error is about memory: of a GPU, of the host's allocator, of Python."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -60,6 +62,7 @@ class GradientWatch:
         self._sums.append((name, gradient.detach().sum(dtype=torch.float32)))
 
     def clear(self) -> None:
+        """Forget the sums of the step before."""
         self._sums.clear()
 
     def all_finite(self) -> Tensor:

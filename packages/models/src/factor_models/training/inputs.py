@@ -5,6 +5,8 @@ enters a network as 0. Integer tokens keep their own row for missing (token 0) a
 losses mask it. So do texts: a model masks the documents that are not there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 ExtraInput = Literal["groups", "symbols", "texts"]
-"""What a network may read besides windows, and names in its attribute `extra_inputs`."""
+"""Inputs besides windows that a network may name in its attribute `extra_inputs`."""
 
 
 class Batch(Protocol):
-    """What training and prediction read; `factor_data` makes such batches, nothing here imports it.
+    """Batch that training and prediction read; `factor_data` makes such batches, nothing here imports it.
 
     It may also have `weights`, `date_weights`, `symbols` and `texts` (see `TensorBatch`); an absent one is None.
     """
@@ -76,7 +78,7 @@ class TensorBatch:
         """The keyword arguments that the model's forward takes besides windows."""
         return {name: getattr(self, name) for name in getattr(model, "extra_inputs", ())}
 
-    def to(self, dtype: torch.dtype) -> "TensorBatch":
+    def to(self, dtype: torch.dtype) -> TensorBatch:
         """Windows and texts in another precision; targets and weights stay float32."""
 
         def cast(value: Tensor | None) -> Tensor | None:
@@ -140,9 +142,7 @@ def _empty_piece(batch: Batch, device: torch.device | str) -> TensorBatch:
         groups=torch.zeros(1, dtype=torch.int64, device=device),
         num_dates=0,
         targets=torch.full((1, batch.targets.shape[1]), torch.nan, device=device),
-        symbols=None
-        if getattr(batch, "symbols", None) is None
-        else torch.zeros(1, dtype=torch.int64, device=device),
+        symbols=None if getattr(batch, "symbols", None) is None else torch.zeros(1, dtype=torch.int64, device=device),
         texts=None if texts is None else torch.full((1, *texts.shape[1:]), torch.nan, device=device),
     )
 
@@ -153,9 +153,7 @@ def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Ten
         return torch.from_numpy(np.ascontiguousarray(windows)).to(device)
     x_BLF = _float_tensor(windows, device)
     if torch.isinf(x_BLF).any():
-        raise ValueError(
-            f"windows hold {int(torch.isinf(x_BLF).sum())} infinite values: must be finite or NaN"
-        )
+        raise ValueError(f"windows hold {int(torch.isinf(x_BLF).sum())} infinite values: must be finite or NaN")
     return torch.nan_to_num(x_BLF, nan=0.0)
 
 

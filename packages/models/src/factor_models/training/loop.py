@@ -3,6 +3,8 @@
 It knows no file, no params and no logger.
 """
 
+from __future__ import annotations
+
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +21,10 @@ from factor_models.training.seed import random_state, restore_random_state
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """What an optimizer step was."""
+    """Record of an optimiser step."""
 
     loss: float
-    """Of the whole batch, all processes together, as it was before the step."""
+    """Loss of the global batch before the step."""
     terms: dict[str, float]
     """The parts whose sum it is."""
     lr: float = math.nan
@@ -32,29 +34,37 @@ class StepRecord:
 
 
 class Trainer(Protocol):
-    """What the loop needs of an engine."""
+    """Interface of an engine, as the loop uses it."""
 
     step: int
     """Steps done."""
     lr_factor: float
-    """What the schedule's rate is multiplied with."""
+    """Factor on the schedule's rate."""
 
-    def train_step(self, batch: Batch) -> StepRecord: ...
+    def train_step(self, batch: Batch) -> StepRecord:
+        """Make one optimiser step; NonFiniteError or MemoryExhaustedError if it fails."""
 
-    def votes(self, vote: bool) -> int: ...
+    def votes(self, vote: bool) -> int:
+        """Return how many processes say yes. All processes must call it."""
 
-    def current_model(self) -> nn.Module: ...
+    def current_model(self) -> nn.Module:
+        """Return the network with its weights of now, for prediction."""
 
-    def full_state_dict(self) -> dict[str, Tensor]: ...
+    def full_state_dict(self) -> dict[str, Tensor]:
+        """Return the whole weights."""
 
-    def state(self) -> Any: ...
+    def state(self) -> Any:
+        """Return all that `restore` needs. All processes must call it."""
 
-    def restore(self, state: Any) -> None: ...
+    def restore(self, state: Any) -> None:
+        """Go back to a state."""
 
-    def shrink(self, most_pieces: int) -> str | None: ...
+    def shrink(self, most_pieces: int) -> str | None:
+        """Take one more measure against a lack of memory; None if none is left."""
 
     @property
-    def lr(self) -> float: ...
+    def lr(self) -> float:
+        """Return the learning rate of the next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +95,7 @@ class Anchor:
 
 @dataclass(kw_only=True)
 class FitState:
-    """Where a run stands: enough, with the engine's own state and the generators, to go on."""
+    """State of a run: enough, with the engine's own state and the generators, to continue."""
 
     next_epoch: int = 0
     """The epoch that is under way, or the next one."""
@@ -101,7 +111,7 @@ class FitState:
     rollbacks: int = 0
     """Times the run went back because of a loss or gradient that was not finite."""
     notes: list[str] = field(default_factory=list)
-    """What went wrong on the way and what was done about it."""
+    """Failures on the way and the measures taken."""
     anchor: Anchor | None = None
 
 
@@ -120,7 +130,7 @@ class FitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How long a run lasts and what it puts up with."""
+    """Length of a run, and how it reacts to failures."""
 
     epochs: int
     """Most epochs."""
@@ -136,6 +146,10 @@ class Rules:
         for name in ("epochs", "patience", "most_pieces"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be >= 1")
+
+
+class UndefinedScoreError(ValueError):
+    """No epoch had a score: predictions are constant or not finite."""
 
 
 OnStep = Callable[[StepRecord, FitState], None]
@@ -169,8 +183,9 @@ def fit(
 
     Raises
     ------
-    ValueError : a loss or gradient is not finite once too often (step, layer and batch are named), no epoch had a
-        defined score, an epoch has no batch, or processes have different numbers of batches
+    ValueError : a loss or gradient is not finite once too often (step, layer and batch are named), an epoch has no
+        batch, or processes have different numbers of batches
+    UndefinedScoreError : no epoch had a defined score; a ValueError
     MemoryError : a step has no memory and every measure is taken
     MemoryExhaustedError : a step has no memory on one of several processes: all have to start again with less
     """
@@ -190,9 +205,8 @@ def fit(
         for callback in on_epoch:
             callback(record, state)
     if state.best_epoch < 0:
-        raise ValueError(
-            f"the score was NaN after each of {len(state.history)} epochs: "
-            "predictions are constant or not finite"
+        raise UndefinedScoreError(
+            f"the score was NaN after each of {len(state.history)} epochs: predictions are constant or not finite"
         )
     return FitResult(
         best_epoch=state.best_epoch,
@@ -235,9 +249,7 @@ def _close_epoch(engine: Trainer, state: FitState, score: float, rules: Rules) -
     """Note the epoch in the state and make it ready for the next one."""
     names = state.steps[0].terms
     if rules.plateau is not None:
-        engine.lr_factor = max(
-            engine.lr_factor * state.plateau.update(score, rules.plateau), rules.plateau.floor
-        )
+        engine.lr_factor = max(engine.lr_factor * state.plateau.update(score, rules.plateau), rules.plateau.floor)
     record = EpochRecord(
         epoch=state.next_epoch,
         loss=_mean([step.loss for step in state.steps]),
@@ -271,21 +283,19 @@ def _go_back(
     if isinstance(error, NonFiniteError):
         if state.rollbacks >= rules.guard.rollbacks:
             raise ValueError(
-                f"{error}. It is failure {state.rollbacks + 1} of this run, {rules.guard.rollbacks} are put up with: "
-                "lower train.lr, or check features and targets of these dates"
+                f"{error}; failure {state.rollbacks + 1} of this run, which may roll back {rules.guard.rollbacks} "
+                "times: lower the learning rate, or check features and targets of these dates"
             ) from error
         state.rollbacks += 1
         lr_factor *= rules.guard.lr_factor
-        done = (
-            f"back to the start of epoch {state.next_epoch + 1}, learning rate times {rules.guard.lr_factor}"
-        )
+        done = f"back to the start of epoch {state.next_epoch + 1}, learning rate times {rules.guard.lr_factor}"
         done += f" (rollback {state.rollbacks} of {rules.guard.rollbacks})"
     else:
         measure = engine.shrink(rules.most_pieces)
         if measure is None:
             raise MemoryError(
                 f"{error}. Nothing is left that saves memory at the same result: use a shorter lookback, a smaller "
-                "network, or fewer train.batch_dates"
+                "network, or fewer dates in a batch (batch_dates)"
             ) from error
         if not is_alone:
             raise error  # the others wait in an exchange: only a new start helps

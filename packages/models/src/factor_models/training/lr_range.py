@@ -4,6 +4,8 @@ The loss first hardly moves, then falls, then explodes. The rate at which it fal
 the lowest loss is too high.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,9 +49,7 @@ def rising_rates(low: float, high: float, num_steps: int) -> list[float]:
     return [low * (high / low) ** (step / (num_steps - 1)) for step in range(num_steps)]
 
 
-def range_test(
-    engine: Trainer, batches: Iterable[Batch], rates: list[float], config: EngineConfig
-) -> RangeTest:
+def range_test(engine: Trainer, batches: Iterable[Batch], rates: list[float], config: EngineConfig) -> RangeTest:
     """Train one step per rate; ends early when the loss explodes or is not finite.
 
     `engine` must have a constant schedule at `config.lr` without warm-up: its factor is what rises.

@@ -1,15 +1,17 @@
-"""What the engine trains: a network and its loss as one module, so that all its work runs inside one forward pass.
+"""Module that the engine trains: a network and its loss in one, so that all work runs inside one forward pass.
 
 That is where DeepSpeed gathers weights (ZeRO 3), and it lets a network with a training procedure of its own (a
 variational bound, an adversarial example, a discriminator) add to the loss without the engine knowing of it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from factor_models.losses import Loss
+from factor_models.losses.base import Loss
 from factor_models.training.inputs import TensorBatch
 
 Criterion = Callable[[Tensor], dict[str, Tensor]]
@@ -20,8 +22,11 @@ class OwnTraining(Protocol):
     """A network that says itself what is minimised; others are trained on `criterion(forward(...))`."""
 
     def training_terms(self, batch: TensorBatch, criterion: Criterion) -> dict[str, Tensor]:
-        """Named terms whose sum is minimised. What is averaged over windows is to be averaged over dates first
-        (`factor_models.losses.cross_section.CrossSections`), or processes and micro batches would change the step."""
+        """Return named terms whose sum is minimised.
+
+        A mean over windows must be a mean over dates first (`factor_models.losses.cross_section.CrossSections`), or
+        processes and micro batches would change the step.
+        """
         ...
 
 
@@ -33,6 +38,7 @@ class Objective(nn.Module):
         self.model, self.loss = model, loss
 
     def forward(self, batch: TensorBatch) -> dict[str, Tensor]:
+        """Return the terms of the loss on a batch."""
         targets = batch.targets
         assert targets is not None
 

@@ -1,5 +1,7 @@
 """The optimizer, what of a network is decayed, and the settings that go to DeepSpeed."""
 
+from __future__ import annotations
+
 import fcntl
 import logging
 import shutil
@@ -52,9 +54,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(
-    groups: list[dict[str, Any]], config: EngineConfig, deepspeed: ModuleType
-) -> torch.optim.Optimizer:
+def build_optimizer(groups: list[dict[str, Any]], config: EngineConfig, deepspeed: ModuleType) -> torch.optim.Optimizer:
     """AdamW over the groups; torch's own where a process cannot have DeepSpeed's, which is logged.
 
     All processes must call it.
@@ -89,9 +89,7 @@ def why_not_compiled(builder: Any, folder: Path) -> str | None:
     """Why an operator cannot be compiled and loaded; None if that is done. `folder` takes what is built."""
     lock = folder / "lock"
     if lock.exists():  # torch would wait for ever
-        return (
-            f"{lock} is left of a build that was ended, or another program is building: delete it if none is"
-        )
+        return f"{lock} is left of a build that was ended, or another program is building: delete it if none is"
     if not list(folder.glob("*.so")):
         log.warning(
             "adam: cpu: DeepSpeed's Adam is compiled now, once on this machine, which takes minutes; it is kept in %s",
@@ -107,18 +105,16 @@ def why_not_compiled(builder: Any, folder: Path) -> str | None:
 def refuse_impossible(config: EngineConfig, deepspeed: ModuleType) -> None:
     """ValueError for what this machine cannot do, with the reason."""
     if config.precision == "fp16" and not torch.cuda.is_available():
-        raise ValueError("EngineConfig.precision = 'fp16': needs a GPU; on a CPU use 'fp32' or 'bf16'")
+        raise ValueError("precision = 'fp16': needs a GPU; on a CPU use 'fp32' or 'bf16'")
     if config.zero.offload_parameters and not torch.cuda.is_available():
-        raise ValueError(
-            "ZeroConfig.offload_parameters = True: needs a GPU; on a CPU the weights are in host memory anyway"
-        )
+        raise ValueError("offload_parameters = True: needs a GPU; on a CPU the weights are in host memory anyway")
     if config.adam == "cpu" and torch.cuda.is_available() and not config.zero.offload_optimizer:
-        raise ValueError("EngineConfig.adam = 'cpu': on a GPU it needs zero.offload_optimizer")
+        raise ValueError("adam = 'cpu': on a GPU it needs zero.offload_optimizer")
     if config.zero.nvme_path is not None:
         builder = deepspeed.ops.op_builder.AsyncIOBuilder()
         if not builder.is_compatible(verbose=False):
             raise ValueError(
-                f"ZeroConfig.nvme_path = {config.zero.nvme_path!r}: DeepSpeed's asynchronous input and output "
+                f"nvme_path = {config.zero.nvme_path!r}: DeepSpeed's asynchronous input and output "
                 f"cannot be built here ({builder.error_log or 'is libaio installed?'})"
             )
 
@@ -135,9 +131,7 @@ def deepspeed_config(model: nn.Module, config: EngineConfig) -> dict[str, Any]:
         "allgather_bucket_size": min(bucket, 500_000_000),
     }
     place = (
-        {"device": "cpu"}
-        if config.zero.nvme_path is None
-        else {"device": "nvme", "nvme_path": config.zero.nvme_path}
+        {"device": "cpu"} if config.zero.nvme_path is None else {"device": "nvme", "nvme_path": config.zero.nvme_path}
     )
     if config.zero.offload_optimizer:
         zero["offload_optimizer"] = place

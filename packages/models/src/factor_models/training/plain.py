@@ -4,6 +4,8 @@ For the estimators, which have to start in milliseconds, and as the reference th
 same batches give the same weights up to rounding.
 """
 
+from __future__ import annotations
+
 import copy
 import math
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from factor_models.losses import Loss
+from factor_models.losses.base import Loss
 from factor_models.training.engine_config import EngineConfig, learning_rate
 from factor_models.training.guards import NonFiniteError
 from factor_models.training.inputs import Batch, micro_batches
@@ -36,16 +38,12 @@ class PlainTrainer:
         if total_steps < 1:
             raise ValueError(f"total_steps = {total_steps}: must be >= 1")
         if config.precision != "fp32":
-            raise ValueError(
-                f"EngineConfig.precision = {config.precision!r}: without DeepSpeed it must be 'fp32'"
-            )
+            raise ValueError(f"precision = {config.precision!r}: without DeepSpeed it must be 'fp32'")
         self.config, self.total_steps, self.step = config, total_steps, 0
         self.lr_factor = 1.0
         self.device = next(model.parameters()).device
         self._objective = Objective(model, loss).to(self.device)
-        self._optimizer = torch.optim.AdamW(
-            parameter_groups(self._objective, config.weight_decay), lr=config.lr
-        )
+        self._optimizer = torch.optim.AdamW(parameter_groups(self._objective, config.weight_decay), lr=config.lr)
 
     @property
     def lr(self) -> float:
@@ -74,9 +72,7 @@ class PlainTrainer:
         bound = self.config.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self._objective.parameters(), bound)
         if not (math.isfinite(sum(terms.values())) and norm.isfinite()):
-            raise NonFiniteError(
-                f"step {self.step + 1}: the loss is {sum(terms.values())}, the gradient norm {norm}"
-            )
+            raise NonFiniteError(f"step {self.step + 1}: the loss is {sum(terms.values())}, the gradient norm {norm}")
         self._optimizer.step()
         self.step += 1
         return StepRecord(loss=sum(terms.values()), terms=terms, lr=lr, num_windows=len(batch.rows))
@@ -95,15 +91,15 @@ class PlainTrainer:
         return self._objective.model.eval()
 
     def votes(self, vote: bool) -> int:
-        """This process is the only one."""
+        """Return the own vote: there is one process."""
         return int(vote)
 
     def shrink(self, most_pieces: int) -> str | None:
-        """Nothing is done against a lack of memory."""
+        """Return None: there is no measure against a lack of memory."""
         return None
 
     def state(self) -> dict[str, Any]:
-        """What `restore` goes back to; a copy, in memory."""
+        """Return a copy, in memory, that `restore` goes back to."""
         return copy.deepcopy(
             {
                 "objective": self._objective.state_dict(),

@@ -1,5 +1,7 @@
 """Predictions of a network on this process's batches, and all processes' predictions together."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,8 +13,10 @@ from factor_models.training.inputs import Batch, tensor_batch
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (N,) int64 and predictions (N, H) float32, in the order of the batches."""
+def predict(
+    model: nn.Module, batches: Iterable[Batch], dtype: torch.dtype = torch.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (N,) int64 and predictions (N, H), in the order of the batches; in `dtype`, which is the model's."""
     model.eval()
     device = next(model.parameters()).device
     rows, predictions = [np.empty(0, np.int64)], []
@@ -20,8 +24,8 @@ def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[np.ndarray, np.
         if len(batch.rows) == 0:
             continue
         rows.append(np.asarray(batch.rows, np.int64))
-        tensors = tensor_batch(batch, device)
-        predictions.append(model(tensors.windows, **tensors.extras(model)).float().cpu().numpy())
+        tensors = tensor_batch(batch, device).to(dtype)
+        predictions.append(model(tensors.windows, **tensors.extras(model)).to(dtype).cpu().numpy())
     if not predictions:
         raise ValueError("there is no window to predict: every batch is empty")
     return np.concatenate(rows), np.concatenate(predictions)

@@ -5,6 +5,8 @@ A network without blocks (a recurrent one) that predicts each window alone is co
 numbers (dropout) are the same the second time. The loss is unchanged; only its memory and time are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +26,7 @@ def recompute_blocks(model: nn.Module) -> int:
         return len(blocks)
     if getattr(model, "extra_inputs", ()) or hasattr(model, "training_terms") or _mixes_windows(model):
         raise ValueError(
-            f"EngineConfig.recompute = True: {type(model).__name__} has neither blocks (nn.ModuleList, nn.Sequential) "
+            f"recompute = True: {type(model).__name__} has neither blocks (nn.ModuleList, nn.Sequential) "
             "nor windows that are predicted one by one; use accumulation to save memory"
         )
     _wrap(model, _again_in_pieces)

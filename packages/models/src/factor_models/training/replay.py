@@ -5,6 +5,8 @@ those it was trained on before ("experience replay", Rolnick et al. 2019). An up
 well below what the model showed before it went live.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -65,10 +67,10 @@ class UpdateRule:
     """The next one can only be due after the mean has been at or above this share again."""
 
     def __post_init__(self) -> None:
-        check_at_least("UpdateRule", self, {"window": 1})
+        check_at_least(self, {"window": 1})
         if not self.fall_to <= self.recover_to:
             raise ValueError(
-                f"UpdateRule.recover_to = {self.recover_to}: must be >= fall_to = {self.fall_to}, "
+                f"recover_to = {self.recover_to}: must be >= fall_to = {self.fall_to}, "
                 "or a mean between them would call for an update on every date"
             )
 

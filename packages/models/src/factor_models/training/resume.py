@@ -8,6 +8,8 @@ loop and generators of every process, at any step. The newest few stay, and the 
 The folder belongs outside the outputs of a run, and is deleted on success. Only the first process reads and writes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
@@ -32,13 +34,15 @@ log = logging.getLogger(__name__)
 
 
 class Resumable(Protocol):
-    """What is asked of an engine."""
+    """Interface of an engine whose state can be saved."""
 
     step: int
 
-    def state(self) -> EngineState: ...
+    def state(self) -> EngineState:
+        """Return all that `restore` needs. All processes must call it."""
 
-    def restore(self, state: EngineState) -> None: ...
+    def restore(self, state: EngineState) -> None:
+        """Go back to a state. All processes must call it."""
 
 
 def run_key(**identity: Any) -> str:
@@ -55,7 +59,7 @@ class RunFolder:
         self.directory, self.keep = Path(root) / key, keep
 
     def shortages(self) -> int:
-        """How many measures against a lack of memory earlier attempts had to take."""
+        """Return the number of measures against a lack of memory that earlier attempts had to take."""
         path = self.directory / "shortages"
         return int(path.read_text()) if path.exists() else 0
 
@@ -67,11 +71,7 @@ class RunFolder:
     def save(self, engine: Resumable, state: FitState) -> None:
         """Write engine, generators of all processes and loop state, then delete what is too old."""
         now = Anchor(engine=engine.state(), random=random_state())
-        moments = (
-            {"now": now}
-            if state.anchor is None or state.next_step == 0
-            else {"now": now, "anchor": state.anchor}
-        )
+        moments = {"now": now} if state.anchor is None or state.next_step == 0 else {"now": now, "anchor": state.anchor}
         random = all_say({name: moment.random for name, moment in moments.items()})
         if ranks().rank == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -119,9 +119,7 @@ class RunFolder:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending."""
-        return sorted(
-            int(path.stem.removeprefix("step_")) for path in self.directory.glob("step_*.safetensors")
-        )
+        return sorted(int(path.stem.removeprefix("step_")) for path in self.directory.glob("step_*.safetensors"))
 
     def _path(self, step: int, kind: str = "step") -> Path:
         return self.directory / f"{kind}_{step:08d}.safetensors"
@@ -137,7 +135,7 @@ class RunFolder:
         return load(self._path(state.best_epoch + 1, "best").read_bytes())
 
     def _read_newest(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-        """The newest checkpoint that can be read; a damaged one is told of and passed over."""
+        """The newest checkpoint that can be read; a damaged one is logged and skipped."""
         for step in reversed(self.steps()):
             path = self._path(step)
             try:

@@ -17,15 +17,15 @@ one_cycle                 up a half cosine from p * start_share to p until w - 1
 `plateau` is multiplied by `factor` after each `patience` + 1 epochs in a row without a better score.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from factor_models.checks import check_at_least, check_share
 
-Schedule = Literal[
-    "constant", "warmup_cosine", "cosine_restarts", "one_cycle", "plateau", "step", "exponential"
-]
+Schedule = Literal["constant", "warmup_cosine", "cosine_restarts", "one_cycle", "plateau", "step", "exponential"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 
 
@@ -42,23 +42,23 @@ class ScheduleOptions:
     cycle_growth: float = 1.0
     """cosine_restarts: length of a cycle over that of the one before."""
     factor: float = 0.5
-    """step, plateau: what a drop multiplies the rate with."""
+    """step, plateau: factor of a drop on the rate."""
     drops: int = 2
     """step: number of drops, evenly spaced."""
     patience: int = 1
-    """plateau: epochs without a better score that are put up with before a drop."""
+    """plateau: epochs without a better score before a drop."""
     start_share: float = 0.04
     """one_cycle: the first rate as a share of the peak."""
     final_share: float = 1e-4
     """exponential: the last rate as a share of the peak; one_cycle: of the first."""
 
     def __post_init__(self) -> None:
-        check_share("ScheduleOptions", self, "floor")
-        check_at_least("ScheduleOptions", self, {"cycles": 1, "cycle_growth": 1, "drops": 1, "patience": 0})
+        check_share(self, "floor")
+        check_at_least(self, {"cycles": 1, "cycle_growth": 1, "drops": 1, "patience": 0})
         for name in ("factor", "start_share", "final_share"):
             value = getattr(self, name)
             if not 0.0 < value < 1.0:
-                raise ValueError(f"ScheduleOptions.{name} = {value!r}: must be in (0, 1)")
+                raise ValueError(f"{name} = {value!r}: must be in (0, 1)")
 
 
 def scheduled_rate(

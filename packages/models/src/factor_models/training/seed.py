@@ -1,5 +1,7 @@
 """One seed for every generator that training uses, and their states as tensors."""
 
+from __future__ import annotations
+
 import random
 
 import numpy as np

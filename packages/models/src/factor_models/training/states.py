@@ -1,5 +1,7 @@
 """What an engine is made of at one moment, apart from how ZeRO splits it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,5 +1,7 @@
 """Begin training from weights that are there already, of the same network on the same inputs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,9 +52,7 @@ def warm_start_from_folder(
     there = read_config(folder)
     for key in ("name", "num_features", "num_horizons", "lookback", *model_sizes(config["name"])):
         if there.get(key) != config.get(key):
-            raise ValueError(
-                f"{folder}: its model has {key} {there.get(key)!r}, this one {config.get(key)!r}"
-            )
+            raise ValueError(f"{folder}: its model has {key} {there.get(key)!r}, this one {config.get(key)!r}")
     source, metadata = load_model(folder, dict(expected))
     if not isinstance(source, nn.Module):
         raise ValueError(

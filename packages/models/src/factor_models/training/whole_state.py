@@ -5,6 +5,8 @@ functions know the wrappers that DeepSpeed puts around an optimizer (their attri
 version is pinned, and the tests go through every stage and precision). All processes must call them together.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,7 +132,7 @@ def _gathered(parameter: Any, moment: str | None) -> Tensor | None:
 
 
 def _unpartitioned(optimizer: Any, parameter: Any) -> Tensor:
-    """What Adam updates where nothing is partitioned: the parameter, or its fp32 copy."""
+    """Return the tensor that Adam updates where nothing is partitioned: the parameter, or its fp32 copy."""
     if not hasattr(optimizer, "fp32_groups"):
         return parameter
     pairs = zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True)
@@ -157,9 +159,7 @@ def _set(parameter: Any, value: Tensor, moment: str | None) -> None:
 
 def _set_part(parameter: Any, padded: Tensor, moment: str | None) -> None:
     optimizer = parameter._z3_optimizer
-    part, group = optimizer._get_fp32_opt_state_partition(
-        parameter, release_swap_buffers=False, optim_state_key=moment
-    )
+    part, group = optimizer._get_fp32_opt_state_partition(parameter, release_swap_buffers=False, optim_state_key=moment)
     rank = optimizer._get_param_partition_rank(parameter)
     part.data.copy_(padded.narrow(0, part.numel() * rank, part.numel()))
     if optimizer._swappable_optimizer_subgroup(group):

@@ -1,12 +1,17 @@
 """Warm start and updates: what is copied and refused, the replayed share to the date, when an update is due."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from factor_models import (
     Rules,
@@ -30,18 +35,18 @@ METADATA = {"features": list("abcd"), "normaliser_sha256": "12ab", "seed": 3}
 EXPECTED = {"features": list("abcd"), "normaliser_sha256": "12ab"}
 
 
-def fresh(seed=0, **config):
+def fresh(seed: int = 0, **config: Any) -> nn.Module:
     set_seed(seed)
     return build_model(**(CONFIG | config))
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     save_model(tmp_path / "source", fresh(1), CONFIG, METADATA)
     return tmp_path / "source"
 
 
-def test_a_warm_start_copies_every_weight(folder):
+def test_a_warm_start_copies_every_weight(folder: Path) -> None:
     model = fresh(2)
     metadata = warm_start_from_folder(model, CONFIG, folder, EXPECTED)
     assert metadata["seed"] == 3
@@ -63,7 +68,9 @@ def test_a_warm_start_copies_every_weight(folder):
         ({}, {"normaliser_sha256": "99"}, r"metadata\['normaliser_sha256'\] is '12ab', expected '99'"),
     ],
 )
-def test_a_warm_start_from_another_model_is_refused_and_changes_nothing(folder, config, expected, message):
+def test_a_warm_start_from_another_model_is_refused_and_changes_nothing(
+    folder: Path, config: dict[str, Any], expected: dict[str, Any], message: str
+) -> None:
     model = fresh(2, **config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=message):
@@ -71,13 +78,13 @@ def test_a_warm_start_from_another_model_is_refused_and_changes_nothing(folder, 
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_a_weight_that_the_network_has_not_is_refused():
+def test_a_weight_that_the_network_has_not_is_refused() -> None:
     weights = fresh(1).state_dict() | {"extra": torch.zeros(2)}
     with pytest.raises(ValueError, match="weights hold 'extra', which this network has not"):
         warm_start(fresh(2), weights)
 
 
-def test_a_tabular_model_cannot_be_started_from(tmp_path):
+def test_a_tabular_model_cannot_be_started_from(tmp_path: Path) -> None:
     from factor_models import Table
 
     x = np.random.default_rng(0).standard_normal((50, 4))
@@ -93,7 +100,7 @@ def test_a_tabular_model_cannot_be_started_from(tmp_path):
     seed=st.integers(0, 9),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_replayed_share_is_met_to_the_date(num_new, share, seed):
+def test_the_replayed_share_is_met_to_the_date(num_new: int, share: float, seed: int) -> None:
     new, old = np.arange(1000, 1000 + num_new), np.arange(700)
     dates = replay_dates(new, old, share, seed=seed)
     replayed = np.setdiff1d(dates, new)
@@ -105,7 +112,7 @@ def test_the_replayed_share_is_met_to_the_date(num_new, share, seed):
     assert abs(len(replayed) - share / (1 - share) * num_new) <= 0.5
 
 
-def test_a_third_of_thirty_is_replayed_and_the_seed_decides_which():
+def test_a_third_of_thirty_is_replayed_and_the_seed_decides_which() -> None:
     new, old = np.arange(100, 120), np.arange(100)
     draws = [replay_dates(new, old, 1 / 3, seed=seed) for seed in (0, 0, 1)]
     assert [len(dates) for dates in draws] == [30, 30, 30]
@@ -115,7 +122,7 @@ def test_a_third_of_thirty_is_replayed_and_the_seed_decides_which():
     assert replay_dates(days[4:], days[:4], 0.5, seed=0).tolist() == days.tolist()
 
 
-def test_dates_of_a_high_priority_are_replayed_more_often():
+def test_dates_of_a_high_priority_are_replayed_more_often() -> None:
     priority = np.ones(100)
     priority[:10] = 50.0
     counts = np.zeros(100)
@@ -125,7 +132,7 @@ def test_dates_of_a_high_priority_are_replayed_more_often():
     assert counts[:10].mean() > 8 * counts[10:].mean()
 
 
-def test_a_replay_that_cannot_be_is_refused():
+def test_a_replay_that_cannot_be_is_refused() -> None:
     new, old = np.arange(10, 20), np.arange(10)
     for arguments, message in [
         ((new, old, 1.0), r"share = 1\.0: must be in \[0, 1\)"),
@@ -142,13 +149,13 @@ def test_a_replay_that_cannot_be_is_refused():
 RULE = UpdateRule(window=2, fall_to=0.5, recover_to=0.8)
 
 
-def test_an_update_is_due_once_and_again_only_after_a_recovery():
+def test_an_update_is_due_once_and_again_only_after_a_recovery() -> None:
     #            means of two: 1.0  0.7  0.3  0.2  0.4  0.6  0.4  0.4  0.9  1.0  0.5  0.1
     live = np.array([0.10, 0.10, 0.04, 0.02, 0.02, 0.06, 0.06, 0.02, 0.06, 0.12, 0.08, 0.02, 0.00])
     assert np.flatnonzero(update_due(live, 0.1, RULE)).tolist() == [3, 12]
 
 
-def test_undefined_dates_do_not_count_and_a_decision_knows_no_later_date():
+def test_undefined_dates_do_not_count_and_a_decision_knows_no_later_date() -> None:
     live = np.array([0.1, np.nan, 0.1, np.nan, 0.0, 0.0, np.nan, 0.0])
     due = update_due(live, 0.1, RULE)
     assert np.flatnonzero(due).tolist() == [5]
@@ -158,17 +165,17 @@ def test_undefined_dates_do_not_count_and_a_decision_knows_no_later_date():
     assert not update_due(np.full(50, 0.051), 0.1, RULE).any()
 
 
-def test_a_rule_without_sense_is_refused():
+def test_a_rule_without_sense_is_refused() -> None:
     with pytest.raises(ValueError, match=r"recover_to = 0\.3: must be >= fall_to = 0\.5"):
         UpdateRule(fall_to=0.5, recover_to=0.3)
-    with pytest.raises(ValueError, match=r"UpdateRule\.window = 0: must be >= 1"):
+    with pytest.raises(ValueError, match=r"^window = 0: must be >= 1"):
         UpdateRule(window=0)
     for wrong in (0.0, -0.1, np.nan):
         with pytest.raises(ValueError, match=r"expected_ic = .*: must be a finite number > 0"):
             update_due(np.zeros(5), wrong, RULE)
 
 
-def world(seed, feature, num_dates=24):
+def world(seed: int, feature: int, num_dates: int = 24) -> Any:
     """Dates of 12 windows whose target is one feature of the last bar, where another marks the regime."""
     generator = np.random.default_rng(seed)
     windows = generator.standard_normal((num_dates * 12, 3, 4), np.float32)
@@ -182,7 +189,7 @@ def world(seed, feature, num_dates=24):
     )
 
 
-def train(model, batch, dates_of=None, epochs=40):
+def train(model: nn.Module, batch: Any, dates_of: np.ndarray | None = None, epochs: int = 40) -> nn.Module:
     picked = np.ones(len(batch.rows), bool) if dates_of is None else np.isin(batch.groups, dates_of)
     part = SimpleNamespace(**{name: values[picked] for name, values in vars(batch).items()})
     trainer = PlainTrainer(model, get_loss("mse"), EngineConfig(lr=2e-2), total_steps=epochs)
@@ -192,11 +199,11 @@ def train(model, batch, dates_of=None, epochs=40):
     return model
 
 
-def correlation(model, batch):
+def correlation(model: nn.Module, batch: Any) -> float:
     return np.corrcoef(predict(model, [batch])[1][:, 0], batch.targets[:, 0])[0, 1]
 
 
-def test_an_update_with_replay_learns_the_new_and_forgets_less_of_the_old():
+def test_an_update_with_replay_learns_the_new_and_forgets_less_of_the_old() -> None:
     old, new = world(0, 0), world(1, 1)
     both = {name: np.concatenate([getattr(old, name), getattr(new, name)]) for name in ("windows", "targets")}
     both |= {"groups": np.concatenate([old.groups, new.groups + 100])}

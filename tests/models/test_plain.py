@@ -1,15 +1,19 @@
 """The plain trainer: the engine's steps without DeepSpeed, by hand and against the engine's own weights."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from factor_models import Rules, build_model, fit, get_loss, set_seed
 from factor_models.training.engine_config import EngineConfig
@@ -20,7 +24,7 @@ SOURCES = HERE.parents[2] / "packages" / "models" / "src"
 SETTINGS = {"plain": {}, "accumulated": {"accumulation": 3}, "unclipped": {"clip_norm": 0.0}}
 
 
-def make_batches():
+def make_batches() -> list[Any]:
     """3 batches of 4, 4 and 2 dates with 6 symbols; some targets are unknown."""
     generator = np.random.default_rng(3)
     batches = []
@@ -34,23 +38,23 @@ def make_batches():
     return batches
 
 
-def make_model():
+def make_model() -> nn.Module:
     set_seed(0)
     return build_model("lstm", num_features=4, num_horizons=2, lookback=5, hidden=8)
 
 
-def make_config(**settings):
+def make_config(**settings: Any) -> EngineConfig:
     return EngineConfig(lr=1e-2, warmup_share=0.2, **settings)
 
 
-def train(trainer):
+def train(trainer: PlainTrainer) -> dict[str, Any]:
     for _ in range(4):
         for batch in make_batches():
             trainer.train_step(batch)
     return trainer.full_state_dict()
 
 
-def train_engine(out):
+def train_engine(out: Path) -> None:
     from factor_models.training.engine import Engine, finish_distributed
 
     for name, settings in SETTINGS.items():
@@ -61,7 +65,7 @@ def train_engine(out):
 
 
 @pytest.fixture(scope="module")
-def engine_weights(tmp_path_factory):
+def engine_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Weights of DeepSpeed ZeRO in a process of its own, by settings."""
     out = tmp_path_factory.mktemp("engine")
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
@@ -72,7 +76,7 @@ def engine_weights(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_engine_takes_the_same_steps(engine_weights, name):
+def test_the_engine_takes_the_same_steps(engine_weights: dict[str, Any], name: str) -> None:
     trained = train(PlainTrainer(make_model(), get_loss("mse_ic"), make_config(**SETTINGS[name]), 12))
     start = make_model().state_dict()
     for key, value in engine_weights[name].items():
@@ -80,7 +84,7 @@ def test_the_engine_takes_the_same_steps(engine_weights, name):
         assert (value - start[key]).abs().max() > 1e-3
 
 
-def test_a_step_is_adamw_on_the_clipped_gradient():
+def test_a_step_is_adamw_on_the_clipped_gradient() -> None:
     """Written out with torch.optim and no trainer."""
     model, by_hand = make_model(), make_model()
     config = make_config(clip_norm=0.05, schedule="constant")
@@ -108,11 +112,11 @@ def test_a_step_is_adamw_on_the_clipped_gradient():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_the_loop_trains_with_it():
+def test_the_loop_trains_with_it() -> None:
     trainer = PlainTrainer(make_model(), get_loss("mse"), make_config(), total_steps=45)
     scores = []
 
-    def score(module):
+    def score(module: nn.Module) -> float:
         assert not module.training
         batch = make_batches()[0]
         with torch.no_grad():
@@ -125,7 +129,7 @@ def test_the_loop_trains_with_it():
     assert result.history[-1].loss < 0.7 * result.history[0].loss
 
 
-def test_what_needs_deepspeed_is_refused():
+def test_what_needs_deepspeed_is_refused() -> None:
     with pytest.raises(ValueError, match="precision = 'bf16': without DeepSpeed it must be 'fp32'"):
         PlainTrainer(make_model(), get_loss("mse"), make_config(precision="bf16"), 3)
     with pytest.raises(ValueError, match="total_steps = 0: must be >= 1"):

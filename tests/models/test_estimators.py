@@ -1,8 +1,12 @@
 """The estimators: scikit-learn's own checks, every model behind one face, dates, windows, weights, purged search."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +26,9 @@ from factor_models import (
     input_kind,
 )
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
+from rounding import ROUNDING_FLOAT64
+
+pytestmark = pytest.mark.numeric
 
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 TREES = {"rounds": 50, "min_rows_in_leaf": 2, "num_threads": 1, "l2": 0.0, "learning_rate": 0.2}
@@ -34,19 +41,21 @@ FAILS = {
     "linear": {},
     "lightgbm": {"check_sample_weight_equivalence_on_dense_data": BAGGED},
     "lstm": {"check_sample_weight_equivalence_on_dense_data": SHUFFLED},
+    "mlp": {"check_sample_weight_equivalence_on_dense_data": SHUFFLED},
 }
 
 
-def representatives(estimator):
+def representatives(estimator: type) -> list[Any]:
     return [
         estimator("linear", settings={"alpha": 0.1}),
         estimator("lightgbm", settings=TREES),
         estimator("lstm", batch_rows=16, **TINY),
+        estimator("mlp", batch_rows=16, **TINY),
     ]
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -59,12 +68,12 @@ def one_thread():
     xfail_strict=True,
 )
 @pytest.mark.filterwarnings("ignore")
-def test_scikit_learn_s_checks_pass(estimator, check):
+def test_scikit_learn_s_checks_pass(estimator: FactorRegressor, check: Any) -> None:
     check(estimator)
 
 
 @pytest.fixture(scope="module")
-def market():
+def market() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windows whose last bar tells the target within a date; each date has a level of its own."""
     generator = np.random.default_rng(0)
     shape = (NUM_DATES * NUM_SYMBOLS, LOOKBACK, NUM_FEATURES)
@@ -75,12 +84,12 @@ def market():
     return windows, y, dates
 
 
-def rank_ic(prediction, y, dates):
+def rank_ic(prediction: np.ndarray, y: np.ndarray, dates: np.ndarray) -> float:
     per_date = pd.DataFrame({"p": prediction, "y": y}).groupby(dates)
     return per_date.apply(lambda one: one["p"].corr(one["y"], method="spearman")).mean()
 
 
-def test_the_linear_regressor_is_scikit_learn_s_ridge():
+def test_the_linear_regressor_is_scikit_learn_s_ridge() -> None:
     generator = np.random.default_rng(1)
     X = generator.standard_normal((200, 3)) * [1, 5, 0.1] + 2
     y = X @ [1, -0.2, 3] + 100 + generator.standard_normal(200)
@@ -89,21 +98,23 @@ def test_the_linear_regressor_is_scikit_learn_s_ridge():
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
-def test_a_network_learns_what_is_there_in_the_unit_of_the_target(market):
+def test_a_network_learns_what_is_there_in_the_unit_of_the_target(
+    market: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     windows, _, _ = market
     y = 300 + 40 * windows[:, -1, 0]
     fitted = FactorRegressor("lstm", settings={"hidden": 16}, epochs=60, lr=0.01).fit(windows, y)
     assert fitted.score(windows, y) > 0.8
 
 
-def test_with_dates_a_per_date_loss_ranks_within_the_date(market):
+def test_with_dates_a_per_date_loss_ranks_within_the_date(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, y, dates = market
     settings = {"settings": {"hidden": 8}, "loss": "ic", "epochs": 25, "lr": 0.02}
     fitted = FactorRegressor("lstm", **settings).fit(windows, y, dates=dates)
     assert rank_ic(fitted.predict(windows), y, dates) > 0.8
 
 
-def test_rows_that_hold_bars_one_after_another_are_windows(market):
+def test_rows_that_hold_bars_one_after_another_are_windows(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, y, _ = market
     settings = {"settings": {"hidden": 4}, "epochs": 2}
     three = FactorRegressor("lstm", **settings).fit(windows, y)
@@ -118,7 +129,7 @@ def test_rows_that_hold_bars_one_after_another_are_windows(market):
 
 
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "lstm"])
-def test_rows_of_weight_0_teach_nothing(market, name):
+def test_rows_of_weight_0_teach_nothing(market: tuple[np.ndarray, np.ndarray, np.ndarray], name: str) -> None:
     windows, y, dates = market
     odd = np.arange(len(y)) % 4 == 0
     wrong = np.where(odd, -50.0, y)
@@ -132,7 +143,9 @@ def test_rows_of_weight_0_teach_nothing(market, name):
     assert np.abs(plain.predict(windows) - fits[0].predict(windows)).max() > 0.1
 
 
-def test_unknown_targets_are_left_out_and_several_targets_give_several_columns(market):
+def test_unknown_targets_are_left_out_and_several_targets_give_several_columns(
+    market: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     windows, y, dates = market
     both = np.column_stack([y, -y])
     both[::3, 1] = np.nan
@@ -147,34 +160,31 @@ def test_unknown_targets_are_left_out_and_several_targets_give_several_columns(m
     np.testing.assert_allclose(together.predict(windows)[:, 1], alone.predict(windows), atol=0.01)
 
 
-def test_a_loss_of_quantiles_gives_one_forecast_per_target(market):
+def test_a_loss_of_quantiles_gives_one_forecast_per_target(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, y, dates = market
-    fitted = FactorRegressor("lstm", loss="quantile", **TINY).fit(
-        windows, np.column_stack([y, -y]), dates=dates
-    )
+    fitted = FactorRegressor("lstm", loss="quantile", **TINY).fit(windows, np.column_stack([y, -y]), dates=dates)
     assert fitted.predict(windows).shape == (len(y), 2)
 
 
-def test_the_same_seed_gives_the_same_model_and_leaves_the_generator_alone(market):
+def test_the_same_seed_gives_the_same_model_and_leaves_the_generator_alone(
+    market: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     windows, y, _ = market
     torch.manual_seed(4)
     before = torch.get_rng_state()
     settings = {"settings": {"hidden": 4, "dropout": 0.3}, "epochs": 2}
     first, again, other = (
-        FactorRegressor("lstm", random_state=seed, **settings).fit(windows, y).predict(windows)
-        for seed in (1, 1, 2)
+        FactorRegressor("lstm", random_state=seed, **settings).fit(windows, y).predict(windows) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-4
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_last_dates_stop_training(market):
+def test_the_last_dates_stop_training(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, y, dates = market
     noise = np.random.default_rng(3).standard_normal(len(y))
-    network = FactorRegressor(
-        "lstm", settings={"hidden": 16}, epochs=60, lr=0.02, valid_share=0.25, patience=3
-    )
+    network = FactorRegressor("lstm", settings={"hidden": 16}, epochs=60, lr=0.02, valid_share=0.25, patience=3)
     assert network.fit(windows, noise, dates=dates).best_epoch_ < 30
     trees = FactorRegressor("lightgbm", settings=TREES | {"patience": 3}, valid_share=0.25)
     assert trees.fit(windows, noise, dates=dates).model_.num_trees[0] < 20
@@ -183,7 +193,7 @@ def test_the_last_dates_stop_training(market):
     assert set(valid.dates) == {15, 16, 17, 18, 19}
 
 
-def test_batches_hold_whole_dates_and_every_sample_once(market):
+def test_batches_hold_whole_dates_and_every_sample_once(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, _, dates = market
     order = np.random.default_rng(5).permutation(len(dates))
     samples = Samples(windows=windows[order], rows=np.arange(len(dates)), dates=dates[order])
@@ -192,15 +202,13 @@ def test_batches_hold_whole_dates_and_every_sample_once(market):
     assert np.sort(np.concatenate([batch.rows for batch in batches])).tolist() == list(range(len(dates)))
     for batch in batches:
         assert all((batch.dates == date).sum() == NUM_SYMBOLS for date in np.unique(batch.dates))
-    epochs = [
-        [batch.rows.tolist() for batch in samples.train_batches(3, 64, 1, epoch)] for epoch in (0, 0, 1)
-    ]
+    epochs = [[batch.rows.tolist() for batch in samples.train_batches(3, 64, 1, epoch)] for epoch in (0, 0, 1)]
     assert epochs[0] == epochs[1] != epochs[2]
     blocks = list(Samples(windows=windows, rows=np.arange(len(dates))).train_batches(3, 64, 1, 0))
     assert [len(block) for block in blocks] == [60, 60, 60, 60]
 
 
-def test_tokens_are_quantiles_of_the_training_values_and_0_is_missing():
+def test_tokens_are_quantiles_of_the_training_values_and_0_is_missing() -> None:
     values = np.r_[np.arange(100.0), np.nan].astype(np.float32).reshape(-1, 1, 1)
     edges = quantile_edges(values, 4)
     tokens = quantile_tokens(values, edges)[:, 0, 0]
@@ -209,7 +217,7 @@ def test_tokens_are_quantiles_of_the_training_values_and_0_is_missing():
 
 
 @pytest.mark.parametrize("name", available_models())
-def test_every_model_of_the_zoo_is_an_estimator(market, name):
+def test_every_model_of_the_zoo_is_an_estimator(market: tuple[np.ndarray, np.ndarray, np.ndarray], name: str) -> None:
     windows, y, dates = market
     symbols = np.tile([f"S{number:02d}" for number in range(NUM_SYMBOLS)], NUM_DATES)
     fitted = FactorRegressor(name, epochs=1).fit(windows, y, dates=dates, symbols=symbols)
@@ -218,7 +226,7 @@ def test_every_model_of_the_zoo_is_an_estimator(market, name):
     assert np.isfinite(prediction).all()
     assert len(np.unique(dates[:24])) == 2
     two_dates = fitted.predict(windows[:24], dates=dates[:24], symbols=symbols[:24])
-    np.testing.assert_allclose(two_dates, prediction[:24], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(two_dates, prediction[:24], rtol=0, atol=ROUNDING_FLOAT64)
     if input_kind(name) != "last_bar":
         labels = np.where(y > np.median(y), "up", "down")
         told = FactorClassifier(name, epochs=1).fit(windows, labels, dates=dates, symbols=symbols)
@@ -226,7 +234,9 @@ def test_every_model_of_the_zoo_is_an_estimator(market, name):
 
 
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "lstm"])
-def test_a_classifier_gives_the_probability_of_its_second_label(market, name):
+def test_a_classifier_gives_the_probability_of_its_second_label(
+    market: tuple[np.ndarray, np.ndarray, np.ndarray], name: str
+) -> None:
     windows = market[0]
     labels = np.where(windows[:, -1, 1] > 0, "up", "down")
     settings = {
@@ -242,7 +252,9 @@ def test_a_classifier_gives_the_probability_of_its_second_label(market, name):
     assert probability[labels == "up", 1].mean() > probability[labels == "down", 1].mean() + 0.3
 
 
-def test_a_purged_search_over_a_pipeline_finds_the_better_setting(market):
+def test_a_purged_search_over_a_pipeline_finds_the_better_setting(
+    market: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     windows, y, dates = market
     X = windows[:, -1].astype(np.float64)
     X[::17, 1] = np.nan
@@ -251,9 +263,7 @@ def test_a_purged_search_over_a_pipeline_finds_the_better_setting(market):
         embargo=1,
     )  # fmt: skip
     day = dates.astype("datetime64[D]")
-    splits = [
-        (np.flatnonzero(np.isin(day, fold.train)), np.flatnonzero(np.isin(day, fold.test))) for fold in folds
-    ]
+    splits = [(np.flatnonzero(np.isin(day, fold.train)), np.flatnonzero(np.isin(day, fold.test))) for fold in folds]
     assert all(abs(dates[train][:, None] - dates[test]).min() > 1 for train, test in splits)
     pipeline = make_pipeline(StandardScaler(), FactorRegressor("linear"))
     search = GridSearchCV(
@@ -269,7 +279,7 @@ def test_a_purged_search_over_a_pipeline_finds_the_better_setting(market):
     assert np.isfinite(search.predict(X)).all()
 
 
-def test_bad_arguments_are_refused(market):
+def test_bad_arguments_are_refused(market: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     windows, y, dates = market
     cases = [
         ({"model": "lstn"}, {}, r"model 'lstn' is unknown: did you mean 'lstm'"),
@@ -300,7 +310,7 @@ def test_bad_arguments_are_refused(market):
         fitted.predict(np.concatenate([windows, windows], axis=2)[:, :4])
 
 
-def test_importing_the_package_brings_no_scikit_learn_and_no_deepspeed():
+def test_importing_the_package_brings_no_scikit_learn_and_no_deepspeed() -> None:
     code = (
         "import sys, factor_models\n"
         "assert not {'sklearn', 'deepspeed', 'lightgbm', 'xgboost'} & set(sys.modules)\n"

@@ -1,5 +1,9 @@
 """The model card: counted parameters and operations against closed forms, what it says, and what it refuses."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +44,7 @@ CONFIG = {"name": "lstm", "num_features": 2, "num_horizons": 2, "lookback": 10, 
 
 
 @pytest.mark.parametrize(("layers", "lookback"), [(1, 10), (2, 7)])
-def test_operations_of_an_lstm_are_those_of_its_matrices(layers, lookback):
+def test_operations_of_an_lstm_are_those_of_its_matrices(layers: int, lookback: int) -> None:
     """4 gates a layer and bar, each of two matrix products; a product of (1, n) and (n, m) takes 2 n m."""
     config = {"name": "lstm", "num_features": 5, "num_horizons": 3, "hidden": 16, "layers": layers}
     config["lookback"] = lookback
@@ -53,7 +57,7 @@ def test_operations_of_an_lstm_are_those_of_its_matrices(layers, lookback):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_operations_of_every_network_are_counted_and_counting_leaves_no_trace(name):
+def test_operations_of_every_network_are_counted_and_counting_leaves_no_trace(name: str) -> None:
     model = tiny_network(name).train()
     batch = take(make_batch(name), torch.arange(4))
     torch.manual_seed(0)
@@ -67,17 +71,15 @@ def test_operations_of_every_network_are_counted_and_counting_leaves_no_trace(na
     assert torch.equal(predict(model, batch), before)
 
 
-def test_operations_of_attention_grow_with_the_square_of_the_window():
+def test_operations_of_attention_grow_with_the_square_of_the_window() -> None:
     """Scores and sums over bars take 4 L^2 D a layer; all else is linear in L."""
     config = {"name": "transformer", "num_features": 3, "num_horizons": 1, "dim": 16, "heads": 2, "layers": 2}
-    counts = [
-        count_flops(build_model(**config, lookback=bars), config | {"lookback": bars}) for bars in (8, 16, 32)
-    ]
+    counts = [count_flops(build_model(**config, lookback=bars), config | {"lookback": bars}) for bars in (8, 16, 32)]
     second_difference = counts[2] - 3 * counts[1] + 2 * counts[0]
     assert second_difference >= 4 * 16 * (32**2 - 3 * 16**2 + 2 * 8**2)
 
 
-def test_a_linear_model_is_counted_and_trees_are_not():
+def test_a_linear_model_is_counted_and_trees_are_not() -> None:
     x = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
     table = Table(features=x, targets=x[:, :2])
     for name, flops in (("linear", 16), ("lightgbm", None), ("xgboost", None)):
@@ -85,7 +87,7 @@ def test_a_linear_model_is_counted_and_trees_are_not():
         assert count_flops(build_model(**config).fit(table), config) == flops
 
 
-def test_the_card_says_what_the_model_is_and_reached():
+def test_the_card_says_what_the_model_is_and_reached() -> None:
     card = model_card(CONFIG, METADATA)
     for line in (
         "# lstm, fold 2",
@@ -107,7 +109,7 @@ def test_the_card_says_what_the_model_is_and_reached():
     assert card == model_card(dict(reversed(CONFIG.items())), dict(reversed(METADATA.items())))
 
 
-def test_the_card_can_be_written_from_the_folder_of_a_model(tmp_path):
+def test_the_card_can_be_written_from_the_folder_of_a_model(tmp_path: Path) -> None:
     model = build_model(**CONFIG)
     save_model(tmp_path, model, CONFIG, METADATA)
     _, metadata = load_model(tmp_path)
@@ -115,13 +117,11 @@ def test_the_card_can_be_written_from_the_folder_of_a_model(tmp_path):
     assert f"| weights | {metadata['weights_sha256'][:16]} |" in card
 
 
-def test_what_a_model_has_not_is_left_out_and_what_all_have_is_needed():
+def test_what_a_model_has_not_is_left_out_and_what_all_have_is_needed() -> None:
     optional = {"features", "missing_inputs", "target", "best_head", "flops_per_window", "normaliser_sha256"}
     card = model_card(CONFIG, {key: value for key, value in METADATA.items() if key not in optional})
     assert not any(word in card for word in ("Features", "missing", "rank per date", "FLOPs", "normaliser"))
-    trees = model_card(
-        CONFIG | {"name": "lightgbm"}, METADATA | {"flops_per_window": None, "best_epoch": None}
-    )
+    trees = model_card(CONFIG | {"name": "lightgbm"}, METADATA | {"flops_per_window": None, "best_epoch": None})
     assert "| operations per window | not counted: trees compare |" in trees
     assert "| epoch kept | fitted in one go |" in trees
     with pytest.raises(KeyError, match="train_samples"):

@@ -1,10 +1,13 @@
 """Ridge against scikit-learn; boosted trees: deterministic, stopped early, weighted, the same after saving."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -14,6 +17,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from factor_models import Table, TabularModel, build_model, load_model, save_model
+
+pytestmark = pytest.mark.numeric
 
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 NUM_ROWS, NUM_FEATURES, NUM_SYMBOLS = 3000, 5, 10
@@ -28,7 +33,7 @@ TREES = [name for name in SETTINGS if name != "linear"]
 
 
 @pytest.fixture(scope="module")
-def table():
+def table() -> Table:
     generator = np.random.default_rng(0)
     x = (generator.standard_normal((NUM_ROWS, NUM_FEATURES)) * [1, 10, 0.1, 1, 1] + 3).astype(np.float32)
     signal = np.stack([x[:, 0] - 0.1 * x[:, 1], np.abs(x[:, 3] - 3)], axis=1)
@@ -37,36 +42,34 @@ def table():
     return Table(features=x, targets=y, groups=rows // NUM_SYMBOLS, symbols=rows % NUM_SYMBOLS + 1)
 
 
-def part(table, rows):
+def part(table: Table, rows: np.ndarray | slice) -> Table:
     arrays = {name: getattr(table, name) for name in ("features", "targets", "groups", "symbols", "weights")}
     return Table(**{name: None if values is None else values[rows] for name, values in arrays.items()})
 
 
-def build(name, **config):
+def build(name: str, **config: Any) -> Any:
     return build_model(name, num_features=NUM_FEATURES, num_horizons=2, **(SETTINGS.get(name, {}) | config))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 5000.0])
-def test_ridge_equals_scikit_learn_on_standardised_features(table, alpha):
+def test_ridge_equals_scikit_learn_on_standardised_features(table: Table, alpha: float) -> None:
     model = build("linear", alpha=alpha).fit(table)
     z = StandardScaler().fit_transform(table.features.astype(np.float64))
     expected = Ridge(alpha=alpha).fit(z, table.targets).predict(z)
     np.testing.assert_allclose(model.predict(table), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_ridge_leaves_out_rows_without_target_per_horizon(table):
+def test_ridge_leaves_out_rows_without_target_per_horizon(table: Table) -> None:
     x, y = table.features, table.targets
     holed = y.copy()
     holed[:1000, 0] = np.nan
     model = build("linear", alpha=3.0).fit(replace(table, targets=holed))
     z = StandardScaler().fit_transform(x.astype(np.float64))
     first, second = Ridge(alpha=3.0).fit(z[1000:], y[1000:, 0]), Ridge(alpha=3.0).fit(z, y[:, 1])
-    np.testing.assert_allclose(
-        model.weights, np.stack([first.coef_, second.coef_], axis=1), rtol=1e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(model.weights, np.stack([first.coef_, second.coef_], axis=1), rtol=1e-6, atol=1e-9)
 
 
-def test_ridge_reads_a_missing_feature_as_the_training_mean_and_counts_it(table):
+def test_ridge_reads_a_missing_feature_as_the_training_mean_and_counts_it(table: Table) -> None:
     holed = table.features.copy()
     holed[:10, 2] = np.nan
     model = build("linear").fit(replace(table, features=holed))
@@ -77,7 +80,7 @@ def test_ridge_reads_a_missing_feature_as_the_training_mean_and_counts_it(table)
     np.testing.assert_allclose(*predictions, rtol=1e-5)
 
 
-def test_ridge_with_a_constant_and_a_repeated_feature_stays_finite(table):
+def test_ridge_with_a_constant_and_a_repeated_feature_stays_finite(table: Table) -> None:
     x = table.features.copy()
     x[:, 1], x[:, 2] = 7.0, x[:, 0]
     model = build("linear", alpha=0.0).fit(replace(table, features=x))
@@ -86,14 +89,14 @@ def test_ridge_with_a_constant_and_a_repeated_feature_stays_finite(table):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trees_learn_what_a_line_cannot(table, name):
+def test_trees_learn_what_a_line_cannot(table: Table, name: str) -> None:
     half = NUM_ROWS // 2
     model = build(name).fit(part(table, slice(half)), part(table, slice(half, None)))
     prediction = model.predict(part(table, slice(half, None)))
     assert np.corrcoef(prediction[:, 1], np.abs(table.features[half:, 3] - 3))[0, 1] > 0.8
 
 
-def test_trees_equal_the_library_called_directly(table):
+def test_trees_equal_the_library_called_directly(table: Table) -> None:
     """The same settings by hand, on the rows whose target is known."""
     x, y = table.features, table.targets.copy()
     y[:500, 0] = np.nan
@@ -112,7 +115,7 @@ def test_trees_equal_the_library_called_directly(table):
     np.testing.assert_allclose(ours, booster.predict(xgboost.DMatrix(x)), rtol=1e-6)
 
 
-def test_trees_do_not_depend_on_the_run_or_on_the_number_of_threads(table, tmp_path):
+def test_trees_do_not_depend_on_the_run_or_on_the_number_of_threads(table: Table, tmp_path: Path) -> None:
     """In a process of its own: waiting threads that spin would take long where others use the cores too."""
     np.savez(tmp_path / "table.npz", features=table.features, targets=table.targets)
     code = f"""
@@ -137,7 +140,7 @@ for name, settings in {[(name, SETTINGS[name]) for name in ("lightgbm", "xgboost
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trees_stop_where_the_valid_error_is_lowest(table, name):
+def test_trees_stop_where_the_valid_error_is_lowest(table: Table, name: str) -> None:
     noise = np.random.default_rng(1).permutation(table.targets)
     shuffled = replace(table, targets=noise)
     stopped = build(name).fit(part(shuffled, slice(2000)), part(shuffled, slice(2000, None)))
@@ -146,7 +149,7 @@ def test_trees_stop_where_the_valid_error_is_lowest(table, name):
 
 
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "xgboost"])
-def test_a_weight_of_two_equals_the_row_given_twice_and_of_zero_the_row_left_out(table, name):
+def test_a_weight_of_two_equals_the_row_given_twice_and_of_zero_the_row_left_out(table: Table, name: str) -> None:
     """Features of few values: then weights do not move the bins of a histogram."""
     small = part(table, slice(600))
     x = np.random.default_rng(5).integers(0, 4, (600, NUM_FEATURES)).astype(np.float32)
@@ -164,7 +167,7 @@ def test_a_weight_of_two_equals_the_row_given_twice_and_of_zero_the_row_left_out
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_weights_of_one_change_nothing(table, name):
+def test_weights_of_one_change_nothing(table: Table, name: str) -> None:
     ones = replace(table, weights=np.ones(NUM_ROWS, np.float32))
     np.testing.assert_allclose(
         build(name).fit(ones).predict(table), build(name).fit(table).predict(table), rtol=1e-5, atol=1e-6
@@ -172,7 +175,7 @@ def test_weights_of_one_change_nothing(table, name):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trees_fit_log_odds_where_the_targets_are_0_and_1(table, name):
+def test_trees_fit_log_odds_where_the_targets_are_0_and_1(table: Table, name: str) -> None:
     """One feature decides between two shares of ones: the log odds of these shares come out."""
     generator = np.random.default_rng(3)
     x = np.zeros((NUM_ROWS, NUM_FEATURES), np.float32)
@@ -188,7 +191,7 @@ def test_trees_fit_log_odds_where_the_targets_are_0_and_1(table, name):
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_a_saved_model_predicts_the_same_and_saves_the_same_bytes(table, tmp_path, name):
+def test_a_saved_model_predicts_the_same_and_saves_the_same_bytes(table: Table, tmp_path: Path, name: str) -> None:
     config = {"name": name, "num_features": NUM_FEATURES, "num_horizons": 2} | SETTINGS[name]
     model = build_model(**config).fit(table, part(table, slice(500)))
     assert isinstance(model, TabularModel)
@@ -202,7 +205,7 @@ def test_a_saved_model_predicts_the_same_and_saves_the_same_bytes(table, tmp_pat
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
-def test_a_line_of_the_xgboost_file_is_a_model_that_xgboost_reads(table, tmp_path):
+def test_a_line_of_the_xgboost_file_is_a_model_that_xgboost_reads(table: Table, tmp_path: Path) -> None:
     model = build("xgboost").fit(table)
     model.save_weights(tmp_path / "model.jsonl")
     for horizon, line in enumerate((tmp_path / "model.jsonl").read_text().splitlines()):
@@ -213,14 +216,14 @@ def test_a_line_of_the_xgboost_file_is_a_model_that_xgboost_reads(table, tmp_pat
         assert booster.num_boosted_rounds() == model.num_trees[horizon]
 
 
-def test_parameters_of_trees_are_their_leaves(table):
+def test_parameters_of_trees_are_their_leaves(table: Table) -> None:
     stump = {"rounds": 3, "leaves": 2}
     assert [build(name, **stump).fit(table).num_parameters for name in TREES] == [12, 12, 12]
     assert build("linear").fit(table).num_parameters == 12
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_bad_tables_are_refused(table, name):
+def test_bad_tables_are_refused(table: Table, name: str) -> None:
     x, y = table.features, table.targets
     model = build(name)
     with pytest.raises(ValueError, match="not fitted"):
@@ -231,15 +234,13 @@ def test_bad_tables_are_refused(table, name):
         model.fit(replace(table, targets=y[:, :1]))
     with pytest.raises(ValueError, match=r"train\.targets are None"):
         model.fit(replace(table, targets=None))
-    with pytest.raises(
-        ValueError, match=r"train.targets\[:, 1\] hold no finite value: nothing can be learnt"
-    ):
+    with pytest.raises(ValueError, match=r"train.targets\[:, 1\] hold no finite value: nothing can be learnt"):
         model.fit(replace(table, targets=np.stack([y[:, 0], np.full(NUM_ROWS, np.nan)], axis=1)))
     with pytest.raises(ValueError, match=r"train.targets\[:, 0\] are constant \(1.0\)"):
         model.fit(replace(table, targets=np.ones_like(y)))
 
 
-def test_a_table_whose_columns_do_not_belong_together_is_refused(table):
+def test_a_table_whose_columns_do_not_belong_together_is_refused(table: Table) -> None:
     with pytest.raises(ValueError, match=r"targets have shape \(2999, 2\)"):
         replace(table, targets=table.targets[1:])
     with pytest.raises(ValueError, match="features hold 1 infinite values"):
@@ -253,13 +254,13 @@ def test_a_table_whose_columns_do_not_belong_together_is_refused(table):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trees_refuse_valid_rows_without_targets(table, name):
+def test_trees_refuse_valid_rows_without_targets(table: Table, name: str) -> None:
     unknown = replace(table, targets=np.full_like(table.targets, np.nan))
     with pytest.raises(ValueError, match=r"valid.targets\[:, 0\] hold no finite value"):
         build(name).fit(table, unknown)
 
 
-def test_ridge_of_a_direction_gives_the_tangent_of_the_log_odds(table):
+def test_ridge_of_a_direction_gives_the_tangent_of_the_log_odds(table: Table) -> None:
     up = (table.targets > np.median(table.targets, axis=0)).astype(np.float32)
     model = build("linear", alpha=1.0).fit(replace(table, targets=up))
     z = StandardScaler().fit_transform(table.features.astype(np.float64))

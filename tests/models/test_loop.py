@@ -1,8 +1,12 @@
 """Loop, model folders and run folders, with an engine made of ten lines: no DeepSpeed."""
 
+from __future__ import annotations
+
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ from factor_models import (
     save_model,
     set_seed,
 )
-from factor_models.training.inputs import micro_batches, tensor_batch
+from factor_models.training.inputs import Batch, micro_batches, tensor_batch
 from factor_models.training.loop import EpochRecord
 from factor_models.training.states import EngineState
 
@@ -35,32 +39,32 @@ class CountingEngine:
     lr = 0.1
     lr_factor = 1.0
 
-    def __init__(self, losses=None):
+    def __init__(self, losses: Any = None) -> None:
         self.step = 0
         self.losses = losses
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> Any:
         self.step += 1
         loss = 1.0 / self.step if self.losses is None else self.losses[self.step - 1]
         return StepRecord(loss=loss, terms={"half": loss / 2, "rest": loss / 2})
 
-    def votes(self, vote):
+    def votes(self, vote: Any) -> Any:
         return int(vote)
 
-    def state(self):
+    def state(self) -> Any:
         return EngineState(tensors={"weights/steps": torch.tensor(float(self.step))}, numbers={})
 
-    def restore(self, state):
+    def restore(self, state: Any) -> None:
         self.step = int(state.tensors["weights/steps"])
 
-    def full_state_dict(self):
+    def full_state_dict(self) -> Any:
         return {"steps": torch.tensor(float(self.step))}
 
-    def current_model(self):
+    def current_model(self) -> Any:
         return self.full_state_dict()["steps"]
 
 
-def run(scores, *, epochs=10, patience=2, engine=None, **more):
+def run(scores: Any, *, epochs: int = 10, patience: int = 2, engine: Any = None, **more: Any) -> Any:
     engine = CountingEngine() if engine is None else engine
     scores = iter(scores)
     return fit(
@@ -72,7 +76,7 @@ def run(scores, *, epochs=10, patience=2, engine=None, **more):
     )
 
 
-def test_training_stops_after_patience_epochs_and_returns_the_best_weights():
+def test_training_stops_after_patience_epochs_and_returns_the_best_weights() -> None:
     result = run([0.1, 0.3, 0.2, 0.25, 9.0])
     assert (result.best_epoch, result.best_score) == (1, 0.3)
     assert result.state_dict["steps"] == 4.0
@@ -80,27 +84,27 @@ def test_training_stops_after_patience_epochs_and_returns_the_best_weights():
     assert result.history[0].loss == pytest.approx((1 + 1 / 2) / 2)
 
 
-def test_an_equal_score_is_not_better():
+def test_an_equal_score_is_not_better() -> None:
     assert run([0.3, 0.3, 0.3]).best_epoch == 0
 
 
-def test_a_nan_score_is_the_worst():
+def test_a_nan_score_is_the_worst() -> None:
     assert run([math.nan, -5.0, math.nan, math.nan]).best_epoch == 1
 
 
-def test_scores_that_are_always_nan_are_refused():
+def test_scores_that_are_always_nan_are_refused() -> None:
     with pytest.raises(ValueError, match="score was NaN after each of 2 epochs: predictions are constant"):
         run([math.nan] * 5)
 
 
-def test_epochs_without_batches_and_settings_below_one_are_refused():
+def test_epochs_without_batches_and_settings_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="epoch 0 has no training batch"):
         fit(CountingEngine(), lambda epoch, step: [], lambda model: 0.0, Rules(epochs=1, patience=1))
     with pytest.raises(ValueError, match="patience = 0: must be >= 1"):
         run([], patience=0)
 
 
-def test_callbacks_see_each_step_and_epoch():
+def test_callbacks_see_each_step_and_epoch() -> None:
     steps, epochs = [], []
     run(
         [0.1, 0.2],
@@ -112,7 +116,7 @@ def test_callbacks_see_each_step_and_epoch():
     assert epochs == [(0, 0), (1, 1)]
 
 
-def test_a_run_folder_brings_back_engine_generators_and_loop_state(tmp_path):
+def test_a_run_folder_brings_back_engine_generators_and_loop_state(tmp_path: Path) -> None:
     folder, engine = RunFolder(tmp_path, run_key(lr=0.1)), CountingEngine()
     drawn = []
     run(
@@ -129,21 +133,19 @@ def test_a_run_folder_brings_back_engine_generators_and_loop_state(tmp_path):
     assert state.best_weights["steps"] == 2.0
     assert math.isnan(state.history[1].score)
     result = run([0.2, 0.1], engine=fresh, state=state)
-    assert [record.epoch for record in result.history] == [0, 1, 2], (
-        "patience counts from the saved best epoch"
-    )
+    assert [record.epoch for record in result.history] == [0, 1, 2], "patience counts from the saved best epoch"
     folder.delete()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_save_that_dies_leaves_the_previous_state(tmp_path, monkeypatch):
+def test_a_save_that_dies_leaves_the_previous_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, engine = RunFolder(tmp_path, "key"), CountingEngine()
     record = EpochRecord(epoch=0, loss=1.0, score=0.5, lr=0.1)
     state = FitState(next_epoch=1, best_epoch=0, best_score=0.5, history=[record])
     engine.step = 2
     folder.save(engine, state)
 
-    def fail(path, content):
+    def fail(path: Any, content: Any) -> Never:
         raise OSError("disk full")
 
     engine.step = 4
@@ -156,7 +158,9 @@ def test_a_save_that_dies_leaves_the_previous_state(tmp_path, monkeypatch):
     assert fresh.step == 2
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder, engine = RunFolder(tmp_path, "key"), CountingEngine()
     for engine.step in (3, 6):
         folder.save(engine, FitState(next_epoch=engine.step))
@@ -166,7 +170,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog
     assert "step_00000006.safetensors cannot be read" in caplog.text
 
 
-def test_only_the_newest_checkpoints_and_the_best_weights_that_they_name_remain(tmp_path):
+def test_only_the_newest_checkpoints_and_the_best_weights_that_they_name_remain(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "key", keep=2)
     run([0.1, 0.9, 0.2, 0.3], epochs=4, patience=9, engine=(engine := CountingEngine()),
         on_epoch=[lambda record, state: folder.save(engine, state)])  # fmt: skip
@@ -176,19 +180,19 @@ def test_only_the_newest_checkpoints_and_the_best_weights_that_they_name_remain(
         RunFolder(tmp_path, "key", keep=0)
 
 
-def test_without_a_saved_state_a_run_starts_anew(tmp_path):
+def test_without_a_saved_state_a_run_starts_anew(tmp_path: Path) -> None:
     assert RunFolder(tmp_path, "key").restore(CountingEngine()) is None
 
 
-def test_a_run_key_changes_with_every_part_and_not_with_their_order():
+def test_a_run_key_changes_with_every_part_and_not_with_their_order() -> None:
     assert run_key(lr=1.0, data="a") == run_key(data="a", lr=1.0)
     assert len({run_key(lr=1.0), run_key(lr=2.0), run_key(lr=1.0, data="a")}) == 3
 
 
-def batches_of(windows):
+def batches_of(windows: Any) -> Any:
     half = len(windows) // 2
 
-    def batch(of, first_row):
+    def batch(of: Any, first_row: Any) -> Any:
         size = len(windows[of])
         return SimpleNamespace(
             windows=windows[of], targets=None, groups=np.zeros(size, int), rows=np.arange(size) + first_row
@@ -197,7 +201,7 @@ def batches_of(windows):
     return [batch(slice(half), 100), batch(slice(0), 0), batch(slice(half, None), 0)]
 
 
-def test_predict_keeps_rows_beside_predictions_and_gather_sorts_them():
+def test_predict_keeps_rows_beside_predictions_and_gather_sorts_them() -> None:
     set_seed(1)
     model = build_model(**CONFIG)
     windows = np.random.default_rng(0).standard_normal((8, 3, 4), np.float32)
@@ -212,7 +216,7 @@ def test_predict_keeps_rows_beside_predictions_and_gather_sorts_them():
         predict(model, [batches_of(windows)[1]])
 
 
-def test_micro_batches_hold_whole_dates_and_every_window_once():
+def test_micro_batches_hold_whole_dates_and_every_window_once() -> None:
     groups = np.array([4, 0, 4, 2, 0, 9])
     windows, targets = np.arange(6.0, dtype=np.float32).reshape(6, 1, 1), np.zeros((6, 2), np.float32)
     batch = SimpleNamespace(windows=windows, targets=targets, groups=groups)
@@ -225,7 +229,7 @@ def test_micro_batches_hold_whole_dates_and_every_window_once():
     assert all(piece.targets.isnan().all() and len(piece.windows) == 1 for piece in empty)
 
 
-def test_micro_batches_carry_weights_symbols_and_texts():
+def test_micro_batches_carry_weights_symbols_and_texts() -> None:
     texts = np.arange(24, dtype=np.float32).reshape(4, 1, 2, 3)
     batch = SimpleNamespace(
         windows=np.zeros((4, 1, 1), np.float32),
@@ -246,7 +250,7 @@ def test_micro_batches_carry_weights_symbols_and_texts():
     assert rest.symbols.tolist() == [0]
 
 
-def test_a_model_is_given_the_inputs_it_names():
+def test_a_model_is_given_the_inputs_it_names() -> None:
     class Named(torch.nn.Module):
         extra_inputs = ("groups", "texts")
 
@@ -257,14 +261,14 @@ def test_a_model_is_given_the_inputs_it_names():
     assert tensor_batch(batch).extras(torch.nn.Linear(1, 1)) == {}
 
 
-def saved_lstm(directory):
+def saved_lstm(directory: Path) -> Any:
     set_seed(2)
     model = build_model(**CONFIG)
     save_model(directory, model, CONFIG, {"features": ["a", "b", "c", "d"], "best_epoch": 3})
     return model
 
 
-def test_a_saved_network_loads_with_the_same_weights_and_saves_the_same_bytes(tmp_path):
+def test_a_saved_network_loads_with_the_same_weights_and_saves_the_same_bytes(tmp_path: Path) -> None:
     model = saved_lstm(tmp_path / "a")
     loaded, metadata = load_model(tmp_path / "a", expected={"features": ["a", "b", "c", "d"]})
     assert metadata["best_epoch"] == 3
@@ -276,11 +280,9 @@ def test_a_saved_network_loads_with_the_same_weights_and_saves_the_same_bytes(tm
     assert len(list((tmp_path / "a").iterdir())) == 3, "no temporary file is left"
 
 
-def test_a_folder_that_does_not_fit_together_is_refused(tmp_path):
+def test_a_folder_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     saved_lstm(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"metadata\['features'\] is \['a', 'b', 'c', 'd'\], expected \['a'\]"
-    ):
+    with pytest.raises(ValueError, match=r"metadata\['features'\] is \['a', 'b', 'c', 'd'\], expected \['a'\]"):
         load_model(tmp_path, expected={"features": ["a"]})
     weights = tmp_path / "model.safetensors"
     content = weights.read_bytes()
@@ -302,7 +304,7 @@ def test_a_folder_that_does_not_fit_together_is_refused(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_metadata_and_config_are_checked_when_saving(tmp_path):
+def test_metadata_and_config_are_checked_when_saving(tmp_path: Path) -> None:
     model = build_model(**CONFIG)
     with pytest.raises(ValueError, match="config has no 'name'"):
         save_model(tmp_path, model, {}, {})
@@ -312,12 +314,12 @@ def test_metadata_and_config_are_checked_when_saving(tmp_path):
         save_model(tmp_path, model, CONFIG, {"score": math.nan})
 
 
-def test_seeds_out_of_range_are_refused():
+def test_seeds_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="seed = -1"):
         set_seed(-1)
 
 
-def test_the_package_is_imported_without_deepspeed():
+def test_the_package_is_imported_without_deepspeed() -> None:
     import subprocess
     import sys
 
@@ -326,7 +328,7 @@ def test_the_package_is_imported_without_deepspeed():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_term_of_the_loss_is_averaged_over_the_epoch():
+def test_every_term_of_the_loss_is_averaged_over_the_epoch() -> None:
     result = run([0.1], epochs=1, engine=CountingEngine([0.5, 0.3]))
     assert result.history[0].loss == pytest.approx(0.4)
     assert result.history[0].terms == pytest.approx({"half": 0.2, "rest": 0.2})

@@ -1,18 +1,22 @@
 """Uncertainty: dropout left on against torch's own training mode, ensembles against numpy, refusals."""
 
+from __future__ import annotations
+
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from factor_models import build_model, ensemble_forecast, mc_dropout, set_seed
 from factor_models import predict as plain_predict
+from factor_models.training.inputs import TensorBatch
 from models.model_samples import NETWORKS, make_batch, tiny_settings
 
 
-def as_numpy(batch, rows=slice(None)):
+def as_numpy(batch: TensorBatch, rows: slice = slice(None)) -> Any:
     fields = {
         "windows": batch.windows,
         "groups": batch.groups,
@@ -23,13 +27,13 @@ def as_numpy(batch, rows=slice(None)):
     return SimpleNamespace(**arrays, targets=None, rows=np.arange(len(batch.groups))[rows] + 100)
 
 
-def build(name, **settings):
+def build(name: str, **settings: Any) -> nn.Module:
     set_seed(1)
     return build_model(**(tiny_settings(name, 2) | settings)).eval()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_without_dropout_the_spread_is_exactly_0_and_the_mean_the_forecast(name):
+def test_without_dropout_the_spread_is_exactly_0_and_the_mean_the_forecast(name: str) -> None:
     model, batch = build(name), as_numpy(make_batch(name))
     rows, mean, deviation = mc_dropout(model, [batch], passes=3)
     expected_rows, expected = plain_predict(model, [batch])
@@ -39,7 +43,7 @@ def test_without_dropout_the_spread_is_exactly_0_and_the_mean_the_forecast(name)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_with_dropout_there_is_a_spread_and_the_seed_decides_it(name):
+def test_with_dropout_there_is_a_spread_and_the_seed_decides_it(name: str) -> None:
     if "dropout" not in tiny_settings(name):
         pytest.skip(f"{name} drops nothing")
     model, batch = build(name, dropout=0.3), as_numpy(make_batch(name))
@@ -55,7 +59,7 @@ def test_with_dropout_there_is_a_spread_and_the_seed_decides_it(name):
     assert not any(module.training for module in model.modules())
 
 
-def test_the_passes_are_those_of_the_network_in_training():
+def test_the_passes_are_those_of_the_network_in_training() -> None:
     """A network of dropout and matrices alone: training mode, by hand, with the same seed."""
     model = build("lstm", dropout=0.4)
     batch = as_numpy(make_batch("lstm"))
@@ -68,13 +72,13 @@ def test_the_passes_are_those_of_the_network_in_training():
     np.testing.assert_allclose(deviation, drawn.std(axis=0), rtol=1e-9)
 
 
-def test_statistics_of_normalisations_are_not_touched():
+def test_statistics_of_normalisations_are_not_touched() -> None:
     class Normed(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.norm, self.dropout, self.head = nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 1)
 
-        def forward(self, x_BLF):
+        def forward(self, x_BLF: Tensor) -> Tensor:
             return self.head(self.dropout(self.norm(x_BLF[:, -1])))
 
     model = Normed()
@@ -84,7 +88,7 @@ def test_statistics_of_normalisations_are_not_touched():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_several_batches_come_in_their_order_and_empty_ones_are_left_out():
+def test_several_batches_come_in_their_order_and_empty_ones_are_left_out() -> None:
     model, batch = build("lstm"), make_batch("lstm")
     parts = [as_numpy(batch, rows) for rows in (slice(16, 32), slice(0, 0), slice(0, 16))]
     rows, mean, _ = mc_dropout(model, parts, passes=2)
@@ -96,7 +100,7 @@ def test_several_batches_come_in_their_order_and_empty_ones_are_left_out():
         mc_dropout(model, parts, passes=1)
 
 
-def test_a_forecast_that_fails_leaves_the_model_in_evaluation_mode():
+def test_a_forecast_that_fails_leaves_the_model_in_evaluation_mode() -> None:
     model = build("lstm", dropout=0.5)
     batch = as_numpy(make_batch("lstm"))
     batch.windows = batch.windows[:, 1:]
@@ -105,7 +109,7 @@ def test_a_forecast_that_fails_leaves_the_model_in_evaluation_mode():
     assert not any(module.training for module in model.modules())
 
 
-def test_an_ensemble_is_the_weighted_mean_and_the_weighted_spread():
+def test_an_ensemble_is_the_weighted_mean_and_the_weighted_spread() -> None:
     generator = np.random.default_rng(0)
     members = {name: generator.standard_normal((6, 2)).astype(np.float32) for name in ("a", "b", "c")}
     weights = {"c": 0.2, "a": 0.5, "b": 0.3}
@@ -117,14 +121,14 @@ def test_an_ensemble_is_the_weighted_mean_and_the_weighted_spread():
     np.testing.assert_allclose(deviation, np.sqrt(variance), rtol=1e-12)
 
 
-def test_members_that_agree_have_no_spread_and_a_missing_value_stays_missing():
+def test_members_that_agree_have_no_spread_and_a_missing_value_stays_missing() -> None:
     same = np.array([0.1, 0.7, np.nan])
     mean, deviation = ensemble_forecast({"a": same, "b": same.copy()}, {"a": 1 / 3, "b": 2 / 3})
     np.testing.assert_array_equal(mean, same)
     np.testing.assert_array_equal(deviation, [0, 0, np.nan])
 
 
-def test_an_ensemble_with_a_missing_member_or_wrong_weights_is_refused():
+def test_an_ensemble_with_a_missing_member_or_wrong_weights_is_refused() -> None:
     x = np.zeros(3)
     for members, weights, message in [
         ({"a": x}, {"a": 0.5, "b": 0.5}, "member 'b' has a weight but no prediction"),

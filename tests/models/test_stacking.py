@@ -1,5 +1,9 @@
 """Stacking: nested in time to the bit, against scikit-learn and scipy."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,10 +13,12 @@ from sklearn.linear_model import Ridge
 
 from factor_models import rank_standardise, stack_oof
 
+pytestmark = pytest.mark.numeric
+
 NUM_DATES, NUM_SYMBOLS, NUM_FOLDS = 60, 25, 3
 
 
-def example(seed=0):
+def example(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Three models of decreasing skill; folds of 20 dates, rows sorted by symbol as in a panel."""
     generator = np.random.default_rng(seed)
     date_code = np.tile(np.arange(NUM_DATES), NUM_SYMBOLS)
@@ -23,7 +29,7 @@ def example(seed=0):
     return predictions, label, date_code, date_code // (NUM_DATES // NUM_FOLDS)
 
 
-def test_the_first_fold_has_no_stack_and_later_ones_have():
+def test_the_first_fold_has_no_stack_and_later_ones_have() -> None:
     predictions, label, date_code, fold = example()
     result = stack_oof(predictions, label, date_code, fold)
     assert np.isnan(result.weights[0]).all()
@@ -33,7 +39,7 @@ def test_the_first_fold_has_no_stack_and_later_ones_have():
     assert result.weights[2, 0] > result.weights[2, 1] > result.weights[2, 2]
 
 
-def test_weights_equal_a_weighted_ridge_of_scikit_learn():
+def test_weights_equal_a_weighted_ridge_of_scikit_learn() -> None:
     predictions, label, date_code, fold = example()
     result = stack_oof(predictions, label, date_code, fold, alpha=0.3)
     z = rank_standardise(predictions, date_code)
@@ -43,15 +49,13 @@ def test_weights_equal_a_weighted_ridge_of_scikit_learn():
         rows = known & (date_code == date)
         target[rows] = scipy.stats.zscore(label[rows])
         weight[rows] = 1 / rows.sum() / 40
-    ridge = Ridge(alpha=0.3, fit_intercept=False).fit(
-        z[:, known].T, target[known], sample_weight=weight[known]
-    )
+    ridge = Ridge(alpha=0.3, fit_intercept=False).fit(z[:, known].T, target[known], sample_weight=weight[known])
     np.testing.assert_allclose(result.weights[2], ridge.coef_, rtol=1e-9)
     np.testing.assert_allclose(result.prediction[fold == 2], ridge.predict(z[:, fold == 2].T), rtol=1e-9)
 
 
 @pytest.mark.parametrize("cut", [1, 2])
-def test_weights_of_a_fold_do_not_change_by_a_bit_when_that_fold_and_later_ones_do(cut):
+def test_weights_of_a_fold_do_not_change_by_a_bit_when_that_fold_and_later_ones_do(cut: int) -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold)
     late = fold >= cut
@@ -62,7 +66,7 @@ def test_weights_of_a_fold_do_not_change_by_a_bit_when_that_fold_and_later_ones_
     assert before.prediction[~late].tobytes() == after.prediction[~late].tobytes()
 
 
-def test_purge_keeps_labels_that_were_not_yet_known_out():
+def test_purge_keeps_labels_that_were_not_yet_known_out() -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold, purge=6)
     unknown = (date_code >= 14) & (date_code < 20)  # 14 + 6 = 20 = first date of fold 1
@@ -73,7 +77,7 @@ def test_purge_keeps_labels_that_were_not_yet_known_out():
     assert before.weights[1].tobytes() != stack_oof(predictions, label, date_code, fold).weights[1].tobytes()
 
 
-def test_a_row_without_every_model_is_not_stacked():
+def test_a_row_without_every_model_is_not_stacked() -> None:
     predictions, label, date_code, fold = example()
     predictions[1, 45] = np.nan
     predictions[2, date_code == 50] = 1.0
@@ -82,7 +86,7 @@ def test_a_row_without_every_model_is_not_stacked():
     np.testing.assert_array_equal(np.isnan(result.prediction), expected)
 
 
-def test_rows_outside_folds_are_ignored():
+def test_rows_outside_folds_are_ignored() -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold)
     extra = stack_oof(
@@ -95,7 +99,7 @@ def test_rows_outside_folds_are_ignored():
     assert np.isnan(extra.prediction[-5:]).all()
 
 
-def test_positive_weights_solve_the_constrained_problem():
+def test_positive_weights_solve_the_constrained_problem() -> None:
     predictions, label, date_code, fold = example()
     predictions[2] = -label + np.random.default_rng(1).standard_normal(label.size)
     predictions[2, np.isnan(label)] = 0.1
@@ -107,7 +111,7 @@ def test_positive_weights_solve_the_constrained_problem():
     np.testing.assert_allclose(positive.weights[1:, :2], without.weights[1:], rtol=1e-9)
 
 
-def test_a_date_with_a_constant_label_teaches_nothing():
+def test_a_date_with_a_constant_label_teaches_nothing() -> None:
     predictions, label, date_code, fold = example()
     label[date_code == 3] = 0.1
     constant = stack_oof(predictions, label, date_code, fold)
@@ -118,7 +122,7 @@ def test_a_date_with_a_constant_label_teaches_nothing():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 4), st.just(None)), min_size=1, max_size=12))
-def test_ranks_equal_scipy_average_ranks_standardised(values):
+def test_ranks_equal_scipy_average_ranks_standardised(values: list[Any]) -> None:
     row = np.array([np.nan if value is None else value for value in values], np.float64)
     date_code = np.repeat([3, 8], [len(row), len(row)])
     actual = rank_standardise(np.stack([np.r_[row, row[::-1]]]), date_code)[0]
@@ -138,7 +142,7 @@ def test_ranks_equal_scipy_average_ranks_standardised(values):
         ({"predictions": np.zeros(1500)}, r"predictions have shape \(1500,\)"),
     ],
 )
-def test_bad_arguments_are_named(change, message):
+def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
     arguments = dict(zip(("predictions", "label", "date_code", "fold"), example(), strict=True)) | change
     with pytest.raises(ValueError, match=message):
         stack_oof(**arguments)

@@ -1,25 +1,28 @@
 """Trees that see the other assets: the columns by hand, the leader found, nothing seen of other dates."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from factor_models import Table, build_model, load_model, save_model
-from factor_models.tabular.cross_asset import choose_leaders, date_moments
+from factor_models.tabular.cross_asset import CrossAssetTrees, choose_leaders, date_moments
+from factor_models.tabular.lightgbm_trees import LightGBMTrees
 
 NUM_DATES, NUM_SYMBOLS, NUM_FEATURES = 200, 12, 3
 LEADER = 5
 SMALL = {"rounds": 60, "min_rows_in_leaf": 20, "num_threads": 1, "l2": 0.0}
 
 
-def make_market(seed=0):
+def make_market(seed: int = 0) -> Table:
     """Every symbol's target follows feature 1 of one symbol; own features say nothing."""
     generator = np.random.default_rng(seed)
     x = generator.standard_normal((NUM_DATES, NUM_SYMBOLS, NUM_FEATURES)).astype(np.float32)
-    y = x[:, [LEADER - 1], 1:2] * np.ones((1, NUM_SYMBOLS, 1)) + generator.standard_normal(
-        (NUM_DATES, NUM_SYMBOLS, 1)
-    )
+    y = x[:, [LEADER - 1], 1:2] * np.ones((1, NUM_SYMBOLS, 1)) + generator.standard_normal((NUM_DATES, NUM_SYMBOLS, 1))
     date, symbol = np.indices((NUM_DATES, NUM_SYMBOLS))
     return Table(
         features=x.reshape(-1, NUM_FEATURES),
@@ -29,26 +32,26 @@ def make_market(seed=0):
     )
 
 
-def build(**config):
+def build(**config: Any) -> CrossAssetTrees:
     sizes = {"num_features": NUM_FEATURES, "num_horizons": 1, "num_symbols": NUM_SYMBOLS + 1}
     return build_model("cross_asset_lightgbm", **(sizes | SMALL | {"leaders": 1} | config))
 
 
 @pytest.fixture(scope="module")
-def market():
+def market() -> Table:
     return make_market()
 
 
 @pytest.fixture(scope="module")
-def fitted(market):
+def fitted(market: Table) -> CrossAssetTrees:
     return build().fit(market)
 
 
-def correlation(model, table):
+def correlation(model: CrossAssetTrees | LightGBMTrees, table: Table) -> float:
     return np.corrcoef(model.predict(table)[:, 0], table.targets[:, 0])[0, 1]
 
 
-def test_the_leader_is_found_and_explains_what_own_features_cannot(market, fitted):
+def test_the_leader_is_found_and_explains_what_own_features_cannot(market: Table, fitted: CrossAssetTrees) -> None:
     assert fitted.leaders.tolist() == [LEADER]
     fresh = make_market(seed=1)
     assert correlation(fitted, fresh) > 0.6
@@ -56,7 +59,7 @@ def test_the_leader_is_found_and_explains_what_own_features_cannot(market, fitte
     assert abs(correlation(build_model("lightgbm", **own).fit(market), fresh)) < 0.1
 
 
-def test_scores_of_leaders_are_those_of_a_plain_loop():
+def test_scores_of_leaders_are_those_of_a_plain_loop() -> None:
     generator = np.random.default_rng(4)
     table = make_market(seed=4)
     x, y = table.features.astype(np.float64), table.targets.astype(np.float64)
@@ -75,14 +78,14 @@ def test_scores_of_leaders_are_those_of_a_plain_loop():
     assert choose_leaders(x, y, dates, symbols, 4).tolist() == best
 
 
-def test_unknown_symbols_do_not_lead_and_there_are_no_more_leaders_than_symbols(market):
+def test_unknown_symbols_do_not_lead_and_there_are_no_more_leaders_than_symbols(market: Table) -> None:
     renamed = np.where(market.symbols == LEADER, 0, market.symbols)
     leaders = choose_leaders(market.features, market.targets, market.groups - 40, renamed, 50)
     assert 0 not in leaders
     assert len(leaders) == NUM_SYMBOLS - 1
 
 
-def test_moments_of_a_date_are_those_of_numpy_without_missing_values():
+def test_moments_of_a_date_are_those_of_numpy_without_missing_values() -> None:
     generator = np.random.default_rng(2)
     x = generator.standard_normal((5, 7, 2)) * 3 + 100
     x[1, :3, 0] = np.nan
@@ -95,7 +98,7 @@ def test_moments_of_a_date_are_those_of_numpy_without_missing_values():
         np.testing.assert_allclose(deviation[date, feature], np.nanstd(x[date, :, feature]), rtol=1e-10)
 
 
-def test_a_prediction_depends_on_its_own_date_alone(market, fitted):
+def test_a_prediction_depends_on_its_own_date_alone(market: Table, fitted: CrossAssetTrees) -> None:
     expected = fitted.predict(market)
     changed = market.features.copy()
     date = 120 + 40
@@ -104,13 +107,11 @@ def test_a_prediction_depends_on_its_own_date_alone(market, fitted):
     np.testing.assert_array_equal(after[market.groups != date], expected[market.groups != date])
     assert np.abs(after[market.groups == date] - expected[market.groups == date]).max() > 0.1
     one_date = market.groups == date - 1
-    alone = Table(
-        features=market.features[one_date], groups=market.groups[one_date], symbols=market.symbols[one_date]
-    )
+    alone = Table(features=market.features[one_date], groups=market.groups[one_date], symbols=market.symbols[one_date])
     np.testing.assert_array_equal(fitted.predict(alone), expected[one_date])
 
 
-def test_a_prediction_sees_the_leader_of_its_date_and_its_absence(market, fitted):
+def test_a_prediction_sees_the_leader_of_its_date_and_its_absence(market: Table, fitted: CrossAssetTrees) -> None:
     expected = fitted.predict(market)
     changed = market.features.copy()
     changed[(market.groups == 50) & (market.symbols == LEADER), 1] = 3.0
@@ -118,21 +119,17 @@ def test_a_prediction_sees_the_leader_of_its_date_and_its_absence(market, fitted
     others = (market.groups == 50) & (market.symbols != LEADER)
     assert (after[others] - expected[others]).max() > 0.1
     there = (market.groups != 50) | (market.symbols != LEADER)
-    without = Table(
-        features=market.features[there], groups=market.groups[there], symbols=market.symbols[there]
-    )
+    without = Table(features=market.features[there], groups=market.groups[there], symbols=market.symbols[there])
     assert np.isfinite(fitted.predict(without)).all()
 
 
-def test_the_order_of_rows_does_not_matter(market, fitted):
+def test_the_order_of_rows_does_not_matter(market: Table, fitted: CrossAssetTrees) -> None:
     order = np.random.default_rng(0).permutation(len(market))
-    shuffled = Table(
-        features=market.features[order], groups=market.groups[order], symbols=market.symbols[order]
-    )
+    shuffled = Table(features=market.features[order], groups=market.groups[order], symbols=market.symbols[order])
     np.testing.assert_allclose(fitted.predict(shuffled), fitted.predict(market)[order], rtol=1e-5)
 
 
-def test_a_loaded_model_knows_its_leaders(market, fitted, tmp_path):
+def test_a_loaded_model_knows_its_leaders(market: Table, fitted: CrossAssetTrees, tmp_path: Path) -> None:
     config = {"name": "cross_asset_lightgbm", "num_features": NUM_FEATURES, "num_horizons": 1, "leaders": 1}
     config |= SMALL | {"num_symbols": NUM_SYMBOLS + 1}
     save_model(tmp_path, fitted, config, {})
@@ -141,11 +138,11 @@ def test_a_loaded_model_knows_its_leaders(market, fitted, tmp_path):
     np.testing.assert_array_equal(loaded.predict(market), fitted.predict(market))
 
 
-def test_symbols_are_needed_for_leaders_only(market):
+def test_symbols_are_needed_for_leaders_only(market: Table) -> None:
     without = replace(market, symbols=None)
     with pytest.raises(ValueError, match="symbols are None: leading symbols"):
         build().fit(without)
     for model in (build(leaders=0), build(num_symbols=0)):
         assert len(model.fit(without).leaders) == 0
-    with pytest.raises(ValueError, match=r"CrossAssetConfig.leaders = -1: must be >= 0"):
+    with pytest.raises(ValueError, match=r"^model 'cross_asset_lightgbm': leaders = -1: must be >= 0"):
         build(leaders=-1)

@@ -1,0 +1,2 @@
+from .classifier import FactorClassifier as FactorClassifier
+from .regressor import FactorRegressor as FactorRegressor
