@@ -8,7 +8,8 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test repro bench study-acl18 study-nasdaq study-planted study-kline use-data sample-data clean lr-find soak
+.PHONY: help install lock format lint types test test-fast test-isa repro why restore preset experiments bench study-acl18 study-nasdaq \
+  study-planted study-kline use-data sample-data clean lr-find soak
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,10 +50,28 @@ types: install ## Check types
 test: install ## Run the tests
 	@python -m pytest -m "not real_data" -n 2 --dist loadfile --no-loadscope-reorder
 
+test-fast: install ## The inner loop, under two minutes: no DAG runs, no processes that train
+	@python -m pytest -m "not real_data and not end_to_end and not slow" -n 2 --dist loadfile --no-loadscope-reorder
+
+test-isa: install ## Run the numeric tests as CPUs with AVX2 and with SSE4 alone would (some twenty minutes on two cores)
+	@python tests/instruction_sets.py $(SETS)
+
 repro: install ## Run the whole DAG (only what changed) and show where the report is
 	@python -m stages.params
 	@dvc repro
-	@python -m stages.show
+	@python -m stages.commands.show
+
+why: install ## Say which setting, module or data makes a stage run: make why STAGE=train@lstm
+	@python -m stages.commands.why $(STAGE)
+
+restore: install ## Bring back the last good results that a failed run took away; params.yaml stays as it is
+	@python -m stages.commands.restore
+
+preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
+	@python -m stages.commands.preset $(NAME)
+
+experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
+	@dvc exp show --only-changed --drop '(results|packages|stages|data)(/.*)?' $(ARGS)
 
 bench: install ## Measure against the peers, in an environment of its own, and print each ratio
 	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
@@ -75,16 +94,16 @@ study-kline: install ## The K-line model on real five-minute bars, and against t
 	@python -m studies.kline_entropy
 
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
-	@python -m stages.lr_find "$(MODEL)"
+	@python -m stages.commands.lr_find "$(MODEL)"
 
 soak: install ## Kill training runs at random moments, 50 times (long), and write benchmarks/results/kill_soak.md
-	@PYTHONPATH=. python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
+	@PYTHONPATH=.:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
 
 use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
-	@python -m stages.use_data "$(SRC)" $(ARGS)
+	@python -m stages.commands.use_data "$(SRC)" $(ARGS)
 
 sample-data: install ## Go back to the simulated market
-	@python -m stages.use_data --sample
+	@python -m stages.commands.use_data --sample
 
 clean: ## Delete what can be made again: caches, checkpoints, bytecode (not the data, results and DVC cache)
 	@rm -rf .checkpoints .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

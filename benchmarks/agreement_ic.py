@@ -5,6 +5,8 @@ does not. One exception: on values that differ in their last bits pandas, and so
 is compared with exact fractions and theirs only shown. Run it where benchmarks/requirements.txt is installed.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -57,8 +59,7 @@ def exact_pearson(x: np.ndarray, y: np.ndarray) -> float:
     left, right = ([Fraction(float(value)) for value in values] for values in (x, y))
     left, right = ([value - sum(values) / len(values) for value in values] for values in (left, right))
     products = [
-        sum(a * b for a, b in zip(*pair, strict=True))
-        for pair in ((left, right), (left, left), (right, right))
+        sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((left, right), (left, left), (right, right))
     ]
     squared = products[0] ** 2 / (products[1] * products[2])
     return float(np.copysign(float(squared) ** 0.5, float(products[0])))

@@ -71,9 +71,7 @@ def report_speed() -> None:
         peer.compute(instruments[:2])
         part = NUM_SYMBOLS // NUM_PARTS
         ours, theirs = [], []
-        for first in range(
-            0, NUM_SYMBOLS, part
-        ):  # in turns, so that a change of the machine's speed meets both
+        for first in range(0, NUM_SYMBOLS, part):  # in turns, so that a change of the machine's speed meets both
             ours += cpu_seconds(partial(alpha158, panel, threads=1), REPEATS)
             own = instruments[first : first + part]
             theirs += [NUM_PARTS * seconds for seconds in cpu_seconds(partial(peer.compute, own), 1)]
@@ -88,9 +86,7 @@ def report_speed() -> None:
 
 def rows_without_gap(panel: Panel) -> np.ndarray:
     """Rows whose last 62 calendar days all have a bar with a price and a volume."""
-    usable = np.isfinite(np.column_stack([panel.columns[n] for n in ("open", "high", "low", "close")])).all(
-        axis=1
-    )
+    usable = np.isfinite(np.column_stack([panel.columns[n] for n in ("open", "high", "low", "close")])).all(axis=1)
     bad = np.r_[0, np.cumsum(~(usable & (panel.columns["volume"] > 0)))]
     row = np.arange(panel.num_rows)
     before = np.maximum(row - LONGEST + 1, 0)

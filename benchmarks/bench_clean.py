@@ -4,6 +4,8 @@
 CPU seconds, median of 5 runs.
 """
 
+from __future__ import annotations
+
 import statistics
 import time
 from collections.abc import Callable

@@ -8,6 +8,8 @@ disturbed.
 The start is measured in fresh processes, from their first instruction to the end of the first step.
 """
 
+from __future__ import annotations
+
 import argparse
 import statistics
 import subprocess
@@ -75,9 +77,7 @@ def compare(name: str, stage: int, blocks: int, steps: int) -> tuple[float, floa
     engine = engine_of(name, stage)
     for trainer in (plain, engine):
         seconds_a_step(trainer, batch, 2)
-    pairs = [
-        (seconds_a_step(plain, batch, steps), seconds_a_step(engine, batch, steps)) for _ in range(blocks)
-    ]
+    pairs = [(seconds_a_step(plain, batch, steps), seconds_a_step(engine, batch, steps)) for _ in range(blocks)]
     engine.close()
     ratio = statistics.median(ours / theirs for theirs, ours in pairs)
     return 1e3 * min(one for one, _ in pairs), 1e3 * min(one for _, one in pairs), ratio
@@ -98,9 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("# The engine over a plain loop\n")
-    print(
-        f"{options.date}, {options.hardware}; one thread, {BATCH} windows of {LOOKBACK} bars x {FEATURES} features a"
-    )
+    print(f"{options.date}, {options.hardware}; one thread, {BATCH} windows of {LOOKBACK} bars x {FEATURES} features a")
     print(f"step, {options.blocks} blocks of {options.steps} steps. `python benchmarks/bench_engine.py`\n")
     print("| network | parameters | ZeRO | plain loop, ms | engine, ms | engine / plain (median of blocks) |")
     print("|---|---|---|---|---|---|")

@@ -5,6 +5,8 @@ each horizon. Each number of threads runs in a process of its own, so that peak 
 kernels are there before the clock starts. The results have to be the same, to the bit, on any number of threads.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import resource

@@ -7,6 +7,8 @@ median of each with lowest and highest, and the ratio of the medians. The publis
 is put around its step too, and a second row compares with its fp32.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import pickle
@@ -131,10 +133,7 @@ def bench_encode(tokenizers: tuple[Any, Any]) -> None:
     ours, theirs = tokenizers
     x = torch.randn(32, LOOKBACK, 6).clamp(-5, 5)
     with torch.no_grad():
-        same = [
-            torch.equal(a, b)
-            for a, b in zip(ours.encode(x, half=True), theirs.encode(x, half=True), strict=True)
-        ]
+        same = [torch.equal(a, b) for a, b in zip(ours.encode(x, half=True), theirs.encode(x, half=True), strict=True)]
         assert all(same), "tokens differ"
         report(
             "tokenizer encode 32 x 256",
@@ -196,8 +195,11 @@ def bench_predictor_step(official: Any) -> None:
 
 
 def bench_windows(folder: str) -> None:
-    """Normalised windows of 90 + 11 bars with their stamps: items of the published dataset, against batches of 50 that
-    are gathered from arrays. Stamps are computed beforehand by both."""
+    """Normalised windows of 90 + 11 bars with their stamps.
+
+    Items of the published dataset, against batches of 50 that are gathered from arrays. Stamps are computed
+    beforehand by both.
+    """
     num_bars, lookback, ahead, num_windows = 100_000, 90, 11, 2_000
     generator = np.random.default_rng(0)
     index = pd.date_range("2020-01-01", periods=num_bars, freq="5min", name="datetime")
@@ -261,9 +263,7 @@ class Official:
             from model.kronos import KronosTokenizer as Tokenizer
             from model.kronos import auto_regressive_inference
         except ImportError as error:
-            sys.exit(
-                f"{folder} does not hold the published `model` package, or it lacks a dependency: {error}"
-            )
+            sys.exit(f"{folder} does not hold the published `model` package, or it lacks a dependency: {error}")
         self.Kronos, self.KronosTokenizer, self.inference = Predictor, Tokenizer, auto_regressive_inference
 
 

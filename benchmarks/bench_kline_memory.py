@@ -1,13 +1,14 @@
-"""Memory and time of generation against lookback and samples: is there a quadratic surprise?
+"""Memory and time of generation against lookback and samples: no quadratic surprise.
 
 python benchmarks/bench_kline_memory.py [--quick]. Each point is a process of its own (its peak resident memory less
 what it had with the models built), one thread, CPU seconds, random weights of Kronos-mini. Writes
 benchmarks/results/kline_memory.md and .svg.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from instruction_set import describe_instruction_set, print_instruction_set
 
 from factor_models.kline import Kronos, KronosTokenizer, Sampling, generate
 
@@ -80,17 +82,16 @@ def write(by_lookback: list[dict[str, float]], by_samples: list[dict[str, float]
         "# Generation: memory and time",
         "",
         f"Kronos-mini with random weights, one series, {AHEAD} bars ahead, KV cache, one thread of",
-        f"{platform.machine()}, {date.today()}. `python benchmarks/bench_kline_memory.py`. Memory is the peak of a",
-        "process less what it had with the models built.",
+        f"{describe_instruction_set()}, {date.today()}.",
+        "`python benchmarks/bench_kline_memory.py`. Memory is the peak of a process less what it had with the models",
+        "built.",
         "",
         "| lookback | samples | CPU s | peak MiB |",
         "|---|---|---|---|",
     ]
     rows = [*((size, 5, one) for size, one in zip(LOOKBACKS, by_lookback, strict=False))]
     rows += [(512, size, one) for size, one in zip(SAMPLES, by_samples, strict=False)]
-    lines += [
-        f"| {size} | {samples} | {one['seconds']:.2f} | {one['mib']:.0f} |" for size, samples, one in rows
-    ]
+    lines += [f"| {size} | {samples} | {one['seconds']:.2f} | {one['mib']:.0f} |" for size, samples, one in rows]
     lines += ["", "![Memory and time](kline_memory.svg)", ""]
     (RESULTS / "kline_memory.md").write_text("\n".join(lines))
     print("\n".join(lines))
@@ -104,6 +105,7 @@ def main() -> None:
     if arguments.point:
         measure(*arguments.point)
         return
+    print_instruction_set()
     last = 3 if arguments.quick else None
     write([point(size, 5) for size in LOOKBACKS[:last]], [point(512, size) for size in SAMPLES[:last]])
 

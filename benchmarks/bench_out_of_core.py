@@ -8,9 +8,10 @@ to be sorted, or of whole symbols.
     python benchmarks/bench_out_of_core.py --bars 1 5 10 50 --write
 """
 
+from __future__ import annotations
+
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from instruction_set import describe_instruction_set, print_instruction_set
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -86,9 +88,7 @@ def write_bars(folder: Path, million_bars: float, order: str) -> None:
             "close": close,
             "volume": generator.integers(1_000, 1_000_000, shape).astype(np.float64),
         }
-        lie = (
-            (lambda values: values.reshape(-1)) if order == "date" else (lambda values: values.T.reshape(-1))
-        )
+        lie = (lambda values: values.reshape(-1)) if order == "date" else (lambda values: values.T.reshape(-1))
         code = lie(np.broadcast_to(symbols.astype(np.int32), shape))
         table = {
             "timestamp": pa.array(calendar[lie(np.broadcast_to(dates[:, None], shape))]),
@@ -170,9 +170,7 @@ def chart(runs: list[Run], value: str, title: str, left: float) -> str:
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" class="{stage}"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{stage}"/>' for x, y in places]
-        parts.append(
-            f'<text x="{places[-1][0]:.1f}" y="{places[-1][1] - 9:.1f}" class="name {stage}">{stage}</text>'
-        )
+        parts.append(f'<text x="{places[-1][0]:.1f}" y="{places[-1][1] - 9:.1f}" class="name {stage}">{stage}</text>')
     return "\n".join(parts)
 
 
@@ -195,7 +193,7 @@ def write_results(runs: list[Run], arguments: str) -> None:
     text = f"""# Out of core
 
 `python benchmarks/bench_out_of_core.py {arguments}`, {date.today()},
-{os.cpu_count()} cores of {platform.machine()}, local disk.
+{os.cpu_count()} cores of {describe_instruction_set()}, local disk.
 
 Random walks of {NUM_DATES:,} days, {len(FEATURES)} features, rank normaliser, horizons 1, 5 and 20, two folds.
 The stages run as under `dvc repro`, with the default budget for data of 1,024 MiB (`FACTORCAST_MEMORY_MB`).
@@ -222,6 +220,7 @@ def main() -> None:
     parser.add_argument("--by-symbol", type=float, nargs="*", default=[], help="sizes with files by symbol")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/out_of_core.*")
     given = parser.parse_args()
+    print_instruction_set()
     runs: list[Run] = []
     for order, sizes in (("date", given.bars), ("symbol", given.by_symbol)):
         for million_bars in sizes:

@@ -4,6 +4,8 @@ python benchmarks/bench_pipeline.py BARS [--threads 2]: wall and CPU seconds of 
 process, numba's compiling included. There is no peer that does all of it; the bar is a minute for NASDAQ's 2.4 M bars.
 """
 
+from __future__ import annotations
+
 import argparse
 import resource
 import tempfile
@@ -35,9 +37,7 @@ HORIZONS, DELAY = (1, 5, 20), 1
 def timed(step: str) -> Iterator[None]:
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    print(
-        f"{step}: {time.perf_counter() - wall:.1f} s wall, {time.process_time() - cpu:.1f} s CPU", flush=True
-    )
+    print(f"{step}: {time.perf_counter() - wall:.1f} s wall, {time.process_time() - cpu:.1f} s CPU", flush=True)
 
 
 def run(source: Path, folder: Path, workers: Workers) -> None:
@@ -46,9 +46,7 @@ def run(source: Path, folder: Path, workers: Workers) -> None:
     with timed("clean"):
         sorting = folder / "sorting"
         sorting.mkdir()
-        bars = sort_bars(
-            iter_bar_tables(folder / "data" / "bars", batch_rows=workers.rows(128)), sorting, workers
-        )
+        bars = sort_bars(iter_bar_tables(folder / "data" / "bars", batch_rows=workers.rows(128)), sorting, workers)
         quality = clean_to_folder(bars, folder / "panel", CleanRules(), workers)
     panel = open_panel(folder / "panel")
     with timed("folds"):
@@ -66,9 +64,7 @@ def run(source: Path, folder: Path, workers: Workers) -> None:
         writer.write_labels()
     with timed("alpha158"):
         writer.write_features()
-    print(
-        f"{quality.summary['bars_in']:,} bars in, {panel.num_rows:,} rows x {len(writer.plan.names)} features out"
-    )
+    print(f"{quality.summary['bars_in']:,} bars in, {panel.num_rows:,} rows x {len(writer.plan.names)} features out")
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ Same values for both, compared before the clock starts; CPU seconds of one proce
 7 and 5 runs. scipy date by date is timed beside it. Run it where benchmarks/requirements.txt is installed.
 """
 
+from __future__ import annotations
+
 import statistics
 import time
 import warnings

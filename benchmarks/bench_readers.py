@@ -3,6 +3,8 @@
 500 symbols x 1,000 days. pandas reads, joins, sorts by (symbol, timestamp). CPU seconds, median of 5 runs.
 """
 
+from __future__ import annotations
+
 import statistics
 import tempfile
 import time
@@ -27,9 +29,7 @@ def write_sources(folder: Path) -> None:
         values = random.lognormal(3, 0.5, (NUM_DAYS, 5)).round(2)
         frame = pd.DataFrame(values, columns=NUMBERS).assign(timestamp=days, symbol=f"S{number:03d}")
         frames.append(frame)
-        vendor = (
-            frame.drop(columns="symbol").set_index("timestamp").rename_axis(None).rename(columns=str.title)
-        )
+        vendor = frame.drop(columns="symbol").set_index("timestamp").rename_axis(None).rename(columns=str.title)
         vendor.to_csv(folder / "vendor" / f"S{number:03d}.csv")
     frame = pd.concat(frames, ignore_index=True)
     frame.to_parquet(folder / "bars.parquet")

@@ -4,6 +4,8 @@ Bootstrap interval, superior predictive ability and permutation test; backtest, 
 symbols x 2,500 days. One process, CPU seconds, median of 3 runs after one that compiles.
 """
 
+from __future__ import annotations
+
 import statistics
 import time
 from collections.abc import Callable
@@ -41,9 +43,7 @@ def cpu_seconds(function: Callable[[], Any]) -> tuple[float, float]:
 
 def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> None:
     (mine, spread), (peer, peer_spread) = cpu_seconds(ours), cpu_seconds(theirs)
-    print(
-        f"{name}: {mine:.4f} s (spread {spread:.4f}), arch {peer:.3f} s ({peer_spread:.3f}): {peer / mine:.0f}x"
-    )
+    print(f"{name}: {mine:.4f} s (spread {spread:.4f}), arch {peer:.3f} s ({peer_spread:.3f}): {peer / mine:.0f}x")
 
 
 def alone(name: str, ours: Callable[[], Any]) -> None:

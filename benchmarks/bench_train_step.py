@@ -11,6 +11,8 @@ thread each, CPU seconds, median of 7 rounds.
     python benchmarks/bench_train_step.py --layers            our passes through one layer against torch's, by size
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -38,9 +40,7 @@ def make_data() -> tuple[np.ndarray, np.ndarray]:
     """Windows (N, L, F) and targets (N, 1) of the steps of one turn."""
     generator = np.random.default_rng(0)
     windows = generator.standard_normal((STEPS * BATCH, LOOKBACK, NUM_FEATURES), np.float32)
-    return windows, (windows[:, -1, :1] + generator.standard_normal((STEPS * BATCH, 1), np.float32)).astype(
-        "f4"
-    )
+    return windows, (windows[:, -1, :1] + generator.standard_normal((STEPS * BATCH, 1), np.float32)).astype("f4")
 
 
 def make_ours(name: str, precision: str) -> Turn:
@@ -60,15 +60,13 @@ def make_ours(name: str, precision: str) -> Turn:
         order = np.random.permutation(len(windows))  # noqa: NPY002  (as the peer)
         for first in range(0, len(order), BATCH):
             rows = order[first : first + BATCH]
-            engine.train_step(
-                SimpleNamespace(windows=windows[rows], targets=targets[rows], groups=groups, rows=rows)
-            )
+            engine.train_step(SimpleNamespace(windows=windows[rows], targets=targets[rows], groups=groups, rows=rows))
 
     return turn
 
 
 def make_peer(name: str, precision: str) -> Turn:
-    """pyqlib's own train_epoch on a table of as many rows as a turn has windows."""
+    """Pyqlib's own train_epoch on a table of as many rows as a turn has windows."""
     import pandas as pd
     from qlib.contrib.model.pytorch_alstm import ALSTM, ALSTMModel
     from qlib.contrib.model.pytorch_gru import GRU
@@ -176,9 +174,7 @@ def ratio_of(layers: list[Any], windows: torch.Tensor, training: bool) -> str:
 
 def main(peer_interpreter: str) -> None:
     sides = {"ours": Side(sys.executable, "ours"), "pyqlib": Side(peer_interpreter, "peer")}
-    print(
-        f"{'model':<12}{'':<6}{'pyqlib':>26}{'ours':>26}{'ratio':>8}   windows a CPU second (lowest .. highest)"
-    )
+    print(f"{'model':<12}{'':<6}{'pyqlib':>26}{'ours':>26}{'ratio':>8}   windows a CPU second (lowest .. highest)")
     for precision in PRECISIONS:
         for model in MODELS:
             rates: dict[str, list[float]] = {name: [] for name in sides}

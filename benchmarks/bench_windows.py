@@ -5,6 +5,8 @@ thread, CPU seconds, median of 5 runs of each; the values of every batch are com
 Needs the peers of benchmarks/requirements.txt, in an environment of their own.
 """
 
+from __future__ import annotations
+
 import statistics
 import time
 from collections.abc import Callable
@@ -102,9 +104,7 @@ def main() -> None:
         ("batches of one whole date, views", lambda seed: views(ours, seed)),
     ):
         rates = windows_per_cpu_second(function)
-        print(
-            f"{name}: {statistics.median(rates):,.0f} {spread(rates)}: {statistics.median(rates) / base:.1f}x"
-        )
+        print(f"{name}: {statistics.median(rates):,.0f} {spread(rates)}: {statistics.median(rates) / base:.1f}x")
 
 
 def spread(rates: list[float]) -> str:

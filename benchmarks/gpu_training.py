@@ -6,6 +6,8 @@ Batches come from a `WindowDataset` with prefetching, as in the train stage, so 
 Without a GPU it runs the same code on the CPU with small sizes (--small): that shows that it runs, and no more.
 """
 
+from __future__ import annotations
+
 import argparse
 import statistics
 import threading
@@ -35,7 +37,7 @@ SIZES = {"tcn_attention": {"channels": 128}, "lstm": {"hidden": 256, "layers": 2
 class Sampler:
     """Utilisation of the first GPU ten times a second, while it is open."""
 
-    def __enter__(self) -> "Sampler":
+    def __enter__(self) -> Sampler:
         self.values: list[float] = []
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._sample, daemon=True)
@@ -75,9 +77,7 @@ def endless(dataset: WindowDataset, dates: int) -> Iterator[Batch]:
         epoch += 1
 
 
-def measure(
-    trainer: Engine | PlainTrainer, batches: Iterator[Batch], seconds: float
-) -> tuple[float, float, str]:
+def measure(trainer: Engine | PlainTrainer, batches: Iterator[Batch], seconds: float) -> tuple[float, float, str]:
     """Windows per second, milliseconds a step, utilisation."""
     for _ in range(3):
         trainer.train_step(next(batches))
@@ -98,9 +98,7 @@ def memory() -> str:
 def ways(name: str) -> Iterator[tuple[str, Engine | PlainTrainer]]:
     def network() -> torch.nn.Module:
         set_seed(0)
-        model = build_model(
-            name, num_features=FEATURES, num_horizons=HORIZONS, lookback=LOOKBACK, **SIZES[name]
-        )
+        model = build_model(name, num_features=FEATURES, num_horizons=HORIZONS, lookback=LOOKBACK, **SIZES[name])
         return model.cuda() if torch.cuda.is_available() else model
 
     yield "plain loop, fp32", PlainTrainer(network(), get_loss("mse_ic"), EngineConfig(), 100_000)
@@ -124,9 +122,7 @@ def main() -> None:
         for way, trainer in ways(name):
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            rate, step, busy = measure(
-                trainer, endless(dataset, 8), 0.1 if options.small else options.seconds
-            )
+            rate, step, busy = measure(trainer, endless(dataset, 8), 0.1 if options.small else options.seconds)
             print(
                 f"| {name} | {way} | {rate:,.0f} | {step:.1f} | {1e6 / rate:.1f} | {memory()} | {busy} |",
                 flush=True,

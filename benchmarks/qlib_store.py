@@ -52,9 +52,7 @@ class QlibAlpha158:
     """pyqlib's Alpha158 over a store, computed anew at each call."""
 
     def __init__(self, folder: Path) -> None:
-        qlib.init(
-            provider_uri=str(folder), region="us", expression_cache=None, dataset_cache=None, logging_level=40
-        )
+        qlib.init(provider_uri=str(folder), region="us", expression_cache=None, dataset_cache=None, logging_level=40)
         C.joblib_backend, C.kernels = "threading", 1
         self.fields, self.names = Alpha158DL.get_feature_config()
 

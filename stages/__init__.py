@@ -10,6 +10,8 @@ that sleep at once make one alone a quarter slower. And it asks cuBLAS for the w
 the same run to run. And it notes who started the process, before imports that take seconds.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

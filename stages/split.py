@@ -3,11 +3,15 @@
 It comes first so that everything that is fitted later is fitted on the training dates of its fold only.
 """
 
+from __future__ import annotations
+
 import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from factor_data import (
@@ -24,26 +28,37 @@ from factor_data import (
     sort_bars,
     write_folds,
 )
-from stages.params import Params, read_params
-from stages.run import StageError, run, stage_output, write_json
-from stages.workers import local_workers
+from stages.json_files import write_json
+from stages.params.split import SplitParams
+from stages.running.files import stage_output
+from stages.running.planned import check_loaded, read_plan, untracked
+from stages.running.stage import StageError, run
+from stages.running.workers import local_workers
 
 DATA = Path("data")
+ONE_FOLD = (
+    "warning: split.folds makes one fold, and the stack needs two: weights are fitted on earlier folds. "
+    "Models are judged all the same: dvc repro report@<model>"
+)
 READ_BYTES = 128  # of a row while it is read, about
 
 
 def main() -> None:
-    params = read_params()
+    """Run the stage `split`: clean the bars, cut the folds, check the news."""
+    plan = read_plan("split")
+    params = plan.section("split", SplitParams)
     dataset = read_dataset(DATA)
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
         folds = make_folds(
             panel.dates,
-            params.split.folds,
-            horizons=params.tokenize.horizons,
-            delay=params.tokenize.delay,
+            params.folds,
+            horizons=tuple(plan.value("tokenize.horizons")),
+            delay=plan.value("tokenize.delay"),
         )
         check_tested_once(folds)
+        if len(folds) < 2:
+            print(ONE_FOLD, file=sys.stderr)
         universe = str(dataset["universe"])
         page = quality.to_html(universe=universe, fold_picture=fold_picture(folds, panel.dates))
         write_folds(folder / "folds.json", folds)
@@ -51,42 +66,54 @@ def main() -> None:
         (folder / "quality.html").write_text(page, encoding="utf-8")
         write_json(folder / "dataset.json", dataset)
         carry_over(panel, folder)
-    print(
-        f"{panel.num_rows:,} bars, {len(panel.symbols):,} symbols, {len(panel.dates):,} dates, {len(folds)} folds"
-    )
+        check_loaded(plan)
+    print(f"{panel.num_rows:,} bars, {len(panel.symbols):,} symbols, {len(panel.dates):,} dates, {len(folds)} folds")
 
 
-def clean_panel(folder: Path, params: Params, workers: Workers) -> tuple[SavedPanel, QualityReport]:
+def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[SavedPanel, QualityReport]:
     """Sort the bars on disk beside the result, then clean them symbol by symbol into folder/panel."""
     with TemporaryDirectory(prefix=".sorting-", dir=folder) as scratch:
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
         bars = sort_bars(tables, Path(scratch), workers)
-        params.check_universe(len(bars.symbols))
-        quality = clean_to_folder(bars, folder / "panel", params.split.clean, workers)
+        check_universe(untracked()["evaluate"], len(bars.symbols))
+        quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
     return open_panel(folder / "panel"), quality
+
+
+def check_universe(evaluate: dict[str, Any], num_symbols: int) -> None:
+    """Refuse, before any training, an evaluation that the data cannot carry; evaluate itself refuses it as well."""
+    for key, why in (("quantiles", ""), ("min_symbols", ": no date would have an IC")):
+        if evaluate[key] > num_symbols:
+            raise StageError(
+                f"params.yaml: evaluate.{key}: {evaluate[key]} must be at most the number of symbols, "
+                f"{num_symbols}{why}"
+            )
 
 
 def read_dataset(data: Path) -> dict[str, Any]:
     """What dataset.yaml says of the data: name, frequency, time zone, adjustment, how the universe was picked."""
     if not data.is_dir():
-        raise StageError(
-            f"{data}/ does not exist: 'dvc repro' makes the simulated one, 'make use-data SRC=...' yours"
-        )
+        raise StageError(f"{data}/ does not exist: 'dvc repro' makes the simulated one, 'make use-data SRC=...' yours")
     path = data / "dataset.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict) or "name" not in document or "universe" not in document:
-        raise StageError(
-            f"{path}: needs at least the keys 'name' and 'universe' (how the symbols were picked)"
-        )
+        raise StageError(f"{path}: needs at least the keys 'name' and 'universe' (how the symbols were picked)")
     return document
 
 
 def carry_over(panel: SavedPanel, folder: Path) -> None:
-    """News (checked) and the truth of a simulated market travel with the panel."""
+    """News (checked) and the truth of a simulated market travel with the panel; a file without rows stands for none."""
     if (DATA / "news").is_dir():
-        read_news(DATA / "news", calendar=panel.dates).to_parquet(folder / "news.parquet", index=False)
+        news = read_news(DATA / "news", calendar=panel.dates)
+    else:
+        news = pd.DataFrame({"timestamp": panel.dates[:0], "symbol": [], "text": []})
+    news.to_parquet(folder / "news.parquet", index=False)
     if (DATA / "truth.parquet").exists():
         shutil.copyfile(DATA / "truth.parquet", folder / "truth.parquet")
+    else:
+        pd.DataFrame({"timestamp": panel.dates[:0], "horizon": [], "attainable_rank_ic": []}).to_parquet(
+            folder / "truth.parquet", index=False
+        )
 
 
 if __name__ == "__main__":

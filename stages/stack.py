@@ -1,125 +1,102 @@
-"""stack: combine the models out of fold, nested in time; judge the result, hold it against the gates, report.
+"""stack: combine the models out of fold, nested in time; judge the result, hold it against the gates. Numbers only.
 
 The weights of a fold are fitted on earlier folds' out-of-fold predictions, so the first fold has no stack: every
 number of this stage, also those of models and floors, is on the dates of the later folds.
 """
 
-import shutil
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import Gate, build_report, evaluate_gates, promoted, to_json_safe
-from stages.ensemble import HorizonResult, combine, stack_metrics
-from stages.judge import overfit_gap
-from stages.oof import OutOfFold
-from stages.params import Params, read_params
-from stages.run import RESULTS, read_json, run, stage_output, write_json
-from stages.stack_report import stack_report
+from factor_metrics import promoted, to_json_safe
+from factor_metrics.report import FloorRow, Subject, floor_rows
+from stages.json_files import read_json, write_json
+from stages.judging.bundle import write_bundle
+from stages.judging.ensemble import HorizonResult, combine, hold_against_gates, stack_metrics
+from stages.judging.judge import profile, row_counts
+from stages.judging.pages import StackedHorizon, StackPage, result_rows
+from stages.judging.summary import write_summary
+from stages.judging.tables import write_curve, write_stack_bars
+from stages.params.evaluate import EvaluateParams
+from stages.params.stack import StackParams
+from stages.predictions import OutOfFold, write_stack
+from stages.records import write_record
+from stages.running.files import RESULTS, stage_output
+from stages.running.planned import check_loaded, read_plan
+from stages.running.stage import run
 
 
 def main() -> None:
-    params = read_params()
-    store = FeatureStore(RESULTS / "tokenize")
-    panel = Panel.load(RESULTS / "split" / "panel")
-    models = {
-        name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in params.models
-    }
-    valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in params.models}
+    """Run the stage `stack`: combine the models, judge the combination and hold it against the gates."""
+    plan = read_plan("stack")
+    names = plan.value("models")
+    params, config = plan.section("stack", StackParams), plan.section("evaluate", EvaluateParams)
+    store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
+    models = {name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in names}
+    valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in names}
     with stage_output("stack") as folder:
-        results = [combine(head, store, panel, models, params) for head in range(len(store.horizons))]
-        gates = hold_against_gates(results, valid, params)
-        write_predictions(results, store, models, folder)
-        weights = {f"h{result.horizon}": weights_by_fold(result, params) for result in results}
+        results = [combine(head, store, panel, models, params, config) for head in range(len(store.horizons))]
+        gates = hold_against_gates(results, valid, names, params.gates)
+        weights = {f"h{result.horizon}": result.weights_by_fold() for result in results}
+        horizons = [stacked_horizon(result, store, config) for result in results]
+        page = StackPage(
+            horizons=tuple(horizons),
+            gates=gates,
+            floors=tuple(row for one in horizons for row in beside_floors(one, config)),
+            valid=valid,
+            calendar=store.dates,
+            delay=store.delay,
+        )
+        metrics = to_json_safe({f"h{result.horizon}": stack_metrics(result) for result in results})
+        write_stack(results, store, next(iter(models.values())), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
         write_json(folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates}))
-        write_json(
-            folder / "metrics.json", to_json_safe({f"h{r.horizon}": stack_metrics(r) for r in results})
-        )
-        write_bundle(results, weights, store, params, gates, folder / "bundle")
-        data = stack_report(results, valid, gates, store, params, split=RESULTS / "split")
-        write_json(folder / "comparison.json", to_json_safe(data.rows))
-        write_json(folder / "floors.json", to_json_safe(data.floors))
-        (folder / "report.html").write_text(build_report(data), encoding="utf-8")
+        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "comparison.json", to_json_safe([row for one in horizons for row in result_rows(one)]))
+        write_json(folder / "floors.json", to_json_safe(page.floors))
+        write_curve(horizons[0].subject, folder / "rank_ic.csv")
+        write_stack_bars(horizons, folder / "models.csv")
+        write_record(folder / "page.json", page)
+        write_bundle(results, weights, store, names, gates, folder / "bundle")
+        check_loaded(plan)
+        with TemporaryDirectory(prefix=".summary-", dir=RESULTS) as aside:
+            summary = write_summary(Path(aside), metrics, horizons, promoted(gates))
+            summary.replace(RESULTS / "summary.json")
 
 
-def hold_against_gates(
-    results: list[HorizonResult], valid: dict[str, Any], params: Params
-) -> tuple[Gate, ...]:
-    """Every condition for promotion, at the first horizon."""
-    result = results[0]
-    return evaluate_gates(
-        params.stack.gates,
-        num_oof_rows=int(np.isfinite(result.prediction).sum()),
-        stack_ic=result.stack.rank_ic,
-        floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
-        overfit_gaps={name: overfit_gap(metrics[f"h{result.horizon}"]) for name, metrics in valid.items()},
-        constant_shares=result.constant_shares,
-        correlation=result.correlation,
-        model_names=params.models,
+def stacked_horizon(result: HorizonResult, store: FeatureStore, config: EvaluateParams) -> StackedHorizon:
+    """The stack at one horizon with what its page shows; it is calibrated against what its weights are fitted to."""
+    head, dates = store.horizons.index(result.horizon), result.dates
+    target = store.matrix(store.targets("zscore")[:, head], dates)
+    subject = Subject(
+        name="stack",
         horizon=result.horizon,
-        num_looks=(len(params.models) + 1) * len(results),
+        dates=dates,
+        judged=result.stack,
+        floors=result.floors,
+        attainable=result.attainable,
+        profile=profile(result.prediction, target, result.horizon, dates, store, config),
+        row_counts=row_counts(result.prediction, result.horizon, dates, store),
+    )
+    return StackedHorizon(
+        subject=subject,
+        models=result.models,
+        folds=tuple(int(fold) for fold in result.weights.folds),
+        weights=result.weights.weights,
+        correlation=result.correlation,
     )
 
 
-def weights_by_fold(result: HorizonResult, params: Params) -> dict[str, dict[str, float]]:
-    """NaN for the first fold, which has none before it to learn from."""
-    return {
-        f"fold {fold}": dict(zip(params.models, map(float, row), strict=True))
-        for fold, row in zip(result.weights.folds, result.weights.weights, strict=True)
-    }
-
-
-def write_predictions(
-    results: list[HorizonResult], store: FeatureStore, models: dict[str, OutOfFold], folder: Path
-) -> None:
-    """The stack in the long form that every model has."""
-    any_model = next(iter(models.values()))
-    fold_of = dict(zip(any_model.dates("test"), any_model.fold_of_date(), strict=True))
-    frames = []
-    for result in results:
-        row, column = np.nonzero(np.isfinite(result.prediction))
-        frames.append(
-            pd.DataFrame(
-                {
-                    "timestamp": result.dates[row],
-                    "symbol": pd.Categorical.from_codes(column, pd.Index(store.symbols)),
-                    "fold": np.array([fold_of[date] for date in result.dates], dtype=np.int16)[row],
-                    "segment": pd.Categorical(["test"] * len(row)),
-                    "horizon": np.int16(result.horizon),
-                    "prediction": result.prediction[row, column].astype(np.float32),
-                }
-            )
-        )
-    pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
-
-
-def write_bundle(
-    results: list[HorizonResult],
-    weights: dict[str, dict[str, dict[str, float]]],
-    store: FeatureStore,
-    params: Params,
-    gates: tuple[Gate, ...],
-    folder: Path,
-) -> None:
-    """What is needed to predict on: the last fold's models, what was fitted with them, and their weights."""
-    number = int(results[0].weights.folds[-1])
-    last = f"fold_{number:02d}"
-    for name in params.models:
-        shutil.copytree(RESULTS / "train" / name / "folds" / last, folder / "models" / name)
-    (folder / "inputs").mkdir()
-    for path in sorted((RESULTS / "tokenize" / last).glob("*.json")):
-        shutil.copyfile(path, folder / "inputs" / path.name)
-    manifest = {
-        "promoted": promoted(gates),
-        "horizons": [result.horizon for result in results],
-        "delay": store.delay,
-        "weights": {horizon: by_fold[f"fold {number}"] for horizon, by_fold in weights.items()},
-    }
-    write_json(folder / "manifest.json", manifest)
+def beside_floors(one: StackedHorizon, config: EvaluateParams) -> list[FloorRow]:
+    """The stack beside every floor, and each model beside the best one."""
+    stack, horizon = one.subject, one.subject.horizon
+    best = {stack.best_floor: stack.floors[stack.best_floor]}
+    return [
+        *floor_rows({"stack": stack.judged}, stack.floors, horizon=horizon, config=config),
+        *floor_rows(one.models, best, horizon=horizon, config=config),
+    ]
 
 
 if __name__ == "__main__":

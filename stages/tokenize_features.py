@@ -3,6 +3,8 @@
 The module is not called tokenize because a script of that name would shadow the standard library's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,35 +17,41 @@ from factor_data import (
     StoreWriter,
     Workers,
     check_labels_apart,
-    load_news,
     open_panel,
     plan_features,
     read_folds,
 )
-from stages.params import TokenizeParams, read_params
-from stages.run import RESULTS, run, stage_output
-from stages.workers import local_workers
+from stages.params.tokenize import TokenizeParams
+from stages.running.files import RESULTS, stage_output
+from stages.running.planned import check_loaded, read_plan
+from stages.running.stage import run
+from stages.running.workers import local_workers
 
 
 def main() -> None:
-    params = read_params()
-    config = params.tokenize
+    """Run the stage `tokenize`: write features, labels and tokens to the store."""
+    stage = read_plan("tokenize")
+    config = stage.section("tokenize", TokenizeParams)
     source = RESULTS / "split"
     panel = open_panel(source / "panel")
     folds = read_folds(source / "folds.json")
     check_labels_apart(folds, panel.dates, config.horizons, config.delay)
-    path = source / "news.parquet"
-    news = load_news(path, use_news=config.use_news) if path.exists() else None
+    news = read_split_news(source) if config.use_news else None
     plan = plan_features(config.features or None, panel.symbols)
-    num_news = (
-        2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
-    )
+    num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
     needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
     if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
         needed += document_bytes(len(news), config.news_vectors.dimensions, panel.num_rows, len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
         fill_store(folder, panel, folds, news, config, workers)
+        check_loaded(stage)
     print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
+
+
+def read_split_news(split: Path) -> pd.DataFrame | None:
+    """The news that split has checked; None where the data have none."""
+    news = pd.read_parquet(split / "news.parquet")
+    return news if len(news) else None
 
 
 def fill_store(

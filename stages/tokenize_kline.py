@@ -1,30 +1,36 @@
-"""tokenize_kline: what a K-line model needs before it is trained: per fold a tokenizer and its tokens.
+"""tokenize_kline: what K-line models need before they are trained: per fold a tokenizer and its tokens.
 
-`python -m stages.tokenize_kline kronos`. It runs for each of `models`, so that one that is not a K-line model neither
-waits for the tokenizer nor runs again when it changes: its folder only says that nothing was needed.
+Where no K-line model is listed in `models` it only says so.
 """
 
+from __future__ import annotations
+
 import os
-import sys
+import shutil
+from importlib import import_module
 
-from stages.run import StageError, run, stage_output, write_json
+from stages.json_files import write_json
+from stages.running.files import stage_output
+from stages.running.planned import check_loaded, read_plan
+from stages.running.stage import StageError, run
 
-KLINE_MODELS = ("kronos",)  # those of factor_models, which takes seconds to import
+ROOM = "stages.kline.tokenizer"
+"""Loaded by name, so that where no K-line model is listed its code is not in the plan."""
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise StageError("say for which model: python -m stages.tokenize_kline <model>")
+    """Run the stage `tokenize_kline`: fit the tokenizers of K-line models; write nothing without such a model."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise StageError("tokenize_kline is run by one process: start it without a launcher")
-    name = sys.argv[1]
-    if name in KLINE_MODELS:
-        from stages.kline_tokenizer import write_tokens
-
-        write_tokens(name)
-    else:
-        with stage_output(f"tokenize_kline/{name}") as folder:
-            write_json(folder / "report.json", {"needed": False})
+    plan = read_plan("tokenize_kline")
+    models = plan.value("kline_models")
+    with stage_output("tokenize_kline") as folder:
+        if models:
+            import_module(ROOM).write_tokens(plan, folder / models[0])
+            for name in models[1:]:
+                shutil.copytree(folder / models[0], folder / name)
+        write_json(folder / "models.json", models)
+        check_loaded(plan)
 
 
 if __name__ == "__main__":

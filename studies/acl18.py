@@ -6,6 +6,8 @@ Every choice (epoch, hyper-parameters) is made on valid by the MCC; test is only
 is kept under .studies/acl18, so a study that was stopped goes on. Writes docs/results/acl18.md and acl18.csv.
 """
 
+from __future__ import annotations
+
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,13 +107,9 @@ def chosen_variants(names: list[str]) -> list[Variant]:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with bars.parquet and news.parquet")
-    parser.add_argument(
-        "--models", default="", help="lines of the table, separated by commas; all by default"
-    )
+    parser.add_argument("--models", default="", help="lines of the table, separated by commas; all by default")
     parser.add_argument("--seeds", type=int, default=5, help="runs of the chosen hyper-parameters")
-    parser.add_argument(
-        "--finished", action="store_true", help="train nothing: the table of the runs that are done"
-    )
+    parser.add_argument("--finished", action="store_true", help="train nothing: the table of the runs that are done")
     return parser.parse_args()
 
 

@@ -6,6 +6,8 @@ day; its label says whether the adjusted close of the next day is at least 0.55 
 (0), and moves in between are left out. A sample belongs to the segment in which its label's day lies.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -65,11 +67,11 @@ class Protocol:
     rows: dict[str, NDArray[np.bool_]]
     days: dict[str, NDArray[np.bool_]]
 
-    def dataset(
-        self, segment: str, texts: DocumentVectors | None = None, whole_days: bool = False
-    ) -> WindowDataset:
-        """The samples of a segment as windows of 5 days; with ``whole_days`` also the windows without a label, for
-        models that see the stocks of a day together."""
+    def dataset(self, segment: str, texts: DocumentVectors | None = None, whole_days: bool = False) -> WindowDataset:
+        """The samples of a segment as windows of 5 days.
+
+        With `whole_days` also the windows without a label, for models that see the stocks of a day together.
+        """
         return WindowDataset(
             self.inputs,
             self.label[:, None].astype(np.float32),
@@ -109,14 +111,13 @@ def raw_inputs(panel: Panel) -> NDArray[np.float64]:
     columns = {name: pd.Series(panel.columns[name]) for name in ("open", "high", "low", "close", "adj_close")}
     close, adjusted = columns["close"], columns["adj_close"]
 
-    def by_symbol(values: pd.Series) -> "pd.api.typing.SeriesGroupBy":
+    def by_symbol(values: pd.Series) -> pd.api.typing.SeriesGroupBy:
         return values.groupby(panel.symbol_code)
 
     moves = [values / by_symbol(values).shift(1) - 1.0 for values in (close, adjusted)]
     shape = [columns[name] / close - 1.0 for name in ("open", "high", "low")]
     gaps = [
-        by_symbol(adjusted).rolling(days).mean().reset_index(level=0, drop=True) / adjusted - 1.0
-        for days in MEAN_DAYS
+        by_symbol(adjusted).rolling(days).mean().reset_index(level=0, drop=True) / adjusted - 1.0 for days in MEAN_DAYS
     ]
     return np.column_stack([*shape, *moves, *gaps])
 
@@ -164,9 +165,7 @@ def read_tweets(folder: Path, protocol: Protocol, clock: TweetClock, dimensions:
         "training_tweets": int(in_train.sum()),
         **{f"{name}_days_with_tweets": int(has_tweets[mask].sum()) for name, mask in protocol.rows.items()},
     }
-    return Tweets(
-        documents=DocumentVectors(vectors=scaled, bounds=documents.bounds, per_bar=per_bar), counts=counts
-    )
+    return Tweets(documents=DocumentVectors(vectors=scaled, bounds=documents.bounds, per_bar=per_bar), counts=counts)
 
 
 def last_trading_day(stamps: NDArray[np.datetime64], dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

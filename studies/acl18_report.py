@@ -1,5 +1,7 @@
 """ACL18: the page and the table of the study, from the logits of its runs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_metrics import classification_scores
-from factor_metrics.classification import ClassificationScores
+from factor_metrics.scores.classification import ClassificationScores
 from studies.acl18_data import INPUTS, PUBLISHED_COUNTS, SEGMENTS, raw_inputs
 from studies.acl18_runs import Outcome, Runner, Setting
 
@@ -128,7 +130,7 @@ def verdict(rows: Sequence[Row], label: NDArray[np.float64], days: NDArray[np.in
     return f"\n{text} Errors by day below it: {', '.join(below)}." if below else f"\n{text}"
 
 
-def table_line(
+def table_line(  # noqa: PLR0913 -- the columns of the table in their order
     name: str,
     seeds: str,
     valid_mcc: str,
@@ -163,9 +165,7 @@ def number(value: float) -> str:
     return f"{round(value, 4) + 0.0:.4f}".replace("0.", ".", 1)  # + 0.0: no minus before a zero
 
 
-def clustered_error(
-    logit: NDArray[np.float64], label: NDArray[np.float64], days: NDArray[np.integer]
-) -> float:
+def clustered_error(logit: NDArray[np.float64], label: NDArray[np.float64], days: NDArray[np.integer]) -> float:
     return error_by_day(((logit > 0) == (label > 0.5)).astype(np.float64), days)
 
 
@@ -176,7 +176,7 @@ def within_days(logit: NDArray[np.float64], days: NDArray[np.integer]) -> NDArra
 
 
 def error_by_day(right: NDArray[np.float64], days: NDArray[np.integer]) -> float:
-    """Standard error of the mean of ``right`` if days, not samples, are independent.
+    """Standard error of the mean of `right` if days, not samples, are independent.
 
     The root of the sum over days of (sum of the deviations of a day)^2, over the number of samples.
     """
@@ -189,9 +189,7 @@ def grid_lines(rows: Sequence[Row], tried: Sequence[Setting]) -> list[str]:
     chosen = {row.variant: row.setting for row in rows}
     parameters = {row.variant: row.outcome.facts["parameters"] for row in rows}
     lines = ["## Hyper-parameters", "", "| model | chosen on valid | weights |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {setting.describe()} | {parameters[name]:,.0f} |" for name, setting in chosen.items()
-    ]
+    lines += [f"| {name} | {setting.describe()} | {parameters[name]:,.0f} |" for name, setting in chosen.items()]
     lines += ["", f"Tried for each model, with seed 0: {'; '.join(setting.describe() for setting in tried)}."]
     return lines
 

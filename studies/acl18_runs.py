@@ -1,5 +1,7 @@
 """ACL18: one training run through the engine, kept on disk, so that a study that was stopped goes on where it was."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import sys
@@ -40,7 +42,7 @@ class Setting:
 
     model: str
     config: dict[str, Any]
-    """Of the model."""
+    """Hyper-parameters of the model."""
     lr: float = 3e-3
     weight_decay: float = 0.01
     batch_dates: int = 32
@@ -101,9 +103,7 @@ class Runner:
     def _key(self, setting: Setting, seed: int, clock: str | None) -> str:
         inputs = hashlib.sha256(np.ascontiguousarray(self.protocol.inputs).data).hexdigest()
         texts = None if clock is None else digest_of_texts(self.tweets[clock])
-        return run_key(
-            setting=asdict(setting), seed=seed, inputs=inputs, texts=texts, code=source_of(setting.model)
-        )
+        return run_key(setting=asdict(setting), seed=seed, inputs=inputs, texts=texts, code=source_of(setting.model))
 
     def _train(self, setting: Setting, seed: int, clock: str | None) -> Outcome:
         texts = None if clock is None else self.tweets[clock].documents

@@ -6,6 +6,8 @@
 predicted once, 24 bars (two hours) at a time. Writes docs/results/kline.md and docs/images/kline_5min.svg.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 from collections.abc import Callable
@@ -134,9 +136,7 @@ def train_tokenizer(series: Series, bounds: tuple[int, int]) -> tuple[KronosToke
     return tokenizer, tokenizer_quality(tokenizer, [valid_windows])
 
 
-def train_predictor(
-    series: Series, tokenizer: KronosTokenizer, bounds: tuple[int, int]
-) -> tuple[Kronos, list[float]]:
+def train_predictor(series: Series, tokenizer: KronosTokenizer, bounds: tuple[int, int]) -> tuple[Kronos, list[float]]:
     """The predictor and its valid cross-entropy (mean of both tokens, nats) after each epoch."""
     set_seed(SEED)
     predictor = Kronos(**PREDICTOR.arguments(tokenizer.s1_bits, tokenizer.s2_bits))
@@ -169,18 +169,14 @@ def forecast(model: KronosPredictor, series: Series, origin: int) -> PathForecas
     """The AHEAD bars from row `origin` on, from the LOOKBACK before."""
     past, ahead = series.frame.iloc[origin - LOOKBACK : origin], series.frame.iloc[origin : origin + AHEAD]
     sampling = Sampling(top_p=1.0, sample_count=SAMPLES, seed=SEED, coupled=True)
-    return model.predict_paths([past[list(COLUMNS)]], [past["timestamps"]], [ahead["timestamps"]], sampling)[
-        0
-    ]
+    return model.predict_paths([past[list(COLUMNS)]], [past["timestamps"]], [ahead["timestamps"]], sampling)[0]
 
 
 def error_table(series: Series, origins: list[int], forecasts: list[PathForecast]) -> pd.DataFrame:
     """Errors of the log close in basis points over all origins and bars; coverage of the inner 90 %."""
     close = np.log(series.frame["close"].to_numpy(float))
     generator = np.random.default_rng(SEED)
-    rows: dict[str, list[NDArray]] = {
-        name: [] for name in ("K-line paths", "last close", "drift", "random walk")
-    }
+    rows: dict[str, list[NDArray]] = {name: [] for name in ("K-line paths", "last close", "drift", "random walk")}
     truth = []
     for origin, one in zip(origins, forecasts, strict=True):
         steps = np.diff(close[origin - LOOKBACK : origin])
@@ -271,11 +267,7 @@ Errors of the log close in basis points:
         inside = "" if np.isnan(row["inside 90 %"]) else f"{row['inside 90 %']:.0%}"
         numbers = [row["mean absolute error"], row[f"at bar {AHEAD}"], row["CRPS"]]
         text += f"| {name} | {' | '.join(f'{number:.1f}' for number in numbers)} | {inside} |\n"
-    verdict = (
-        f"better than {' and '.join(beaten)} by CRPS"
-        if beaten
-        else "no better than last close or random walk"
-    )
+    verdict = f"better than {' and '.join(beaten)} by CRPS" if beaten else "no better than last close or random walk"
     text += f"""
 The paths are {verdict} on these {num_origins} forecasts. {num_origins} two-hour
 stretches of one stock decide nothing about skill; the table is here because a picture of one forecast (the last

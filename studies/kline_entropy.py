@@ -12,6 +12,8 @@ docs/results/kline.md; draws are kept in .studies/kline_entropy.
 Shapes: P points (a symbol and a bar), D draws of each, K = 2^s1_bits * 2^s2_bits pairs.
 """
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 from dataclasses import asdict
@@ -77,9 +79,7 @@ class RedrawnNumbers:
         return self._mixed(shape, self.base.standard_normal(shape), self.other.standard_normal)
 
     def standard_t(self, tail: float, shape: Any) -> NDArray[np.float64]:
-        return self._mixed(
-            shape, self.base.standard_t(tail, shape), lambda size: self.other.standard_t(tail, size)
-        )
+        return self._mixed(shape, self.base.standard_t(tail, shape), lambda size: self.other.standard_t(tail, size))
 
     def _mixed(self, shape: Any, values: NDArray, draw: Any) -> NDArray[np.float64]:
         if np.ndim(shape) and len(shape) == 2:
@@ -92,9 +92,7 @@ class RedrawnNumbers:
         return getattr(self.base, name)
 
 
-def simulate(
-    config: MarketConfig, bar: int | None = None, draw: int = 0
-) -> tuple[Paths, NDArray[np.float32]]:
+def simulate(config: MarketConfig, bar: int | None = None, draw: int = 0) -> tuple[Paths, NDArray[np.float32]]:
     """The market and its adjusted bars (num_bars, num_symbols, 6); with `bar` that one is a new draw."""
     tone = draw_tones(config, np.random.default_rng([config.seed, 0]))[0].astype(float)
     for_paths, for_bars = (RedrawnNumbers(config.seed + n, bar, 2 * draw + n) for n in (0, 1))
@@ -166,9 +164,7 @@ class Market:
 
     def ends(self, last_bars: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of those bars of every symbol, symbol after symbol."""
-        return (
-            np.arange(self.config.symbols)[:, None] * self.config.bars + np.asarray(last_bars)[None]
-        ).ravel()
+        return (np.arange(self.config.symbols)[:, None] * self.config.bars + np.asarray(last_bars)[None]).ravel()
 
     def windows(self, ends: NDArray[np.int64], ahead: int) -> NDArray[np.float32]:
         return normalise(self.bars.read(ends, LOOKBACK, ahead), LOOKBACK, CLIP)[0]

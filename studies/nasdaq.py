@@ -7,6 +7,8 @@ next day's return from close to close. Published models divide each stock's pric
 sample, test days included. Here every input is known at the close of its day. Writes docs/results/nasdaq_rsr.md.
 """
 
+from __future__ import annotations
+
 import argparse
 import shutil
 from dataclasses import fields
@@ -23,7 +25,7 @@ from factor_metrics import ic as pearson_ic
 from factor_metrics import rank_ic, summarize
 from factor_models import MODELS, model_config
 from stages import ROOT
-from stages.run import read_json
+from stages.json_files import read_json
 from studies.workspace import STUDIES, Workspace, base_params, changed
 
 PAGE = ROOT / "docs" / "results" / "nasdaq_rsr.md"
@@ -47,10 +49,10 @@ HEAD = f"""# NASDAQ on the days of the RSR papers, with causal inputs
 
 1,026 stocks, {{first}} to {{last}}: {NUM_TRAIN} training days, {NUM_VALID} that choose the epoch, {{num_test}} test
 days; lookback {LOOKBACK}. The label is the next day's return from close to close, so a signal is traded at the close
-that it is made of, as in the papers: kind to reversal, and nobody's fill. Inputs: the 24 features of the set `bars`,
-ranked within each day. One seed, the model sizes of `params.yaml`, loss `ic`, at most {{epochs}} epochs, nothing tuned
-on these data. The symbols were picked by their publisher for trading through the whole span (survivorship). Made by
-`make study-nasdaq`.
+it is computed from, as in the papers. This favours reversal and cannot be executed. Inputs: the 25 features
+of the set `bars`, ranked within each day. One seed, the model sizes of `params.yaml`, loss `ic`, at most
+{{epochs}} epochs, nothing tuned on these data. The symbols were picked by their publisher for trading through
+the whole span (survivorship). Made by `make study-nasdaq`.
 
 | | IC | ICIR | rank IC | 95 % interval | t | rank IC over {{best}} | 95 % interval | published IC, leaking inputs |
 |---|---|---|---|---|---|---|---|---|"""
@@ -72,9 +74,7 @@ that: a stock far below a maximum that lies ahead will rise. The same signal wit
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "us_eod")
-    parser.add_argument(
-        "--models", default=",".join(study_models()), help="default: all that read prices alone"
-    )
+    parser.add_argument("--models", default=",".join(study_models()), help="default: all that read prices alone")
     options = parser.parse_args()
     names = options.models.split(",")
     days = protocol_days(options.data)
@@ -187,11 +187,7 @@ def page(rows: list[dict[str, Any]], leak: list[dict[str, Any]], days: NDArray) 
     """The study as a page of Markdown."""
     num_test, floors = len(days) - NUM_TRAIN - NUM_VALID, rows[0]["floors"]
     best = max((name for name in floors if name != "random"), key=lambda name: floors[name]["rank_ic"])
-    lines = [
-        HEAD.format(
-            first=days[0], last=days[-1], num_test=num_test, epochs=CHANGES["train.epochs"], best=best
-        )
-    ]
+    lines = [HEAD.format(first=days[0], last=days[-1], num_test=num_test, epochs=CHANGES["train.epochs"], best=best)]
     for row in sorted(rows, key=lambda row: -row["rank_ic"]):
         over = row["floors"][best]
         gain = f"{over['difference']:+.4f} | [{over['difference_low']:+.4f}, {over['difference_high']:+.4f}]"
@@ -209,9 +205,7 @@ def page(rows: list[dict[str, Any]], leak: list[dict[str, Any]], days: NDArray) 
 
 def table_row(name: str, row: dict[str, Any], rest: str) -> str:
     interval = f"[{row['ci_low']:+.4f}, {row['ci_high']:+.4f}]"
-    values = (
-        f"{row['ic']:+.4f} | {row['icir']:+.3f} | {row['rank_ic']:+.4f} | {interval} | {row['t_stat']:.1f}"
-    )
+    values = f"{row['ic']:+.4f} | {row['icir']:+.3f} | {row['rank_ic']:+.4f} | {interval} | {row['t_stat']:.1f}"
     return f"| {name} | {values} | {rest} |"
 
 

@@ -7,9 +7,10 @@ trained once per market (one fold, one seed) and scored on later dates it has no
 mean rank IC over that of the true expectation on the same dates. Writes docs/results/planted_signals.md.
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 from factor_data.simulate.config import KINDS
 from factor_models import MODELS, input_kind
 from stages import ROOT
-from stages.run import read_json
+from stages.json_files import read_json
 from studies.workspace import Workspace, base_params, changed
 
 PAGE = ROOT / "docs" / "results" / "planted_signals.md"
@@ -68,10 +69,8 @@ def run_market(market: str, names: list[str]) -> pd.DataFrame:
     params = changed(base_params(), CHANGES)
     params["sample"] |= {kind: STRENGTHS[kind] if kind == market else 0.0 for kind in KINDS}
     workspace = Workspace("planted_signals", market, params)
+    workspace.use_sample()
     workspace.run("sample")
-    link = workspace.folder / "data"
-    if not link.exists():
-        link.symlink_to(Path("results") / "sample")
     workspace.run("split")
     workspace.run("tokenize_features")
     rows = []
@@ -116,9 +115,7 @@ def page(frame: pd.DataFrame) -> str:
             markdown_row("", MARKETS),
             "|---" * (len(MARKETS) + 1) + "|",
         ]
-        lines.append(
-            markdown_row("attainable rank IC", [number(first.loc[m, "attainable"]) for m in MARKETS])
-        )
+        lines.append(markdown_row("attainable rank IC", [number(first.loc[m, "attainable"]) for m in MARKETS]))
         lines += [markdown_row(model, [cell(table.loc[(model, m)]) for m in MARKETS]) for model in models]
         floors = [share(first.loc[m, "best_floor_rank_ic"], first.loc[m, "attainable"]) for m in MARKETS]
         lines.append(markdown_row("best floor, without a model", floors))

@@ -4,6 +4,8 @@ The stages read params.yaml, data/ and results/ of the folder they are run in, s
 already is not run again: a study that was interrupted goes on where it stopped.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import json
@@ -17,16 +19,17 @@ from typing import Any
 
 import yaml
 
+from factor_models import KLINE_MODELS
 from stages import ROOT
-from stages.params import Yaml12Loader
-from stages.run import read_json, write_json
+from stages.json_files import read_json, write_json
+from stages.params.reading import read_document
 
 STUDIES = ROOT / ".studies"
 
 
 def base_params() -> dict[str, Any]:
     """The default params.yaml."""
-    return yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    return read_document(ROOT / "params.yaml")
 
 
 def changed(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,11 +50,14 @@ class Workspace:
     """The folder of one set of params, under .studies/<study>/<name>.
 
     All params but the list of models and the zoo decide which folder it is; a model is trained again when its section
-    of the zoo has changed.
+    of the zoo has changed. Every model of the zoo that a study can ask for is listed, so that each has a plan and none
+    of the results is thrown away; K-line models have studies of their own.
     """
 
     def __init__(self, study: str, name: str, params: Mapping[str, Any]) -> None:
-        self.params = dict(params)
+        models = [name for name in params["zoo"] if name not in KLINE_MODELS]
+        self.params = {**params, "models": models}
+        self.is_planned = False
         shared = {key: value for key, value in self.params.items() if key not in ("models", "zoo")}
         self.folder = STUDIES / study / f"{name}-{digest(shared)[:10]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,17 +70,31 @@ class Workspace:
         done = self.folder / ".done" / f"{module}{f'@{model}' if model else ''}.json"
         if done.exists() and read_json(done)["params"] == key:
             return
+        if not self.is_planned:
+            self._start("plan")  # the settings and the code may be others than those of an earlier run
+            self.is_planned = True
         started = time.monotonic()
-        code = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        finished = subprocess.run(
-            [sys.executable, "-m", f"stages.{module}", *([model] if model else [])],
-            cwd=self.folder, env={**os.environ, "PYTHONPATH": code}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if finished.returncode:
-            raise RuntimeError(f"{module} {model or ''} failed in {self.folder}:\n{finished.stderr}")
+        self._start(module, *([model] if model else []))
         seconds = time.monotonic() - started
         write_json(done, {"seconds": seconds, "params": key})
         print(f"{self.folder.name}: {module} {model or ''} {seconds:.0f} s", flush=True)
+
+    def use_sample(self) -> None:
+        """Take the simulated market that the stage sample writes as the data; `plan` wants to see them there."""
+        self.results("sample").mkdir(parents=True, exist_ok=True)
+        link = self.folder / "data"
+        if not link.exists():
+            link.symlink_to(Path("results") / "sample")
+
+    def _start(self, *command: str) -> None:
+        module, *arguments = command
+        code = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        finished = subprocess.run(
+            [sys.executable, "-m", f"stages.{module}", *arguments],
+            cwd=self.folder, env={**os.environ, "PYTHONPATH": code}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if finished.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed in {self.folder}:\n{finished.stderr}")
 
     def results(self, name: str) -> Path:
         """A file of the results."""

@@ -3,9 +3,14 @@
 With a signal the stack attains at least 0.6 of what is attainable at horizon 1, out of sample, and is promoted. Without
 one, every interval covers 0 and promotion is refused. A second repro runs nothing.
 
+Numbers are compared with the committed ones within what CPUs may differ in (`stages.rounding`), where code, data and
+parameters are those of the commit.
+
 Intervals are those of the stack, models and floors at every horizon. Those of the stack and the models have to cover 0.
 Floors are fitted to nothing, so all that can move them is chance: as many may miss 0 as chance allows (97.5 %).
 """
+
+from __future__ import annotations
 
 import json
 import subprocess
@@ -16,6 +21,8 @@ from typing import Any
 
 import yaml
 from scipy.stats import binom
+
+from stages.commands.rounding import compare_with_commit
 
 
 def read(path: Path) -> Any:
@@ -31,9 +38,7 @@ def check_with_signal(results: Path) -> None:
 
 
 def check_without_signal(results: Path) -> None:
-    intervals = {
-        f"{row['name']} h{row['horizon']}": row for row in read(results / "stack" / "comparison.json")
-    }
+    intervals = {f"{row['name']} h{row['horizon']}": row for row in read(results / "stack" / "comparison.json")}
     # On all test dates, not only on those of the stack.
     for path in sorted(results.glob("evaluate/*/metrics.json")):
         intervals |= {f"{path.parent.name} {key}, all folds": row for key, row in read(path).items()}
@@ -50,6 +55,16 @@ def check_without_signal(results: Path) -> None:
     assert read(results / "stack" / "gates.json")["promoted"] is False
 
 
+def check_committed_numbers(folder: Path) -> None:
+    """On another CPU than the one that wrote the committed metrics correlations may differ, but not by much."""
+    compared = compare_with_commit(folder)
+    if compared is None:
+        print("not compared with the committed numbers: these are of other parameters")
+        return
+    print(compared.sentence() or f"all {len(compared.committed)} committed metrics to the bit")
+    assert not compared.beyond_rounding, compared.beyond_rounding
+
+
 def check_nothing_runs_again(folder: Path) -> None:
     started = time.monotonic()
     again = subprocess.run(["dvc", "repro"], cwd=folder, capture_output=True, text=True, check=True)
@@ -62,6 +77,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     signal = yaml.safe_load((folder / "data" / "dataset.yaml").read_text())["simulation"]["signal"]
     (check_with_signal if signal else check_without_signal)(folder / "results")
+    check_committed_numbers(folder)
     check_nothing_runs_again(folder)
 
 

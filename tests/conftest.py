@@ -1,15 +1,25 @@
-"""Shared by the tests that run the DAG: small copies of this repository, and where the real data lie."""
+"""Shared by the tests: one finished run of the DAG for all workers, copies of it, and where the real data lie."""
 
+from __future__ import annotations
+
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from checkout import Checkout, make_checkout
 from stages import ROOT
 
 # Files that run for minutes, the longest first.
-LONG_FILES = ["test_end_to_end.py", "test_packages_alone.py", "test_bad_input.py"]
+LONG_FILES = [
+    "test_edits.py",
+    "test_training_ways.py",
+    "test_run.py",
+    "test_kill.py",
+    "test_packages_alone.py",
+]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -27,12 +37,27 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which the whole DAG has run once. Tests must not change it: they take `copy_of_run`."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished") / "factorcast")
-    checkout.run("dvc", "repro")
-    checkout.commit("a run")
-    return checkout
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run of pytest see."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def finished_run(shared_folder: Path) -> Checkout:
+    """Return a copy in which the whole DAG has run once, by whichever worker is first.
+
+    Tests must not change it: they take `copy_of_run`.
+    """
+    folder = shared_folder / "finished"
+    with FileLock(shared_folder / "finished.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            checkout = make_checkout(folder / "factorcast")
+            checkout.run("dvc", "repro")
+            checkout.commit("a run")
+            (folder / "done").touch()
+    return Checkout(folder / "factorcast")
 
 
 @pytest.fixture

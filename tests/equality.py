@@ -1,5 +1,7 @@
 """What the tests of work in parts compare: panels value by value, folders byte by byte."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -46,9 +46,7 @@ def write_long_parquet(folder: Path) -> None:
 def write_vendor(folder: Path) -> None:
     for symbol, bars in BARS.items():
         lines = [f"{day} 16:00:00-05:00,{text_of(values)}" for day, values in bars.items()]
-        (folder / f"NASDAQ_{symbol}_30Y.csv").write_text(
-            "\n".join([",Open,High,Low,Close,Volume", *lines, ""])
-        )
+        (folder / f"NASDAQ_{symbol}_30Y.csv").write_text("\n".join([",Open,High,Low,Close,Volume", *lines, ""]))
 
 
 def write_kronos(folder: Path) -> None:
@@ -105,9 +103,7 @@ def write_qlib(folder: Path) -> None:
 def write_acl18(folder: Path) -> None:
     write_long_parquet(folder)
     stamp = pd.to_datetime(["2020-01-02 12:00", "2020-01-03 12:00"]).tz_localize("UTC")
-    news = pd.DataFrame(
-        {"timestamp": stamp, "symbol": ["AA", "BB"], "text": ["up", "down"], "author": ["x", "y"]}
-    )
+    news = pd.DataFrame({"timestamp": stamp, "symbol": ["AA", "BB"], "text": ["up", "down"], "author": ["x", "y"]})
     news.to_parquet(folder / "news.parquet")
     (folder / "dates.csv").write_text("2020-01-02\n2020-01-03\n")
 

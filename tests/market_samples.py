@@ -1,5 +1,7 @@
 """Small markets, stores and news that several test files are about."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pandas as pd
@@ -38,9 +40,7 @@ def make_store(folder: Path, num_symbols: int, horizons: tuple[int, ...]) -> Fea
 def bars_on_days(**days_of_symbol: list[int]) -> Panel:
     """Bars of equal prices on the given days after 2020-01-01."""
     frames = [
-        pd.DataFrame(
-            {"timestamp": pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"), "symbol": symbol}
-        )
+        pd.DataFrame({"timestamp": pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"), "symbol": symbol})
         for symbol, days in days_of_symbol.items()
     ]
     prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)

@@ -5,6 +5,8 @@ undisturbed run, else when a step drawn at random has been saved. The same comma
 ends must have left the same bytes as the undisturbed one, and nothing of a killed one may be alive after it.
 """
 
+from __future__ import annotations
+
 import argparse
 import platform
 import sys

@@ -1,5 +1,7 @@
 """Each package installs alone, into an empty environment, with only what it declares, and works there."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -43,9 +45,7 @@ WITHOUT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("package", USES)
 def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> None:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
-    }
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]

@@ -1,5 +1,7 @@
 """On real NASDAQ bars: known floors come out, and one command puts them in the place of the simulated market."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ def test_floors_on_the_published_test_days_come_out(
 
 def test_one_command_replaces_the_simulated_market(real_data: Path, tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "factorcast")
-    done = checkout.run("python", "-m", "stages.use_data", str(real_data / "us_eod"))
+    done = checkout.run("python", "-m", "stages.commands.use_data", str(real_data / "us_eod"))
     assert "1,026 symbols, 2008-01-02 to 2017-12-11" in done.stdout
     assert done.stdout.count("left out rsr_nasdaq") == 2
     split = checkout.stage("split")

@@ -7,6 +7,8 @@ Slurm with the variables that srun sets. The same two processes then run on this
 same bytes.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

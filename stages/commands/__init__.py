@@ -1,0 +1,1 @@
+"""Commands beside the DAG: what make's targets run."""

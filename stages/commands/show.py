@@ -1,0 +1,95 @@
+"""Not a stage but the end of `make repro`: a table of the results, the verdict, and where the report is.
+
+`python -m stages.commands.show --markdown` prints the full table for a document.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stages.commands.rounding import compare_with_commit
+from stages.json_files import read_json
+from stages.running.files import RESULTS
+from stages.running.stage import UNTOUCHED, run
+
+STACK = RESULTS / "stack"
+COLUMNS = (
+    "rank_ic",
+    "ci_low",
+    "ci_high",
+    "t_stat",
+    "icir",
+    "ic",
+    "hit_rate",
+    "spread",
+    "turnover",
+    "num_dates",
+)
+
+
+def main() -> None:
+    """Print the comparison of all models at all horizons, with the verdict of the gates."""
+    rows = read_json(STACK / "comparison.json")
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown(rows))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(table(rows))
+    verdict = read_json(STACK / "gates.json")
+    failed = [gate["name"] for gate in verdict["gates"] if not gate["passed"]]
+    if verdict["promoted"]:
+        console.print(f"Promoted: all {len(verdict['gates'])} gates passed.", style="bold green")
+    else:
+        console.print(f"NOT promoted: {', '.join(failed)} failed.", style="bold red")
+    print(f"Report: {RESULTS / 'report' / 'stack' / 'report.html'} (opens offline)")
+    compared = compare_with_commit()
+    if compared is not None and (told := compared.sentence()) is not None:
+        print(told)
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Rank IC and interval: a row per model, stack and floor, a column per horizon, all on the same dates."""
+    horizons = sorted({row["horizon"] for row in rows})
+    result = Table(title="Rank IC out of fold with its interval, all on the same dates")
+    result.add_column("", no_wrap=True)
+    for horizon in horizons:
+        result.add_column(f"horizon {horizon}", justify="right", no_wrap=True)
+    for name, kind in {row["name"]: row["kind"] for row in rows}.items():
+        by_horizon = {row["horizon"]: row for row in rows if row["name"] == name}
+        style = {"stack": "bold", "floor": "dim"}.get(kind)
+        result.add_row(f"floor: {name}" if kind == "floor" else name, *map(cell, by_horizon.values()), style=style)
+    metrics = read_json(STACK / "metrics.json").values()
+    if all("attained" in values for values in metrics):
+        result.add_row("stack: attained / attainable", *[f"{values['attained']:.0%}" for values in metrics])
+    return result
+
+
+def cell(row: dict[str, Any]) -> str:
+    """Return a rank IC with its interval as text; `-` for what is undefined."""
+    if row["rank_ic"] is None:
+        return "-"
+    if row["ci_low"] is None:  # too few dates for an interval
+        return f"{row['rank_ic']:+.3f} [-, -]"
+    return f"{row['rank_ic']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The same with every column, as one Markdown table per horizon."""
+    lines = []
+    for horizon in sorted({row["horizon"] for row in rows}):
+        lines += [f"### Horizon {horizon}", "", "| | kind | " + " | ".join(COLUMNS) + " | |"]
+        lines.append("|---" * (len(COLUMNS) + 3) + "|")
+        for row in (row for row in rows if row["horizon"] == horizon):
+            cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in COLUMNS]
+            mark = "below the best floor" if row["below_floor"] else ""
+            lines.append(f"| {row['name']} | {row['kind']} | " + " | ".join(cells) + f" | {mark} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run("show", main, hint=UNTOUCHED)

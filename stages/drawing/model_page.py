@@ -1,0 +1,101 @@
+"""One model's results in the form that its page shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_metrics import compare_samples
+from factor_metrics.report import (
+    DateSeries,
+    Overfit,
+    ReportData,
+    ResultRow,
+    Subject,
+    attained_row,
+    date_series,
+    result_row,
+    standard_error,
+)
+from stages.drawing.shared import picture_of_folds, quality_rules, shared_facts, universe
+from stages.json_files import read_json
+from stages.judging.pages import ModelPage
+from stages.params.evaluate import EvaluateParams
+from stages.running.planned import Plan
+
+
+def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
+    """Gather what the page of one model shows; `split` is the folder with dataset.json, quality.json and folds.json."""
+    dataset, subjects, name = read_json(split / "dataset.json"), page.subjects, page.subjects[0].name
+    return ReportData(
+        title=f"Factorcast: {name}",
+        subtitle=f"{dataset['name']} · out-of-fold predictions of one model",
+        subject=name,
+        facts=facts(page, plan),
+        rows=[row for one in subjects for row in result_rows(one)],
+        floors=page.floors,
+        attained=[row for one in subjects for row in attained_row(name, one.judged, one)],
+        ic_series={one.horizon: beside_floor(one, "rank_ic", one.attainable) for one in subjects},
+        standard_errors={one.horizon: standard_error(one) for one in subjects},
+        spread_series={one.horizon: beside_floor(one, "spread") for one in subjects},
+        turnover_series={one.horizon: beside_floor(one, "turnover") for one in subjects},
+        profiles={one.horizon: one.profile for one in subjects},
+        overfit=[row for one in subjects for row in overfit(one, page.fold_of_date, page.valid[one.horizon])],
+        fold_picture=picture_of_folds(split, page.calendar),
+        universe=universe(dataset),
+        row_counts=[one.row_counts for one in subjects],
+        quality=quality_rules(split),
+    )
+
+
+def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
+    """How the model was made and scored."""
+    name = page.subjects[0].name
+    zoo: dict[str, Any] = plan.value(f"zoo.{name}")
+    settings = ", ".join(f"{key} {value}" for key, value in zoo.items())
+    training = f"target {plan.value('train.target')}, seed {plan.value('train.seed')}"
+    return {
+        "Model": f"{name}: {settings}" if settings else name,
+        "Training": f"{training}, loss {plan.value('train.loss')}, per fold",
+        "Folds": f"{len(np.unique(page.fold_of_date))}, every date predicted by the fold that did not see it",
+        **shared_facts(page.subjects[0].dates, page.delay, plan.section("evaluate", EvaluateParams)),
+    }
+
+
+def result_rows(subject: Subject) -> list[ResultRow]:
+    """Return the rows of the model and of each floor at one horizon."""
+    return [
+        result_row(subject.name, "model", subject.judged, subject),
+        *(result_row(name, "floor", judged, subject) for name, judged in subject.floors.items()),
+    ]
+
+
+def beside_floor(subject: Subject, series: str, attainable: NDArray[np.float64] | None = None) -> DateSeries:
+    """A series of the model and of its best floor, and what is attainable where that is known."""
+    floor = subject.best_floor
+    values = {subject.name: getattr(subject.judged, series), floor: getattr(subject.floors[floor], series)}
+    if attainable is not None:
+        values["attainable"] = attainable
+    return date_series(subject.dates, values)
+
+
+def overfit(subject: Subject, folds: NDArray[np.int64], valid: NDArray[np.float64]) -> list[Overfit]:
+    """Valid beside test rank IC: of all folds, then of each."""
+    test, horizon = subject.judged.rank_ic, subject.horizon
+    compared = {"all folds": compare_samples(valid[np.isfinite(valid)], test, horizon)}
+    for position, fold in enumerate(np.unique(folds)):
+        compared[f"fold {fold}"] = compare_samples(valid[position], test[folds == fold], horizon)
+    return [
+        Overfit(
+            name=name,
+            horizon=horizon,
+            valid_rank_ic=one.in_sample,
+            test_rank_ic=one.out_of_sample,
+            gap=one.degradation,
+            t_stat=one.degradation_t_stat,
+        )
+        for name, one in compared.items()
+    ]

@@ -1,0 +1,100 @@
+"""What a model of features or tokens reads on a fold: inputs, targets, weights, windows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold, SampleWeights, Segment, WeightParams, WindowDataset
+from factor_models import input_kind, model_sizes
+
+ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
+
+
+class FoldInputs:
+    """A model's inputs on a fold. They are mapped from disk; nothing is copied but what `windows` and batches take."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Any,
+        store: FeatureStore,
+        targets: NDArray[np.float32],
+        fold: Fold,
+        weights: WeightParams | None,
+        panel: Path,
+        outputs_per_target: int = 1,
+    ) -> None:
+        self.name, self.settings, self.store, self.targets, self.fold = name, settings, store, targets, fold
+        self.kind = input_kind(name)
+        self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
+        self.weights = SampleWeights.of_fold(weights, store, fold, panel)
+        sizes = {
+            "num_features": self.inputs.shape[1],
+            "num_horizons": len(store.horizons) * outputs_per_target,
+        }
+        self.symbol_ids: NDArray[np.integer] | None = None
+        if "num_tokens" in model_sizes(name):
+            sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
+        if "num_symbols" in model_sizes(name):
+            vocabulary = store.vocabulary(fold.index)
+            sizes["num_symbols"] = vocabulary.num_ids
+            self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+        self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
+        if "text_dim" in model_sizes(name):
+            sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
+        self.model_config: dict[str, Any] = {"name": name, **sizes, **asdict(settings)}
+        self.train_windows = self.windows("train")
+
+    def windows(
+        self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
+    ) -> WindowDataset:
+        """The samples of a segment, or of its last dates; with other targets than the fold's if they are given."""
+        rows = self.store.rows(self.fold, segment)
+        if last_dates is not None:
+            rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
+        dataset = WindowDataset(
+            self.inputs,
+            self.targets if targets is None else targets,
+            getattr(self.settings, "lookback", 1),
+            symbol_code=self.store.symbol_code,
+            date_code=self.store.date_code,
+            rows=rows,
+            symbol_ids=self.symbol_ids,
+            texts=self.texts,
+            weights=self.weights.within_date,
+        )
+        if len(dataset) == 0:
+            raise ValueError(f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history")
+        return dataset
+
+    def missing_inputs(self) -> int:
+        """Missing values among the inputs of the training rows; 0 of tokens, which have one for missing."""
+        if self.kind == "tokens":
+            return 0
+        rows = self.train_windows.rows
+        pieces = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+        return sum(int(np.isnan(self.inputs[piece]).sum()) for piece in pieces)
+
+    def metadata(self, target: str, seed: int, scores: dict[int, float]) -> dict[str, Any]:
+        """Metadata for a user of the model, with hashes of the inputs it was fitted on."""
+        index, store = self.fold.index, self.store
+        normaliser = store.normaliser(index)
+        return {
+            "features": list(normaliser.names),
+            "normaliser_sha256": normaliser.hash,
+            "tokenizer_sha256": store.tokenizer(index).hash,
+            "horizons": list(store.horizons),
+            "delay": store.delay,
+            "target": target,
+            "seed": seed,
+            "fold": self.fold.describe(),
+            "train_samples": len(self.train_windows),
+            "missing_inputs": self.missing_inputs(),
+            "valid_rank_ic": {str(horizon): score for horizon, score in scores.items()},
+            "best_head": max(scores, key=lambda horizon: scores[horizon]),
+        }

@@ -1,0 +1,360 @@
+"""A network on a fold: trained through the engine, from where a killed run stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from factor_data import (
+    Augmentation,
+    Batch,
+    FeatureStore,
+    Fold,
+    Segment,
+    read_folds,
+    training_targets,
+)
+from factor_models import Batch as BatchLike
+from factor_models import (
+    Engine,
+    FitResult,
+    QuantileLoss,
+    RunFolder,
+    UndefinedScoreError,
+    build_model,
+    count_flops,
+    count_parameters,
+    gather_predictions,
+    model_card,
+    model_config,
+    predict,
+    save_model,
+    set_seed,
+)
+from stages.fitting.contract import Conditions, Fitted, FoldModel, Predictions
+from stages.fitting.engine_fit import Training, reserve_checkpoints
+from stages.fitting.identity import digest
+from stages.fitting.inputs import FoldInputs
+from stages.fitting.loss import training_loss
+from stages.fitting.teacher import teach
+from stages.params.train import TrainParams, parse_train
+from stages.predictions import checked_rank_ic, mean_rank_ic, prediction_frame, quantile_column, refuse_constant
+from stages.processes.live_ic import LiveIC
+from stages.processes.process import Train
+from stages.processes.start import start_network
+from stages.running.files import RESULTS
+from stages.running.planned import Plan
+
+log = logging.getLogger("factorcast.train")
+
+DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
+
+
+class NetworkFold:
+    """A network on a fold, and this process's share of the work."""
+
+    def __init__(self, inputs: FoldInputs, params: TrainParams, code: str, rank: int = 0, world_size: int = 1) -> None:
+        self.inputs, self.params, self.code = inputs, params, code
+        self.rank, self.world_size = rank, world_size
+        self.loss = network_loss(params, inputs.store.horizons, taught=True)
+        self.scores: dict[int, float] = {}  # of the last epoch, per horizon
+        self.rank_ic = float("nan")
+
+    @property
+    def fold(self) -> Fold:
+        """Return the fold with its dates."""
+        return self.inputs.fold
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the steps of an epoch, the same in all processes."""
+        return self.inputs.train_windows.num_batches(self.params.batch_dates)
+
+    @property
+    def num_steps(self) -> int:
+        """Return the steps of all epochs."""
+        return self.params.epochs * self.steps_per_epoch
+
+    def new_network(self) -> nn.Module:
+        """The network with the weights that the seed gives it."""
+        set_seed(self.params.seed)
+        model = build_model(**self.inputs.model_config)
+        assert isinstance(model, nn.Module)
+        return model
+
+    def fit(self, conditions: Conditions) -> FittedNetwork:
+        """Train from where the last checkpoint is; the best epoch's network in evaluation mode."""
+        assert conditions.watch is not None
+        model, start = self.new_network(), start_weights(self.params.start, conditions.earlier)
+        if start is not None:
+            inherit(model, start)
+        training = self.training(model, start)
+        if self.params.distillation is not None:
+            self.inputs.train_windows = self.inputs.windows("train", targets=self.with_teacher())
+        try:
+            result = training.run(conditions.progress, conditions.live, conditions.watch)
+        except UndefinedScoreError:
+            refuse_constant(self.inputs.name, self.fold, self.scores)
+            raise
+        return FittedNetwork(self, model, result, training.folder)
+
+    def training(self, model: nn.Module, start: Mapping[str, Tensor] | None) -> Training:
+        """Return what the training of a network on this fold needs; `start`: weights to begin with."""
+        params = self.params
+        return Training(
+            fold=self.fold.index,
+            network=model,
+            loss=self.loss,
+            config=params,
+            epochs=params.epochs,
+            patience=params.patience,
+            steps_per_epoch=self.steps_per_epoch,
+            batches=self.train_batches,
+            most_pieces=-(-params.batch_dates // self.world_size),
+            score=self.score,
+            identity=identity(self.inputs, start),
+            code=self.code,
+            checkpoint=params.checkpoint,
+            guard=params.guard,
+            describe=self.dates_of,
+            shown=lambda record: self.rank_ic,
+            reporter=self.live_ic,
+        )
+
+    def with_teacher(self) -> NDArray[np.float32]:
+        """The targets and, in as many further columns, a teacher's forecasts of the training rows."""
+        config, inputs = self.params.distillation, self.inputs
+        assert config is not None
+        rows = inputs.train_windows.rows
+        taught = teach(config, inputs.store, self.fold, inputs.targets, rows, inputs.weights.product)
+        return np.concatenate([inputs.targets, taught], axis=1)
+
+    def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
+        """The batches of this process in an epoch, from a step on."""
+        batches = self.inputs.train_windows.batches(
+            self.params.batch_dates,
+            dates_per_run=self.params.consecutive_dates,
+            seed=self.params.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world_size=self.world_size,
+            start_step=start_step,
+            augmentation=self._augmentation(),
+        )
+        of_date = self.inputs.weights.of_date
+        return batches if of_date is None else (batch.dated(of_date) for batch in batches)
+
+    def _augmentation(self) -> Augmentation | None:
+        """What is done to training windows; tokens can be masked only."""
+        augmentation = self.params.augmentation
+        if augmentation is None or self.inputs.kind == "features":
+            return augmentation
+        return replace(augmentation, noise_std=0.0, time_warp=0.0)
+
+    def outputs(self, model: nn.Module, segment: Segment, last_dates: int | None = None) -> tuple[NDArray, NDArray]:
+        """Rows of a segment and what the network says of them, the same on every process."""
+        dataset = self.inputs.windows(segment, last_dates)
+        batches = dataset.batches(self.world_size * DATES_AT_ONCE, rank=self.rank, world_size=self.world_size)
+        return gather_predictions(*predict(model, batches))
+
+    def predict_rows(
+        self, model: nn.Module, segment: Segment, last_dates: int | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
+        rows, outputs = self.outputs(model, segment, last_dates)
+        return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
+
+    def score(self, network: nn.Module) -> float:
+        """What early stopping and the plateau look at: the rank IC on valid, or minus the loss there."""
+        rows, values = self.predict_rows(network, "valid")
+        self.scores = mean_rank_ic(self.inputs.store, self.fold.valid, rows, values)
+        self.rank_ic = float(np.mean(list(self.scores.values())))
+        return self.rank_ic if self.params.stop_on == "rank_ic" else -self.valid_loss(network)
+
+    def valid_loss(self, model: nn.Module) -> float:
+        """The loss of the labels on the valid dates, in one piece; without sample weights and without a teacher."""
+        rows, outputs = self.outputs(model, "valid")
+        store, targets = self.inputs.store, self.inputs.targets
+        dates, groups = np.unique(store.date_code[rows], return_inverse=True)
+        loss = network_loss(self.params, store.horizons, taught=False)
+        target, group = torch.from_numpy(targets[rows]), torch.from_numpy(groups.astype(np.int64))
+        sums = loss.batch_statistic(target, group, len(dates))
+        if sums is not None:
+            loss.start_step((sums.double() / len(dates)).tolist())
+        with torch.no_grad():
+            terms = loss(torch.from_numpy(outputs), target, group, len(dates))
+        return float(torch.stack(list(terms.values())).sum())
+
+    def live_ic(self, engine: Engine, resumed: bool) -> LiveIC:
+        """Return the reporter of the IC during training."""
+        inputs = self.inputs
+        return LiveIC(
+            inputs.name,
+            self.fold,
+            inputs.store,
+            inputs.targets,
+            engine,
+            self.predict_rows,
+            self.params.live_ic,
+            first=self.rank == 0,
+            resumed=resumed,
+        )
+
+    def dates_of(self, batch: BatchLike) -> str:
+        """The dates of this process's share of a batch."""
+        store = self.inputs.store
+        dates = store.dates[store.date_code[batch.rows]]
+        if len(dates) == 0:
+            return "no dates"
+        first, last = (np.datetime_as_string(date, unit="m") for date in (dates.min(), dates.max()))
+        return f"dates {first} to {last}"
+
+
+class FittedNetwork:
+    """A trained network."""
+
+    def __init__(self, fold: NetworkFold, model: nn.Module, result: FitResult, checkpoints: RunFolder) -> None:
+        self.of, self.model, self.result, self.checkpoints = fold, model, result, checkpoints
+
+    def predict(self, segment: Segment) -> Predictions:
+        """Point forecasts; of a network with quantile levels also those of every level."""
+        of, inputs, levels = self.of, self.of.inputs, None
+        if isinstance(of.loss, QuantileLoss):
+            rows, outputs = of.outputs(self.model, segment)
+            levels_NHQ = of.loss.quantiles(torch.from_numpy(outputs)).numpy()
+            values = levels_NHQ[:, :, len(of.loss.levels) // 2]
+            levels = {
+                quantile_column(level): levels_NHQ[:, :, number].T.reshape(-1)
+                for number, level in enumerate(of.loss.levels)
+            }
+        else:
+            rows, values = of.predict_rows(self.model, segment)
+        scores = checked_rank_ic(inputs.name, inputs.store, inputs.fold, rows, values) if segment == "valid" else {}
+        frame = prediction_frame(inputs.store, inputs.fold, segment, rows, values)
+        table = None if levels is None else frame.drop(columns="prediction").assign(**levels)
+        return Predictions(frame=frame, scores=scores, table=table)
+
+    def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
+        """Write weights, configuration, model card and, where it has them, quantiles to a new folder."""
+        inputs, metadata = self.of.inputs, self.metadata(valid.scores)
+        save_model(folder, self.model, inputs.model_config, metadata)
+        card = model_card(inputs.model_config, metadata)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
+        if valid.table is not None and test.table is not None:
+            levels = pd.concat([valid.table, test.table], ignore_index=True)
+            levels.to_parquet(folder / "quantiles.parquet", index=False)
+
+    def metadata(self, scores: dict[int, float]) -> dict[str, Any]:
+        """Return what is kept beside the weights: how the model was trained, and its validation scores."""
+        inputs, params = self.of.inputs, self.of.params
+        encoder = {} if inputs.texts is None else {"text_encoder": inputs.store.text_encoder(inputs.fold.index)}
+        return {
+            **encoder,
+            "loss": params.loss,
+            "loss_settings": asdict(params.loss_settings),
+            **inputs.metadata(params.target, params.seed, scores),
+            "best_epoch": self.result.best_epoch,
+            "num_parameters": count_parameters(self.model),
+            "flops_per_window": count_flops(self.model, inputs.model_config),
+            "determinism": params.determinism,
+            "start": params.start,
+            "notes": list(self.result.notes),
+        }
+
+    def discard_checkpoints(self) -> None:
+        """Delete the checkpoints, which nothing goes on from any more."""
+        self.checkpoints.delete()
+
+
+class NetworkFamily:
+    """Networks of windows of features, tokens and texts."""
+
+    score_name = "valid rank IC"
+
+    def prepare(self, name: str, plan: Plan, rank: int, world_size: int) -> list[FoldModel]:
+        """Return every fold, its inputs checked, without fitting any."""
+        store = FeatureStore(RESULTS / "tokenize")
+        params = parse_train(plan.with_untracked("train"), store.horizons, where="train.")
+        settings: Any = plan.section(f"zoo.{name}", model_config(name))
+        targets = training_targets(store, params.target, params.direction)
+        outputs = network_loss(params, store.horizons, taught=False).outputs_per_target
+        inputs = partial(
+            FoldInputs,
+            name,
+            settings,
+            store,
+            targets,
+            weights=params.weights,
+            panel=RESULTS / "split" / "panel",
+            outputs_per_target=outputs,
+        )
+        folds = [
+            NetworkFold(inputs(fold=fold), params, plan.code, rank, world_size)
+            for fold in read_folds(RESULTS / "split" / "folds.json")
+        ]
+        if rank == 0:
+            reserve_checkpoints(folds[0].new_network(), params, params.checkpoint, len(folds))
+        return list(folds)
+
+    def start(self, name: str, plan: Plan, only: int | None, train: Train) -> None:
+        """Train in this process or in as many as the environment asks for."""
+        start_network(name, plan, only, train)
+
+
+FAMILY = NetworkFamily()
+
+
+def network_loss(params: TrainParams, horizons: tuple[int, ...], taught: bool) -> Any:
+    """The loss of section `train`; `taught`: with its teacher, where it has one."""
+    teacher = params.distillation if taught else None
+    return training_loss(
+        params.loss,
+        params.loss_settings,
+        horizons,
+        share=None if teacher is None else teacher.share,
+        temperature=1.0 if teacher is None else teacher.temperature,
+    )
+
+
+def start_weights(start: str, earlier: Sequence[Fitted]) -> dict[str, Tensor] | None:
+    """Weights to begin with: none, the last fold's, or those of the fold with the best score so far."""
+    networks = [one for one in earlier if isinstance(one, FittedNetwork)]
+    if start == "cold" or not networks:
+        return None
+    chosen = networks[-1] if start == "previous" else max(networks, key=lambda one: one.result.best_score)
+    return chosen.result.state_dict
+
+
+def inherit(model: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Begin with the weights of an earlier fold; tables whose size is the fold's own (a vocabulary) begin anew."""
+    own = model.state_dict()
+    if missing := sorted(set(own) ^ set(start)):
+        raise ValueError(f"train.start: the earlier fold's network has other weights, first {missing[0]}")
+    fitting = {name: value for name, value in start.items() if value.shape == own[name].shape}
+    for name in sorted(set(own) - set(fitting)):
+        log.warning("train.start: %s has another shape in this fold and begins anew", name)
+    model.load_state_dict(own | fitting)
+
+
+def identity(inputs: FoldInputs, start: Mapping[str, Tensor] | None) -> dict[str, Any]:
+    """What decides the weights besides the settings of the training and the code."""
+    texts = inputs.texts
+    return {
+        "model": inputs.model_config,
+        "fold": inputs.fold.describe(),
+        "inputs": digest(inputs.inputs),
+        "targets": digest(inputs.targets),
+        "texts": None if texts is None else [digest(texts.vectors), digest(texts.bounds)],
+        "weights": [None if one is None else digest(one) for one in vars(inputs.weights).values()],
+        "start": None if start is None else {name: digest(value.numpy()) for name, value in sorted(start.items())},
+    }

@@ -1,0 +1,130 @@
+"""Linear models and trees on a fold: fitted in one call on the last bar of each window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold, Segment, read_folds, training_targets
+from factor_models import (
+    Table,
+    TabularModel,
+    build_model,
+    count_flops,
+    count_parameters,
+    model_card,
+    model_config,
+    save_model,
+    set_seed,
+)
+from stages.fitting.contract import Conditions, FoldModel, Predictions
+from stages.fitting.inputs import FoldInputs
+from stages.params.tabular import TabularParams
+from stages.predictions import checked_rank_ic, prediction_frame
+from stages.processes.process import Process, Train
+from stages.running.files import RESULTS
+from stages.running.planned import Plan
+
+
+class TabularFold:
+    """A tabular model on a fold."""
+
+    num_steps = 1
+
+    def __init__(self, inputs: FoldInputs, params: TabularParams) -> None:
+        self.inputs, self.params = inputs, params
+
+    @property
+    def fold(self) -> Fold:
+        """Return the fold with its dates."""
+        return self.inputs.fold
+
+    def fit(self, conditions: Conditions) -> FittedTabular:
+        """Fit on the rows of the training windows, with the validation rows to stop by."""
+        set_seed(self.params.seed)
+        model = build_model(**self.inputs.model_config)
+        assert isinstance(model, TabularModel)
+        valid = self.inputs.windows("valid").rows
+        model.fit(self.table(self.inputs.train_windows.rows), self.table(valid))
+        conditions.progress.step()
+        return FittedTabular(self, model)
+
+    def table(self, rows: NDArray[np.integer]) -> Table:
+        """Panel rows as a tabular model reads them."""
+        inputs = self.inputs
+        weights = inputs.weights.product
+        return Table(
+            features=inputs.inputs[rows],
+            targets=inputs.targets[rows],
+            groups=inputs.store.date_code[rows],
+            symbols=None if inputs.symbol_ids is None else inputs.symbol_ids[rows],
+            weights=None if weights is None else weights[rows],
+        )
+
+
+class FittedTabular:
+    """A fitted tabular model."""
+
+    def __init__(self, fold: TabularFold, model: TabularModel) -> None:
+        self.of, self.inputs, self.model = fold, fold.inputs, model
+
+    def predict_rows(self, segment: Segment) -> tuple[NDArray, NDArray]:
+        """Return the rows of a segment and their predictions (num_rows, num_horizons)."""
+        rows = self.inputs.windows(segment).rows
+        return rows, self.model.predict(self.of.table(rows))
+
+    def predict(self, segment: Segment) -> Predictions:
+        """Return the predictions of a segment; for `valid` with their rank IC by horizon."""
+        inputs = self.inputs
+        rows, values = self.predict_rows(segment)
+        scores = checked_rank_ic(inputs.name, inputs.store, inputs.fold, rows, values) if segment == "valid" else {}
+        return Predictions(frame=prediction_frame(inputs.store, inputs.fold, segment, rows, values), scores=scores)
+
+    def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
+        """Write the model, its configuration and its card to a new folder."""
+        inputs, params = self.of.inputs, self.of.params
+        metadata = {
+            **inputs.metadata(params.target, params.seed, valid.scores),
+            "best_epoch": None,
+            "num_parameters": count_parameters(self.model),
+            "flops_per_window": count_flops(self.model, inputs.model_config),
+            "determinism": params.determinism,
+            "start": params.start,
+            "notes": [],
+        }
+        save_model(folder, self.model, inputs.model_config, metadata)
+        card = model_card(inputs.model_config, metadata)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
+
+    def discard_checkpoints(self) -> None:
+        """There are none."""
+
+
+class TabularFamily:
+    """Models of the last bar; one process fits them."""
+
+    score_name = "valid rank IC"
+
+    def prepare(self, name: str, plan: Plan, rank: int, world_size: int) -> list[FoldModel]:
+        """Return every fold, its inputs checked, without fitting any."""
+        params = plan.section("train", TabularParams)
+        settings: Any = plan.section(f"zoo.{name}", model_config(name))
+        store = FeatureStore(RESULTS / "tokenize")
+        targets = training_targets(store, params.target, params.direction)
+        return [
+            TabularFold(
+                FoldInputs(name, settings, store, targets, fold, params.weights, RESULTS / "split" / "panel"),
+                params,
+            )
+            for fold in read_folds(RESULTS / "split" / "folds.json")
+        ]
+
+    def start(self, name: str, plan: Plan, only: int | None, train: Train) -> None:
+        """Train in this process."""
+        train(name, plan, Process(), only)
+
+
+FAMILY = TabularFamily()

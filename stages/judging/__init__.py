@@ -1,0 +1,1 @@
+"""Forecasts judged: numbers only. What is drawn of them is `stages.drawing`."""

@@ -1,0 +1,38 @@
+"""Bundle that new predictions need: the last fold's models, what was fitted with them, and their weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from factor_data import FeatureStore
+from factor_metrics import Gate, promoted
+from stages.json_files import write_json
+from stages.judging.ensemble import HorizonResult
+from stages.running.files import RESULTS
+
+
+def write_bundle(
+    results: Sequence[HorizonResult],
+    weights: Mapping[str, Mapping[str, Mapping[str, float]]],
+    store: FeatureStore,
+    names: Sequence[str],
+    gates: tuple[Gate, ...],
+    folder: Path,
+) -> None:
+    """Copy the last fold of every model and of the inputs, and say in manifest.json how they go together."""
+    number = int(results[0].weights.folds[-1])
+    last = f"fold_{number:02d}"
+    for name in names:
+        shutil.copytree(RESULTS / "train" / name / "folds" / last, folder / "models" / name)
+    (folder / "inputs").mkdir()
+    for path in sorted((RESULTS / "tokenize" / last).glob("*.json")):
+        shutil.copyfile(path, folder / "inputs" / path.name)
+    manifest = {
+        "promoted": promoted(gates),
+        "horizons": [result.horizon for result in results],
+        "delay": store.delay,
+        "weights": {horizon: by_fold[f"fold {number}"] for horizon, by_fold in weights.items()},
+    }
+    write_json(folder / "manifest.json", manifest)

@@ -1,0 +1,137 @@
+"""One horizon's ensemble: models combined out of fold and judged, with floors, on the dates that have a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Panel
+from factor_metrics import (
+    Evaluation,
+    EvaluationConfig,
+    Gate,
+    GateConfig,
+    best_floor_rank_ic,
+    constant_share,
+    evaluate_gates,
+    evaluate_predictions,
+    overfit_gap,
+    prediction_correlation,
+)
+from factor_models import StackResult, stack_oof
+from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
+from stages.params.stack import StackParams
+from stages.predictions import OutOfFold
+from stages.running.files import RESULTS
+from stages.running.stage import StageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizonResult:
+    """All there is to say of one horizon, on the dates that have a stack."""
+
+    horizon: int
+    dates: NDArray[np.datetime64]
+    prediction: NDArray[np.float64]
+    stack: Evaluation
+    models: dict[str, Evaluation]
+    floors: dict[str, Evaluation]
+    weights: StackResult
+    correlation: NDArray[np.float64]
+    constant_shares: dict[str, float]
+    attainable: NDArray[np.float64] | None
+    """Per date, on a simulated market with a signal."""
+
+    @property
+    def mean_attainable(self) -> float:
+        """Mean rank IC of the true expectation; NaN where it is not known."""
+        return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
+
+    def weights_by_fold(self) -> dict[str, dict[str, float]]:
+        """NaN for the first fold, which has none before it to learn from."""
+        return {
+            f"fold {fold}": dict(zip(self.models, map(float, row), strict=True))
+            for fold, row in zip(self.weights.folds, self.weights.weights, strict=True)
+        }
+
+
+def combine(
+    head: int,
+    store: FeatureStore,
+    panel: Panel,
+    models: dict[str, OutOfFold],
+    stack: StackParams,
+    config: EvaluationConfig,
+) -> HorizonResult:
+    """Stack one horizon and judge stack, models and floors on the dates that have a stack."""
+    horizon, any_model = store.horizons[head], next(iter(models.values()))
+    dates, fold = any_model.dates("test"), any_model.fold_of_date()
+    predictions = np.stack([model.matrix(horizon, "test") for model in models.values()])
+    label = store.matrix(store.labels[:, head], dates)
+    num_symbols = label.shape[1]
+    weights = stack_oof(
+        predictions.reshape(len(models), -1),
+        label.reshape(-1),
+        np.repeat(np.searchsorted(store.dates, dates), num_symbols),
+        np.repeat(fold, num_symbols),
+        alpha=stack.alpha,
+        purge=store.delay + horizon,
+        positive=stack.positive,
+    )
+    stacked = weights.prediction.reshape(label.shape)
+    scored = np.isfinite(stacked).any(axis=1)
+    if not scored.any():
+        raise StageError(f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds")
+    stacked, label, predictions, dates = stacked[scored], label[scored], predictions[:, scored], dates[scored]
+    return HorizonResult(
+        horizon=horizon,
+        dates=dates,
+        prediction=stacked,
+        stack=evaluate_predictions(stacked, label, horizon=horizon, config=config),
+        models={
+            name: evaluate_predictions(predictions[i], label, horizon=horizon, config=config)
+            for i, name in enumerate(models)
+        },
+        floors=judge_floors(floor_signals(panel, dates, config.seed), stacked, label, horizon, config),
+        weights=weights,
+        correlation=prediction_correlation(predictions, config.min_symbols),
+        constant_shares={name: constant_share(predictions[i], np.float32) for i, name in enumerate(models)}
+        | {"stack": constant_share(stacked, np.float32)},
+        attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+    )
+
+
+def stack_metrics(result: HorizonResult) -> dict[str, Any]:
+    """The summary of a horizon; on a simulated market with what was attainable on the same dates."""
+    metrics = result.stack.scores().to_dict()
+    metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
+    if result.attainable is not None:
+        metrics["attainable_rank_ic"] = result.mean_attainable
+        metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
+    return metrics
+
+
+def hold_against_gates(
+    results: Sequence[HorizonResult],
+    valid: Mapping[str, Any],
+    names: Sequence[str],
+    config: GateConfig,
+) -> tuple[Gate, ...]:
+    """Every condition for promotion, at the first horizon; `valid` has the metrics.json of each model."""
+    result = results[0]
+    return evaluate_gates(
+        config,
+        num_oof_rows=int(np.isfinite(result.prediction).sum()),
+        stack_ic=result.stack.rank_ic,
+        floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
+        overfit_gaps={name: overfit_gap(metrics[f"h{result.horizon}"]) for name, metrics in valid.items()},
+        constant_shares=result.constant_shares,
+        correlation=result.correlation,
+        model_names=names,
+        horizon=result.horizon,
+        num_looks=(len(names) + 1) * len(results),
+    )

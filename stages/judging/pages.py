@@ -1,0 +1,66 @@
+"""What evaluate and stack write for the pages that are drawn of them: numbers, no words. Written and read by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_metrics import Evaluation, Gate
+from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPage:
+    """One model, judged."""
+
+    subjects: tuple[Subject, ...]
+    """Per horizon."""
+    floors: tuple[FloorRow, ...]
+    metrics: Mapping[str, Mapping[str, float | None]]
+    """metrics.json."""
+    valid: Mapping[int, NDArray[np.float64]]
+    """Per horizon (num_folds, num_valid_dates) the rank IC on valid dates."""
+    fold_of_date: NDArray[np.int64]
+    """(num_dates,) the fold that tests each scored date."""
+    calendar: NDArray[np.datetime64]
+    """All dates of the panel."""
+    delay: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedHorizon:
+    """One horizon of the stack."""
+
+    subject: Subject
+    models: Mapping[str, Evaluation]
+    """The models on the dates that have a stack."""
+    folds: tuple[int, ...]
+    weights: NDArray[np.float64]
+    """(num_folds, num_models); NaN for the first fold."""
+    correlation: NDArray[np.float64]
+    """(num_models, num_models) between the models' predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackPage:
+    """The stack, judged."""
+
+    horizons: tuple[StackedHorizon, ...]
+    gates: tuple[Gate, ...]
+    floors: tuple[FloorRow, ...]
+    valid: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """metrics.json of each model."""
+    calendar: NDArray[np.datetime64]
+    delay: int
+
+
+def result_rows(one: StackedHorizon) -> list[ResultRow]:
+    """Stack, models and floors of one horizon."""
+    return [
+        result_row("stack", "stack", one.subject.judged, one.subject),
+        *(result_row(name, "model", judged, one.subject) for name, judged in one.models.items()),
+        *(result_row(name, "floor", judged, one.subject) for name, judged in one.subject.floors.items()),
+    ]

@@ -1,0 +1,41 @@
+"""summary.json: the few numbers that experiments are compared by, written by DVCLive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from dvclive.live import Live
+
+from stages.judging.pages import StackedHorizon
+
+MOST_LABELS = 3
+"""Labels in the summary, the first ones: `dvc exp show` has a column per number."""
+
+
+def write_summary(
+    folder: Path,
+    metrics: Mapping[str, Mapping[str, float | None]],
+    horizons: Sequence[StackedHorizon],
+    promoted: bool,
+) -> Path:
+    """Write at most 12 numbers to a file in `folder`, and return it.
+
+    Per label the rank IC of the stack with its lower bound and that of the best model, what the stack attained of the
+    attainable at the first label, and whether it is promoted; what is undefined is left out.
+    """
+    live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
+    for one in horizons[:MOST_LABELS]:
+        label = f"h{one.subject.horizon}"
+        stack = one.subject.judged.scores()
+        best = np.nanmax([judged.scores().rank_ic for judged in one.models.values()])
+        numbers = {"stack": stack.rank_ic, "low": stack.ci_low, "model": float(best)}
+        live.summary[label] = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    attained = metrics[f"h{horizons[0].subject.horizon}"].get("attained")
+    if attained is not None:
+        live.summary["attained"] = attained
+    live.summary["promoted"] = int(promoted)
+    live.make_summary()
+    return Path(live.metrics_file)

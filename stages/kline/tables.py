@@ -1,0 +1,103 @@
+"""Evaluation of generated paths: against baselines that need no model, and calibration of their quantiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from factor_data import FeatureStore, Fold
+from factor_metrics import random_ranking, rank_ic, to_json_safe
+from factor_models.kline import QUANTILES, calibration
+from stages.json_files import write_json
+from stages.predictions import quantile_column
+
+QUANTILE_COLUMNS = [quantile_column(level) for level in QUANTILES]
+VOLATILITY = "volatility_20"
+
+
+def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the paths beside their baselines, a row per horizon.
+
+    Mean rank IC and root mean squared error of the paths' mean beside last close and random walk, and rank
+    correlation with the size of the return of the paths' volatility beside that of the last 20 bars.
+    """
+    rows = []
+    for head, horizon in enumerate(store.horizons):
+        chosen = paths[paths["horizon"] == horizon]
+        dates = np.sort(chosen["timestamp"].unique()).astype("datetime64[ns]")
+        label = store.matrix(store.labels[:, head], dates)
+        mean, volatility = (spread(store, chosen, column, dates) for column in ("mean", "volatility"))
+        known = np.isfinite(label) & np.isfinite(mean)
+        size = np.where(known, np.abs(label), np.nan)
+        walk = np.where(known, random_ranking(label.shape, fold.index), np.nan)
+        row = {
+            "horizon": horizon,
+            "rank_ic": mean_of(rank_ic(mean, label)),
+            "rank_ic_random_walk": mean_of(rank_ic(walk, label)),
+            "rmse": root_mean_square((mean - label)[known]),
+            "rmse_last_close": root_mean_square(label[known]),
+            "size_rank_ic": mean_of(rank_ic(volatility, size)),
+        }
+        if VOLATILITY in store.feature_names:
+            past = np.where(known, store.matrix(store.feature(VOLATILITY), dates), np.nan)
+            row["size_rank_ic_20_bar_volatility"] = mean_of(rank_ic(past, size))
+        rows.append(row)
+    return rows
+
+
+def calibration_table(store: FeatureStore, paths: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how well quantiles are calibrated, a row per horizon and level.
+
+    The share of returns below the paths' quantile, and below that of a Gaussian random walk with the volatility of
+    the last 20 bars.
+    """
+    rows = []
+    for head, horizon in enumerate(store.horizons):
+        chosen = paths[paths["horizon"] == horizon]
+        dates = np.sort(chosen["timestamp"].unique()).astype("datetime64[ns]")
+        label = store.matrix(store.labels[:, head], dates).ravel()
+        quantiles = np.column_stack([spread(store, chosen, name, dates).ravel() for name in QUANTILE_COLUMNS])
+        covered = np.isfinite(quantiles).all(axis=1)
+        tables = {"paths": quantiles}
+        if VOLATILITY in store.feature_names:
+            past = store.matrix(store.feature(VOLATILITY), dates).ravel() * np.sqrt(horizon)
+            tables["random_walk"] = past[:, None] * ndtri(np.array(QUANTILES))
+            covered &= np.isfinite(past)
+        label = np.where(covered, label, np.nan)
+        below = {name: calibration(table, label) for name, table in tables.items()}
+        for number, level in enumerate(QUANTILES):
+            rows.append({"horizon": horizon, "level": level} | {name: one.below[number] for name, one in below.items()})
+    return rows
+
+
+def spread(store: FeatureStore, chosen: pd.DataFrame, column: str, dates: NDArray) -> NDArray[np.float64]:
+    """(num_dates, num_symbols) of a column of the paths."""
+    matrix = np.full((len(dates), len(store.symbols)), np.nan)
+    row = np.searchsorted(dates, chosen["timestamp"].to_numpy().astype("datetime64[ns]"))
+    symbol = np.searchsorted(store.symbols, chosen["symbol"].to_numpy().astype(str))
+    matrix[row, symbol] = chosen[column]
+    return matrix
+
+
+def write_report(path: Path, fold: int, metadata: dict[str, Any], tables: dict[str, list]) -> None:
+    """metadata.json beside `path`, the tables in it, and both tables printed."""
+    write_json(path.with_name("metadata.json"), to_json_safe(metadata))
+    write_json(path, to_json_safe(tables))
+    for name, rows in tables.items():
+        print(f"fold {fold}, {name} on test dates")
+        print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def mean_of(series: NDArray[np.float64]) -> float:
+    """Return the mean without NaN; NaN where there is no value."""
+    return float(np.nanmean(series)) if np.isfinite(series).any() else float("nan")
+
+
+def root_mean_square(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square; NaN of nothing."""
+    return float(np.sqrt(np.mean(np.square(values)))) if len(values) else float("nan")

@@ -1,0 +1,29 @@
+"""Section `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from factor_metrics import EvaluationConfig
+from stages.params.rules import check_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParams(EvaluationConfig):
+    """Section `evaluate`: how predictions are judged. Every key is given; bounds are stricter than the package's."""
+
+    quantiles: int
+    """Groups of symbols by prediction, lowest to highest; at least 2."""
+    min_symbols: int
+    """Symbols that a date needs to have an IC; at least 3."""
+    confidence: float
+    """Level of the intervals, in [0.5, 1)."""
+    bootstrap: int
+    """Resamples of the block bootstrap; at least 100."""
+    seed: int
+    """Seed of the resamples; at least 0."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100)
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")

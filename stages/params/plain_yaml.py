@@ -1,0 +1,49 @@
+"""YAML read as DVC reads it, so that what is recorded is what was used.
+
+DVC reads YAML 1.2 (ruamel.yaml). Many other tools and people read 1.1, in which `010` is 8, `1:30` is 90 and `yes` is
+true: a value that the two read differently is refused, as is a key that stands twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the document. ValueError where it is no valid YAML, has a key twice or a value that can be misread."""
+    try:
+        document = YAML(typ="safe").load(text)
+        older = yaml.safe_load(text)
+    except MarkedYAMLError as error:
+        where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise ValueError(f"{(error.problem or str(error)).strip()}{where}") from None
+    except (YAMLError, yaml.YAMLError) as error:
+        raise ValueError(str(error)) from None
+    for key, value, other in misread(document, older):
+        raise ValueError(f"{key}: is {value!r} in YAML 1.2 and {other!r} in YAML 1.1: write it so that both agree")
+    return document
+
+
+def misread(value: Any, older: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, as 1.2 has it, as 1.1 has it) of every scalar that differs.
+
+    `1e-3`, which 1.1 takes for a text, is a number to everybody else and left alone.
+    """
+    if isinstance(value, dict) and isinstance(older, dict) and len(value) == len(older):
+        for (name, one), (other_name, other) in zip(value.items(), older.items(), strict=True):
+            path = f"{key}.{name}" if key else str(name)
+            if type(name) is not type(other_name) or name != other_name:
+                yield path, name, other_name
+            yield from misread(one, other, path)
+    elif isinstance(value, list) and isinstance(older, list) and len(value) == len(older):
+        for number, (one, other) in enumerate(zip(value, older, strict=True)):
+            yield from misread(one, other, f"{key}.{number}")
+    elif not (isinstance(value, float) and isinstance(older, str)):
+        same = value == older or (value != value and older != older)  # NaN
+        if type(value) is not type(older) or not same:
+            yield key, value, older

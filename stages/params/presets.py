@@ -1,0 +1,38 @@
+"""Presets: what differs from the committed params.yaml for a purpose, laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.params.reading import read_document
+from stages.running.stage import StageError
+
+PRESETS = Path("presets")
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets, sorted."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def with_preset(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The document with the values of presets/<name>.yaml in the place of its own."""
+    return overlay(document, preset(name))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The values of presets/<name>.yaml."""
+    if name not in preset_names():
+        raise StageError(f"there is no preset {name!r}: {PRESETS}/ has {', '.join(preset_names())}")
+    return read_document(PRESETS / f"{name}.yaml")
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge key by key; anything else of `above` takes the place of what lies below."""
+    merged = dict(below)
+    for key, value in above.items():
+        own = merged.get(key)
+        merged[key] = overlay(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
+    return merged

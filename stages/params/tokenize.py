@@ -1,0 +1,67 @@
+"""Section `tokenize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from factor_data import (
+    RANK_KINDS,
+    NewsConfig,
+    NewsVectorConfig,
+    NormaliserKind,
+    Price,
+    same_for_all_symbols,
+)
+from stages.params.rules import check_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeParams:
+    """Section `tokenize`: inputs and labels of the models."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    features: tuple[str, ...]
+    """Features and sets of features (docs/features.md); an empty list means the set "bars"."""
+    horizons: tuple[int, ...]
+    """Bars from entry to exit, one label and one model head each."""
+    delay: int
+    """Bars from the close of t to entry."""
+    price: Price
+    """Entry and exit at this price of their bars."""
+    normaliser: NormaliserKind
+    """How features are brought to one scale, fitted on the training dates of each fold."""
+    clip: float
+    """Normalised values are clipped to [-clip, clip] (robust_zscore)."""
+    num_tokens: int
+    """Quantile tokens per feature, besides 0 = missing."""
+    use_news: bool
+    """False: no news are read, even if the data have some."""
+    news: NewsConfig
+    """How texts become numbers, and until when they count for a bar."""
+    news_vectors: NewsVectorConfig | None
+    """Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one
+    for models that read texts; null: none."""
+
+    def __post_init__(self) -> None:
+        self._check_features()
+        if not self.horizons or min(self.horizons) < 1:
+            raise ValueError(f"horizons: {list(self.horizons)} must be one or more whole numbers >= 1")
+        if sorted(set(self.horizons)) != list(self.horizons):
+            raise ValueError(f"horizons: {list(self.horizons)} must increase, each once")
+        check_at_least(self, delay=0)
+        if not 2 <= self.num_tokens <= 255:
+            raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
+        if not self.clip > 0:
+            raise ValueError(f"clip: {self.clip} must be > 0")
+
+    def _check_features(self) -> None:
+        try:
+            same = same_for_all_symbols(self.features or None)
+        except ValueError as error:
+            raise ValueError(f"features: {error}") from None
+        if same and self.normaliser in RANK_KINDS:
+            raise ValueError(
+                f"normaliser: {self.normaliser} within a date would make {', '.join(same[:3])} 0, since they are the "
+                "same for all symbols of a date; use robust_zscore, zscore or quantile_gauss with such features"
+            )

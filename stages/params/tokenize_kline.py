@@ -1,0 +1,46 @@
+"""Section `tokenize_kline`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from factor_models import EngineConfig
+from factor_models.kline import KlineTokenizerConfig
+from stages.params.rules import check_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeKlineParams(EngineConfig):
+    """Section `tokenize_kline`: windows of bars and the tokenizer that is fitted on them; the engine's fields too."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    lookback: int
+    """Bars a window starts from; it goes on for tokenize.delay + the longest horizon."""
+    clip: float
+    """Normalised bars are clipped to [-clip, clip]."""
+    every: int
+    """Every n-th training date is the last one of a lookback."""
+    pretrained: str | None
+    """folder@hash of a config.json and model.safetensors to start from (see stages.kline.read_pretrained); null:
+    random weights of the sizes of `model`."""
+    model: KlineTokenizerConfig
+    """Sizes of the tokenizer."""
+    seed: int
+    """Seed of the first weights and of the order of dates."""
+    batch_dates: int
+    """Dates in one optimiser step."""
+    epochs: int
+    """Largest number of passes over the training dates."""
+    patience: int
+    """Epochs without a smaller valid reconstruction error before training stops."""
+    threads: int
+    """CPU threads of the process: part of the experiment, because it decides rounding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=1, patience=1, threads=1)
+        if not self.clip > 0:
+            raise ValueError(f"clip: {self.clip} must be > 0")
+        if max(self.model.s1_bits, self.model.s2_bits) > 16:
+            raise ValueError("model.s1_bits and model.s2_bits: must be <= 16")

@@ -1,0 +1,177 @@
+"""Section `train`: how models are fitted.
+
+Some of its keys decide nothing about a result (`KEYS_IN_NO_PLAN`): they stand in no plan and are read when a model is
+trained. A tabular model is fitted with few of the keys (`stages.params.tabular`): the others are not in its plan.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from factor_data import Augmentation, DirectionRule, TargetKind, WeightParams
+from factor_models import (
+    CheckpointConfig,
+    DistilledLoss,
+    EngineConfig,
+    GuardConfig,
+    get_loss,
+    input_kind,
+    is_classification,
+    loss_config,
+    model_config,
+)
+from stages.params.checking import validate
+from stages.params.rules import check_at_least
+from stages.running.stage import StageError
+
+KEYS_IN_NO_PLAN = ("checkpoint", "live_ic")
+"""Keys that change no number: when a run is saved, when it reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveICParams:
+    """Section `train.live_ic`: when the IC is reported while a network trains, besides at the end of each epoch."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    every_steps: int | None
+    """Optimiser steps after which another report is due; null: steps do not count."""
+    every_minutes: float | None
+    """Minutes after which another report is due; null: time does not count."""
+
+    def __post_init__(self) -> None:
+        for name in ("every_steps", "every_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: {value} must be > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationParams:
+    """Section `train.distillation`: null, or which model teaches the networks."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    teacher: str
+    """A tabular model."""
+    settings: dict[str, Any]
+    """Its settings, as in its section of zoo; here, so that changing that section does not rerun every network."""
+    share: float
+    """Share of the teacher in the loss, in (0, 1]; the rest is the label's."""
+    blocks: int = 5
+    """Blocks of training dates, each forecast by a teacher fitted on the others."""
+    temperature: float = 1.0
+    """Divides the logits of network and teacher (target: direction only)."""
+
+    def __post_init__(self) -> None:
+        if input_kind(self.teacher) != "last_bar":
+            raise ValueError(f"teacher: {self.teacher} is a network; a tabular model is needed")
+        known = [field.name for field in dataclasses.fields(model_config(self.teacher))]
+        if unknown := [key for key in self.settings if key not in known]:
+            raise ValueError(f"settings.{unknown[0]}: unknown key; {self.teacher} knows {', '.join(known)}")
+        model_config(self.teacher)(**self.settings)
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: {self.share} must be in (0, 1]")
+        if self.blocks < 2:
+            raise ValueError(f"blocks: {self.blocks} must be >= 2")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: {self.temperature} must be > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams(EngineConfig):
+    """Section `train`: how every model is trained; the engine's fields and the loop's."""
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    seed: int
+    """Seed of the first weights, dropout and the order of dates."""
+    batch_dates: int
+    """Dates in one optimiser step, over all processes; every batch holds whole cross-sections."""
+    epochs: int
+    """Largest number of passes over the training dates."""
+    patience: int
+    """Epochs without a better validation rank IC before training stops."""
+    loss: str
+    """A name of docs/losses.md."""
+    loss_settings: Any = field(default_factory=dict)
+    """Settings of the loss; those that are not given have their defaults."""
+    target: TargetKind
+    """Per-date transform of the label that models are fitted to, or its direction."""
+    direction: DirectionRule = field(default_factory=DirectionRule)
+    """Rule by which returns become directions (target: direction only)."""
+    consecutive_dates: int = 1
+    """Dates are shuffled in runs of so many consecutive ones; above 1, the turnover term sees changes from bar
+    to bar."""
+    weights: WeightParams | None = None
+    """How much windows and dates of training count; null: all the same."""
+    distillation: DistillationParams | None = None
+    """A tabular model whose forecasts networks learn from besides the labels; null: none."""
+    augmentation: Augmentation | None
+    """Changes made to training windows of networks (tokens are masked only); null: none."""
+    live_ic: LiveICParams
+    """IC in and out of sample while a network trains, as files in .live/."""
+    threads: int
+    """CPU threads of one process: part of the experiment, because it decides rounding."""
+    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    """Criterion on the valid dates of early stopping, the plateau and the choice of the epoch."""
+    start: Literal["cold", "previous", "best_previous"] = "cold"
+    """Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`)."""
+    determinism: Literal["bitwise", "fast"] = "bitwise"
+    """bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only)."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """What happens when a loss or gradient is not finite."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """How often a run is saved; it decides nothing about the result."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
+        if self.batch_dates % self.consecutive_dates:
+            raise ValueError(
+                f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"
+            )
+        try:
+            loss_config(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss: {error}") from None
+
+
+def parse_train(document: Any, horizons: tuple[int, ...], where: str) -> TrainParams:
+    """The section as it stands in a plan."""
+    train: TrainParams = validate(TrainParams, document, where)
+    return with_loss_settings(train, horizons, where)
+
+
+def with_loss_settings(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:
+    """The settings of the loss as its configuration object; StageError unless loss, target and teacher suit."""
+    settings = validate(loss_config(train.loss), train.loss_settings, where=f"{where}loss_settings.")
+    checked = replace(train, loss_settings=settings)
+    try:
+        check_loss(checked, horizons)
+    except ValueError as error:
+        raise StageError(f"{where}{error}") from None
+    return checked
+
+
+def check_loss(train: TrainParams, horizons: tuple[int, ...]) -> None:
+    """Loss, its settings, target and distillation belong together; ValueError names the key and the rule."""
+    is_direction = train.target == "direction"
+    if is_classification(train.loss) and not is_direction:
+        raise ValueError(f"loss: {train.loss} needs directions, target: {train.target} gives none; use direction")
+    if is_direction and not is_classification(train.loss):
+        raise ValueError(f"loss: {train.loss} does not suit target: direction; use bce, focal or hinge")
+    if train.distillation is not None and train.loss == "hinge":
+        raise ValueError("distillation: hinge has no chances that a teacher's could be compared with; use bce or focal")
+    regime = getattr(train.loss_settings, "regime", None)
+    if regime is not None and train.target not in ("raw", "demeaned"):
+        raise ValueError(
+            f"loss_settings.regime: follows the dispersion of the targets, which target: {train.target} makes the same "
+            "on every date; use raw or demeaned"
+        )
+    share = None if train.distillation is None else train.distillation.share
+    try:
+        loss = get_loss(train.loss, [f"h{horizon}" for horizon in horizons], **vars(train.loss_settings))
+        if share is not None:
+            DistilledLoss(loss, share, None)
+    except ValueError as error:
+        raise ValueError(f"loss_settings: {error}") from None

@@ -1,0 +1,61 @@
+"""plan: check the whole configuration, and say for every stage which settings and which code decide its result.
+
+It takes seconds, comes before all else, and writes one small file per stage and model to results/plan, kept by git. The
+other stages depend on their plan file and on data, so an edit that can change no result runs nothing but this. What
+this stage refuses is refused before anything is deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stages.json_files import read_json, write_json
+from stages.params.reading import Params, read_params
+from stages.planning.closure import READ
+from stages.planning.prerequisites import check_prerequisites
+from stages.planning.stages import make_plan, stage_names
+from stages.running.files import RESULTS, check_writable
+from stages.running.planned import MADE_OF, PLANS, made_of, plan_path
+from stages.running.stage import UNTOUCHED, run
+
+PER_MODEL = ("train", "evaluate", "report")
+"""Results that hold a folder per model."""
+
+
+def main() -> None:
+    """Run the stage `plan`: write the plans of all stages, touching only those that changed."""
+    params = read_params()
+    check_prerequisites(params)
+    check_writable(PLANS)
+    plans = {plan_path(plan["stage"]): plan for plan in (make_plan(*name, params) for name in stage_names(params))}
+    READ.save()
+    changed = [path for path, plan in plans.items() if not path.exists() or read_json(path) != plan]
+    for path in changed:
+        replace_json(path, plans[path])
+    check_writable(MADE_OF.parent)
+    replace_json(MADE_OF, made_of())
+    for path in set(PLANS.glob("*.json")) - set(plans):
+        path.unlink()
+    remove_unlisted(params)
+    names = sorted(plans[path]["stage"] for path in changed)
+    print(f"{len(plans)} stages planned, {len(names)} changed" + (f": {', '.join(names)}" if names else ""))
+
+
+def replace_json(path: Path, document: object) -> None:
+    """Write aside and rename: a plan is whole or the one before."""
+    aside = path.with_name(f".{path.name}.partial")
+    write_json(aside, document)
+    aside.replace(path)
+
+
+def remove_unlisted(params: Params) -> None:
+    """Folders of models that `models` no longer names: the stack would depend on them. DVC's cache has them."""
+    for stage in PER_MODEL:
+        for folder in (RESULTS / stage).glob("*/"):
+            if folder.name not in (*params.models, "stack"):
+                shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    run("plan", main, hint=UNTOUCHED)

@@ -1,0 +1,174 @@
+"""The plan of every stage: which keys of params.yaml decide its result, and which modules it starts from.
+
+A stage's script and all that it imports are in its plan by themselves; named here is what is imported by a string: the
+room that fits a kind of model, the model, its loss. A stage whose plan misses a module it loads fails at its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from factor_models import KLINE_MODELS, LOSSES, MODELS
+from stages import ROOT
+from stages.fitting.families import FAMILIES, family_of
+from stages.params.reading import Params, plain
+from stages.params.tabular import TABULAR_KEYS
+from stages.params.train import KEYS_IN_NO_PLAN
+from stages.planning.closure import closure
+from stages.planning.read_code import DIGITS
+from stages.running import planned
+
+ZOO_TABLE = "factor_models.zoo_table"
+LOSS_TABLE = "factor_models.losses.table"
+PAGE_FILES = "packages/metrics/src/factor_metrics/report/**/*.*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roots:
+    """Modules that a stage's code starts from."""
+
+    modules: tuple[str, ...]
+    tables: Mapping[str, Collection[str]]
+    """Keys of the tables that are used, by the table's module."""
+    files: str | None = None
+    """Pattern of further files that count, by their bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """One stage of dvc.yaml."""
+
+    settings: Callable[[Params, str], dict[str, Any]]
+    """(params, model) -> its settings, nested as in params.yaml."""
+    roots: Callable[[Params, str], Roots]
+    per_model: bool = False
+
+
+def keys(*wanted: str) -> Callable[[Params, str], dict[str, Any]]:
+    """Settings by dotted keys; `{model}` stands for the model."""
+
+    def pick(params: Params, model: str) -> dict[str, Any]:
+        document = plain(params)
+        chosen: dict[str, Any] = {}
+        for key in (one.format(model=model) for one in wanted):
+            *sections, last = key.split(".")
+            source, target = document, chosen
+            for part in sections:
+                source, target = source[part], target.setdefault(part, {})
+            target[last] = source[last]
+        return chosen
+
+    return pick
+
+
+def train_settings(params: Params, model: str) -> dict[str, Any]:
+    """Keys of section `train` that decide the fit of this model; few of them for a tabular model."""
+    chosen = keys("train", "zoo.{model}")(params, model)
+    tabular = family_of(model) == "tabular"
+    kept = TABULAR_KEYS if tabular else set(chosen["train"]) - set(KEYS_IN_NO_PLAN)
+    chosen["train"] = {key: value for key, value in chosen["train"].items() if key in kept}
+    return chosen
+
+
+def kline_settings(params: Params, model: str) -> dict[str, Any]:
+    """The section, what it takes from `tokenize`, and the K-line models; without any nothing decides."""
+    if not params.kline_models:
+        return {"kline_models": []}
+    wanted = keys("tokenize_kline", "tokenize.delay", "tokenize.horizons", "tokenize.price")
+    return {"kline_models": params.kline_models, **wanted(params, model)}
+
+
+def script(name: str, files: str | None = None) -> Callable[[Params, str], Roots]:
+    """A stage that imports all it loads."""
+    return lambda params, model: Roots(modules=(f"stages.{name}",), tables={}, files=files)
+
+
+def train_roots(params: Params, model: str) -> Roots:
+    """The script, the room of this kind of model, the model, and of a network its loss and its teacher."""
+    family = family_of(model)
+    models = {model}
+    losses: set[str] = set()
+    if family == "network":
+        losses.add(params.train.loss)
+        if params.train.distillation is not None:
+            models.add(params.train.distillation.teacher)
+        base = getattr(params.zoo[model], "base", None)
+        models |= {base} if base in MODELS else set()
+    if family == "kline":
+        # It is trained with the first; section `train` is checked as a whole, and so with the second.
+        losses |= {"mse", params.train.loss}
+    entries = [*((MODELS | KLINE_MODELS)[one] for one in models), *(LOSSES[one] for one in losses)]
+    return Roots(
+        modules=("stages.train", FAMILIES[family], *sorted({entry.module for entry in entries})),
+        tables={ZOO_TABLE: sorted(models), LOSS_TABLE: sorted(losses)},
+    )
+
+
+def kline_roots(params: Params, model: str) -> Roots:
+    """Return what `tokenize_kline` runs: with K-line models the room that writes tokens, and its loss."""
+    room = ("stages.kline.tokenizer", LOSSES["mse"].module) if params.kline_models else ()
+    return Roots(
+        modules=("stages.tokenize_kline", *room),
+        tables={ZOO_TABLE: params.kline_models, LOSS_TABLE: ["mse"]},
+    )
+
+
+STAGES: dict[str, PlannedStage] = {
+    "sample": PlannedStage(settings=keys("sample"), roots=script("sample")),
+    "split": PlannedStage(settings=keys("split", "tokenize.horizons", "tokenize.delay"), roots=script("split")),
+    "tokenize": PlannedStage(settings=keys("tokenize"), roots=script("tokenize_features")),
+    "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
+    "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),
+    "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
+    "evaluate": PlannedStage(
+        settings=keys("evaluate", "train.target", "train.direction"), roots=script("evaluate"), per_model=True
+    ),
+    "stack": PlannedStage(settings=keys("models", "stack", "evaluate"), roots=script("stack")),
+    "report": PlannedStage(
+        settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),
+        roots=script("report", files=PAGE_FILES),
+        per_model=True,
+    ),
+    "report_stack": PlannedStage(
+        settings=keys(
+            "models", "split.folds", "train.seed", "train.loss", "train.zero.stage", "evaluate", "stack.gates"
+        ),
+        roots=script("report_stack", files=PAGE_FILES),
+    ),
+}
+
+
+def stage_names(params: Params) -> list[tuple[str, str]]:
+    """(stage, model or "") of every plan."""
+    return [(name, model) for name, stage in STAGES.items() for model in (params.models if stage.per_model else [""])]
+
+
+def plan_of(name: str, model: str, params: Params) -> planned.Plan:
+    """The plan of a stage as params.yaml stands, for what runs beside the DAG."""
+    document = make_plan(name, model, params)
+    return planned.Plan(stage=document["stage"], settings=document["settings"], modules=document["modules"])
+
+
+def make_plan(name: str, model: str, params: Params) -> dict[str, Any]:
+    """Return the plan of a stage from its file."""
+    stage = STAGES[name]
+    roots = stage.roots(params, model)
+    found = closure(roots.modules, roots.tables)
+    digests = found.digests(without=planned.ROOMS_IN_NO_PLAN)
+    if roots.files is not None:
+        digests |= file_digests(roots.files)
+    return {
+        "stage": f"{name}@{model}" if model else name,
+        "settings": stage.settings(params, model),
+        "modules": digests,
+        "distributions": found.distributions(without=planned.ROOMS_IN_NO_PLAN),
+    }
+
+
+def file_digests(pattern: str) -> dict[str, str]:
+    """Digest of the bytes of every style sheet and script that a pattern finds."""
+    files = sorted(path for path in ROOT.glob(pattern) if path.suffix in (".css", ".js"))
+    return {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS] for path in files}

@@ -1,0 +1,1 @@
+"""Processes that train: how they are started, watched and reported on. Nothing here decides a number."""

@@ -1,0 +1,58 @@
+"""A stage as a process: what the user can mend ends as one short message and exit status 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+LOST_PEER = 76
+"""Exit status of a process that could not go on because another one of its run has ended."""
+
+RESTORE = "The last good results are in the DVC cache: make restore brings them back."
+UNTOUCHED = "Nothing was changed."
+
+
+class StageError(ValueError):
+    """A reason to stop that the user can act on."""
+
+
+def run(stage: str, main: Callable[[], None], hint: str = RESTORE) -> None:
+    """Run a stage or command; what the user can mend ends as one short message, a hint and exit status 2.
+
+    Programming errors keep their traceback. FACTORCAST_DEBUG=1 shows it for every error.
+    """
+    try:
+        main()
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        lost = isinstance(error, RuntimeError) and has_lost_peer(error)
+        told = describe(error)
+        if os.environ.get("FACTORCAST_DEBUG") or not (lost or told):
+            raise
+        if lost:
+            print("the connection to another process is lost: its own message says why", file=sys.stderr)
+            sys.exit(LOST_PEER)
+        print(f"error in stage '{stage}': {told}", file=sys.stderr)
+        print(f"{hint} (FACTORCAST_DEBUG=1 shows the traceback.)", file=sys.stderr)
+        sys.exit(2)
+
+
+def has_lost_peer(error: RuntimeError) -> bool:
+    """Return True if an exchange broke off because the process on its other side has ended (gloo, NCCL)."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+    return any(sign in str(error) for sign in signs)
+
+
+def describe(error: Exception) -> str | None:
+    """The message of an error, with the common system errors said in words; None for an error of the program."""
+    if isinstance(error, RuntimeError):
+        in_use = "EADDRINUSE" in str(error)
+        return "MASTER_PORT is in use: choose another one" if in_use else None
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
+    if isinstance(error, PermissionError):
+        return f"no permission for {error.filename}: make it readable and its folder writable, then run again"
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"{error.filename} does not exist: run 'dvc repro' so that the stage before writes it"
+    return str(error) or type(error).__name__

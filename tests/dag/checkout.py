@@ -1,0 +1,105 @@
+"""Small copies of this repository in which the tests run commands as users do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages import ROOT
+from stages.params.presets import overlay
+from stages.params.reading import read_document
+from stages.running.planned import MADE_OF, made_of
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the repository under a temporary folder, with commands run in it as a user would."""
+
+    path: Path
+
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 1200, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command with this interpreter's environment first on the PATH; output is captured."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env={**os.environ, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and result.returncode:
+            raise AssertionError(f"{' '.join(command)} failed ({result.returncode}):\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def stage(self, name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one stage or command by itself, without DVC; a refusal is for the test to look at.
+
+        Where params.yaml has changed since the plan was made, the plan is made first.
+        """
+        if "." not in name and name != "plan" and not self._is_planned():
+            planned = self.run(sys.executable, "-m", "stages.plan", check=False)
+            if planned.returncode:
+                return planned
+        return self.run(sys.executable, "-m", f"stages.{name}", *arguments, check=False, **environment)
+
+    def _is_planned(self) -> bool:
+        made = self.path / MADE_OF
+        return made.is_file() and json.loads(made.read_text()) == made_of(self.path / "params.yaml", self.path)
+
+    def change_params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        file = self.path / "params.yaml"
+        document = read_document(file)
+        change(document)
+        file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+
+def make_checkout(path: Path) -> Checkout:
+    """Copy the working tree (what git tracks or would track) and make the smoke preset its configuration."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    checkout = Checkout(path)
+    smoke = read_document(path / "presets" / "smoke.yaml")
+    checkout.change_params(lambda params: params.update(overlay(params, smoke)))
+    checkout.run("git", "init", "--quiet", "--initial-branch", "main")
+    checkout.run("git", "config", "user.email", "tests@factorcast.invalid")
+    checkout.run("git", "config", "user.name", "tests")
+    checkout.commit("a copy")
+    return checkout
+
+
+def wait_for_queue(checkout: Checkout, tasks: int, seconds: float = 400) -> None:
+    """`dvc queue start` returns at once: wait until every task has ended, and demand that none failed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = checkout.run("dvc", "queue", "status").stdout
+        if "Failed" in status:
+            logs = "\n".join(path.read_text()[-3000:] for path in Path(checkout.path, ".dvc").rglob("*.out"))
+            raise AssertionError(f"a queued experiment failed:\n{status}\n{logs}")
+        if status.count("Success") == tasks:
+            return
+        time.sleep(1)
+    raise AssertionError(f"the queue did not finish in {seconds} s:\n{status}")

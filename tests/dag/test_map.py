@@ -1,0 +1,145 @@
+"""dvc.yaml tells the truth: a stage depends on its plan and on the results that it reads; the plan names its code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import ROOT
+from stages.params.presets import preset_names, with_preset
+from stages.params.reading import Params, parse_params, read_document, read_params
+from stages.planning.closure import closure, file_of
+from stages.planning.stages import STAGES, make_plan, stage_names
+from stages.running.planned import ROOMS_IN_NO_PLAN, is_in_no_plan
+
+DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+MARKET: dict[str, Any] = yaml.safe_load((ROOT / "simulated" / "dvc.yaml").read_text())["stages"]
+ALL: dict[str, Any] = {**DAG, **MARKET}
+PLANNED = sorted(set(ALL) - {"plan"})
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return read_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def plans(params: Params) -> Mapping[str, Mapping[str, Any]]:
+    """The plan of every stage and model of the default run."""
+    made = [make_plan(name, model, params) for name, model in stage_names(params)]
+    return {plan["stage"]: plan for plan in made}
+
+
+def module_of(stage: str) -> str:
+    match = re.search(r"python -m stages\.(\w+)", ALL[stage]["cmd"])
+    assert match is not None
+    return match.group(1)
+
+
+def source_of(stage: str, params: Params) -> str:
+    """The stage's script and all that it loads from stages, but how any stage runs."""
+    modules = closure(STAGES[stage].roots(params, params.models[0]).modules).modules
+    own = [name for name in modules if name.startswith("stages.") and not is_in_no_plan(name)]
+    return "\n".join(path.read_text() for path in map(file_of, own) if path is not None)
+
+
+@pytest.mark.parametrize("stage", PLANNED)
+def test_a_stage_depends_on_its_plan_and_on_nothing_else_that_is_code(stage: str) -> None:
+    item = "_${item.model}" if STAGES[stage].per_model else ""
+    assert ALL[stage]["deps"][0] == f"results/plan/{stage}{item}.json"
+    assert not [dep for dep in ALL[stage]["deps"] if dep.startswith(("stages", "packages"))]
+    assert "params" not in ALL[stage], "settings are in the plan"
+
+
+def test_the_plan_depends_on_all_code_and_all_params_and_takes_part_in_no_run_cache() -> None:
+    assert {"stages", "packages/data/src", "packages/metrics/src", "packages/models/src"} <= set(DAG["plan"]["deps"])
+    assert DAG["plan"]["params"] == [{"params.yaml": None}]
+    assert DAG["plan"]["outs"] == [{"results/plan": {"cache": False, "persist": True}}]
+
+
+@pytest.mark.parametrize("stage", [name for name in PLANNED if name not in ("train", "report", "report_stack")])
+def test_a_stage_depends_on_the_results_that_it_reads(stage: str, params: Params) -> None:
+    read = set(re.findall(r'RESULTS / "(\w+)"', source_of(stage, params))) - {stage}
+    listed = {dep.split("/")[1] for dep in ALL[stage]["deps"] if dep.startswith("results/")} - {"plan"}
+    assert listed == read
+
+
+def test_every_output_lies_in_the_folder_of_its_stage() -> None:
+    for stage, block in ALL.items():
+        folder = {"report_stack": "report"}.get(stage, stage)
+        for kind in ("outs", "metrics", "plots"):
+            for out in block.get(kind, []):
+                path = out if isinstance(out, str) else next(iter(out))
+                assert path.startswith(f"results/{folder}") or path == "results/summary.json", path
+                options = {} if isinstance(out, str) else out[path]
+                # DVC's run cache skips a stage with an output that is neither cached nor a metric.
+                assert kind == "metrics" or stage == "plan" or options.get("cache", True), path
+                assert stage == "plan" or "persist" not in options, "it would switch DVC's run cache off"
+
+
+def test_stages_of_the_map_are_scripts_plans_and_blocks() -> None:
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert {module_of(stage) for stage in ALL} <= scripts
+    assert set(STAGES) == set(PLANNED)
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 170, f"{path.name}: a script combines, rooms work"
+
+
+def test_every_setting_of_a_plan_is_a_key_of_params(plans: Mapping[str, Any], params: Params) -> None:
+    document = read_document(ROOT / "params.yaml")
+    for plan in plans.values():
+        for section in plan["settings"]:
+            assert section in document or section == "kline_models"
+
+
+def test_no_plan_names_a_room_that_is_in_no_plan_nor_a_network_of_another_model(
+    plans: Mapping[str, Any],
+) -> None:
+    for name, plan in plans.items():
+        assert not [module for module in plan["modules"] if is_in_no_plan(module)], name
+    assert "factor_models.networks.lstm" in plans["train@lstm"]["modules"]
+    assert "factor_models.networks.tcn_attention" not in plans["train@lstm"]["modules"]
+    assert "factor_models.networks.lstm" not in plans["train@linear"]["modules"]
+
+
+def test_what_is_in_no_plan_is_there() -> None:
+    assert all(file_of(room) is not None for room in ROOMS_IN_NO_PLAN)
+
+
+def test_no_training_depends_on_judging_reports_or_stacking(plans: Mapping[str, Any]) -> None:
+    for name, plan in plans.items():
+        if name.startswith("train@"):
+            for room in (
+                "stages.judging",
+                "stages.drawing",
+                "factor_metrics.judging",
+                "factor_metrics.report",
+            ):
+                assert not [module for module in plan["modules"] if module.startswith(room)], name
+            assert "factor_models.stacking" not in plan["modules"]
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_is_valid_and_short(preset: str) -> None:
+    parse_params(with_preset(read_document(ROOT / "params.yaml"), preset), preset)
+    assert len((ROOT / "presets" / f"{preset}.yaml").read_text().splitlines()) <= 45
+
+
+def test_no_package_reads_yaml_or_paths_of_the_dag() -> None:
+    for path in (ROOT / "packages").glob("*/src/**/*.py"):
+        source = path.read_text()
+        assert not re.search(r"^\s*(import yaml|from yaml|import dvclive|from dvclive)", source, re.M), path
+        assert "results/" not in source, path
+
+
+def test_deepspeed_is_imported_in_one_file() -> None:
+    importers = [
+        path.name
+        for path in (ROOT / "packages").glob("*/src/**/*.py")
+        if re.search(r"^\s*(import|from) deepspeed", path.read_text(), re.M)
+    ]
+    assert importers == ["engine.py"]

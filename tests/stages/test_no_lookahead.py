@@ -1,0 +1,266 @@
+"""The look-ahead gate on the whole pipeline: change or drop every bar after t, and nothing up to t may change.
+
+Features, inputs, tokens and trees not by a bit; forecasts that come from matrix products of batches, whose size is
+another when bars are dropped, not by more than float32 rounds (`ROUNDING_FLOAT32`).
+
+Features, fitted inputs, tokens and out-of-fold predictions are made by the code of the stages themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from factor_data import (
+    FEATURE_SETS,
+    FEATURES,
+    DirectionRule,
+    FeatureStore,
+    Fold,
+    LookAheadError,
+    MarketConfig,
+    Panel,
+    WeightParams,
+    Workers,
+    assert_no_lookahead,
+    clean_bars,
+    compute_features,
+    forward_return,
+    open_panel,
+    simulate_market,
+    training_targets,
+    walk_forward,
+)
+from rounding import ROUNDING_FLOAT32
+from stages.fitting.contract import Conditions, Fitted, FoldModel
+from stages.fitting.families import family_of
+from stages.fitting.inputs import FoldInputs
+from stages.fitting.network import NetworkFold
+from stages.fitting.tabular import TabularFold
+from stages.kline.bars import KlineData
+from stages.kline.predictor import STATISTICS, KronosFold
+from stages.kline.tokenizer import fit_tokenizers
+from stages.params.reading import Params
+from stages.params.tabular import TabularParams
+from stages.params.train import DistillationParams, with_loss_settings
+from stages.planning.stages import plan_of
+from stages.processes.progress import TrainingProgress
+from stages.processes.watch import Watch
+from stages.tokenize_features import fill_store
+
+pytestmark = pytest.mark.numeric
+
+
+@pytest.fixture(scope="module")
+def market(smoke: Params) -> tuple[Panel, pd.DataFrame]:
+    simulated = simulate_market(MarketConfig(symbols=30, bars=330, seed=5))
+    panel, _ = clean_bars(Panel.from_frame(simulated.bars), smoke.split.clean)
+    return panel, simulated.news
+
+
+@pytest.fixture(scope="module")
+def fold(market: tuple[Panel, pd.DataFrame]) -> Fold:
+    return walk_forward(market[0].dates, train=150, valid=30, test=60, step=60, purge=21, embargo=0)[0]
+
+
+@pytest.fixture(scope="module")
+def cut(fold: Fold) -> np.datetime64:
+    """Some dates into the test range: whatever was fitted or chosen before it was known by then."""
+    return fold.test[20]
+
+
+def write_store(folder: Path, panel: Panel, news: pd.DataFrame, fold: Fold, smoke: Params) -> FeatureStore:
+    """The store as tokenize writes it; news of dates that the panel has no bar of are not known yet."""
+    known = news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
+    panel.save(folder / "panel")
+    workers = Workers(max_bytes=300_000)
+    fill_store(folder / "store", open_panel(folder / "panel"), [fold], known, smoke.tokenize, workers)
+    return FeatureStore(folder / "store")
+
+
+@pytest.mark.parametrize("name", [*FEATURE_SETS["bars"], *FEATURE_SETS, "return_1@S0003"])
+def test_no_feature_looks_ahead(name: str, market: tuple[Panel, pd.DataFrame], cut: np.datetime64) -> None:
+    assert_no_lookahead(lambda panel: compute_features(panel, [name]), market[0], cut)
+
+
+@pytest.mark.parametrize("what", ["inputs", "tokens"])
+def test_nothing_fitted_per_fold_looks_ahead(
+    what: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    def fitted(panel: Panel) -> NDArray:
+        folder = tmp_path_factory.mktemp("store")
+        return np.array(getattr(write_store(folder, panel, market[1], fold, smoke), what)(fold.index))
+
+    assert_no_lookahead(fitted, market[0], cut)
+
+
+def predictions_of(
+    model: str, news: pd.DataFrame, fold: Fold, params: Params, new_folder: Callable[[], Path]
+) -> Callable[[Panel], NDArray]:
+    """Train and predict as the stages do; (num_rows, num_horizons), NaN where the fold predicts nothing."""
+
+    def predict(panel: Panel) -> NDArray:
+        folder = new_folder()
+        store = write_store(folder, panel, news, fold, params)
+        fitted = fit(fold_model(model, store, fold, params, folder / "panel"), model)
+        fitted.discard_checkpoints()
+        result = np.full((panel.num_rows, len(store.horizons)), np.nan)
+        for segment in ("valid", "test"):
+            if store.rows(fold, segment).any():
+                rows, values = by_row(fitted.predict(segment).frame, store)
+                result[rows] = values
+        return result
+
+    return predict
+
+
+def fold_model(model: str, store: FeatureStore, fold: Fold, params: Params, panel: Path) -> FoldModel:
+    """The model on the fold; `panel` is the folder that sample weights are read from."""
+    train = params.train
+    targets = training_targets(store, train.target, train.direction)
+    inputs = FoldInputs(model, params.zoo[model], store, targets, fold, train.weights, panel)
+    if family_of(model) == "tabular":
+        return TabularFold(inputs, plan_of("train", model, params).section("train", TabularParams))
+    return NetworkFold(inputs, train, code="of this test")
+
+
+def fit(run: FoldModel, name: str) -> Fitted:
+    with TrainingProgress(name, 1, run.num_steps, shown=False) as progress, Watch() as watch:
+        return run.fit(Conditions(progress=progress, live=None, watch=watch, earlier=[]))
+
+
+def by_row(frame: pd.DataFrame, store: FeatureStore) -> tuple[NDArray, NDArray]:
+    """Rows of the panel, and their predictions (num_rows, num_horizons), of the long frame."""
+    first = frame[frame["horizon"] == store.horizons[0]]
+    dates = np.searchsorted(store.dates, first["timestamp"].to_numpy().astype(store.dates.dtype))
+    symbols = np.searchsorted(store.symbols, first["symbol"].to_numpy().astype(str))
+    place = {key: row for row, key in enumerate(zip(store.symbol_code, store.date_code, strict=True))}
+    rows = np.array([place[key] for key in zip(symbols, dates, strict=True)])
+    return rows, frame["prediction"].to_numpy().reshape(len(store.horizons), -1).T
+
+
+@pytest.mark.parametrize("model", ["linear", "lightgbm", "lstm", "tcn_attention", "token_transformer"])
+def test_no_prediction_looks_ahead(
+    model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    predict = predictions_of(model, market[1], fold, smoke, lambda: tmp_path_factory.mktemp("store"))
+    expected = predict(market[0])
+    assert np.isfinite(expected[fold.rows(market[0], "test")]).any(), "nothing was predicted: the gate would be blind"
+    assert_no_lookahead(predict, market[0], cut, rounding=0.0 if model == "lightgbm" else ROUNDING_FLOAT32)
+
+
+@pytest.mark.parametrize("model", ["linear", "lstm"])
+def test_directions_weights_and_a_teacher_do_not_look_ahead(
+    model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    teacher = DistillationParams(teacher="lightgbm", settings={"rounds": 5}, share=0.5, blocks=3)
+    train = replace(
+        smoke.train,
+        loss="bce",
+        loss_settings={},
+        target="direction",
+        direction=DirectionRule(up=0.005, down=-0.005),
+        weights=WeightParams(dollar_volume_bars=20, half_life=40.0),
+        distillation=teacher,
+    )
+    chosen = replace(smoke, train=with_loss_settings(train, smoke.tokenize.horizons, where="train."))
+    predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
+    assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
+
+
+def test_a_forecast_that_knows_a_trace_of_the_next_return_is_caught(
+    market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Forecasts are of order 1; the trace moves them by little more than the bound."""
+    monkeypatch.chdir(tmp_path)
+    predict = predictions_of("linear", market[1], fold, smoke, lambda: tmp_path_factory.mktemp("store"))
+
+    def knowing(panel: Panel) -> NDArray:
+        is_up = np.nan_to_num(forward_return(panel, horizon=1, delay=0)) > 0
+        return predict(panel) + 1.5 * ROUNDING_FLOAT32 * is_up[:, None]
+
+    with pytest.raises(LookAheadError, match="where rounding is at most 1e-05"):
+        assert_no_lookahead(knowing, market[0], cut, rounding=ROUNDING_FLOAT32)
+
+
+def test_no_token_tokenizer_or_path_looks_ahead(
+    market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    fitted: list[tuple[str, bytes, str]] = []
+
+    def predict(panel: Panel) -> NDArray:
+        folder = tmp_path_factory.mktemp("kline")
+        store, data = write_store(folder, panel, market[1], fold, smoke), KlineData(panel)
+        num_ahead, code = store.delay + max(store.horizons), "of this test"
+        (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, num_ahead, "close", folder, code)
+        tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
+        run = KronosFold("kronos", smoke.zoo["kronos"], smoke.train, store, fold, data, folder, code)
+        done = fit(run, "kronos")
+        model = done.model
+        done.discard_checkpoints()
+        fitted.append((report["tokenizer_sha256"], tokens, model.content_hash))
+        result = np.full((panel.num_rows, len(store.horizons), len(STATISTICS)), np.nan)
+        for segment in ("valid", "test"):
+            if store.rows(fold, segment).any():
+                rows, values = run.statistics(model, segment)
+                result[rows] = values
+        return result.reshape(panel.num_rows, -1)
+
+    expected = predict(market[0])
+    assert np.isfinite(expected[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
+    assert len(fitted) >= 3
+    assert len(set(fitted)) == 1
+
+
+def leak_whole_sample_maximum(panel: Panel) -> NDArray[np.float64]:
+    """The scaling of the published RSR inputs: the close over its maximum of the whole sample, future included."""
+    close = panel.adjusted("close")
+    highest = np.maximum.reduceat(close, panel.starts[:-1])
+    return close / highest[panel.symbol_code]
+
+
+def leak_next_return(panel: Panel) -> NDArray[np.float64]:
+    return forward_return(panel, horizon=1, delay=0)
+
+
+@pytest.mark.parametrize("leak", [leak_whole_sample_maximum, leak_next_return])
+def test_a_leaking_feature_is_caught(
+    leak: Callable[[Panel], NDArray[np.float64]],
+    market: tuple[Panel, pd.DataFrame],
+    cut: np.datetime64,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FEATURES, "leak", leak)
+    with pytest.raises(LookAheadError):
+        assert_no_lookahead(lambda panel: compute_features(panel, ["return_1", "leak"]), market[0], cut)
+
+
+def test_a_leak_through_the_fit_is_caught(
+    market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    """A tokenizer fitted on test dates too is what the gate must not let pass."""
+    everything = replace(fold, train=market[0].dates)
+
+    def fitted(panel: Panel) -> NDArray:
+        store = write_store(tmp_path_factory.mktemp("store"), panel, market[1], everything, smoke)
+        return np.array(store.tokens(fold.index))
+
+    with pytest.raises(LookAheadError):
+        assert_no_lookahead(fitted, market[0], cut)

@@ -1,0 +1,110 @@
+"""Studies run the stages in folders of their own, by a plan of their own, and go on where they stopped."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factor_models import KLINE_MODELS
+from studies import planted_signals, workspace
+from studies.workspace import Workspace, base_params, changed
+from workplace import Workplace, smoke_document
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Stages of studies run in this process; what was started."""
+    monkeypatch.setattr(workspace, "STUDIES", tmp_path)
+    calls: list[tuple[str, ...]] = []
+
+    def start(self: Workspace, *command: str) -> None:
+        calls.append(command)
+        Workplace(self.folder).run(*command)
+
+    monkeypatch.setattr(Workspace, "_start", start)
+    return calls
+
+
+def test_the_default_params_can_be_changed_by_the_names_that_dvc_has() -> None:
+    params = base_params()
+    other = changed(params, {"train.epochs": 77, "zoo.new": {"size": 1}})
+    assert other["train"]["epochs"] == 77
+    assert other["zoo"]["new"] == {"size": 1}
+    assert params["train"]["epochs"] != 77, "the defaults stay as they are"
+    with pytest.raises(ValueError, match=r"train\.epohcs: params\.yaml has no such key"):
+        changed(params, {"train.epohcs": 1})
+
+
+def test_a_stage_is_planned_and_run_once_and_a_model_again_when_its_section_changes(
+    started: list[tuple[str, ...]],
+) -> None:
+    params = smoke_document()
+
+    def study(hidden: int) -> Workspace:
+        place = Workspace("study", "small", changed(params, {"zoo.linear": {"alpha": float(hidden)}}))
+        place.use_sample()
+        for stage in ("sample", "split", "tokenize_features"):
+            place.run(stage)
+        place.run("train", "linear")
+        place.run("evaluate", "linear")
+        return place
+
+    first = study(1)
+    once = [("sample",), ("split",), ("tokenize_features",), ("train", "linear"), ("evaluate", "linear")]
+    assert started == [("plan",), *once]
+    before = first.results("train/linear/predictions.parquet").read_bytes()
+    assert first.results("evaluate/linear/metrics.json").is_file()
+    study(1)
+    assert started == [("plan",), *once], "nothing is run again"
+    again = study(1000)
+    assert again.folder == first.folder
+    assert started == [("plan",), *once, ("plan",), ("train", "linear"), ("evaluate", "linear")]
+    assert again.results("train/linear/predictions.parquet").read_bytes() != before
+
+
+def test_every_model_of_the_zoo_but_those_of_bars_has_a_plan(started: list[tuple[str, ...]]) -> None:
+    """So that no result of a model is thrown away when a study asks for others."""
+    params = smoke_document()
+    params["models"] = ["linear"]
+    place = Workspace("study", "small", params)
+    assert set(place.params["models"]) == set(params["zoo"]) - set(KLINE_MODELS)
+    shared = {**params, "models": ["lstm"]}
+    assert Workspace("study", "small", shared).folder == place.folder
+    assert Workspace("study", "small", changed(params, {"train.seed": 3})).folder != place.folder
+
+
+def test_a_stage_that_fails_stops_the_study_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In processes of its own, as a study starts them."""
+    monkeypatch.setattr(workspace, "STUDIES", tmp_path)
+    place = Workspace("study", "without_data", smoke_document())
+    with pytest.raises(RuntimeError, match=r"(?s)^plan failed in .*there is neither data/ nor data\.dvc"):
+        place.run("split")
+    assert not (place.folder / ".done").exists()
+
+
+def test_a_market_of_the_planted_signals_gives_a_row_per_model_and_horizon(
+    started: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document: dict[str, Any] = smoke_document()
+    document["tokenize"]["horizons"] = planted_signals.HORIZONS
+    monkeypatch.setattr(planted_signals, "base_params", lambda: document)
+    monkeypatch.setattr(planted_signals, "CHANGES", {})
+    frame = planted_signals.run_market("reversal", ["linear"])
+    assert list(frame["horizon"]) == planted_signals.HORIZONS
+    assert (frame["attainable"] > 0).all()
+    assert frame[["rank_ic", "ci_low", "ci_high", "best_floor_rank_ic"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["acl18", "kline_5min", "nasdaq", "planted_signals"])
+def test_a_study_with_options_says_what_it_does(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = importlib.import_module(f"studies.{name}")
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        study.main()
+    assert ended.value.code == 0
+    assert study.__doc__.splitlines()[0] in " ".join(capsys.readouterr().out.split())

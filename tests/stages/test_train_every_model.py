@@ -1,0 +1,128 @@
+"""Every model of the zoo goes through the stage train, on a small market with news."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, read_folds
+from factor_models import KLINE_MODELS, MODELS, input_kind, load_model, model_sizes
+from stages import ROOT
+from stages.fitting.families import family_of
+from stages.fitting.inputs import FoldInputs
+from stages.fitting.network import NetworkFold
+from stages.fitting.tabular import FittedTabular
+from stages.params.reading import read_document
+from stages.planning.stages import plan_of
+from stages.processes.process import Process
+from stages.processes.watch import Watch
+from stages.train import train
+from workplace import Workplace, in_this_process
+
+pytestmark = pytest.mark.end_to_end
+
+
+def train_here(workplace: Workplace, name: str) -> None:
+    """Train by the plan that params.yaml gives, whether or not the model is listed there."""
+    with chdir(workplace.path), in_this_process("train"):
+        plan = plan_of("train", name, workplace.params())
+        if family_of(name) == "tabular":
+            train(name, plan, Process(), None)
+        else:
+            with Watch() as watch:
+                train(name, plan, Process(watch=watch), None)
+
+
+def test_every_model_has_a_section_in_params() -> None:
+    assert set(read_document(ROOT / "params.yaml")["zoo"]) == {*MODELS, *KLINE_MODELS}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(name: str, tokenized: Workplace) -> None:
+    train_here(tokenized, name)
+    folder = tokenized.results / "train" / name
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    assert np.isfinite(frame["prediction"]).all()
+    assert set(frame["horizon"]) == {1, 5, 20}
+    spread = frame.groupby(["timestamp", "horizon", "fold"])["prediction"].std()
+    assert (spread > 0).mean() > 0.99
+    _, metadata = load_model(folder / "folds" / "fold_00")
+    assert metadata["best_head"] in (1, 5, 20)
+    assert (metadata["best_epoch"] is None) == (input_kind(name) == "last_bar")
+    assert ("text_encoder" in metadata) == ("text_dim" in model_sizes(name))
+
+
+def round_forecasts(monkeypatch: pytest.MonkeyPatch, last_bits: int) -> None:
+    """Let forecasts of a date be its first one, plus up to so many last bits: what another CPU may make of them."""
+    for kind in (NetworkFold, FittedTabular):
+        predict_rows = kind.predict_rows
+
+        def rounded(self: Any, *arguments: Any, predict: Any = predict_rows) -> tuple[NDArray, NDArray]:
+            rows, values = predict(self, *arguments)
+            store = self.inputs.store
+            _, first, date = np.unique(store.date_code[rows], return_index=True, return_inverse=True)
+            equal = np.asarray(values, np.float32)[first][date]
+            bits = np.random.default_rng(0).integers(0, last_bits + 1, equal.shape)
+            return rows, equal + bits * np.spacing(equal)
+
+        monkeypatch.setattr(kind, "predict_rows", rounded)
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("last_bits", [None, 0, 3])
+@pytest.mark.parametrize("name", ["linear", "tft"])
+def test_a_model_whose_output_is_constant_fails_the_stage(
+    name: str, last_bits: int | None, tokenized: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs that do not tell symbols apart: every forecast of a date is the same number, up to rounding.
+
+    How equal forecasts round is this CPU's way (None), or to the same bits (0), or to different ones.
+    """
+    if last_bits is not None:
+        round_forecasts(monkeypatch, last_bits)
+    copy = tokenized.copy(tmp_path / "copy")
+    for path in (copy.results / "tokenize").rglob("inputs.npy"):
+        np.save(path, np.zeros_like(np.load(path)))
+    shutil.rmtree(copy.results / "train", ignore_errors=True)
+    with pytest.raises(ValueError, match="constant on every valid date"):
+        train_here(copy, name)
+    assert not (copy.results / "train" / name).exists(), "nothing is left that could be evaluated"
+
+
+def test_all_levels_of_quantiles_are_kept(tokenized: Workplace, tmp_path: Path) -> None:
+    copy = tokenized.copy(tmp_path / "copy")
+    settings = {"loss": "quantile", "loss_settings": {"levels": [0.025, 0.5, 0.975]}, "epochs": 1}
+    copy.change_params(lambda params: params["train"].update(settings))
+    train_here(copy, "gru")
+    folder = copy.results / "train" / "gru"
+    parts = [pd.read_parquet(path) for path in sorted(folder.glob("folds/*/quantiles.parquet"))]
+    frame = pd.read_parquet(folder / "predictions.parquet").merge(pd.concat(parts), validate="one_to_one")
+    assert len(frame) == len(pd.read_parquet(folder / "predictions.parquet"))
+    np.testing.assert_array_equal(frame["prediction"], frame["q50"])
+    assert (frame["q2.5"] < frame["q50"]).all()
+    assert (frame["q50"] < frame["q97.5"]).all()
+
+
+def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
+    tokenized: Workplace, tmp_path: Path
+) -> None:
+    copy = tokenized.copy(tmp_path / "copy")
+    copy.change_params(lambda params: params["tokenize"].update(use_news=False))
+    (copy.results / "split" / "news.parquet").write_bytes(b"never opened")
+    copy.run("plan")
+    copy.run("tokenize_features")
+    assert not list((copy.results / "tokenize").rglob("*news*"))
+    store, params = FeatureStore(copy.results / "tokenize"), copy.params()
+    folds = read_folds(copy.results / "split" / "folds.json")
+    panel = copy.results / "split" / "panel"
+    for name in (name for name in MODELS if "text_dim" in model_sizes(name)):
+        inputs = FoldInputs(name, params.zoo[name], store, store.targets("rank"), folds[0], None, panel)
+        assert inputs.model_config["text_dim"] == 0
+        assert next(iter(inputs.train_windows.batches(2))).texts is None

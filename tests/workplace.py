@@ -1,0 +1,115 @@
+"""Folders in which stages run as users start them, but in the process of the test: nothing is imported twice."""
+
+from __future__ import annotations
+
+import io
+import logging
+import runpy
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import yaml
+
+from stages import ROOT
+from stages.params.presets import PRESETS, overlay
+from stages.params.reading import Params, parse_params, read_document, read_params
+
+
+def smoke_document() -> dict[str, Any]:
+    """params.yaml as committed, with the smoke preset laid over it."""
+    return overlay(read_document(ROOT / "params.yaml"), read_document(ROOT / PRESETS / "smoke.yaml"))
+
+
+def smoke_params() -> Params:
+    return parse_params(smoke_document(), "smoke")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with a params.yaml, data/ and results/."""
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def params(self) -> Params:
+        return read_params(self.path / "params.yaml")
+
+    def change_params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        file = self.path / "params.yaml"
+        document = yaml.safe_load(file.read_text())
+        change(document)
+        file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def run(self, stage: str, *arguments: str) -> None:
+        """Run `python -m stages.<stage>` here; errors reach the test."""
+        with chdir(self.path), patch.object(sys, "argv", [stage, *arguments]), in_this_process(stage):
+            import_module(f"stages.{stage}").main()
+
+    def refused(self, stage: str, *arguments: str) -> str:
+        """What a stage says that refuses to run, with exit status 2."""
+        said, command = io.StringIO(), [stage, *arguments]
+        with (
+            redirect_stderr(said),
+            pytest.raises(SystemExit) as ended,
+            warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # it is in sys.modules
+            chdir(self.path),
+            patch.object(sys, "argv", command),
+            in_this_process(stage),
+        ):
+            runpy.run_module(f"stages.{stage}", run_name="__main__")
+        assert ended.value.code == 2
+        assert "Traceback" not in said.getvalue()
+        return said.getvalue()
+
+    def copy(self, path: Path) -> Workplace:
+        shutil.copytree(self.path, path, symlinks=True)
+        return Workplace(path)
+
+
+def make_workplace(path: Path, document: dict[str, Any]) -> Workplace:
+    """A folder whose data are the simulated market of its results, as `data.dvc` has it."""
+    (path / "results" / "sample").mkdir(parents=True)
+    (path / "data").symlink_to(Path("results") / "sample")
+    (path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    return Workplace(path)
+
+
+@contextmanager
+def in_this_process(stage: str) -> Iterator[None]:
+    """What a stage leaves to the end of its process is put back, and what a process can do only once is left out.
+
+    What it loads is not held against its plan, since this process has loaded what all tests before have needed; the
+    group of processes, which DeepSpeed joins once, stays.
+    """
+    module = import_module(f"stages.{stage}")
+    unchecked = patch.object(module, "check_loaded", lambda plan: None, create=True)
+    with unchecked, patch("torch.distributed.destroy_process_group"), loggers_kept():
+        yield
+
+
+@contextmanager
+def loggers_kept() -> Iterator[None]:
+    """A stage lets the packages log to a file; the tests that come after it look at what they log."""
+    loggers = [logging.getLogger(name) for name in ("factor_models", "factorcast")]
+    before = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            for handler in logger.handlers:
+                if handler not in handlers and handler is not logging.lastResort:
+                    handler.close()
+            logger.handlers[:], logger.propagate = handlers, propagate
+            logger.setLevel(level)
