@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,12 @@ class Checkout:
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
+
+
+def stages_that_ran(output: str) -> set[str]:
+    """Those that DVC ran, without the plan and without what it took from its run cache."""
+    ran = set(re.findall(r"Running stage '([^']+)'", output))
+    return {stage.removeprefix("simulated/dvc.yaml:") for stage in ran} - {"plan"}
 
 
 def make_checkout(path: Path) -> Checkout:

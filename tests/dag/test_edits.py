@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checkout import Checkout
+from checkout import Checkout, stages_that_ran
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
@@ -22,12 +21,6 @@ DATA, METRICS, NETWORKS = (
 )
 REPORTS = {"report@linear", "report@lstm", "report_stack"}
 EVALUATED = {"evaluate@linear", "evaluate@lstm"}
-
-
-def stages_that_ran(output: str) -> set[str]:
-    """Those that DVC ran, without the plan and without what it took from its run cache."""
-    ran = set(re.findall(r"Running stage '([^']+)'", output))
-    return {stage.removeprefix("simulated/dvc.yaml:") for stage in ran} - {"plan"}
 
 
 @pytest.fixture(scope="module")

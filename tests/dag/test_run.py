@@ -13,13 +13,9 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from checkout import Checkout, make_checkout, wait_for_queue
+from checkout import Checkout, make_checkout, stages_that_ran, wait_for_queue
 
 pytestmark = pytest.mark.end_to_end
-
-
-def stages_that_ran(output: str) -> set[str]:
-    return set(re.findall(r"Running stage '([^']+)'", output)) - {"plan"}
 
 
 def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
