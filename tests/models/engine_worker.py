@@ -192,6 +192,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out, mode = Path(sys.argv[1]), sys.argv[2]
     ranks = start_distributed()
+    assert threads_of_exchange(), "the threads are looked for by another name"
     if mode == "all":
         run_every_way(ranks, out)
     elif mode == "few":
@@ -203,6 +204,13 @@ def main() -> None:
         weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_at=stop_at, stop=lambda: os._exit(9))
         save_file(weights, out / "run.safetensors")
     finish_distributed()
+    assert threads_of_exchange() == [], "a thread that outlives the interpreter aborts the process at exit"
+
+
+def threads_of_exchange() -> list[str]:
+    """Names of the threads that gloo runs in this process."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sorted(name for name in names if "gloo" in name)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # noqa: F401  its functions' defaults hold the group if it is loaded later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,22 @@ def ranks() -> Ranks:
 
 
 def finish_distributed() -> None:
-    """Wait for all processes and leave; without it several processes abort at exit."""
-    if dist.is_initialized():
-        dist.barrier()
+    """Wait for all processes and leave; without it a process may abort at exit.
+
+    The threads that exchange end with the last reference to their group. One that outlives the interpreter and has
+    a tensor to let go of aborts the process ("terminate called without an active exception"), after all its work
+    was done. So DeepSpeed's references go too, and those of engines that nothing uses any more: an engine is to be
+    closed and out of scope here.
+    """
+    if not dist.is_initialized():
+        return
+    dist.barrier()
+    deepspeed = sys.modules.get("deepspeed.comm")
+    if deepspeed is not None and deepspeed.is_initialized():
+        deepspeed.destroy_process_group()
+    else:
         dist.destroy_process_group()
+    gc.collect()
 
 
 def barrier() -> None:
