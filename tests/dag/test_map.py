@@ -57,7 +57,7 @@ def test_a_stage_depends_on_its_plan_and_on_nothing_else_that_is_code(stage: str
 
 def test_the_plan_depends_on_all_code_and_all_params_and_takes_part_in_no_run_cache() -> None:
     assert {"stages", "packages/data/src", "packages/metrics/src", "packages/models/src"} <= set(DAG["plan"]["deps"])
-    assert DAG["plan"]["params"] == [{"params.yaml": None}]
+    assert "params.yaml" in DAG["plan"]["deps"], "as a file: dvc.lock would repeat the whole of it"
     assert DAG["plan"]["outs"] == [{"results/plan": {"cache": False, "persist": True}}]
 
 
