@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Segment, read_folds, training_targets
 from factor_models import (
+    SelectedRows,
     Table,
     TabularModel,
     build_model,
@@ -53,11 +54,11 @@ class TabularFold:
         return FittedTabular(self, model)
 
     def table(self, rows: NDArray[np.integer]) -> Table:
-        """Panel rows as a tabular model reads them."""
+        """Panel rows as a tabular model reads them; their features stay where they are, mapped from the store."""
         inputs = self.inputs
         weights = inputs.weights.product
         return Table(
-            features=inputs.inputs[rows],
+            features=SelectedRows(inputs.inputs, rows),
             targets=inputs.targets[rows],
             groups=inputs.store.date_code[rows],
             symbols=None if inputs.symbol_ids is None else inputs.symbol_ids[rows],

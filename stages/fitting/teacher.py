@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold
-from factor_models import Table, TabularModel, build_model, cross_fit_rows, model_sizes
+from factor_models import SelectedRows, Table, TabularModel, build_model, cross_fit_rows, model_sizes
 from stages.params.train import DistillationParams
 
 
@@ -37,7 +37,7 @@ def teach(
 
     def table(of: NDArray[np.integer]) -> Table:
         return Table(
-            features=inputs[of],
+            features=SelectedRows(inputs, of),
             targets=targets[of],
             groups=store.date_code[of],
             symbols=None if symbols is None else symbols[of],

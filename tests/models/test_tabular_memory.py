@@ -7,12 +7,13 @@ its own memory (bins) is not. Chunks are made small, since at full size they are
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from factor_models import Table, build_model
-from factor_models.tabular import base
+from factor_models import SelectedRows, Table, build_model
+from factor_models.tabular import base, lightgbm_trees
 
 NUM_ROWS, NUM_FEATURES = 20_000, 160
 
@@ -32,8 +33,8 @@ def table(is_known: bool, is_weighted: bool = False) -> Table:
     [
         ("linear", True, False, 0.8),
         ("linear", False, True, 0.8),
-        ("lightgbm", True, False, 0.3),
-        ("lightgbm", False, False, 1.2),  # the rows with a target, until they are in bins
+        ("lightgbm", True, False, 1.2),  # the rows with a target, until they are in bins
+        ("lightgbm", False, False, 1.2),
         ("xgboost", True, False, 0.3),
         ("xgboost", False, True, 0.3),
     ],
@@ -51,7 +52,28 @@ def test_a_fit_and_a_forecast_allocate_less_than_the_matrix(
     model.predict(train)
     allocated = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert allocated < most * train.features.nbytes
+    assert allocated < most * np.asarray(train.features).nbytes
+
+
+@pytest.mark.parametrize("name", ["linear", "lightgbm", "xgboost", "cross_asset_lightgbm"])
+def test_rows_left_in_their_matrix_give_the_bytes_of_a_copy_of_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = table(is_known=False)
+    rows = np.random.default_rng(1).permutation(NUM_ROWS)[:3_000]
+    assert everything.targets is not None
+    targets = everything.targets[rows]
+    copied = Table(features=np.asarray(everything.features)[rows], targets=targets)
+    left = Table(features=SelectedRows(np.asarray(everything.features), rows), targets=targets)
+    sizes = {"num_symbols": 0} if name == "cross_asset_lightgbm" else {}
+    settings = {} if name == "linear" else {"rounds": 3}
+    files = []
+    for given, most in ((copied, NUM_ROWS), (left, NUM_ROWS), (left, 0)):
+        monkeypatch.setattr(lightgbm_trees, "SAMPLED_ROWS", most)  # 0: LightGBM reads in chunks
+        model = build_model(name, num_features=NUM_FEATURES, num_horizons=1, **sizes, **settings)
+        model.fit(given, given).save_weights(tmp_path / "weights")
+        files.append((tmp_path / "weights").read_bytes() + model.predict(given).tobytes())
+    assert files[0] == files[1] == files[2]
 
 
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "xgboost", "cross_asset_lightgbm"])

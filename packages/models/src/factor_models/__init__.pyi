@@ -23,6 +23,7 @@ from .losses.table import LOSSES as LOSSES
 from .stacking import StackResult as StackResult
 from .stacking import rank_standardise as rank_standardise
 from .stacking import stack_oof as stack_oof
+from .tabular.base import SelectedRows as SelectedRows
 from .tabular.base import Table as Table
 from .tabular.base import TabularModel as TabularModel
 from .tabular.cross_fit import cross_fit_rows as cross_fit_rows

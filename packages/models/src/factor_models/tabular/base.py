@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,40 @@ ROWS_AT_ONCE = 65_536
 def row_chunks(num_rows: int) -> list[slice]:
     """Consecutive runs of rows that make up all of them."""
     return [slice(first, first + ROWS_AT_ONCE) for first in range(0, num_rows, ROWS_AT_ONCE)]
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedRows:
+    """Rows of a matrix that stays where it is, mapped from a file say: only what is read of them is copied.
+
+    Attributes
+    ----------
+    matrix : (M, F)
+    rows : (N,) places of the rows in `matrix`
+    """
+
+    matrix: np.ndarray
+    rows: np.ndarray
+
+    ndim: ClassVar[int] = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (N, F)."""
+        return len(self.rows), self.matrix.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Copy rows, or columns of rows: `selected[rows]`, `selected[rows, columns]`."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        return np.asarray(self.matrix[self.rows[rows], columns])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("selected rows lie apart in their matrix: an array of them is a copy")
+        return np.asarray(self[:], dtype)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +64,7 @@ class Table:
     weights : (N,) weight of a row in the fit, finite and >= 0; None: all 1
     """
 
-    features: np.ndarray
+    features: np.ndarray | SelectedRows
     targets: np.ndarray | None = None
     groups: np.ndarray | None = None
     symbols: np.ndarray | None = None

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import Table, check_features, check_targets, row_chunks
+from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
 from factor_models.writing import write_bytes
 
 Objective = Literal["squared", "binary"]
@@ -55,9 +55,9 @@ class BoostingConfig:
 
 
 class Rows(NamedTuple):
-    """The rows of one horizon whose target is known. Their features are copied only while a library reads them."""
+    """The rows of one horizon whose target is known. A library reads their features some rows at a time."""
 
-    columns: np.ndarray
+    columns: np.ndarray | SelectedRows
     """(N, columns) of all rows, those without a target included."""
     places: np.ndarray
     """(num_known,) which of them have a target."""
@@ -65,11 +65,6 @@ class Rows(NamedTuple):
     """(num_known,) the targets."""
     weights: np.ndarray | None
     """(num_known,) weights; None: all 1."""
-
-    @property
-    def x(self) -> np.ndarray:
-        """(num_known, columns): a copy, unless every row has a target."""
-        return self.columns if len(self.places) == len(self.columns) else self.columns[self.places]
 
 
 class TreesPerHorizon:
@@ -140,7 +135,7 @@ class TreesPerHorizon:
             raise ValueError(f"{path}: holds {len(texts)} boosters, the configuration says {self.num_horizons}")
         self.boosters = [self._from_text(text) for text in texts]
 
-    def _columns(self, table: Table) -> np.ndarray:
+    def _columns(self, table: Table) -> np.ndarray | SelectedRows:
         """Return the inputs of the trees, (N, columns)."""
         return table.features
 
@@ -163,7 +158,7 @@ class TreesPerHorizon:
         raise NotImplementedError
 
 
-def _known(x: np.ndarray, table: Table, horizon: int) -> Rows:
+def _known(x: np.ndarray | SelectedRows, table: Table, horizon: int) -> Rows:
     assert table.targets is not None
     known = np.isfinite(table.targets[:, horizon])
     weights = None if table.weights is None else table.weights[known]

@@ -57,18 +57,18 @@ class CrossAssetTrees(LightGBMTrees):
         self.leaders = np.empty(0, np.int64)
         if self.num_leaders:
             symbols = _need_symbols(train)
-            self.leaders = choose_leaders(train.features, targets, _dates(train), symbols, self.num_leaders)
+            self.leaders = choose_leaders(np.asarray(train.features), targets, _dates(train), symbols, self.num_leaders)
         return super().fit(train, valid)
 
     def _columns(self, table: Table) -> np.ndarray:
-        dates = _dates(table)
-        by_date = list(date_moments(table.features, dates))
+        dates, features = _dates(table), np.asarray(table.features)
+        by_date = list(date_moments(features, dates))
         if len(self.leaders):
             symbols = _need_symbols(table)
-            by_date += [_values_of(int(leader), table.features, dates, symbols) for leader in self.leaders]
+            by_date += [_values_of(int(leader), features, dates, symbols) for leader in self.leaders]
         width = self.num_features
         columns = np.empty((len(table), width * (1 + len(by_date))), np.float32)
-        columns[:, :width] = table.features
+        columns[:, :width] = features
         for rows in row_chunks(len(table)):
             for place, values in enumerate(by_date, start=1):
                 columns[rows, place * width : (place + 1) * width] = values[dates[rows]]

@@ -11,8 +11,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from factor_models.checks import check_at_least
+from factor_models.tabular import base
 from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
+SAMPLED_ROWS = 200_000
+"""Rows that LightGBM cuts bins by (its default). It holds them three times over as doubles where it reads in chunks."""
 OBJECTIVES: dict[Objective, tuple[str, str]] = {
     "squared": ("regression", "l2"),
     "binary": ("binary", "binary_logloss"),
@@ -44,23 +47,44 @@ class LightGBMTrees(TreesPerHorizon):
     def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
         import lightgbm
 
-        train = lightgbm.Dataset(
-            rows.x,
-            rows.y,
-            weight=rows.weights,
-            feature_name=self._column_names(),
-            params={"verbosity": -1, "num_threads": self.config.num_threads},
-        )
+        train = self._bins(rows)
         sets: list[Any] = []
         callbacks: list[Any] = []
         if stop_on is not None:
-            sets = [lightgbm.Dataset(stop_on.x, stop_on.y, weight=stop_on.weights, reference=train)]
+            sets = [self._bins(stop_on, like=train)]
             callbacks = [lightgbm.early_stopping(self.config.patience, verbose=False)]
         booster = lightgbm.train(
             self._parameters(objective), train, self.config.rounds, valid_sets=sets, callbacks=callbacks
         )
         # The text without the trees after the best one: a fitted and a loaded model are the same object.
         return self._from_text(booster.model_to_string(num_iteration=booster.best_iteration or None))
+
+    def _bins(self, rows: Rows, like: Any = None) -> Any:
+        """The rows as histogram bins; many rows are read chunk by chunk, into the bins of the whole without a copy."""
+        import lightgbm
+
+        class Features(lightgbm.Sequence):
+            batch_size = base.ROWS_AT_ONCE
+
+            def __len__(self) -> int:
+                return len(rows.places)
+
+            def __getitem__(self, key: Any) -> np.ndarray:
+                values = rows.columns[rows.places[key]]
+                return values if values.ndim == 2 else values.astype(np.float64)  # a row is asked for as doubles
+
+        return lightgbm.Dataset(
+            rows.columns[rows.places] if len(rows.places) <= SAMPLED_ROWS else Features(),
+            rows.y,
+            weight=rows.weights,
+            reference=like,
+            feature_name=self._column_names(),
+            params={
+                "verbosity": -1,
+                "num_threads": self.config.num_threads,
+                "data_random_seed": self.config.seed,  # of the rows that bins are cut by, where there are many
+            },
+        )
 
     def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
         return booster.predict(x, num_threads=self.config.num_threads, raw_score=True)

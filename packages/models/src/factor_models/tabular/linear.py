@@ -15,7 +15,7 @@ import scipy.linalg
 from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
-from factor_models.tabular.base import Table, check_features, check_targets, row_chunks
+from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
 from factor_models.writing import write_bytes
 
 COLUMNS_AT_ONCE = 16
@@ -109,7 +109,7 @@ class RidgeRegressor:
         self.center, self.scale = arrays["center"], arrays["scale"]
         self.weights, self.intercept = arrays["weights"], arrays["intercept"]
 
-    def _fit_scale(self, x: np.ndarray, row_weights: np.ndarray | None) -> None:
+    def _fit_scale(self, x: np.ndarray | SelectedRows, row_weights: np.ndarray | None) -> None:
         """Mean and deviation of each column, some columns at a time: the temporary arrays are larger than x."""
         self.center, self.scale = np.zeros(self.num_features), np.ones(self.num_features)
         self.num_missing = 0
@@ -125,7 +125,12 @@ class RidgeRegressor:
             self.center[columns], self.scale[columns] = center, np.where(scale > 0, scale, 1.0)
 
     def _fit_horizon(
-        self, horizon: int, x: np.ndarray, known: np.ndarray, y: np.ndarray, row_weights: np.ndarray | None
+        self,
+        horizon: int,
+        x: np.ndarray | SelectedRows,
+        known: np.ndarray,
+        y: np.ndarray,
+        row_weights: np.ndarray | None,
     ) -> None:
         """Solve for one horizon on the rows `known` of x, whose targets are y."""
         assert self.weights is not None

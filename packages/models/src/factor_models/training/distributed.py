@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # noqa: F401  its functions' defaults hold the group if it is loaded later
+import torch.distributed.nn.functional
 
 
 @dataclass(frozen=True, kw_only=True)
