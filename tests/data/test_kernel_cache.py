@@ -20,23 +20,30 @@ from factor_data import kernel_cache
 
 SOURCE = Path(factor_data.__file__).parent
 
-# A kernel of our own beside those of the package: it calls one of another file, and reads a constant of a module.
+# Kernels of our own beside those of the package: they call one of another file, and read a constant of a module.
+GUARDS = "EPSILON = 1e-12\n"
 EXTRA = """
-from factor_data.features import ratios
+from factor_data.features import guards
+from factor_data.features.guards import EPSILON
 from factor_data.features.ratios import over
 from factor_data.kernel_cache import kernel
 
 @kernel(nogil=True)
 def over_and_guard(values, divisor, result):
     over(values, divisor, 1.0, result)
-    result[0] = ratios.EPSILON
+    result[0] = guards.EPSILON
+
+@kernel(nogil=True)
+def guarded(values, result):
+    for row in range(len(values)):
+        result[row] = values[row] / (values[row] + EPSILON)
 """
 
 # Four kernels, each with what it calls or reads in another file.
 COMPUTE = """
 import json
 import numpy as np
-from factor_data.features import alpha158_kernels as a158, alpha360_features as a360, extra
+from factor_data.features import alpha158_kernels as a158, extra
 from factor_data.fit import tokens
 
 rng = np.random.default_rng(0)
@@ -51,11 +58,10 @@ made["gains"] = block
 shares = np.zeros(2, np.float32)
 extra.over_and_guard(np.ones(2), np.ones(2), shares)
 made["over"] = shares
-rows = np.zeros((2, 360), np.float32)
-bars = np.full(2, 2.0)
-a360._alpha360_rows(bars, bars, bars, bars, bars, bars, np.array([0, 2]), rows)
-made["ratios"] = rows[1, -1:]
-kernels = tokens._tokens_of, a158._gains_and_losses, extra.over_and_guard, a360._alpha360_rows
+guarded = np.zeros(1)
+extra.guarded(np.full(1, 2.0), guarded)
+made["guarded"] = guarded
+kernels = tokens._tokens_of, a158._gains_and_losses, extra.over_and_guard, extra.guarded
 hits = [sum(kernel.stats.cache_hits.values()) for kernel in kernels]
 print(json.dumps({"hits": hits, **{name: values.tolist() for name, values in made.items()}}))
 """
@@ -65,7 +71,7 @@ EDITS = [
     ("fit/quantiles.py", "edges[first + half - 1] <= value", "edges[first + half - 1] < value"),
     ("features/nested.py", "result[i] = newer[i] + older[i]\n", "result[i] = newer[i] + 2.0 * older[i]\n"),
     ("features/ratios.py", "factor * values[i] / divisor[i]", "1000.0 * factor * values[i] / divisor[i]"),
-    ("features/ratios.py", "EPSILON = 1e-12", "EPSILON = 0.5"),
+    ("features/guards.py", "EPSILON = 1e-12", "EPSILON = 0.5"),
 ]
 HARMLESS = [
     ("fit/quantiles.py", '@kernel(nogil=True)\n', '# A remark.\n\n\n@kernel(nogil=True)\n'),
@@ -91,6 +97,7 @@ def result(process: subprocess.Popen) -> tuple[dict[str, Any], str]:
 def copy_sources(tree: Path) -> Path:
     shutil.copytree(SOURCE, tree / "factor_data", ignore=shutil.ignore_patterns("__pycache__"))
     (tree / "factor_data" / "features" / "extra.py").write_text(EXTRA)
+    (tree / "factor_data" / "features" / "guards.py").write_text(GUARDS)
     return tree
 
 
@@ -124,7 +131,7 @@ def test_values_follow_the_code_and_copies_share_what_was_compiled(tmp_path: Pat
     assert (first["tokens"], changed["tokens"]) == ([1, 2, 3, 3], [1, 1, 2, 3])
     assert changed["gains"] != first["gains"]
     assert (first["over"], changed["over"]) == ([pytest.approx(1e-12), 1.0], [0.5, 1000.0])
-    assert (first["ratios"], changed["ratios"]) == ([1.0], [pytest.approx(2.0 / 2.5)])
+    assert (first["guarded"], changed["guarded"]) == ([pytest.approx(1.0)], [pytest.approx(2.0 / 2.5)])
 
     edit(tree, [(file, new, old) for file, old, new in EDITS])
     undone, _ = result(start(tree, cache))

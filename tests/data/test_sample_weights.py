@@ -44,6 +44,18 @@ def test_money_traded_is_a_mean_of_the_symbols_own_last_bars(folder: Path) -> No
         assert mean[row] == pytest.approx(expected, nan_ok=True)
 
 
+def test_money_traded_of_one_symbol_is_the_same_to_the_bit_beside_any_other(folder: Path) -> None:
+    """A sum that runs over all symbols loses a coin's cents behind a stock's billions."""
+    panel = Panel.load(folder / "panel", mmap=False)
+    first = panel.symbol_code == 0
+    alone = mean_money_traded(panel.select(~first), bars=20)
+    huge = panel.with_columns(volume=np.where(first, 1e15, 1e-9) * panel.columns["volume"])
+    small = huge.select(~first)
+    np.testing.assert_array_equal(mean_money_traded(panel, bars=20)[~first], alone)
+    np.testing.assert_array_equal(mean_money_traded(huge, bars=20)[~first], mean_money_traded(small, bars=20))
+    np.testing.assert_allclose(mean_money_traded(huge, bars=20)[~first], 1e-9 * alone, rtol=1e-12)
+
+
 def test_money_not_known_or_not_positive_has_the_weight_of_the_median() -> None:
     money = np.array([4.0, 1.0, 2.0, np.nan, 0.0, 8.0, 2.0])
     date_code = np.array([0, 0, 0, 0, 0, 1, 1])

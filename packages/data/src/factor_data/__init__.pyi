@@ -14,6 +14,7 @@ from .cleaning.rules import RULES as RULES
 from .cleaning.rules import Rule as Rule
 from .features.alpha158_features import alpha158 as alpha158
 from .features.alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
+from .features.alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .features.alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .features.alpha360_features import alpha360 as alpha360
 from .features.compute import FEATURE_SETS as FEATURE_SETS
@@ -70,7 +71,11 @@ from .labels.targets import cross_sectional_target as cross_sectional_target
 from .labels.training import directions as directions
 from .labels.training import training_targets as training_targets
 from .lookahead import LookAheadError as LookAheadError
+from .lookahead import ScaleError as ScaleError
 from .lookahead import assert_no_lookahead as assert_no_lookahead
+from .lookahead import assert_scale_free as assert_scale_free
+from .lookahead import check_features as check_features
+from .lookahead import check_label_reach as check_label_reach
 from .news.config import NewsConfig as NewsConfig
 from .news.config import NewsVectorConfig as NewsVectorConfig
 from .news.encoder import CachedEncoder as CachedEncoder
@@ -114,8 +119,8 @@ from .windows.samples import SampleReport as SampleReport
 from .windows.samples import session_codes as session_codes
 from .windows.source import BlockedMatrix as BlockedMatrix
 from .windows.texts import DocumentVectors as DocumentVectors
+from .windows.weight_config import WeightParams as WeightParams
 from .windows.weights import SampleWeights as SampleWeights
-from .windows.weights import WeightParams as WeightParams
 from .windows.weights import mean_money_traded as mean_money_traded
 from .windows.weights import recency_weights as recency_weights
 from .windows.weights import relative_weights as relative_weights

@@ -56,6 +56,28 @@ class SavedPanel:
             columns={name: file.read(first, last) for name, file in self.columns.items()},
         )
 
+    def sample(self, num_symbols: int, num_dates: int, always: Sequence[str] = ()) -> Panel:
+        """The last dates of some symbols as a panel with all the symbols and no other date: a bounded piece of it.
+
+        Parameters
+        ----------
+        num_symbols : taken at equal distances among those that have a bar on the dates
+        num_dates : most dates of the calendar, the last ones
+        always : symbols that are taken besides
+        """
+        first = max(len(self.dates) - num_dates, 0)
+        borders = self.bounds([first, len(self.dates)])
+        traded = np.flatnonzero(borders[:, 1] > borders[:, 0])
+        spaced = traded[np.linspace(0, len(traded) - 1, min(num_symbols, len(traded))).astype(np.int64)]
+        chosen = borders[np.union1d(spaced, np.flatnonzero(np.isin(self.symbols, always)))]
+        return Panel(
+            symbols=self.symbols,
+            dates=self.dates[first:],
+            symbol_code=self.symbol_code.gather(chosen),
+            date_code=self.date_code.gather(chosen) - np.int32(first),
+            columns={name: file.gather(chosen) for name, file in self.columns.items()},
+        )
+
     def in_universe(self, spans: Spans) -> NDArray[np.bool_]:
         """True where cleaning left the bar in the universe, for the rows of the spans."""
         if UNIVERSE not in self.columns:

@@ -1,5 +1,6 @@
 from .alpha158_features import alpha158 as alpha158
 from .alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
+from .alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .alpha360_features import alpha360 as alpha360
 from .compute import FEATURE_SETS as FEATURE_SETS

@@ -24,9 +24,9 @@ from factor_data.features.nested import (
     nested_trends,
 )
 from factor_data.features.ratios import (
-    EPSILON,
     correlation,
     over,
+    part,
     place_in_range,
     r_squared,
     residual_over,
@@ -96,17 +96,17 @@ def _bar_shape(columns: NDArray[np.float64], block: Block) -> None:
     """The nine KBAR features and the four prices over the close."""
     for row in range(block.shape[1]):
         o, high, low, c = columns[0, row], columns[1, row], columns[2, row], columns[3, row]
-        spread = high - low + EPSILON
+        spread = high - low
         upper, lower = high - max(o, c), min(o, c) - low
         block[0, row] = (c - o) / o
         block[1, row] = (high - low) / o
-        block[2, row] = (c - o) / spread
+        block[2, row] = part(c - o, spread)
         block[3, row] = upper / o
-        block[4, row] = upper / spread
+        block[4, row] = part(upper, spread)
         block[5, row] = lower / o
-        block[6, row] = lower / spread
+        block[6, row] = part(lower, spread)
         block[7, row] = (2.0 * c - high - low) / o
-        block[8, row] = (2.0 * c - high - low) / spread
+        block[8, row] = part(2.0 * c - high - low, spread)
         block[9, row] = o / c
         block[10, row] = high / c
         block[11, row] = low / c
@@ -119,7 +119,7 @@ def _close_and_volume(close: Floats, volume: Floats, block: Block) -> None:
     log_volume, scale = np.empty(len(volume)), np.empty(len(volume))
     for i in range(len(volume)):
         log_volume[i] = math.log(volume[i] + 1.0)
-        scale[i] = volume[i] + EPSILON if volume[i] != 0.0 else np.nan
+        scale[i] = volume[i] if volume[i] != 0.0 else np.nan
     mean, log_mean, volume_mean = nested_means(close), nested_means(log_volume), nested_means(volume)
     squares = nested_products(close, close, mean, mean)
     log_squares = nested_products(log_volume, log_volume, log_mean, log_mean)
@@ -157,8 +157,6 @@ def _changes(close: Floats, volume: Floats, block: Block) -> None:
     weighted_squares = nested_products(weighted, weighted, weighted_mean, weighted_mean)
     for k in range(NUM_WINDOWS):
         correlation(products[k, PAD:], ratio_squares[k, PAD:], flow_squares[k, PAD:], block[column.CORD + k])
-        for row in range(block.shape[1]):
-            weighted_mean[k, PAD + row] += EPSILON
         std_over(weighted_squares[k, PAD:], WINDOWS[k], weighted_mean[k, PAD:], block[column.WVMA + k])
 
 
@@ -249,10 +247,10 @@ def _gains_and_losses(values: Floats, block: Block) -> None:
     for k in range(NUM_WINDOWS):
         for row in range(block.shape[1]):
             up, down = gains[k, PAD + row], losses[k, PAD + row]
-            path = up + down + EPSILON
-            block[k, row] = up / path
-            block[NUM_WINDOWS + k, row] = down / path
-            block[2 * NUM_WINDOWS + k, row] = (up - down) / path
+            path = up + down
+            block[k, row] = part(up, path)
+            block[NUM_WINDOWS + k, row] = part(down, path)
+            block[2 * NUM_WINDOWS + k, row] = part(up - down, path)
 
 
 @kernel(nogil=True, error_model="numpy")

@@ -16,6 +16,9 @@ ALPHA158_NAMES = (
     *(f"{name}{window}" for name in ROLLING_NAMES for window in WINDOWS),
 )
 
+# Their log(v + 1) knows the unit of the volume, and so the later splits that it is adjusted by; no other name does.
+UNIT_DEPENDENT = tuple(f"CORR{window}" for window in WINDOWS)
+
 # The column of the shortest window of each family; the other windows follow. CNTN, CNTD, SUMN, SUMD, VSUMN and VSUMD
 # are written together with the family before them.
 ROC, MA, STD, BETA, RSQR, RESI, MAX, MIN, QTLU, QTLD, RANK, RSV, IMAX, IMIN, IMXD, CORR, CORD = range(

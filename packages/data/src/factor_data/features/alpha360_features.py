@@ -2,7 +2,7 @@
 
 Source: qlib's Alpha360 configuration (Yang et al. 2020, arXiv:2009.11189). CLOSE59 ... CLOSE0, then OPEN, HIGH,
 LOW and VWAP: the adjusted price so many of the symbol's own bars ago over the close at t; VOLUME59 ... VOLUME0: the
-adjusted volume over the volume at t + 1e-12. A feature is NaN where that bar or the one at t is missing or
+adjusted volume over the volume at t. A feature is NaN where that bar or the one at t is missing or
 infinite; all of VOLUME is NaN where the volume at t is 0. vwap: see `volume_weighted_price`.
 """
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from factor_data.features.alpha_inputs import fill_by_symbol
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.features.nested import Floats
-from factor_data.features.ratios import EPSILON
 from factor_data.kernel_cache import kernel
 from factor_data.panel.panel import Panel
 
@@ -44,7 +43,7 @@ def _alpha360_rows(
     for symbol in range(len(starts) - 1):
         for row in range(starts[symbol], starts[symbol + 1]):
             first = max(row - NUM_LAGS + 1, starts[symbol])
-            last = volume[row] + EPSILON if volume[row] != 0.0 else np.nan
+            last = volume[row] if volume[row] != 0.0 else np.nan
             place = 0
             for column in (close, open_, high, low, vwap):
                 _over(column[first : row + 1], close[row], result[row, place : place + NUM_LAGS])

@@ -21,13 +21,27 @@ Floats = NDArray[np.float64]
 
 @kernel(nogil=True)
 def rolling_mean(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
-    """Mean of the last `window` bars."""
+    """Mean of the last `window` bars: the newest plus the mean difference to it, so that a constant is its own mean."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):
         if age[row] >= window - 1:
+            newest = values[row]
+            differences = 0.0
+            for i in range(row - window + 1, row):
+                differences += values[i] - newest
+            result[row] = newest + differences / window
+    return result
+
+
+@kernel(nogil=True, error_model="numpy")
+def rolling_log_mean(values: Floats, unit: Floats, floor: float, age: NDArray[np.int64], window: int) -> Floats:
+    """Mean of log(value / unit of the row + floor) over the last `window` bars; NaN where the unit is not above 0."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        if age[row] >= window - 1 and unit[row] > 0.0:
             total = 0.0
             for i in range(row - window + 1, row + 1):
-                total += values[i]
+                total += math.log(values[i] / unit[row] + floor)
             result[row] = total / window
     return result
 

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from factor_data.features.nested import Floats
 from factor_data.kernel_cache import kernel
 
-EPSILON = 1e-12  # Alpha158's own guard against a division by zero
-
 Result = NDArray[np.float32]
+
+
+@kernel(nogil=True, error_model="numpy")
+def part(value: float, whole: float) -> float:
+    """value / whole, and 0 of nothing: what the published + 1e-12 is for, without being a price or a volume itself."""
+    return value / whole if value != 0.0 else 0.0 * whole
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -30,7 +34,7 @@ def over(values: Floats, divisor: Floats, factor: float, result: Result) -> None
 def std_over(squares: Floats, window: int, divisor: Floats, result: Result) -> None:
     """Sample standard deviation over divisor, from the sum of squares around the mean."""
     for i in range(len(result)):
-        result[i] = math.sqrt(squares[i] / (window - 1)) / divisor[i]
+        result[i] = part(math.sqrt(squares[i] / (window - 1)), divisor[i])
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -59,6 +63,6 @@ def correlation(products: Floats, left: Floats, right: Floats, result: Result) -
 
 @kernel(nogil=True, error_model="numpy")
 def place_in_range(close: Floats, top: Floats, depth: Floats, result: Result) -> None:
-    """(close - lowest) / (highest - lowest + 1e-12), `depth` being minus the lowest."""
+    """(close - lowest) / (highest - lowest), `depth` being minus the lowest."""
     for i in range(len(result)):
-        result[i] = (close[i] + depth[i]) / (top[i] + depth[i] + EPSILON)
+        result[i] = part(close[i] + depth[i], top[i] + depth[i])

@@ -1,7 +1,8 @@
 """The feature table: one name, one function of the panel, one line of meaning.
 
 All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never
-price levels, and use nothing after the close of t. c, o, h, l, v are adjusted close, open, high, low and
+price levels, and use nothing after the close of t. None changes when the symbol's adj_close, its prices or its
+volumes are multiplied by a constant: the first is what a split after t does, the others what a vendor's unit does. c, o, h, l, v are adjusted close, open, high, low and
 volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and
 known. Calendar features depend on the time stamp alone. To add a feature: write the function, add its line to
 `BAR_FEATURES` and its reference to the tests, which then hold it to the rules.
@@ -28,6 +29,7 @@ from factor_data.features.history import bar_age, lagged
 from factor_data.features.kernels import (
     Floats,
     rolling_correlation,
+    rolling_log_mean,
     rolling_max,
     rolling_mean,
     rolling_skewness,
@@ -36,6 +38,7 @@ from factor_data.features.kernels import (
 from factor_data.panel.panel import Panel
 
 Feature = Callable[[Panel], Floats]
+VOLUME_FLOOR = 0.01  # of the mean volume: what a bar without volume counts as in logarithms
 
 
 def past_return(panel: Panel, bars: int, skip: int = 0) -> Floats:
@@ -91,21 +94,32 @@ def intraday_return(panel: Panel) -> Floats:
 
 
 def volume_surprise(panel: Panel, bars: int) -> Floats:
-    """log(1 + v) minus its mean over the `bars` bars before t."""
-    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
-    return log_volume - lagged(rolling_mean(log_volume, age, bars), age, 1)
+    """log(v / m + 0.01) minus its mean over the `bars` bars before t, of which m is the mean volume.
+
+    In units of m nothing is left of the unit that volumes are counted in, nor of later splits; a bar without any
+    volume counts as one with a hundredth of m.
+    """
+    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    mean = rolling_mean(volume, age, bars)
+    usual = rolling_log_mean(volume, mean, VOLUME_FLOOR, age, bars)
+    unit = lagged(mean, age, 1)
+    return np.log(volume / np.where(unit > 0.0, unit, np.nan) + VOLUME_FLOOR) - lagged(usual, age, 1)
 
 
 def volume_trend(panel: Panel, short: int, long: int) -> Floats:
-    """Mean of log(1 + v) over `short` bars minus over `long` bars."""
-    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
-    return rolling_mean(log_volume, age, short) - rolling_mean(log_volume, age, long)
+    """Mean of log(v / m + 0.01) over `short` bars minus over `long` bars, of which m is the mean volume."""
+    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    mean = rolling_mean(volume, age, long)
+    recent, usual = (rolling_log_mean(volume, mean, VOLUME_FLOOR, age, bars) for bars in (short, long))
+    return recent - usual
 
 
 def price_volume_correlation(panel: Panel, bars: int) -> Floats:
-    """Correlation of r with the change of log(1 + v) over the last `bars` bars."""
-    log_volume, age = np.log1p(panel.adjusted("volume")), bar_age(panel.symbol_code)
-    change = log_volume - lagged(log_volume, age, 1)
+    """Correlation of r with the change of volume, (v - v[-1]) / (v + v[-1]), over the last `bars` bars."""
+    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    before = lagged(volume, age, 1)
+    both = volume + before
+    change = np.where(both > 0.0, (volume - before) / both, 0.0 * both)  # none between two bars without volume
     return rolling_correlation(past_return(panel, 1), change, age, bars)
 
 
@@ -125,12 +139,16 @@ def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
     return product if bars == 1 else rolling_mean(product, bar_age(panel.symbol_code), bars)
 
 
-def illiquidity(panel: Panel, bars: int) -> Floats:
-    """Log of the mean of abs(r) / (close * volume) over the last `bars` bars: Amihud (2002), J. Financial Markets 5."""
-    traded = panel.columns["close"] * panel.columns["volume"]
+def illiquidity(panel: Panel, short: int, long: int) -> Floats:
+    """Log of the mean of abs(r) / (close * volume) over `short` bars, less that over `long` bars.
+
+    The measure is Amihud's (2002), J. Financial Markets 5; his level is in units of money, so it is held against the
+    symbol's own.
+    """
+    traded, age = panel.columns["close"] * panel.columns["volume"], bar_age(panel.symbol_code)
     impact = np.abs(past_return(panel, 1)) / np.where(traded > 0.0, traded, np.nan)
-    mean = rolling_mean(impact, bar_age(panel.symbol_code), bars)
-    return np.log(np.where(mean > 0.0, mean, np.nan))
+    recent, usual = (rolling_mean(impact, age, bars) for bars in (short, long))
+    return np.log(np.where(recent > 0.0, recent / usual, np.nan))
 
 
 def max_return(panel: Panel, bars: int) -> Floats:
@@ -162,7 +180,7 @@ BAR_FEATURES: dict[str, Feature] = {
     "price_volume_corr_20": lambda panel: price_volume_correlation(panel, 20),
     "return_times_volume": return_times_volume,
     "return_times_volume_5": lambda panel: return_times_volume(panel, 5),
-    "amihud_20": lambda panel: illiquidity(panel, 20),
+    "amihud_20": lambda panel: illiquidity(panel, 20, 60),
     "max_return_20": lambda panel: max_return(panel, 20),
 }
 

@@ -168,6 +168,8 @@ class Panel:
         if "adj_close" not in self.columns:
             return values
         factor = self.columns["adj_close"] / self.columns["close"]
+        if name == "close":  # as it stands: a product would round a constant price to several
+            return np.where(np.isfinite(factor), self.columns["adj_close"], np.nan)
         return values / factor if name == "volume" else values * factor
 
     def to_matrix(self, values: NDArray) -> NDArray:

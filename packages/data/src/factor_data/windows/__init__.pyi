@@ -6,8 +6,8 @@ from .samples import SampleReport as SampleReport
 from .samples import session_codes as session_codes
 from .source import BlockedMatrix as BlockedMatrix
 from .texts import DocumentVectors as DocumentVectors
+from .weight_config import WeightParams as WeightParams
 from .weights import SampleWeights as SampleWeights
-from .weights import WeightParams as WeightParams
 from .weights import mean_money_traded as mean_money_traded
 from .weights import recency_weights as recency_weights
 from .weights import relative_weights as relative_weights

@@ -6,43 +6,22 @@ far back it lies.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.features.history import bar_age
+from factor_data.kernel_cache import kernel
 from factor_data.panel.panel import Panel
+from factor_data.windows.weight_config import WeightParams
 
 if TYPE_CHECKING:
     from factor_data.folds.fold import Fold
     from factor_data.store import FeatureStore
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightParams:
-    """How much windows and dates of training count: by one or both of these."""
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-    dollar_volume_bars: int | None = None
-    """Bars over which money traded (close * volume, or amount) is averaged; None: every window of a date counts alike.
-
-    The weight of a window within its date is that mean over the date's median, to the power below; 1 where it is not
-    known or not positive.
-    """
-    power: float = 1.0
-    """1: in proportion to money traded; 0.5: to its root."""
-    half_life: float | None = None
-    """Dates after which a training date counts half; None: all alike. The weights of a fold's dates average 1."""
-
-    def __post_init__(self) -> None:
-        if self.dollar_volume_bars is None and self.half_life is None:
-            raise ValueError("weights: needs dollar_volume_bars, half_life or both; without weights it is null")
-        for name in ("dollar_volume_bars", "power", "half_life"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}: {value} must be > 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,16 +53,31 @@ class SampleWeights:
 
 
 def mean_money_traded(panel: Panel, bars: int) -> NDArray[np.float64]:
-    """Mean over the symbol's last `bars` bars up to this one (num_rows,), fewer at its start; NaN: none known."""
+    """Mean over the symbol's last `bars` bars up to this one (num_rows,), fewer at its start; NaN: none known.
+
+    Each window is summed by itself: no bar of another symbol, nor one that has left the window, decides a bit of it.
+    """
     columns = panel.columns
     money = columns["amount"] if "amount" in columns else columns["close"] * columns["volume"]
-    known = np.isfinite(money)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, money, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    end = np.arange(panel.num_rows) + 1
-    first = np.maximum(panel.starts[panel.symbol_code], end - bars)
-    count = counts[end] - counts[first]
-    return np.where(count > 0, (sums[end] - sums[first]) / np.maximum(count, 1), np.nan)
+    return _trailing_mean(money, bar_age(panel.symbol_code), bars)
+
+
+@kernel(nogil=True)
+def _trailing_mean(
+    values: NDArray[np.float64], age: NDArray[np.int64], window: int
+) -> NDArray[np.float64]:
+    """Mean of what is known of the last `window` bars, fewer at the symbol's start; NaN where nothing is."""
+    result = np.full(len(values), np.nan)
+    for row in range(len(values)):
+        total = 0.0
+        count = 0
+        for i in range(row - min(window - 1, age[row]), row + 1):
+            if math.isfinite(values[i]):
+                total += values[i]
+                count += 1
+        if count > 0:
+            result[row] = total / count
+    return result
 
 
 def relative_weights(
