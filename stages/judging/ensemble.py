@@ -52,7 +52,7 @@ class HorizonResult:
         return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
 
     def weights_by_fold(self) -> dict[str, dict[str, float]]:
-        """NaN for the first fold, which has none before it to learn from."""
+        """NaN for the first fold where weights are learned, since it has none before it to learn from."""
         return {
             f"fold {fold}": dict(zip(self.models, map(float, row), strict=True))
             for fold, row in zip(self.weights.folds, self.weights.weights, strict=True)
@@ -81,6 +81,7 @@ def combine(
         alpha=stack.alpha,
         purge=store.delay + horizon,
         positive=stack.positive,
+        equal=stack.weights == "equal",
     )
     stacked = weights.prediction.reshape(label.shape)
     scored = np.isfinite(stacked).any(axis=1)

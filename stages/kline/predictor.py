@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -52,6 +53,7 @@ from stages.fitting.engine_fit import Training, reserve_checkpoints
 from stages.fitting.identity import digest
 from stages.json_files import read_json
 from stages.kline.bars import KlineData, read_kline_data, read_pretrained
+from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
 from stages.kline.tables import QUANTILE_COLUMNS, baseline_table, calibration_table, write_report
 from stages.params.train import TrainParams, parse_train
 from stages.predictions import checked_rank_ic, prediction_frame
@@ -110,7 +112,7 @@ def start_predictor(config: KronosConfig, tokenizer: KronosTokenizer, report: di
             f"{folder}: predicts tokens of {model.s1_bits} + {model.s2_bits} bits, the tokenizer's have "
             f"{tokenizer.s1_bits} + {tokenizer.s2_bits}"
         )
-    metadata = folder / "metadata.json"
+    metadata = folder / METADATA
     known = read_json(metadata).get("kline_tokenizer_sha256") if metadata.is_file() else None
     if known not in (None, tokenizer.content_hash, report["pretrained_sha256"]):
         raise StageError(
@@ -144,11 +146,12 @@ class KronosFold:
             batch_dates=config.batch_dates or params.batch_dates,
         )
         self.rank, self.world_size = rank, world_size
-        self.data = data
+        self.data, self.source = data, source
         self.report = read_json(source / "report.json")
         self.lookback, self.num_ahead = self.report["lookback"], self.report["num_ahead"]
         self.tokenizer_hash = self.report["folds"][fold.index]["tokenizer_sha256"]
         self.tokenizer = read_tokenizer(source, fold.index, self.tokenizer_hash)
+        self.trained_until = trained_until(fold, config.pretrained, f"zoo.{name}.pretrained")
         torch.manual_seed(self.params.seed)
         self.model = start_predictor(self.config, self.tokenizer, self.report)
         self.start_hash = self.model.content_hash
@@ -311,6 +314,7 @@ class FittedKronos:
         of = self.of
         self.model.save_pretrained(folder)
         of.tokenizer.save_pretrained(folder / "tokenizer")
+        shutil.copyfile(fold_folder(of.source, of.fold.index) / METADATA, folder / "tokenizer" / METADATA)
         metadata = self.metadata(valid.scores) | {"num_parameters": count_parameters(self.model)}
         card = model_card({"name": of.name, **asdict(of.config)}, metadata)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
@@ -331,6 +335,7 @@ class FittedKronos:
         return {
             "name": of.name,
             "kline_tokenizer_sha256": of.tokenizer_hash,
+            TRAINED_UNTIL: of.trained_until,
             "window": {key: of.report[key] for key in ("lookback", "num_ahead", "clip", "price")},
             "max_context": of.config.max_context,
             "horizons": list(of.store.horizons),

@@ -28,6 +28,7 @@ from stages.fitting.engine_fit import Training
 from stages.fitting.identity import digest
 from stages.json_files import write_json
 from stages.kline.bars import KlineData, fold_ends, read_kline_data, read_pretrained
+from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
 from stages.params.tokenize_kline import TokenizeKlineParams
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
@@ -95,6 +96,7 @@ class FoldTokenizer:
 
     def __init__(self, data: KlineData, fold: Fold, config: TokenizeKlineParams, num_ahead: int, code: str) -> None:
         self.data, self.fold, self.config, self.num_ahead = data, fold, config, num_ahead
+        self.trained_until = trained_until(fold, config.pretrained, "tokenize_kline.pretrained")
         self.model = start_tokenizer(config)
         self.ends = {
             "train": fold_ends(data, fold, "train", config.lookback, num_ahead, config.every),
@@ -146,6 +148,7 @@ class FoldTokenizer:
         set_seed(self.config.seed)
         best_epoch = self.training.run(progress, None, watch).best_epoch
         self.model.save_pretrained(folder)
+        write_json(folder / METADATA, {TRAINED_UNTIL: self.trained_until})
         for segment, ends in self.ends.items():
             np.save(folder / f"{segment}_ends.npy", ends)
             np.save(folder / f"{segment}_tokens.npy", self._tokens(segment))

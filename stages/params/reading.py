@@ -59,6 +59,23 @@ class Params:
                 check_purge(self.split.folds.purge, self.tokenize.horizons, self.tokenize.delay)
             except ValueError as error:
                 raise ValueError(f"split.folds.{error}") from None
+        self._check_inheritance()
+
+    def _check_inheritance(self) -> None:
+        """Nothing may reach a fold from another one that has learned on its test dates: those of cpcv have."""
+        if self.split.folds.scheme != "cpcv":  # all others move forward: earlier folds end before later ones test
+            return
+        trained = "split.folds.scheme: cpcv trains every fold on dates that the others test"
+        if self.train.start != "cold":
+            raise ValueError(
+                f"train.start: {self.train.start} would begin a fold with weights that have learned its test dates, "
+                f"since {trained}; use cold"
+            )
+        if self.stack.weights != "equal":
+            raise ValueError(
+                f"stack.weights: {self.stack.weights} would learn from forecasts of models that have learned the test "
+                f"dates, since {trained}; use equal"
+            )
 
     @property
     def kline_models(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from factor_metrics import GateConfig
 
@@ -19,6 +19,9 @@ class StackParams:
     """No negative weights."""
     gates: GateConfig
     """What a stack must reach to be promoted."""
+    weights: Literal["ridge", "equal"] = "ridge"
+    """ridge: learned on the out-of-fold forecasts of earlier folds; equal: the mean of all models' ranks, which learns
+    nothing and so suits folds that do not move forward in time (cpcv)."""
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:

@@ -66,6 +66,16 @@ def test_weights_of_a_fold_do_not_change_by_a_bit_when_that_fold_and_later_ones_
     assert before.prediction[~late].tobytes() == after.prediction[~late].tobytes()
 
 
+def test_equal_weights_learn_nothing_and_leave_out_no_fold() -> None:
+    predictions, label, date_code, fold = example()
+    result = stack_oof(predictions, label, date_code, fold, equal=True)
+    assert (result.weights == 1 / 3).all()
+    assert (result.num_rows == 0).all()
+    np.testing.assert_allclose(result.prediction, rank_standardise(predictions, date_code).mean(axis=0), atol=1e-12)
+    changed = stack_oof(predictions, -label, date_code, fold, equal=True)
+    assert changed.prediction.tobytes() == result.prediction.tobytes()
+
+
 def test_purge_keeps_labels_that_were_not_yet_known_out() -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold, purge=6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,26 @@ def test_a_warm_start_copies_every_weight(folder: Path) -> None:
     for name, value in fresh(1).state_dict().items():
         assert torch.equal(model.state_dict()[name], value)
         assert not np.shares_memory(model.state_dict()[name].numpy(), value.numpy())
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        ({"train_last": "2020-05-29", "valid_last": "2020-06-30"}, None),
+        ({"train_last": "2020-05-29", "valid_last": "2020-07-01"}, "trained or chosen on dates until 2020-07-01"),
+        ({"train_last": "2021-01-04", "valid_last": ""}, "trained or chosen on dates until 2021-01-04"),
+        ({}, "on which dates it was trained is not known"),
+    ],
+)
+def test_an_update_does_not_begin_with_weights_that_know_the_dates_it_is_judged_on(
+    fold: dict[str, str], message: str | None, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "source", fresh(1), CONFIG, METADATA | {"fold": fold})
+    model, first = fresh(2), np.datetime64("2020-07-01")
+    before = model.state_dict()["recurrence.weight_ih_l0"].clone()
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        warm_start_from_folder(model, CONFIG, tmp_path / "source", EXPECTED, judged_from=first)
+    assert torch.equal(model.state_dict()["recurrence.weight_ih_l0"], before) == bool(message)
 
 
 @pytest.mark.parametrize(

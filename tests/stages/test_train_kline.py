@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from factor_data import read_folds
 from factor_models import KLINE_MODELS
 from factor_models.kline import Kronos, KronosTokenizer
 from stages import ROOT
+from stages.kline.heritage import trained_until
 from workplace import Workplace
 
 pytestmark = pytest.mark.end_to_end
@@ -87,7 +90,7 @@ def test_two_processes_give_the_kline_model_of_one(with_kline: Workplace, tmp_pa
 
 
 def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
-    with_kline: Workplace, tmp_path: Path
+    with_kline: Workplace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At a rate of nearly nothing tokenizer and predictor stay what they began as."""
     copy, saved = with_kline.copy(tmp_path / "copy"), tmp_path / "saved"
@@ -125,6 +128,26 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
     expected, got = load_file(saved / "predictor" / "model.safetensors"), kline_weights(copy, 0)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
+
+    # Weights that have learned a test date of a fold are refused before anything is trained; unknown ones are told of.
+    folds = read_folds(results / "split" / "folds.json")
+    tested = str(np.datetime_as_string(folds[1].test[0], unit="D"))
+    metadata = saved / "predictor" / "metadata.json"
+    known = json.loads(metadata.read_text())
+    assert np.datetime64(known["trained_until"], "ns") == max(folds[0].train[-1], folds[0].valid[-1])
+    before = (results / "train" / "kronos" / "predictions.parquet").read_bytes()
+    metadata.write_text(json.dumps(known | {"trained_until": tested}))
+    refused = copy.refused("train", "kronos")
+    first = str(np.datetime_as_string(folds[0].test[0], unit="D"))
+    assert f"zoo.kronos.pretrained: {saved / 'predictor'} was trained until {tested}" in refused
+    assert f"fold 0 tests from {first} on" in refused
+    assert (results / "train" / "kronos" / "predictions.parquet").read_bytes() == before
+    metadata.write_text(json.dumps(known | {"trained_until": None}))
+    with caplog.at_level("WARNING", logger="factorcast.train"):
+        assert trained_until(folds[0], pinned("predictor"), "zoo.kronos.pretrained") is None
+    assert "does not say until when it was trained" in caplog.text
+    metadata.write_text(json.dumps(known))
+
     copy.change_params(lambda params: begin_with(params, pinned("other")))
     copy.run("plan")
     copy.run("tokenize_kline")

@@ -38,6 +38,7 @@ def stack_oof(
     alpha: float = 1.0,
     purge: int = 0,
     positive: bool = False,
+    equal: bool = False,
 ) -> StackResult:
     """Combine models on out-of-fold predictions of one horizon.
 
@@ -52,10 +53,12 @@ def stack_oof(
     purge : a row teaches fold k only if its date_code + purge lies before fold k's first date. Give delay +
         horizon, so that every label used was known before the fold began
     positive : weights >= 0
+    equal : the same weight for every model in every fold, the first one included: nothing is learned
 
     Returns
     -------
-    StackResult : the weights of fold k are a function of rows of folds < k alone
+    StackResult : the weights of fold k are a function of rows of folds < k alone. That is of the past only where the
+        models of those folds were: where they were trained on dates of fold k (combinatorial folds), take `equal`
     """
     _check(predictions, label, date_code, fold, alpha, purge)
     ranks = rank_standardise(np.asarray(predictions, np.float64), date_code, fold)
@@ -66,12 +69,15 @@ def stack_oof(
     num_rows = np.zeros(len(folds), np.int64)
     stacked = np.full(predictions.shape[1], np.nan)
     for position, this in enumerate(folds):
-        start = date_code[fold == this].min()
-        known = teachable & (fold < this) & (date_code + purge < start)
-        num_rows[position] = known.sum()
-        if not known.any():
-            continue
-        weights[position] = _ridge(ranks[:, known], label[known], date_code[known], alpha, positive)
+        if equal:
+            weights[position] = 1.0 / len(predictions)
+        else:
+            start = date_code[fold == this].min()
+            known = teachable & (fold < this) & (date_code + purge < start)
+            num_rows[position] = known.sum()
+            if not known.any():
+                continue
+            weights[position] = _ridge(ranks[:, known], label[known], date_code[known], alpha, positive)
         here = usable & (fold == this)
         stacked[here] = _dot_in_order(weights[position], ranks[:, here])
     return StackResult(prediction=stacked, weights=weights, folds=folds, num_rows=num_rows)
