@@ -51,6 +51,11 @@ class HorizonResult:
         """Mean rank IC of the true expectation; NaN where it is not known."""
         return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
 
+    def mean_rank_ics(self) -> dict[str, float]:
+        """Return the mean rank IC of the stack and of every model, by name and horizon."""
+        judged = {"stack": self.stack, **self.models}
+        return {f"{name} at horizon {self.horizon}": one.rank_ic_summary.mean for name, one in judged.items()}
+
     def weights_by_fold(self) -> dict[str, dict[str, float]]:
         """NaN for the first fold where weights are learned, since it has none before it to learn from."""
         return {
@@ -122,8 +127,18 @@ def hold_against_gates(
     names: Sequence[str],
     config: GateConfig,
 ) -> tuple[Gate, ...]:
-    """Every condition for promotion, at the first horizon; `valid` has the metrics.json of each model."""
+    """Every condition for promotion, at the first horizon; `valid` has the metrics.json of each model.
+
+    What is too good to be true is looked for at all horizons.
+    """
     result = results[0]
+    rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
+    attained = {
+        name: value / one.mean_attainable
+        for one in results
+        if one.mean_attainable > 0.0
+        for name, value in one.mean_rank_ics().items()
+    }
     return evaluate_gates(
         config,
         num_oof_rows=int(np.isfinite(result.prediction).sum()),
@@ -135,4 +150,6 @@ def hold_against_gates(
         model_names=names,
         horizon=result.horizon,
         num_looks=(len(names) + 1) * len(results),
+        rank_ics=rank_ics,
+        attained=attained,
     )

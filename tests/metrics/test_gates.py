@@ -60,13 +60,19 @@ def test_a_good_stack_passes_every_gate() -> None:
         ({"constant_shares": {"linear": 0.001, "stack": 0.0}}, ["constant_output"]),
         ({"correlation": np.array([[1.0, 0.95], [0.95, 1.0]])}, ["diversity"]),
         ({"floor_ics": {}}, ["beats_floor"]),
-        ({"stack_ic": np.full(400, np.nan)}, ["stack_interval", "stack_t_stat", "beats_floor"]),
+        ({"stack_ic": np.full(400, np.nan)}, ["stack_interval", "stack_t_stat", "beats_floor", "too_good"]),
+        ({"rank_ics": {"stack at horizon 1": 0.05, "lstm at horizon 5": 0.251}}, ["too_good"]),
+        ({"rank_ics": {"stack at horizon 1": 0.05, "lstm at horizon 5": 0.25}}, []),
+        ({"rank_ics": {"stack at horizon 1": 0.05, "lstm at horizon 5": math.nan}}, []),
+        ({"rank_ics": {"stack": 0.3, "lstm": 0.31}, "attained": {"stack": 0.9, "lstm": 1.1}}, []),
+        ({"rank_ics": {"stack": 0.05, "lstm": 0.04}, "attained": {"stack": 1.11, "lstm": 0.8}}, ["too_good"]),
+        ({"rank_ics": {"stack": 0.05, "lstm": 0.3}, "attained": {"stack": 1.0, "lstm": math.nan}}, ["too_good"]),
     ],
 )
 def test_each_gate_fails_for_its_own_reason(change: dict[str, Any], names: list[str]) -> None:
     gates = evaluate_gates(GateConfig(), **(good_case() | change))
     assert failed(gates) == names
-    assert not promoted(gates)
+    assert promoted(gates) == (not names)
 
 
 def test_a_floor_as_good_as_the_stack_blocks_promotion_and_is_named() -> None:
@@ -145,3 +151,21 @@ def test_a_random_ranking_is_the_same_for_a_seed_and_has_no_ic() -> None:
     np.testing.assert_array_equal(random_ranking((3, 4), seed=1), random_ranking((3, 4), seed=1))
     label = np.random.default_rng(9).normal(size=(500, 100))
     assert np.mean(rank_ic(random_ranking((500, 100)), label)) == pytest.approx(0.0, abs=0.015)
+
+
+def test_what_is_too_good_to_be_true_is_named_with_the_advice_to_look_for_a_leak() -> None:
+    case = good_case() | {"stack_ic": 0.398 + good_case()["stack_ic"] - 0.05}
+    gate = next(gate for gate in evaluate_gates(GateConfig(), **case) if gate.name == "too_good")
+    assert (gate.passed, gate.threshold) == (False, 0.25)
+    assert gate.value == pytest.approx(float(np.mean(case["stack_ic"])))
+    assert gate.rule.endswith("must be at most 0.25 (worst: stack at horizon 1): above it, look for a leak")
+    assert not promoted(evaluate_gates(GateConfig(), **case))
+    assert promoted(evaluate_gates(GateConfig(max_rank_ic=0.45), **case))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_rank_ic", 0.0), ("max_rank_ic", 1.1), ("max_attained", 0.0), ("max_attained", math.inf)]
+)
+def test_a_bound_that_nothing_or_everything_passes_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        GateConfig(**{name: value})

@@ -59,6 +59,12 @@ class GateConfig:
     """Share of dates on which a model predicts one value for all symbols, at most; in [0, 1]."""
     max_correlation: float = 0.9
     """Models correlated above this count as one; in (0, 1)."""
+    max_rank_ic: float = 0.25
+    """Mean rank IC of the stack or any model at any horizon, at most: no honest signal on daily returns is better. For
+    labels that are easier to forecast, such as a volatility, set it to 1; in (0, 1]."""
+    max_attained: float = 1.1
+    """Where the true expectation is known (a simulated market): the same as a share of the attainable, at most; a little
+    above 1, which chance can reach. Greater than 0."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
@@ -69,6 +75,10 @@ class GateConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} must be finite and at least 0, got {value!r}")
+        if not 0.0 < self.max_rank_ic <= 1.0:
+            raise ValueError(f"max_rank_ic must be above 0 and at most 1, got {self.max_rank_ic!r}")
+        if not (math.isfinite(self.max_attained) and self.max_attained > 0.0):
+            raise ValueError(f"max_attained must be finite and above 0, got {self.max_attained!r}")
         if not 0.0 <= self.max_constant_share <= 1.0:
             raise ValueError(f"max_constant_share must be from 0 to 1, got {self.max_constant_share!r}")
 

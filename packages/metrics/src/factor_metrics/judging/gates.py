@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
@@ -46,6 +46,8 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     horizon: int,
     num_looks: int,
     oof_gaps: Mapping[str, float] | None = None,
+    rank_ics: Mapping[str, float] | None = None,
+    attained: Mapping[str, float] | None = None,
 ) -> tuple[Gate, ...]:
     """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
 
@@ -73,6 +75,11 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     oof_gaps
         Per model, mean valid minus mean out-of-fold rank IC, where out-of-fold and test dates are not the same
         dates; held against `max_overfit_gap` as well. None: the test dates are the out-of-fold ones.
+    rank_ics
+        Mean rank IC of whatever was judged, by name: stack and models at every horizon. None: `stack_ic` alone.
+    attained
+        The same names where the true expectation is known: their rank IC over that of the expectation. It takes the
+        place of the rank IC, since it says how good an honest forecast can be.
     """
     check_at_least("num_looks", num_looks, 1)
     familywise = 1.0 - (1.0 - config.confidence) / num_looks
@@ -99,6 +106,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
             "share of dates with a constant output",
         ),
         _diversity_gate(config, correlation, model_names),
+        _too_good_gate(config, {f"stack at horizon {horizon}": stack.mean} if rank_ics is None else rank_ics, attained),
     )
 
 
@@ -140,6 +148,18 @@ def _worst_gate(name: str, values: Mapping[str, float], threshold: float, what: 
     value = math.nan if worst is None else float(values[worst])
     rule = f"{what} must be at most {threshold:g} (worst: {worst or 'none measured'})"
     return Gate(name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule)
+
+
+def _too_good_gate(
+    config: GateConfig, rank_ics: Mapping[str, float], attained: Mapping[str, float] | None
+) -> Gate:
+    """Hold the best forecast against the best that an honest one can be; an undefined one is no sign of a leak."""
+    known = {name: value for name, value in (attained or {}).items() if not math.isnan(value)}
+    others = {name: value for name, value in rank_ics.items() if name not in known and not math.isnan(value)}
+    shares = _worst_gate("too_good", known, config.max_attained, "share attained of the attainable rank IC")
+    plain = _worst_gate("too_good", others, config.max_rank_ic, "rank IC of stack and models at any horizon")
+    gate = shares if known and (plain.passed or not others or not shares.passed) else plain
+    return replace(gate, rule=f"{gate.rule}: above it, look for a leak")
 
 
 def _diversity_gate(config: GateConfig, correlation: ArrayLike, model_names: Sequence[str]) -> Gate:
