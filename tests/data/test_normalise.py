@@ -213,6 +213,20 @@ def test_window_zscore_is_the_input_of_kronos() -> None:
     np.testing.assert_array_equal(window_zscore(windows[2:3])[0], scaled[2:3])
 
 
+@pytest.mark.parametrize("level", [1e6, 1.0, 1e-8, 1e-14])
+def test_window_zscore_is_the_same_at_every_level(level: float) -> None:
+    windows = np.random.default_rng(0).normal(50, 2, (4, 30, 3)) * level
+    scaled, mean, scale = window_zscore(windows)
+    size = np.abs(windows).mean(axis=1, keepdims=True)
+    expected = (windows - windows.mean(axis=1, keepdims=True)) / (windows.std(axis=1, keepdims=True) + 1e-6 * size)
+    np.testing.assert_allclose(scaled, np.clip(expected, -5, 5), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(scaled, window_zscore(windows / level)[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(scaled * scale + mean, windows, rtol=1e-9)
+    official = window_zscore(windows, official_parity=True)[0]
+    expected = (windows - windows.mean(axis=1, keepdims=True)) / (windows.std(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(official, np.clip(expected, -5, 5), rtol=1e-9, atol=1e-12)
+
+
 def test_window_zscore_keeps_missing_features_and_constant_windows_apart() -> None:
     windows = np.full((1, 5, 2), 7.0)
     windows[0, 2, 1] = np.nan

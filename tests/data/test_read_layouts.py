@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from factor_data import LAYOUTS, ReadConfig, read_bars, read_news
+from factor_data.cli import main
 from layout_samples import (
     BARS,
     DAYS,
@@ -49,6 +50,27 @@ def test_every_layout_is_read_through_a_file_system_that_is_not_local(layout: st
     finally:
         memory.rm("/market", recursive=True)
     pd.testing.assert_frame_equal(there.to_pandas(), here.to_pandas())
+
+
+@pytest.mark.parametrize("columns", ["volume", ""])
+def test_kronos_files_may_lack_the_amount_or_volume_and_amount(columns: str, tmp_path: Path) -> None:
+    """What is absent is missing, also in what an import makes of it; amount without volume says nothing."""
+    source, target = tmp_path / "source", tmp_path / "imported"
+    source.mkdir()
+    write_kronos(source)
+    expected = read_bars(source).to_pandas()
+    for file in source.glob("*.csv"):
+        frame = pd.read_csv(file, dtype=str)
+        frame[["timestamps", "open", "high", "low", "close", *columns.split()]].to_csv(file, index=False)
+    assert main(["import", str(source), str(target)]) == 0
+    for read in (read_bars(source).to_pandas(), read_bars(target).to_pandas()):
+        prices = ["timestamp", "symbol", "open", "high", "low", "close"]
+        pd.testing.assert_frame_equal(read[prices], expected[prices])
+        assert "amount" not in read
+        assert read["volume"].equals(expected["volume"] if columns else expected["volume"] * np.nan)
+    frame.assign(amount="1.0").drop(columns="volume", errors="ignore").to_csv(file, index=False)
+    with pytest.raises(ValueError, match="column 'volume' is missing"):
+        read_bars(source)
 
 
 def test_a_file_url_is_the_file(tmp_path: Path) -> None:

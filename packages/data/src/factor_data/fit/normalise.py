@@ -193,26 +193,34 @@ def fit_normaliser_parts(
     )
 
 
-def window_zscore(windows: NDArray, clip: float = 5.0, epsilon: float = 1e-5) -> tuple[NDArray, NDArray, NDArray]:
+def window_zscore(
+    windows: NDArray, clip: float = 5.0, epsilon: float = 1e-6, official_parity: bool = False
+) -> tuple[NDArray, NDArray, NDArray]:
     """Scale each window by its own mean and standard deviation: the input form of Kronos (arXiv:2508.02739).
 
     Parameters
     ----------
     windows : (batch, lookback, num_features) float; all of a window is known at its last bar
     clip : bound, in standard deviations
-    epsilon : added to the standard deviation
+    epsilon : added to the standard deviation, in units of the feature's mean absolute value in the window: the same
+        path is scaled alike at a price of 100 and of 1e-8
+    official_parity : add 1e-5 in the feature's own units instead, as the published code does
 
     Returns
     -------
-    scaled : (batch, lookback, num_features), `clip((x - mean) / (std + epsilon), -clip, clip)` in the dtype given;
-        a feature that is missing anywhere in a window is NaN in all of it
-    mean, std : (batch, 1, num_features), population standard deviation: `scaled * (std + epsilon) + mean` is the
-        way back
+    scaled : (batch, lookback, num_features), `clip((x - mean) / scale, -clip, clip)` in the dtype given; a feature
+        that is missing anywhere in a window is NaN in all of it, one that is constant is 0
+    mean, scale : (batch, 1, num_features): `scaled * scale + mean` is the way back
     """
     if windows.ndim != 3:
         raise ValueError(f"windows must have shape (batch, lookback, num_features), got {windows.shape}")
-    mean, std = windows.mean(axis=1, keepdims=True), windows.std(axis=1, keepdims=True)
-    return np.clip((windows - mean) / (std + epsilon), -clip, clip), mean, std
+    newest = windows[:, -1:]
+    mean = newest + (windows - newest).mean(axis=1, keepdims=True)  # exact for a constant
+    size = np.abs(windows).mean(axis=1, keepdims=True)
+    unit = np.where(size == 0.0, windows.dtype.type(1.0), size)
+    std = ((windows - mean) / unit).std(axis=1, keepdims=True)  # no square of a small price is lost
+    scale = unit * std + windows.dtype.type(1e-5) if official_parity else unit * (std + windows.dtype.type(epsilon))
+    return np.clip((windows - mean) / scale, -clip, clip), mean, scale
 
 
 def _medians_and_mads(train: ColumnParts) -> list[tuple[float, float]]:

@@ -1,7 +1,8 @@
 """Layouts "symbol" and "kronos": one file per symbol, the symbol in the file name alone.
 
 Vendors call the time column Date, Datetime or nothing at all, and prices Open, Adj Close, Stock Splits: names are
-read in lower case with _ for blanks. Kronos files have `timestamps,open,high,low,close,volume,amount`.
+read in lower case with _ for blanks. Kronos files have `timestamps,open,high,low,close,volume,amount`; the amount, or
+volume and amount, may be absent.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from factor_data.panel.panel import PRICE_COLUMNS, REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.place import Place
 from factor_data.reading.stamps import Stamps, parse_stamps
-from factor_data.reading.tabular import BarFile, Header
+from factor_data.reading.tabular import BarFile, Header, absent_prices
 
 VENDOR_TIME_NAMES = ("", "date", "datetime", "time", "unnamed:_0")
 TIME_NAMES = (*VENDOR_TIME_NAMES, "timestamp", "timestamps")
-KRONOS_COLUMNS = ("timestamps", *REQUIRED_COLUMNS, "amount")
+KRONOS_COLUMNS = ("timestamps", *PRICE_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,13 @@ def plain_name(name: str) -> str:
     return "_".join(name.lower().split())
 
 
-def symbol_bars(headers: Sequence[Header], config: ReadConfig) -> list[SymbolFile]:
+def symbol_bars(
+    headers: Sequence[Header], config: ReadConfig, needed: tuple[str, ...] = REQUIRED_COLUMNS
+) -> list[SymbolFile]:
     """The files sorted by symbol. Two files of one symbol are refused, and a file without a column it needs."""
     found: dict[str, SymbolFile] = {}
     for header in headers:
-        file = _symbol_file(header, config)
+        file = _symbol_file(header, config, needed)
         if file.symbol in found:
             raise ValueError(
                 f"{file.path} and {found[file.symbol].path} both hold the symbol {file.symbol!r}: "
@@ -71,13 +74,15 @@ def symbol_bars(headers: Sequence[Header], config: ReadConfig) -> list[SymbolFil
 
 
 def kronos_bars(headers: Sequence[Header], config: ReadConfig) -> list[SymbolFile]:
-    """As `symbol_bars`, with all columns of Kronos."""
+    """As `symbol_bars`, with the columns of Kronos: a volume that is absent is missing on every bar."""
     for header in headers:
         header.require(*KRONOS_COLUMNS)
-    return symbol_bars(headers, config)
+        if "amount" in header.names:
+            header.require("volume")
+    return symbol_bars(headers, config, needed=PRICE_COLUMNS)
 
 
-def _symbol_file(header: Header, config: ReadConfig) -> SymbolFile:
+def _symbol_file(header: Header, config: ReadConfig, needed: tuple[str, ...]) -> SymbolFile:
     names = {plain_name(name): name for name in header.names}
     if len(names) < len(header.names):
         raise ValueError(f"{header.file}: columns repeat when case and blanks are ignored: {header.names}")
@@ -87,10 +92,10 @@ def _symbol_file(header: Header, config: ReadConfig) -> SymbolFile:
             f"{header.file}: needs one time column (unnamed, Date, Datetime, Time, timestamp or timestamps), "
             f"found {[names[name] for name in times]} among {header.names}"
         )
-    missing = [name for name in REQUIRED_COLUMNS if name not in names]
+    missing = [name for name in needed if name not in names]
     if missing:
         raise ValueError(
-            f"{header.file}: column {missing[0]!r} is missing; needed are {list(REQUIRED_COLUMNS)}, "
+            f"{header.file}: column {missing[0]!r} is missing; needed are {list(needed)}, "
             f"found {header.names}"
         )
     symbol = config.symbol_of(header.file.path, header.file.stem)
@@ -101,5 +106,6 @@ def _symbol_file(header: Header, config: ReadConfig) -> SymbolFile:
         symbol=symbol,
         time_column=names.pop(times[0]),
         numbers=names,
+        absent=absent_prices(names),
         may_be_empty=True,
     )

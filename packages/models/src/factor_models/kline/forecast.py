@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from factor_models.kline.calendar import stamp_features
+from factor_models.kline.factors import MIN_PRICE_SHARE
 from factor_models.kline.generation import BeyondContext, Sampling, generate
 from factor_models.kline.predictor import Kronos
 from factor_models.kline.tokenizer import KronosTokenizer
@@ -139,7 +140,8 @@ class KronosPredictor:
             amount it is volume times the mean of the prices
         x_timestamps, y_timestamps : stamps of the bars given and of the bars ahead, increasing, y after x
         sampling, beyond_context : see `generate`
-        repair : put high and low around open and close, and volume and amount at 0 or above, and count it
+        repair : put high and low around open and close, prices at or above a hundredth of the last close (where
+            that is above 0) and volume and amount at 0 or above, and count it
         on_bar : called after each bar ahead with its number
 
         Raises
@@ -157,7 +159,7 @@ class KronosPredictor:
         ahead = [_stamps(number, "y_timestamp", stamps) for number, stamps in enumerate(y_timestamps)]
         _check_lengths(bars, past, ahead, pred_len)
         values = np.stack(bars).astype(np.float32)
-        normalised, center, scale = normalise(values, values.shape[1], self.clip)
+        normalised, center, scale = normalise(values, values.shape[1], self.clip, self.model.official_parity)
         generated = generate(
             self.tokenizer,
             self.model,
@@ -170,24 +172,33 @@ class KronosPredictor:
             on_bar,
         )
         paths = generated.bars.float().cpu().numpy() * scale[:, None] + center[:, None]
-        return [_forecast(stamps, path.astype(np.float64), repair) for stamps, path in zip(ahead, paths, strict=True)]
+        last = values[:, -1, PRICES.index("close")].astype(np.float64)
+        least = np.where(last > 0.0, MIN_PRICE_SHARE * last, -np.inf)
+        return [
+            _forecast(stamps, path.astype(np.float64), float(lowest), repair)
+            for stamps, path, lowest in zip(ahead, paths, least, strict=True)
+        ]
 
     def _stamp_tensor(self, stamps: Sequence[pd.DatetimeIndex]) -> torch.Tensor:
         return torch.from_numpy(np.stack([stamp_features(one) for one in stamps])).to(self.device)
 
 
-def repair_bars(bars: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Bars (..., 6) with high and low around open and close and nothing traded below 0, and which were changed."""
+def repair_bars(bars: NDArray[np.float64], least: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Bars (..., 6) that can be, and which were changed.
+
+    High and low lie around open and close, no price is below `least` nothing traded below 0.
+    """
     repaired = bars.copy()
-    body = bars[..., [0, 3]]
-    repaired[..., 1] = np.maximum(bars[..., 1], body.max(axis=-1))
-    repaired[..., 2] = np.minimum(bars[..., 2], body.min(axis=-1))
+    repaired[..., :4] = np.maximum(bars[..., :4], least)
+    body = repaired[..., [0, 3]]
+    repaired[..., 1] = np.maximum(repaired[..., 1], body.max(axis=-1))
+    repaired[..., 2] = np.minimum(repaired[..., 2], body.min(axis=-1))
     repaired[..., 4:] = np.maximum(bars[..., 4:], 0.0)
     return repaired, (repaired != bars).any(axis=-1)
 
 
-def _forecast(stamps: pd.DatetimeIndex, paths: NDArray[np.float64], repair: bool) -> PathForecast:
-    repaired, changed = repair_bars(paths) if repair else (paths, np.zeros(0, dtype=bool))
+def _forecast(stamps: pd.DatetimeIndex, paths: NDArray[np.float64], least: float, repair: bool) -> PathForecast:
+    repaired, changed = repair_bars(paths, least) if repair else (paths, np.zeros(0, dtype=bool))
     return PathForecast(timestamps=stamps, samples=repaired, num_repaired=int(changed.sum()))
 
 

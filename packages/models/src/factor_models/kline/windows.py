@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume", "amount")
-SCALE_EPSILON = 1e-5
+OFFICIAL_EPSILON = 1e-5
+SCALE_EPSILON = 1e-6  # of a column's mean size: a hundredth of a basis point of a price
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +73,8 @@ def kline_bars(
     """The complete bars of a panel whose rows are sorted by symbol and date.
 
     `columns` hold open, high, low, close and volume (num_rows,), NaN = missing, and amount if it is known; without it
-    the amount of a bar is its volume times the mean of its prices. ValueError for a missing column or unsorted rows.
+    the amount of a bar is its volume times the mean of its prices. Where no
+    bar of any symbol has a volume (rates of exchange) both are 0, as in the published code. ValueError for a missing column or unsorted rows.
     """
     missing = [name for name in COLUMNS[:-1] if name not in columns]
     if missing:
@@ -83,8 +85,11 @@ def kline_bars(
     values = np.empty((len(symbol), len(COLUMNS)), dtype=np.float32)
     for number, name in enumerate(COLUMNS[:-1]):
         values[:, number] = columns[name]
-    prices = values[:, :4].mean(axis=1, dtype=np.float64)
-    values[:, 5] = columns["amount"] if "amount" in columns else values[:, 4] * prices
+    if np.isnan(values[:, 4]).all():
+        values[:, 4:] = 0.0
+    else:
+        prices = values[:, :4].mean(axis=1, dtype=np.float64)
+        values[:, 5] = columns["amount"] if "amount" in columns else values[:, 4] * prices
     complete = np.isfinite(values).all(axis=1)
     kept_symbol = symbol[complete]
     position = np.cumsum(complete) - 1
@@ -100,18 +105,27 @@ def kline_bars(
 
 
 def normalise(
-    values_WTC: NDArray[np.float32], lookback: int, clip: float
+    values_WTC: NDArray[np.float32], lookback: int, clip: float, official_parity: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Windows in units of their own lookback, clipped to [-clip, clip], and its centre and scale (W, 1, C).
 
-    (x - mean) / (standard deviation + 1e-5), both of the first `lookback` bars: bars ahead do not enter.
+    (x - mean) / (standard deviation + 1e-6 mean(abs(x))), all of the first `lookback` bars: bars ahead do not enter. So
+    the same path is the same window at a price of 100 and of 1e-8, and in any unit of the volume. Of a column that is 0
+    in the whole lookback the scale is 0 and whatever is not 0 ahead is clipped. `official_parity` adds 1e-5 in units of
+    the column instead, as the published code does: a price of 1e-5 or below is then all but constant.
     """
-    center = values_WTC[:, :lookback].mean(axis=1, keepdims=True)
-    normalised = values_WTC - center
-    past = normalised[:, :lookback]
-    scale = np.sqrt(np.square(past).mean(axis=1, keepdims=True)) + np.float32(SCALE_EPSILON)
-    normalised /= scale
-    return np.clip(normalised, -clip, clip, out=normalised), center, scale
+    past = values_WTC[:, :lookback]
+    newest = past[:, -1:]
+    center = newest + (past - newest).mean(axis=1, keepdims=True)  # exact for a constant
+    unit = np.abs(past).mean(axis=1, keepdims=True)
+    size = np.where(unit > 0.0, unit, np.float32(1.0))
+    spread = np.sqrt(np.square((past - center) / size).mean(axis=1, keepdims=True))
+    scale = spread * size + np.float32(OFFICIAL_EPSILON) if official_parity else (
+        (spread + np.float32(SCALE_EPSILON)) * unit
+    )  # fmt: skip
+    normalised = (values_WTC - center) / np.where(scale > 0.0, scale, np.float32(1.0))
+    normalised = np.where((scale > 0.0) | (normalised == 0.0), normalised, np.copysign(np.float32(clip), normalised))
+    return np.clip(normalised, -clip, clip), center, scale
 
 
 def _window(positions: NDArray[np.int64], lookback: int, ahead: int) -> NDArray[np.int64]:
