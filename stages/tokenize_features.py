@@ -6,6 +6,7 @@ The module is not called tokenize because a script of that name would shadow the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -78,12 +79,8 @@ def check_no_lookahead(panel: SavedPanel, names: Sequence[str], config: Tokenize
     for horizon in config.horizons:
         reach = config.delay + horizon
         try:
-            check_label_reach(
-                lambda bars, ahead=horizon: forward_return(bars, ahead, config.delay, config.price),
-                sample,
-                reach,
-                f"label of horizon {horizon}",
-            )
+            label = partial(forward_return, horizon=horizon, delay=config.delay, price=config.price)
+            check_label_reach(label, sample, reach, f"label of horizon {horizon}")
         except LookAheadError as error:
             raise StageError(f"tokenize.horizons: a label looks more than {reach} dates ahead: {error}") from None
 

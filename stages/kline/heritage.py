@@ -20,7 +20,7 @@ null where that is not known. For weights from elsewhere, write the file yoursel
 
 
 def trained_until(fold: Fold, pretrained: str | None, key: str) -> str | None:
-    """Return the date for the weights of a fold that begins with `pretrained`, a folder@hash under a key of params.yaml.
+    """Return the date for the weights of a fold that begins with `pretrained`, a folder@hash under `key`.
 
     StageError where what it begins with has learned from a test date of the fold; where that is not known, it is said.
     """

@@ -30,9 +30,7 @@ def in_logs(volumes: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 
 def volume_surprise(b: pd.DataFrame) -> pd.Series:
-    return b.v.rolling(21).apply(
-        lambda x: in_logs(x[-1], x[:-1]) - in_logs(x[:-1], x[:-1]).mean(), raw=True
-    )
+    return b.v.rolling(21).apply(lambda x: in_logs(x[-1], x[:-1]) - in_logs(x[:-1], x[:-1]).mean(), raw=True)
 
 
 def volume_trend(b: pd.DataFrame) -> pd.Series:

@@ -24,7 +24,8 @@ def path(seed: int = 1) -> pd.DataFrame:
 
 def window(price: float, volume: float = 1.0) -> np.ndarray:
     frame = path()
-    values = np.column_stack([*(frame[name] * price for name in ("open", "high", "low", "close")), frame.volume * volume])
+    prices = [frame[name] * price for name in ("open", "high", "low", "close")]
+    values = np.column_stack([*prices, frame["volume"] * volume])
     amount = values[:, 4:] * values[:, 3:4]
     return np.hstack([values, amount]).astype(np.float32)[None]
 

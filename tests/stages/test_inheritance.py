@@ -88,8 +88,8 @@ def test_combinatorial_folds_are_stacked_by_equal_weights_on_every_date(tokenize
         params["stack"]["weights"] = "equal"
 
     copy.change_params(change)
-    for stage in (("plan",), ("split",), ("tokenize_features",), ("train", "linear"), ("evaluate", "linear"), ("stack",)):
-        copy.run(*stage)
+    for stage in ("plan", "split", "tokenize_features", "train linear", "evaluate linear", "stack"):
+        copy.run(*stage.split())
     weights = json.loads((copy.results / "stack" / "weights.json").read_text())
     assert {value for folds in weights.values() for fold in folds.values() for value in fold.values()} == {1.0}
     assert len(weights["h1"]) == 3

@@ -71,7 +71,7 @@ def test_a_label_that_looks_further_than_folds_are_purged_for_is_refused(
         return honest(panel, horizon + 1, delay, price)
 
     monkeypatch.setattr(stages.tokenize_features, "forward_return", far)
-    with pytest.raises(StageError, match="tokenize.horizons: a label looks more than 2 dates ahead: .*horizon 1: "):
+    with pytest.raises(StageError, match=r"tokenize\.horizons: a label looks more than 2 dates ahead: .*horizon 1: "):
         tokenized.copy(tmp_path / "copy").run("tokenize_features")
 
 

@@ -26,6 +26,11 @@ SCALED: dict[Scale, tuple[str, ...]] = {
     "price": (*PRICE_COLUMNS, "adj_close", "vwap", "amount"),
     "volume": ("volume", "amount"),
 }
+CAUSES: dict[Scale, str] = {
+    "adj_close": "adj_close was multiplied by a constant, as later splits do",
+    "price": "prices were given in another unit",
+    "volume": "volumes were given in another unit",
+}
 FACTORS = (2.0**-20, 2.0**-6, 2.0**6, 2.0**20)  # powers of two: a ratio of prices does not change by a bit
 CUTS = (0.6, 0.9)  # of the calendar, where `check_features` changes what comes later
 OWN_SPREAD = 1e-6  # of a feature's own standard deviation: what no leak that matters stays below, and rounding does
@@ -63,7 +68,7 @@ def rescale(panel: Panel, scale: Scale, seed: int = 0) -> Panel:
     return panel.with_columns(**{name: columns[name] * factor for name in SCALED[scale] if name in columns})
 
 
-def assert_no_lookahead(  # noqa: PLR0913 -- the three that are asked for, and by keyword what is held how
+def assert_no_lookahead(
     function: Callable[[Panel], Any],
     panel: Panel,
     cut: np.datetime64,
@@ -93,7 +98,7 @@ def assert_no_lookahead(  # noqa: PLR0913 -- the three that are asked for, and b
     """
     bound = np.asarray(rounding, dtype=np.float64)
     if not np.all((bound >= 0.0) & (bound < np.inf)):
-        raise ValueError(f"rounding = {rounding}: must be a finite number >= 0")
+        raise ValueError(f"rounding = {rounding!r}: must be a finite number >= 0")
     early = panel.timestamp <= cut
     if not early.any() or early.all():
         raise ValueError(f"cut {cut} must leave bars on both sides: {panel.dates[0]} .. {panel.dates[-1]}")
@@ -130,10 +135,7 @@ def assert_scale_free(
     """
     compare = _Comparison(panel, np.asarray(rounding, dtype=np.float64), names)
     if said := compare.said(_values(function, panel), _values(function, rescale(panel, scale, seed))):
-        cause = "adj_close was multiplied by a constant, as later splits do" if scale == "adj_close" else (
-            f"{scale} was given in another unit"
-        )  # fmt: skip
-        raise ScaleError(f"{said[0]} when {cause}{said[1]}")
+        raise ScaleError(f"{said[0]} when {CAUSES[scale]}{said[1]}")
 
 
 def check_features(

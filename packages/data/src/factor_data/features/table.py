@@ -1,11 +1,11 @@
 """The feature table: one name, one function of the panel, one line of meaning.
 
-All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never
-price levels, and use nothing after the close of t. None changes when the symbol's adj_close, its prices or its
-volumes are multiplied by a constant: the first is what a split after t does, the others what a vendor's unit does. c, o, h, l, v are adjusted close, open, high, low and
-volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its window is not complete and
-known. Calendar features depend on the time stamp alone. To add a feature: write the function, add its line to
-`BAR_FEATURES` and its reference to the tests, which then hold it to the rules.
+All are ratios or standardised quantities of adjusted prices and volumes over the symbol's own bars, never price
+levels, and use nothing after the close of t. None changes when the symbol's adj_close, its prices or its volumes are
+multiplied by a constant: the first is what a split after t does, the others what a vendor's unit does. c, o, h, l, v
+are adjusted close, open, high, low and volume; r is the one-bar return. Each returns (num_rows,) float64, NaN where its
+window is not complete and known. Calendar features depend on the time stamp alone. To add a feature: write the
+function, add its line to `BAR_FEATURES` and its reference to the tests, which then hold it to the rules.
 """
 
 from __future__ import annotations

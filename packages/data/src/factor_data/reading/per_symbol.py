@@ -95,8 +95,7 @@ def _symbol_file(header: Header, config: ReadConfig, needed: tuple[str, ...]) ->
     missing = [name for name in needed if name not in names]
     if missing:
         raise ValueError(
-            f"{header.file}: column {missing[0]!r} is missing; needed are {list(needed)}, "
-            f"found {header.names}"
+            f"{header.file}: column {missing[0]!r} is missing; needed are {list(needed)}, found {header.names}"
         )
     symbol = config.symbol_of(header.file.path, header.file.stem)
     if symbol != symbol.strip() or not symbol.isprintable():

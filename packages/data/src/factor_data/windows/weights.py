@@ -63,9 +63,7 @@ def mean_money_traded(panel: Panel, bars: int) -> NDArray[np.float64]:
 
 
 @kernel(nogil=True)
-def _trailing_mean(
-    values: NDArray[np.float64], age: NDArray[np.int64], window: int
-) -> NDArray[np.float64]:
+def _trailing_mean(values: NDArray[np.float64], age: NDArray[np.int64], window: int) -> NDArray[np.float64]:
     """Mean of what is known of the last `window` bars, fewer at the symbol's start; NaN where nothing is."""
     result = np.full(len(values), np.nan)
     for row in range(len(values)):

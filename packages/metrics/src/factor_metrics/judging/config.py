@@ -63,8 +63,8 @@ class GateConfig:
     """Mean rank IC of the stack or any model at any horizon, at most: no honest signal on daily returns is better. For
     labels that are easier to forecast, such as a volatility, set it to 1; in (0, 1]."""
     max_attained: float = 1.1
-    """Where the true expectation is known (a simulated market): the same as a share of the attainable, at most; a little
-    above 1, which chance can reach. Greater than 0."""
+    """Where the true expectation is known (a simulated market): the same as a share of the attainable, at most; a
+    little above 1, which chance can reach. Greater than 0."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""

@@ -150,9 +150,7 @@ def _worst_gate(name: str, values: Mapping[str, float], threshold: float, what: 
     return Gate(name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule)
 
 
-def _too_good_gate(
-    config: GateConfig, rank_ics: Mapping[str, float], attained: Mapping[str, float] | None
-) -> Gate:
+def _too_good_gate(config: GateConfig, rank_ics: Mapping[str, float], attained: Mapping[str, float] | None) -> Gate:
     """Hold the best forecast against the best that an honest one can be; an undefined one is no sign of a leak."""
     known = {name: value for name, value in (attained or {}).items() if not math.isnan(value)}
     others = {name: value for name, value in rank_ics.items() if name not in known and not math.isnan(value)}

@@ -73,8 +73,8 @@ def kline_bars(
     """The complete bars of a panel whose rows are sorted by symbol and date.
 
     `columns` hold open, high, low, close and volume (num_rows,), NaN = missing, and amount if it is known; without it
-    the amount of a bar is its volume times the mean of its prices. Where no
-    bar of any symbol has a volume (rates of exchange) both are 0, as in the published code. ValueError for a missing column or unsorted rows.
+    the amount of a bar is its volume times the mean of its prices. Where no bar of any symbol has a volume (rates of
+    exchange) both are 0, as in the published code. ValueError for a missing column or unsorted rows.
     """
     missing = [name for name in COLUMNS[:-1] if name not in columns]
     if missing:
@@ -120,9 +120,10 @@ def normalise(
     unit = np.abs(past).mean(axis=1, keepdims=True)
     size = np.where(unit > 0.0, unit, np.float32(1.0))
     spread = np.sqrt(np.square((past - center) / size).mean(axis=1, keepdims=True))
-    scale = spread * size + np.float32(OFFICIAL_EPSILON) if official_parity else (
-        (spread + np.float32(SCALE_EPSILON)) * unit
-    )  # fmt: skip
+    if official_parity:
+        scale = spread * size + np.float32(OFFICIAL_EPSILON)
+    else:
+        scale = (spread + np.float32(SCALE_EPSILON)) * unit
     normalised = (values_WTC - center) / np.where(scale > 0.0, scale, np.float32(1.0))
     normalised = np.where((scale > 0.0) | (normalised == 0.0), normalised, np.copysign(np.float32(clip), normalised))
     return np.clip(normalised, -clip, clip), center, scale

@@ -54,8 +54,9 @@ def warm_start_from_folder(
 
     Raises
     ------
-    ValueError : weights that know dates they will be judged on, another model, another number of features, horizons, tokens or symbols, another lookback, metadata that
-        differ from `expected`, a damaged folder, or weights of another shape
+    ValueError : weights that know dates they will be judged on, another model, another number of features, horizons,
+        tokens or symbols, another lookback, metadata that differ from `expected`, a damaged folder, or weights of
+        another shape
     """
     there = read_config(folder)
     for key in ("name", "num_features", "num_horizons", "lookback", *model_sizes(config["name"])):
