@@ -91,6 +91,28 @@ def test_tokens_can_be_masked_only() -> None:
         apply(Augmentation(noise_std=0.1), tokens)
 
 
+def test_what_is_drawn_for_a_sample_does_not_depend_on_later_bars_of_other_symbols(panel: Panel) -> None:
+    """They move its row."""
+    values = windows((panel.num_rows, 1, 3))[:, 0]
+    early = panel.date_code < 100
+
+    def augmented(rows: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+        part = panel.select(rows)
+        codes = {"symbol_code": part.symbol_code, "date_code": part.date_code}
+        dataset = WindowDataset(values[rows], None, 5, **codes, rows=part.date_code < 60)
+        batches = dataset.batches(10, seed=4, augmentation=ALL)
+        return {
+            (part.symbol_code[row], part.date_code[row]): window
+            for batch in batches
+            for row, window in zip(batch.rows, batch.windows, strict=True)
+        }
+
+    whole, cut = augmented(np.ones(panel.num_rows, dtype=bool)), augmented(early)
+    assert whole.keys() == cut.keys()
+    for sample, window in whole.items():
+        np.testing.assert_array_equal(cut[sample], window)
+
+
 def test_labels_rows_and_weights_stay_and_reading_without_a_seed_cannot_be_augmented(panel: Panel) -> None:
     """D22, T24: training only. Validation, test and prediction read in time order, without a seed."""
     features = windows((panel.num_rows, 1, 3))[:, 0]

@@ -8,7 +8,8 @@ Features, fitted inputs, tokens and out-of-fold predictions are made by the code
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from factor_data import (
     FEATURE_SETS,
     FEATURES,
+    Augmentation,
     DirectionRule,
     FeatureStore,
     Fold,
@@ -29,14 +31,19 @@ from factor_data import (
     WeightParams,
     Workers,
     assert_no_lookahead,
+    assert_scale_free,
     clean_bars,
     compute_features,
+    expand_features,
     forward_return,
     open_panel,
     simulate_market,
     training_targets,
     walk_forward,
 )
+from factor_data.lookahead import Scale
+from factor_models import stack_oof
+from factor_models.kline import normalise
 from rounding import ROUNDING_FLOAT32
 from stages.fitting.contract import Conditions, Fitted, FoldModel
 from stages.fitting.families import family_of
@@ -75,18 +82,40 @@ def cut(fold: Fold) -> np.datetime64:
     return fold.test[20]
 
 
-def write_store(folder: Path, panel: Panel, news: pd.DataFrame, fold: Fold, smoke: Params) -> FeatureStore:
+def write_store(
+    folder: Path, panel: Panel, news: pd.DataFrame | None, folds: Fold | Sequence[Fold], smoke: Params
+) -> FeatureStore:
     """The store as tokenize writes it; news of dates that the panel has no bar of are not known yet."""
-    known = news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
+    known = None if news is None else news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
     panel.save(folder / "panel")
-    workers = Workers(max_bytes=300_000)
-    fill_store(folder / "store", open_panel(folder / "panel"), [fold], known, smoke.tokenize, workers)
+    workers, folds = Workers(max_bytes=300_000), [folds] if isinstance(folds, Fold) else folds
+    fill_store(folder / "store", open_panel(folder / "panel"), folds, known, smoke.tokenize, workers)
     return FeatureStore(folder / "store")
 
 
-@pytest.mark.parametrize("name", [*FEATURE_SETS["bars"], *FEATURE_SETS, "return_1@S0003"])
+@pytest.mark.parametrize("name", [*FEATURES, *FEATURE_SETS, "return_1@S0003"])
 def test_no_feature_looks_ahead(name: str, market: tuple[Panel, pd.DataFrame], cut: np.datetime64) -> None:
-    assert_no_lookahead(lambda panel: compute_features(panel, [name]), market[0], cut)
+    names = expand_features([name])
+    early = market[0].dates[80]
+    assert_no_lookahead(lambda panel: compute_features(panel, names), market[0], cut, names=names)
+    assert_no_lookahead(lambda panel: compute_features(panel, names), market[0], early, seed=1, names=names)
+
+
+@pytest.mark.parametrize("scale", ["adj_close", "price", "volume"])
+def test_no_window_of_bars_changes_with_a_later_split_or_a_unit(
+    scale: Scale, market: tuple[Panel, pd.DataFrame]
+) -> None:
+    """A K-line model reads windows of prices and volumes: in units of each, to the last bit of float32."""
+
+    def windows(panel: Panel) -> NDArray:
+        bars = KlineData(panel).bars
+        ends = bars.ends(np.ones(panel.num_rows, dtype=bool), 16)
+        result = np.full((panel.num_rows, 16 * 6), np.nan, dtype=np.float32)
+        result[ends] = normalise(bars.read(bars.position_of_row[ends], 16), 16, clip=8.0)[0].reshape(len(ends), -1)
+        assert np.isfinite(result).any()
+        return result
+
+    assert_scale_free(windows, market[0], scale)
 
 
 @pytest.mark.parametrize("what", ["inputs", "tokens"])
@@ -131,9 +160,9 @@ def fold_model(model: str, store: FeatureStore, fold: Fold, params: Params, pane
     return NetworkFold(inputs, train, code="of this test")
 
 
-def fit(run: FoldModel, name: str) -> Fitted:
+def fit(run: FoldModel, name: str, earlier: Sequence[Fitted] = ()) -> Fitted:
     with TrainingProgress(name, 1, run.num_steps, shown=False) as progress, Watch() as watch:
-        return run.fit(Conditions(progress=progress, live=None, watch=watch, earlier=[]))
+        return run.fit(Conditions(progress=progress, live=None, watch=watch, earlier=list(earlier)))
 
 
 def by_row(frame: pd.DataFrame, store: FeatureStore) -> tuple[NDArray, NDArray]:
@@ -178,6 +207,102 @@ def test_directions_weights_and_a_teacher_do_not_look_ahead(
     predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
     assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
     assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
+
+
+def stack_of_folds(
+    models: Sequence[str], folds: Sequence[Fold], params: Params, new_folder: Callable[[], Path]
+) -> Callable[[Panel], NDArray]:
+    """Train fold by fold, each with those before it at hand; (num_rows, num_models + 1) forecasts and their stack.
+
+    At the first horizon, on test dates; a fold of which no test date is there yet is not trained.
+    """
+
+    def predict(panel: Panel) -> NDArray:
+        folder = new_folder()
+        store = write_store(folder, panel, None, folds, params)
+        there = [fold for fold in folds if store.rows(fold, "test").any()]
+        result, of_row = np.full((len(models), panel.num_rows), np.nan), np.full(panel.num_rows, -1)
+        for place, model in enumerate(models):
+            fitted: list[Fitted] = []
+            for fold in there:
+                fitted.append(fit(fold_model(model, store, fold, params, folder / "panel"), model, fitted))
+                rows, values = by_row(fitted[-1].predict("test").frame, store)
+                result[place, rows], of_row[rows] = values[:, 0], fold.index
+            for one in fitted:
+                one.discard_checkpoints()
+        purge = store.delay + store.horizons[0]
+        stacked = stack_oof(result, store.labels[:, 0], np.asarray(store.date_code), of_row, purge=purge)
+        return np.vstack([result, stacked.prediction]).T
+
+    return predict
+
+
+def with_every_inheritance(smoke: Params) -> Params:
+    """Whatever a network of one fold can take over from another date or fold: weights, an average, noise, weights."""
+    train = replace(
+        smoke.train,
+        start="previous",
+        ema_decay=0.9,
+        augmentation=Augmentation(noise_std=0.05, mask_share=0.1, time_warp=0.2),
+        weights=WeightParams(dollar_volume_bars=20, half_life=40.0),
+    )
+    return replace(smoke, train=train)
+
+
+def test_folds_that_begin_with_each_other_and_their_stack_do_not_look_ahead(
+    market: tuple[Panel, pd.DataFrame], smoke: Params, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Two cuts: in the test range of the fold that inherits and is stacked, and in that of the one before."""
+    monkeypatch.chdir(tmp_path)
+    folds = walk_forward(market[0].dates, train=120, valid=20, test=45, step=45, purge=21, embargo=0)[:2]
+    params = with_every_inheritance(smoke)
+    predict = stack_of_folds(("linear", "lstm"), folds, params, lambda: tmp_path_factory.mktemp("store"))
+    expected = predict(market[0])
+    last = folds[1].rows(market[0], "test")
+    assert np.isfinite(expected[last]).any(axis=0).all(), "nothing was predicted or stacked: the gate would be blind"
+    for cut in (folds[1].test[20], folds[0].test[20]):
+        assert_no_lookahead(
+            lambda panel: expected if panel is market[0] else predict(panel), market[0], cut, rounding=ROUNDING_FLOAT32
+        )
+
+
+def test_weights_that_a_fold_inherits_from_one_that_trained_on_its_test_dates_are_caught(
+    market: tuple[Panel, pd.DataFrame], smoke: Params, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """What split.folds.scheme: cpcv with train.start: previous would do, were it not refused."""
+    monkeypatch.chdir(tmp_path)
+    dates = market[0].dates
+    before = Fold(index=0, train=dates[180:300], valid=dates[140:160], test=dates[60:100])
+    after = Fold(index=1, train=dates[60:160], valid=dates[185:205], test=dates[230:270])
+    predict = stack_of_folds(
+        ("lstm",), (before, after), with_every_inheritance(smoke), lambda: tmp_path_factory.mktemp("store")
+    )
+    judged = after.rows(market[0], "test")
+
+    def of_the_last_fold(panel: Panel) -> NDArray:
+        return np.where(judged[:, None], predict(panel), 0.0)
+
+    with pytest.raises(LookAheadError, match="when later bars were changed"):
+        assert_no_lookahead(of_the_last_fold, market[0], after.test[10], rounding=ROUNDING_FLOAT32)
+
+
+@pytest.mark.parametrize("purge", [6, 0])
+def test_a_stack_that_learns_from_labels_not_known_yet_is_caught(
+    purge: int, market: tuple[Panel, pd.DataFrame]
+) -> None:
+    dates = market[0].dates
+
+    def stacked(panel: Panel) -> NDArray:
+        drawn = np.random.default_rng(0).standard_normal((2, len(dates), panel.num_symbols))
+        of_row = np.searchsorted([100, 160, 220], panel.date_code, side="right") - 1
+        forecasts = drawn[:, panel.date_code, panel.symbol_code]
+        label = forward_return(panel, horizon=5, delay=1)
+        return stack_oof(forecasts, label, panel.date_code, of_row, purge=purge).prediction
+
+    with nullcontext() if purge == 6 else pytest.raises(LookAheadError):
+        assert_no_lookahead(stacked, market[0], dates[161])
 
 
 def test_a_forecast_that_knows_a_trace_of_the_next_return_is_caught(

@@ -1,8 +1,8 @@
 """Augmentation of training windows: noise, masked features, warped time. The label stays as it is.
 
-Every random number is a function of (seed, epoch, step, row of the sample) alone, by the counter-based generator of
-Steele, Lea & Flood (2014), "Fast Splittable Pseudorandom Number Generators": the same sample gets the same noise
-whatever process or worker makes it, and after a resume.
+Every random number is a function of (seed, epoch, step, symbol and date of the sample) alone, by the counter-based
+generator of Steele, Lea & Flood (2014), "Fast Splittable Pseudorandom Number Generators": the same sample gets the same
+noise whatever process or worker makes it, and after a resume.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Augmentation:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
 
-    def apply(self, windows: NDArray, rows: NDArray[np.int64], *, seed: int, epoch: int, step: int) -> NDArray:
-        """Return changed copies of `windows` (batch, lookback, num_features); `rows` (batch,) names the samples.
+    def apply(self, windows: NDArray, samples: NDArray[np.int64], *, seed: int, epoch: int, step: int) -> NDArray:
+        """Return changed copies of `windows` (batch, lookback, num_features); `samples` (batch,) names them.
 
         Warped time keeps the first and the last bar in place and runs `time_warp` faster or slower between, along
         one half wave; values are interpolated between the two bars beside. NaN stays NaN, and makes what is
@@ -48,7 +48,7 @@ class Augmentation:
         is_float = np.issubdtype(windows.dtype, np.floating)
         if not is_float and (self.noise_std > 0 or self.time_warp > 0):
             raise ValueError(f"noise_std and time_warp need floating-point windows, got {windows.dtype} tokens")
-        keys = sample_keys(np.asarray(rows, dtype=np.int64), seed % 2**63, epoch, step)
+        keys = sample_keys(np.asarray(samples, dtype=np.int64), seed % 2**63, epoch, step)
         if is_float:
             result = np.empty(windows.shape, dtype=windows.dtype)
             warp_and_add_noise(windows, keys, self.time_warp, self.noise_std, result)

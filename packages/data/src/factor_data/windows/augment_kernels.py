@@ -26,14 +26,14 @@ def _uniform(key: np.uint64, counter: int) -> float:
 
 
 @kernel(nogil=True)
-def sample_keys(rows: NDArray[np.int64], seed: int, epoch: int, step: int) -> NDArray[np.uint64]:
-    """Return a random key per sample, by its row, the seed, the epoch and the step alone."""
+def sample_keys(samples: NDArray[np.int64], seed: int, epoch: int, step: int) -> NDArray[np.uint64]:
+    """Return a random key per sample, by its number, the seed, the epoch and the step alone."""
     key = np.uint64(0)
     for part in (seed, epoch, step):
         key = _mix(key + np.uint64(part) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15))
-    keys = np.empty(len(rows), dtype=np.uint64)
-    for sample in range(len(rows)):
-        keys[sample] = _mix(key + np.uint64(rows[sample]) * np.uint64(0xD1B54A32D192ED03))
+    keys = np.empty(len(samples), dtype=np.uint64)
+    for sample in range(len(samples)):
+        keys[sample] = _mix(key + np.uint64(samples[sample]) * np.uint64(0xD1B54A32D192ED03))
     return keys
 
 

@@ -50,11 +50,15 @@ class Batch:
         """Return the batch with dates that do not count alike: `weights` (num_rows,), of the date of each panel row."""
         return replace(self, date_weights=weights[self.rows])
 
-    def augmented(self, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
-        """Return the batch with its windows changed; targets, weights and texts stay."""
+    def augmented(self, augmentation: Augmentation, samples: NDArray[np.int64], seed: int | None, epoch: int) -> Batch:
+        """Return the batch with its windows changed; targets, weights and texts stay.
+
+        `samples` (batch,) says which sample each is. A row of the panel does not: later bars of one symbol move the
+        rows of the next, and so would change what is drawn for them.
+        """
         if seed is None:
             raise ValueError("augmentation is for training: it needs a seed")
-        windows = augmentation.apply(self.windows, self.rows, seed=seed, epoch=epoch, step=self.step)
+        windows = augmentation.apply(self.windows, samples, seed=seed, epoch=epoch, step=self.step)
         return replace(self, windows=windows)
 
     def split(self, num_parts: int, *, whole_dates: bool = False) -> list[Batch]:

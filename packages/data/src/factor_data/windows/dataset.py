@@ -80,11 +80,11 @@ class WindowDataset:
         self.transform = transform
         self._source: Source = features if isinstance(features, BlockedMatrix) else DenseMatrix(features)
         self._labels, self._weights, self._symbol_ids, self._texts = labels, weights, symbol_ids, texts
-        self._date_code = np.asarray(date_code)
+        self._symbol_code, self._date_code = np.asarray(symbol_code), np.asarray(date_code)
         self.rows, self.report = find_samples(
             self._source,
             lookback,
-            np.asarray(symbol_code),
+            self._symbol_code,
             self._date_code,
             rows,
             max_missing=max_missing,
@@ -188,7 +188,7 @@ class WindowDataset:
                 positions, groups = self._dates.samples(dates)
                 view = None if copy or augmentation else self._view(positions)
                 batch = self._batch(step, positions, groups, view)
-                yield batch if augmentation is None else batch.augmented(augmentation, seed, epoch)
+                yield (batch if augmentation is None else self._augmented(batch, augmentation, seed, epoch))
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
@@ -239,7 +239,7 @@ class WindowDataset:
                 _, groups = np.unique(self._date_code[self.rows[positions]], return_inverse=True)
                 out = buffer[: len(positions)] if reuse_buffer else None
                 batch = self._batch(step, positions, groups, out=out)
-                yield batch if augmentation is None else batch.augmented(augmentation, seed, epoch)
+                yield (batch if augmentation is None else self._augmented(batch, augmentation, seed, epoch))
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
@@ -249,6 +249,11 @@ class WindowDataset:
         if by_block:
             return epoch_order_by_block(np.searchsorted(self.rows, self._source.block_starts), seed, epoch)
         return epoch_order(len(self), seed, epoch)
+
+    def _augmented(self, batch: Batch, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
+        """Samples are known by symbol and date as one number, the same whatever other bars there are."""
+        symbol, date = (codes[batch.rows].astype(np.int64) for codes in (self._symbol_code, self._date_code))
+        return batch.augmented(augmentation, symbol << 32 | date, seed, epoch)
 
     def _batch(
         self,
