@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from factor_metrics import EvaluationConfig
-from stages.params.rules import check_at_least
+from stages.params.rules import check_at_least, check_at_most
+
+MOST_RESAMPLES = 1_000_000
+"""The bounds of an interval are then known to a hundredth of its width; each resample is a number in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +22,12 @@ class EvaluateParams(EvaluationConfig):
     confidence: float
     """Level of the intervals, in [0.5, 1)."""
     bootstrap: int
-    """Resamples of the block bootstrap; at least 100."""
+    """Resamples of the block bootstrap; 100 to 1,000,000."""
     seed: int
     """Seed of the resamples; at least 0."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100)
+        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100, seed=0)
+        check_at_most(self, bootstrap=MOST_RESAMPLES)
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")

@@ -13,6 +13,9 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+MOST_ENTRIES = 100_000
+MOST_DEEP = 50
+
 
 def parse_yaml(text: str) -> Any:
     """Return the document. ValueError where it is no valid YAML, has a key twice or a value that can be misread."""
@@ -24,9 +27,31 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"{(error.problem or str(error)).strip()}{where}") from None
     except (YAMLError, yaml.YAMLError) as error:
         raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError(f"lists or mappings are more than {MOST_DEEP} deep") from None
+    check_size(document)
     for key, value, other in misread(document, older):
         raise ValueError(f"{key}: is {value!r} in YAML 1.2 and {other!r} in YAML 1.1: write it so that both agree")
     return document
+
+
+def check_size(document: Any) -> None:
+    """ValueError for a document that is no settings: one that holds itself, is too deep, or explodes by aliases."""
+    waiting: list[tuple[Any, tuple[int, ...]]] = [(document, ())]
+    num_entries = 0
+    while waiting:
+        value, above = waiting.pop()
+        if not isinstance(value, dict | list):
+            continue
+        if id(value) in above:
+            raise ValueError("an alias (*name) holds itself")
+        inner = list(value.values()) if isinstance(value, dict) else value
+        num_entries += len(inner)
+        if num_entries > MOST_ENTRIES:
+            raise ValueError(f"more than {MOST_ENTRIES:,} entries, those of aliases (*name) counted each time")
+        if len(above) >= MOST_DEEP:
+            raise ValueError(f"lists or mappings are more than {MOST_DEEP} deep")
+        waiting += [(one, (*above, id(value))) for one in inner]
 
 
 def misread(value: Any, older: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from factor_data import MarketConfig, check_purge
-from factor_models import KLINE_MODELS, available_models, model_config
+from factor_models import KLINE_MODELS, available_models, input_kind, model_config
 from factor_models.kline import check_context
 from stages.params.checking import validate
 from stages.params.evaluate import EvaluateParams
@@ -139,7 +139,21 @@ def parse_zoo(zoo: Mapping[str, Any], models: tuple[str, ...], where: str) -> di
     if unknown := sorted(set(zoo) - set(known)):
         raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(known)}")
     sections = {name: {} for name in models} | dict(zoo)
-    return {name: validate(model_config(name), section, f"{where}{name}.") for name, section in sections.items()}
+    parsed = {name: validate(model_config(name), section, f"{where}{name}.") for name, section in sections.items()}
+    for name, section in parsed.items():
+        check_base(section, f"{where}{name}.")
+    return parsed
+
+
+def check_base(section: Any, where: str) -> None:
+    """Refuse a model around a price model that is none, or settings that are not that one's."""
+    base = getattr(section, "base", None)
+    if base is None:
+        return
+    usable = [name for name in available_models() if input_kind(name) == "features"]
+    if base not in usable:
+        raise StageError(f"{where}base: {base!r} must read windows of features: one of {', '.join(usable)}")
+    validate(model_config(base), section.settings, f"{where}settings.")
 
 
 def plain(section: Any) -> Any:

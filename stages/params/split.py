@@ -19,6 +19,18 @@ class SplitParams:
     """How dates are cut into training, validation and test."""
 
     def __post_init__(self) -> None:
+        if self.folds.scheme == "cpcv":
+            self._check_cpcv()
         test, step = self.folds.test, self.folds.step
         if test is not None and step is not None and step < test:
             raise ValueError(f"folds.step: {step} must be >= test = {test}, or a date is tested in two folds")
+
+    def _check_cpcv(self) -> None:
+        """A model is trained once a fold, with valid dates, and every date is tested by one fold."""
+        for name in ("num_test_groups", "valid_groups"):
+            value = getattr(self.folds, name)
+            if value not in (1, None):
+                raise ValueError(
+                    f"folds.{name}: {value} must be 1 in a run: each date is tested once, by one fold "
+                    "with valid dates (factor_data.make_folds cuts the others)"
+                )

@@ -15,6 +15,9 @@ from factor_data import (
 )
 from stages.params.rules import check_at_least
 
+MOST_DIMENSIONS = 4096
+"""Numbers of a text vector: each is an input of every bar."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeParams:
@@ -54,6 +57,8 @@ class TokenizeParams:
             raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
+        if self.news_vectors is not None and self.news_vectors.dimensions > MOST_DIMENSIONS:
+            raise ValueError(f"news_vectors.dimensions: {self.news_vectors.dimensions} must be <= {MOST_DIMENSIONS}")
 
     def _check_features(self) -> None:
         try:

@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from factor_models import EngineConfig
 from factor_models.kline import KlineTokenizerConfig
-from stages.params.rules import check_at_least
+from stages.params.rules import MOST_THREADS, check_at_least, check_at_most
+
+MOST_BITS = 16
+"""Tokens are written as 16-bit numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,9 @@ class TokenizeKlineParams(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=1, patience=1, threads=1)
+        check_at_most(self, threads=MOST_THREADS)
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
-        if max(self.model.s1_bits, self.model.s2_bits) > 16:
-            raise ValueError("model.s1_bits and model.s2_bits: must be <= 16")
+        for name in ("s1_bits", "s2_bits"):
+            if getattr(self.model, name) > MOST_BITS:
+                raise ValueError(f"model.{name}: {getattr(self.model, name)} must be <= {MOST_BITS}")

@@ -6,7 +6,6 @@ trained. A tabular model is fitted with few of the keys (`stages.params.tabular`
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +15,7 @@ from factor_models import (
     DistilledLoss,
     EngineConfig,
     GuardConfig,
+    available_models,
     get_loss,
     input_kind,
     is_classification,
@@ -23,7 +23,7 @@ from factor_models import (
     model_config,
 )
 from stages.params.checking import validate
-from stages.params.rules import check_at_least
+from stages.params.rules import MOST_THREADS, check_at_least, check_at_most
 from stages.running.stage import StageError
 
 KEYS_IN_NO_PLAN = ("checkpoint", "live_ic")
@@ -64,12 +64,11 @@ class DistillationParams:
     """Divides the logits of network and teacher (target: direction only)."""
 
     def __post_init__(self) -> None:
+        if self.teacher not in available_models():
+            raise ValueError(f"teacher: {self.teacher!r} is unknown; known are {', '.join(available_models())}")
         if input_kind(self.teacher) != "last_bar":
             raise ValueError(f"teacher: {self.teacher} is a network; a tabular model is needed")
-        known = [field.name for field in dataclasses.fields(model_config(self.teacher))]
-        if unknown := [key for key in self.settings if key not in known]:
-            raise ValueError(f"settings.{unknown[0]}: unknown key; {self.teacher} knows {', '.join(known)}")
-        model_config(self.teacher)(**self.settings)
+        validate(model_config(self.teacher), self.settings, where="settings.")
         if not 0 < self.share <= 1:
             raise ValueError(f"share: {self.share} must be in (0, 1]")
         if self.blocks < 2:
@@ -126,6 +125,7 @@ class TrainParams(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
+        check_at_most(self, threads=MOST_THREADS)
         if self.batch_dates % self.consecutive_dates:
             raise ValueError(
                 f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"

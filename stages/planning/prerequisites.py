@@ -7,6 +7,7 @@ from pathlib import Path
 from factor_models import Kronos, KronosTokenizer
 from stages.kline.bars import read_pretrained
 from stages.params.reading import Params
+from stages.planning.sizes import check_sizes
 from stages.running.stage import StageError
 
 DATA, POINTER = Path("data"), Path("data.dvc")
@@ -17,11 +18,12 @@ KLINE_KNOWS_ONLY = {"start": "cold", "weights": None, "distillation": None, "sto
 def check_prerequisites(params: Params) -> None:
     """Refuse what no stage could work with, by a StageError.
 
-    That is: data that are not there, pretrained weights that are not those named by their hash, and keys of `train`
-    that a model of the list cannot follow.
+    That is: data that are not there, sizes beyond this machine's memory, pretrained weights that are not those named by
+    their hash, and keys of `train` that a model of the list cannot follow.
     """
     if not DATA.is_dir() and not POINTER.is_file():
         raise StageError(f"there is neither {DATA}/ nor {POINTER}: make use-data SRC=folder puts your own data there")
+    check_sizes(params)
     for name in params.kline_models:
         for key, value in KLINE_KNOWS_ONLY.items():
             if getattr(params.train, key) != value:

@@ -22,6 +22,14 @@ def check_at_least(config: object, minimums: Mapping[str, float]) -> None:
             raise ValueError(f"{field} = {value!r}: must be >= {minimum}")
 
 
+def check_at_most(config: object, maximums: Mapping[str, float]) -> None:
+    """Each named field is at most its maximum."""
+    for field, maximum in maximums.items():
+        value = getattr(config, field)
+        if not value <= maximum:
+            raise ValueError(f"{field} = {value!r}: must be <= {maximum}")
+
+
 def check_share(config: object, field: str) -> None:
     """The named field lies in [0, 1)."""
     value = getattr(config, field)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from factor_models.checks import check_at_least, check_one_of, check_share
+from factor_models.checks import check_at_least, check_at_most, check_one_of, check_share
 
 FORBID: dict = {"extra": "forbid"}
 NUM_COLUMNS = 6
@@ -107,10 +107,13 @@ class KronosConfig:
         names = ("d_model", "n_layers", "n_heads", "ff_dim", "max_context", "lora_rank", "num_last_layers")
         minimums = dict.fromkeys((*names, "samples", "valid_every"), 1)
         check_at_least(self, minimums)
+        check_at_most(self, {"samples": 10_000, "lora_rank": self.d_model})
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr = {self.lr}: must be > 0, or null")
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f"epochs = {self.epochs}: must be >= 1, or null")
+        for name in ("epochs", "batch_dates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value}: must be >= 1, or null")
         check_share(self, "dropout")
         check_one_of(self, "trainable", ("all", "lora", "last_layers"))
         check_one_of(self, "learn", ("all", "ahead"))

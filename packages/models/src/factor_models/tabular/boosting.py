@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
-from factor_models.checks import check_at_least
+from factor_models.checks import check_at_least, check_at_most
 from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
 from factor_models.writing import write_bytes
 
@@ -49,6 +49,7 @@ class BoostingConfig:
     def __post_init__(self) -> None:
         minimums = {"rounds": 1, "patience": 1, "leaves": 2, "l2": 0, "seed": 0, "num_threads": 1}
         check_at_least(self, minimums)
+        check_at_most(self, {"leaves": 2**17, "seed": 2**31 - 1, "num_threads": 1024})  # more ends in the libraries
         for name in ("learning_rate", "feature_share", "row_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be in (0, 1]")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from factor_models.checks import check_at_least
+from factor_models.checks import check_at_least, check_at_most
 from factor_models.tabular.base import row_chunks
 from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
@@ -36,6 +36,7 @@ class XGBoostConfig(BoostingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, {"min_leaf_weight": 0, "bins": 2})
+        check_at_most(self, {"bins": 2**16})
 
 
 class XGBoostTrees(TreesPerHorizon):
