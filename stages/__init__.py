@@ -7,12 +7,14 @@ the main checkout, and the code that ran would not be the code that was recorded
 It also lets waiting OpenMP threads sleep after a short spin, which must be said before torch and LightGBM are
 imported: when two experiments share the cores, threads that spin for long make both many times slower, and threads
 that sleep at once make one alone a quarter slower. And it asks cuBLAS for the workspace with which its products are
-the same run to run. And it notes who started the process, before imports that take seconds.
+the same run to run. And it notes who started the process, before imports that take seconds; while these last, Ctrl-C
+ends a command (`python -m stages...`) without a traceback.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -24,5 +26,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 ROOT = Path(__file__).resolve().parents[1]
 PARENT = os.getppid()
 """The process that started this one: another one's child by the time it is asked for, if that one has ended."""
+
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # being imported for `-m`
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 sys.path[:0] = [str(path) for path in sorted(ROOT.glob("packages/*/src"))]

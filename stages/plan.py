@@ -15,7 +15,8 @@ from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
 from stages.planning.prerequisites import check_prerequisites
 from stages.planning.stages import make_plan, stage_names
-from stages.running.files import RESULTS, check_writable
+from stages.running.files import LOCKS, RESULTS, check_writable
+from stages.running.lock import exclusive
 from stages.running.planned import MADE_OF, PLANS, made_of, plan_path
 from stages.running.stage import UNTOUCHED, run
 
@@ -28,6 +29,12 @@ def main() -> None:
     params = read_params()
     check_prerequisites(params)
     check_writable(PLANS)
+    with exclusive(LOCKS / "plan"):
+        write_plans(params)
+
+
+def write_plans(params: Params) -> None:
+    """Write the plans that changed, and delete those of stages and models that are no more."""
     plans = {plan_path(plan["stage"]): plan for plan in (make_plan(*name, params) for name in stage_names(params))}
     READ.save()
     changed = [path for path, plan in plans.items() if not path.exists() or read_json(path) != plan]

@@ -61,7 +61,7 @@ def main() -> None:
         write_record(folder / "page.json", page)
         write_bundle(results, weights, store, names, gates, folder / "bundle")
         check_loaded(plan)
-        with TemporaryDirectory(prefix=".summary-", dir=RESULTS) as aside:
+        with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
             summary = write_summary(Path(aside), metrics, horizons, promoted(gates))
             summary.replace(RESULTS / "summary.json")
 

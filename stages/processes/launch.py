@@ -19,8 +19,9 @@ from typing import IO
 
 from torch.distributed import TCPStore
 
-from stages.processes.watch import LAUNCHER, Watch
+from stages.processes.watch import Watch
 from stages.running.stage import LOST_PEER, StageError
+from stages.running.starter import LAUNCHER
 
 OUT_OF_MEMORY = 75
 """Exit status of a process that wants the run to start again with less memory."""

@@ -14,19 +14,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType, TracebackType
 
-import psutil
-
-from stages import PARENT
 from stages.running.environment import timeout_minutes
+from stages.running.starter import POLL_SECONDS, starter
 
-POLL_SECONDS = 0.5
 GRACE_SECONDS = 20.0  # to finish the step under way and write a checkpoint
 HUNG = 124
-LAUNCHER = "FACTORCAST_LAUNCHER"
-"""Variable in which a launcher tells its processes who it is."""
 
 
 class Watch:
@@ -88,31 +82,3 @@ class Watch:
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 sys.stderr.flush()
                 os._exit(HUNG)
-
-
-def starter() -> Callable[[], bool]:
-    """Return a check that is True while the parent that needs this process is alive: its launcher, or DVC.
-
-    Either may have ended while this one was still importing: it is then the child of another process.
-    """
-    me = psutil.Process()
-    if LAUNCHER in os.environ:
-        launcher = int(os.environ[LAUNCHER])
-        return lambda: os.getppid() == launcher
-    if "RANK" in os.environ:  # torchrun and the like
-        return lambda: os.getppid() == PARENT
-    if "DVC_STAGE" not in os.environ:
-        return lambda: True
-    dvc = next((process for process in me.parents() if is_dvc(process)), None)
-    if dvc is not None:
-        return dvc.is_running
-    gone = os.getppid() != PARENT or PARENT == 1
-    return lambda: not gone
-
-
-def is_dvc(process: psutil.Process) -> bool:
-    """Return whether a process is DVC itself."""
-    try:
-        return any(os.path.basename(part) in ("dvc", "dvc.exe") for part in process.cmdline()[:3])  # noqa: PTH119
-    except psutil.Error:
-        return False

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.running.lock import exclusive
 from stages.running.stage import StageError
 
 RESULTS = Path("results")
@@ -16,27 +17,51 @@ CHECKPOINTS = Path(".checkpoints")
 MIN_FREE_BYTES = 256 * 2**20
 
 
+LOCKS = Path(".live") / "locks"
+
+
 @contextmanager
 def stage_output(name: str, min_free_bytes: int = MIN_FREE_BYTES) -> Iterator[Path]:
     """A fresh folder that becomes `results/<name>` when the block ends without an error.
 
     Writability and free space are checked on entry, before any work. Files are fsynced before the folder
-    takes its place by renaming; on an error the folder of the last good run stays as it was.
+    takes its place by renaming; on an error the folder of the last good run stays as it was. Another run of the same
+    stage is waited for, or named; what dead ones have left is removed.
     """
     target = RESULTS / name
-    partial = target.with_name(f".{target.name}.partial")
     check_writable(target.parent, min_free_bytes)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for path in sorted(partial.rglob("*")):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        replace_folder(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with exclusive(LOCKS / name.replace("/", ".")):
+        tidy(target)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        partial.mkdir()
+        try:
+            yield partial
+            for path in sorted(partial.rglob("*")):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            replace_folder(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def tidy(target: Path) -> None:
+    """Remove what dead runs have left beside `target`; who calls it holds the lock, so none of them is alive.
+
+    One that was killed between the two renames of `replace_folder` has left the last result under its other name.
+    """
+    for partial in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(partial)
+    old = old_name(target)
+    if old.exists() and not target.exists():
+        old.rename(target)
+    elif old.exists():
+        shutil.rmtree(old)
+
+
+def old_name(target: Path) -> Path:
+    """Return the name under which a folder waits to be deleted while another one takes its place."""
+    return target.with_name(f".{target.name}.old")
 
 
 def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
@@ -59,7 +84,7 @@ def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
 
 def replace_folder(new: Path, target: Path) -> None:
     """Put `new` in the place of `target` by renaming; the old folder is deleted last."""
-    old = target.with_name(f".{target.name}.old")
+    old = old_name(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)

@@ -1,4 +1,4 @@
-"""A stage as a process: what the user can mend ends as one short message and exit status 2."""
+"""A stage as a process: what the user can mend ends as one short message and exit status 2, Ctrl-C as one line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+
+from stages.running.starter import Stopped, stoppable
 
 LOST_PEER = 76
 """Exit status of a process that could not go on because another one of its run has ended."""
@@ -24,7 +26,11 @@ def run(stage: str, main: Callable[[], None], hint: str = RESTORE) -> None:
     Programming errors keep their traceback. FACTORCAST_DEBUG=1 shows it for every error.
     """
     try:
-        main()
+        with stoppable():
+            main()
+    except Stopped as stopped:
+        print(f"\n{stage}: stopped ({stopped}). {hint}", file=sys.stderr)
+        sys.exit(stopped.exit_status)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         lost = isinstance(error, RuntimeError) and has_lost_peer(error)
         told = describe(error)

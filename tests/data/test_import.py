@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -229,6 +230,33 @@ def test_a_failure_half_way_leaves_nothing(source: Path, tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="the disk is gone"):
         import_data(source, tmp_path / "data")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_leftovers_of_killed_imports_go_and_those_of_living_ones_stay(source: Path, tmp_path: Path) -> None:
+    WRITERS["symbol"](source)
+    dead, living = (tmp_path / f".imported.{number}.partial" for number in (4_000_001, 4_000_002))
+    dead.mkdir()
+    (dead / "half").write_text("half")
+    living.mkdir()
+    held = os.open(living, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    import_data(source, tmp_path / "imported")
+    assert (dead.exists(), living.exists()) == (False, True)
+    os.close(held)
+
+
+def test_ctrl_c_is_a_line_and_leaves_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WRITERS["symbol"](source)
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing, "_import_news", interrupted)
+    assert main(["import", str(source), str(tmp_path / "imported")]) == 130
+    assert capsys.readouterr().err.strip() == "factor-data import: stopped (Ctrl-C)"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_remote_source_is_imported(source: Path, tmp_path: Path) -> None:

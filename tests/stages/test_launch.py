@@ -16,10 +16,11 @@ import pytest
 
 from stages import ROOT
 from stages.processes.launch import launch
-from stages.processes.watch import Watch, starter
+from stages.processes.watch import Watch
 from stages.running.environment import timeout_minutes, whole_number
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
+from stages.running.starter import starter
 
 LAUNCHER = "import sys; from pathlib import Path; from stages.processes.launch import launch; "
 LAUNCHER += "launch('launch_target', sys.argv[1:], 2, Path(sys.argv[1]))"
@@ -132,7 +133,7 @@ def test_the_port_is_free_whatever_the_environment_says(tmp_path: Path, monkeypa
 
 
 def test_a_lock_is_for_one_and_is_free_when_its_holder_has_ended(tmp_path: Path) -> None:
-    message = r"another run holds .*lock: wait until it has ended"
+    message = rf"another run \(process {os.getpid()}: .*\) holds .*lock: wait until it has ended"
     with exclusive(tmp_path / "lock"), pytest.raises(StageError, match=message):
         exclusive(tmp_path / "lock", wait_seconds=0.3).__enter__()
     with exclusive(tmp_path / "lock", wait_seconds=0.3):

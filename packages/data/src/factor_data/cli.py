@@ -6,6 +6,7 @@ A sub-command is one function that adds its arguments and one that runs, both li
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ class Command(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Bad input ends as one line on stderr and status 2; bugs keep their traceback."""
+    """Run one command. Bad input ends as one line on stderr and status 2, Ctrl-C with 130; bugs keep a traceback."""
     options = _parser().parse_args(arguments)
     command = COMMANDS[options.command]
     try:
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"factor-data {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\nfactor-data {options.command}: stopped (Ctrl-C)", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

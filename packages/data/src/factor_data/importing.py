@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -174,11 +176,19 @@ def _check_target(root: File, target: Path) -> None:
 
 @contextmanager
 def _new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
-    """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise."""
+    """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise.
+
+    What imports that were killed have left of such folders goes before.
+    """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+            if not _is_held(left):
+                shutil.rmtree(left)
         partial.mkdir()
+        held = os.open(partial, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)  # freed by the system when this process ends, however it ends
     except OSError as error:
         raise ValueError(f"{target.parent}: cannot be written to ({error.strerror})") from error
     try:
@@ -191,7 +201,20 @@ def _new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
         yield partial
         partial.rename(target)
     finally:
+        os.close(held)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a living import writes into the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _write_description(root: File, path: Path, coverage: Coverage) -> None:
