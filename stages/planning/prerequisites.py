@@ -8,6 +8,7 @@ from factor_models import Kronos, KronosTokenizer
 from stages.kline.bars import read_pretrained
 from stages.params.reading import Params
 from stages.planning.sizes import check_sizes
+from stages.running.files import DECIDED
 from stages.running.stage import StageError
 
 DATA, POINTER = Path("data"), Path("data.dvc")
@@ -21,6 +22,8 @@ def check_prerequisites(params: Params) -> None:
     That is: data that are not there, sizes beyond this machine's memory, pretrained weights that are not those named by
     their hash, and keys of `train` that a model of the list cannot follow.
     """
+    if DECIDED.exists():
+        raise StageError("make use-data was ended while it replaced the data: 'make use-data' finishes that")
     if not DATA.is_dir() and not POINTER.is_file():
         raise StageError(f"there is neither {DATA}/ nor {POINTER}: make use-data SRC=folder puts your own data there")
     check_sizes(params)

@@ -18,6 +18,9 @@ MIN_FREE_BYTES = 256 * 2**20
 
 
 LOCKS = Path(".live") / "locks"
+CACHE = Path(".dvc") / "cache"
+DECIDED = Path(".data.decided")
+"""There while `make use-data` puts other data in place, and after it was killed just then."""
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -66,3 +69,36 @@ def test_bad_input_is_refused_and_the_data_stay(
     assert (fresh.path / "data.dvc").read_bytes() == pointer
     assert [path.name for path in (fresh.path / "data" / "bars").iterdir()] == ["old.parquet"]
     assert not list(fresh.path.glob(".data*"))
+
+
+def test_a_failing_dvc_changes_nothing_and_an_edited_description_is_kept(fresh: Checkout, tmp_path: Path) -> None:
+    """First `dvc add` fails; then it works, after an edit of the description, with a source of our own layout."""
+    shutil.copytree(fresh.path, tmp_path / "copy", symlinks=True)
+    checkout, own = Checkout(tmp_path / "copy"), tmp_path / "own"
+    (own / "bars").mkdir(parents=True)
+    long_frame().to_parquet(own / "bars" / "new.parquet")
+    truth = pd.DataFrame({"timestamp": long_frame()["timestamp"], "horizon": 1, "attainable_rank_ic": 0.1})
+    truth.to_parquet(own / "truth.parquet")
+    (checkout.path / "data" / "dataset.yaml").write_text("name: edited\nuniverse: by hand\n")
+    pointer = (checkout.path / "data.dvc").read_bytes()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dvc").write_text("#!/bin/sh\necho 'no space left' >&2; exit 1\n")
+    (tmp_path / "bin" / "dvc").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    command = [sys.executable, "-m", "stages.commands.use_data", str(own)]
+    failed = subprocess.run(
+        command, cwd=checkout.path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 2
+    assert "dvc add failed (1): no space left" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (checkout.path / "data.dvc").read_bytes() == pointer
+    assert (checkout.path / "data" / "bars" / "old.parquet").is_file()
+    assert (checkout.path / "simulated").is_dir()
+    done = checkout.run("python", "-m", "stages.commands.use_data", str(own))
+    assert "data/dataset.yaml had been edited: the edited text is in dataset.previous.yaml" in done.stdout
+    assert (checkout.path / "dataset.previous.yaml").read_text().startswith("name: edited")
+    assert "path: data\n" in (checkout.path / "data.dvc").read_text()
+    assert not (checkout.path / "simulated").exists()
+    assert checkout.run("dvc", "status", "data.dvc").stdout.strip() == "Data and pipelines are up to date."
+    assert not list(checkout.path.glob(".data*"))

@@ -64,6 +64,8 @@ FOLDER_LAYOUTS = {
     "acl18": FolderLayout(frozenset({"bars.parquet", "news.parquet"}), _acl18_bars, _acl18_news),
     "dataset": FolderLayout(frozenset({"bars"}), _dataset_bars, _dataset_news),
 }
+TRUTH = "truth.parquet"
+"""What lies beside the bars of a simulated market: no bars, though it has dates."""
 LAYOUTS = (*FILE_LAYOUTS, *FOLDER_LAYOUTS)
 
 
@@ -153,7 +155,8 @@ def _folder_layouts(root: File) -> list[str]:
 
 def refuse_other_bars(root: File, layout: str) -> None:
     """Refuse a folder of a layout that also holds tables of bars which that layout would pass over."""
-    others = [file for file in root.files() if file.name not in FOLDER_LAYOUTS[layout].holds]
+    known = {*FOLDER_LAYOUTS[layout].holds, TRUTH}
+    others = [file for file in root.files() if file.name not in known]
     for header in read_headers(others):
         if len(header.names) > 1 and kind_of(header) in FILE_LAYOUTS:
             raise ValueError(
