@@ -69,14 +69,19 @@ def tell(name: str, metrics: Mapping[str, Mapping[str, Any]]) -> None:
     for key, values in metrics.items():
         print(
             f"{name} {key}: rank IC {signed(values['rank_ic'])} [{signed(values['ci_low'])}, "
-            f"{signed(values['ci_high'])}], t {signed(values['t_stat'], 1)}, best floor "
-            f"{signed(values['best_floor_rank_ic'])}"
+            f"{signed(values['ci_high'])}], t {signed(values['t_stat'], 1)} over {effective(values)} effective dates, "
+            f"best floor {signed(values['best_floor_rank_ic'])}"
         )
         if "accuracy" in values:
             print(
                 f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "
                 f"{values['majority_accuracy']:.4f}, MCC {signed(values['mcc'])}, AUC {values['auc']:.4f}"
             )
+
+
+def effective(values: Mapping[str, Any]) -> str:
+    """Return how many independent dates the dates are worth."""
+    return "undefined" if values["effective_dates"] is None else f"{values['effective_dates']:,.0f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:

@@ -19,8 +19,8 @@ from factor_metrics.cli import main
 from factor_metrics.report.folder import read_results
 from metrics.report_example import example
 
-SCORES = {"rank_ic": 0.05, "ci_low": 0.03, "ci_high": 0.07, "t_stat": 4.0, "icir": 0.4, "ic": 0.04, "hit_rate": 0.6,
-          "spread": 0.001, "turnover": 0.3, "num_dates": 40}  # fmt: skip
+SCORES = {"rank_ic": 0.05, "ci_low": 0.03, "ci_high": 0.07, "t_stat": 4.0, "effective_dates": 250.0, "icir": 0.4,
+          "ic": 0.04, "hit_rate": 0.6, "spread": 0.001, "turnover": 0.3, "num_dates": 40}  # fmt: skip
 
 
 def floor(rank_ic: float | None, difference: float | None, low: float | None, status: str) -> dict[str, Any]:
@@ -78,10 +78,10 @@ def test_a_model_s_table_has_a_line_per_forecast_and_horizon_and_marks_it(
     one, five = (line for line in lines if line.startswith("ridge "))
     table = [re.split(r"  +", line) for line in (one, five)]
     assert table[0] == [
-        *("ridge", "1", "+0.0500", "[+0.030, +0.070]", "+4.0"),
+        *("ridge", "1", "+0.0500", "[+0.030, +0.070]", "+4.0", "250"),
         *("momentum", "+0.0200", "+0.0300", "[+0.010, +0.030]"),
     ]
-    assert table[1][5:] == ["momentum", "+0.0600", "-0.0100", "[-0.020, +0.000]", "BELOW THE FLOOR"]
+    assert table[1][6:] == ["momentum", "+0.0600", "-0.0100", "[-0.020, +0.000]", "BELOW THE FLOOR"]
     assert [line.split()[:3] for line in lines if "random" in line] == [["floor:", "random", "1"]]
     assert len(lines) == 3 + 5
 

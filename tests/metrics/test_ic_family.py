@@ -18,7 +18,7 @@ from factor_metrics import (
     grouped_ic,
     horizon_decay,
     ic,
-    newey_west_t,
+    mean_test,
     prediction_autocorrelation,
     quantile_ic,
     quantile_of,
@@ -311,8 +311,14 @@ def test_a_degradation_of_noise_is_seldom_significant() -> None:
 def test_the_error_of_the_degradation_is_that_of_both_samples() -> None:
     inside, outside = np.random.default_rng(13).normal(size=(2, 100))
     compared = compare_samples(inside, outside, horizon=5)
-    error = np.hypot(newey_west_t(inside, 5).standard_error, newey_west_t(outside, 5).standard_error)
-    assert compared.degradation_t_stat == pytest.approx((inside.mean() - outside.mean()) / error)
+    one, other = mean_test(inside, 5), mean_test(outside, 5)
+    ratio = (inside.mean() - outside.mean()) / np.hypot(one.standard_error, other.standard_error)
+    assert one.degrees == other.degrees
+    squares = np.square([one.standard_error, other.standard_error])
+    degrees = one.degrees * squares.sum() ** 2 / np.square(squares).sum()
+    p_value = 2.0 * stats.t.sf(abs(ratio), degrees)
+    assert compared.degradation_t_stat == pytest.approx(np.copysign(stats.norm.isf(p_value / 2.0), ratio))
+    assert np.isnan(compare_samples(inside, outside[:4]).degradation_t_stat)
 
 
 def test_a_sample_without_dates_has_an_unknown_risk() -> None:

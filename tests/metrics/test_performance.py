@@ -147,9 +147,9 @@ def test_risk_of_a_history_that_is_too_short_is_unknown_and_never_zero() -> None
     assert math.isnan(value_at_risk(noise(0, 99), 0.99))
     assert math.isnan(annual_volatility([0.01], periods_per_year=252))
     assert math.isnan(sharpe_ratio([0.01], periods_per_year=252))
-    empty = performance([np.nan, np.nan], periods_per_year=252)
-    assert empty.num_dates == 0
-    assert all(math.isnan(value) for name, value in empty.to_dict().items() if name != "num_dates")
+    empty, words = performance([np.nan, np.nan], periods_per_year=252), ("num_dates", "undefined")
+    assert (empty.num_dates, empty.undefined) == (0, "no return is known")
+    assert all(math.isnan(value) for name, value in empty.to_dict().items() if name not in words)
     single = relative_performance([0.1, np.nan], [0.1, 0.1], periods_per_year=252)
     assert math.isnan(single.beta)
     assert math.isnan(single.tracking_error)

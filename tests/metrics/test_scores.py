@@ -64,6 +64,9 @@ def test_a_metrics_file_has_the_scores_in_the_order_of_the_fields(judged: Evalua
         "ci_high",
         "icir",
         "t_stat",
+        "p_value",
+        "effective_dates",
+        "naive_t_stat",
         "hit_rate",
         "spread",
         "turnover",
@@ -91,7 +94,8 @@ def test_a_row_of_results_is_written_flat_and_read_back() -> None:
     row = ResultRow(name="lstm", kind="model", horizon=5, scores=scores, below_floor=True)
     document = to_json_safe(row)
     assert list(document) == [
-        *("name", "kind", "horizon", "rank_ic", "ci_low", "ci_high", "t_stat", "icir", "ic", "hit_rate"),
+        *("name", "kind", "horizon", "rank_ic", "ci_low", "ci_high", "t_stat", "p_value"),
+        *("effective_dates", "naive_t_stat", "icir", "ic", "hit_rate"),
         *("spread", "turnover", "num_dates", "below_floor"),
     ]
     assert {name: document[name] for name in asdict(scores)} == asdict(scores)

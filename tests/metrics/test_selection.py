@@ -12,8 +12,8 @@ from factor_metrics import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
     judge_trials,
+    mean_test,
     moments,
-    newey_west_t,
     probability_of_backtest_overfitting,
     superior_predictive_ability,
 )
@@ -39,7 +39,7 @@ def test_every_number_is_that_of_its_function() -> None:
     assert result.expected_maximum_sharpe == pytest.approx(expected_maximum_sharpe(12, std))
     assert result.probability_of_overfitting == probability_of_backtest_overfitting(values, 8)
     assert result.superior_p_value == superior_predictive_ability(values, 5, 200, 3).p_value
-    p_values = [newey_west_t(column, 5).p_value for column in values.T]
+    p_values = [mean_test(column, 5).p_value for column in values.T]
     adjusted = dict(zip(series, multipletests(p_values, method="fdr_bh")[1], strict=True))
     for trial in result.trials:
         assert trial.adjusted_p_value == pytest.approx(adjusted[trial.name])

@@ -103,7 +103,7 @@ def test_a_newey_west_error_with_a_lag_of_one_horizon_is_better_and_still_too_sh
     """The Bartlett weights cut off part of the overlap: why the interval takes a longer window."""
 
     def interval(series: np.ndarray) -> tuple[float, float]:
-        result = newey_west_t(series, HORIZON)
+        result = newey_west_t(series, HORIZON, lag=HORIZON - 1)
         return result.mean - 1.96 * result.standard_error, result.mean + 1.96 * result.standard_error
 
     assert 0.83 <= coverage(persistent_ics, true_mean_ic(0.9, 0.02), interval) <= 0.92

@@ -12,7 +12,7 @@ from factor_metrics import (
     EvaluationConfig,
     best_floor_rank_ic,
     evaluate_predictions,
-    newey_west_t,
+    mean_test,
     profile_forecast,
     random_ranking,
 )
@@ -85,6 +85,8 @@ def test_a_floors_file_has_the_difference_its_interval_and_the_verdict() -> None
         "difference": 0.3,
         "difference_low": 0.1,
         "difference_high": 0.4,
+        "difference_p": None,
+        "difference_effective_dates": None,
         "model_is": "above",
     }
 
@@ -109,9 +111,12 @@ def test_the_card_of_a_model_ends_with_its_results_beside_the_best_floor(subject
     cells = [text.strip() for text in row.strip("|").split("|")]
     assert len(cells) == HEADER.count("|") - 1
     assert float(cells[1]) == pytest.approx(np.nanmean(subject.judged.rank_ic), abs=5e-5)
-    assert cells[5] == subject.best_floor
-    assert float(cells[1]) - float(cells[6]) == pytest.approx(float(cells[7]), abs=2e-4)
+    assert cells[6] == subject.best_floor
+    assert float(cells[1]) - float(cells[7]) == pytest.approx(float(cells[8]), abs=2e-4)
+    assert float(cells[4]) == round(subject.judged.rank_ic_summary.effective_dates)
     assert "2 folds, 2024-01-01 to 2024-02-29:" in card
+    withheld = {"h5": metrics["h5"] | {"t_stat": None, "effective_dates": None}}
+    assert "| undefined | undefined |" in evaluated_card("# knowing\n", 2, [subject], withheld, floors)
 
 
 def test_attained_is_left_out_where_it_is_not_known(subject: Subject) -> None:
@@ -120,8 +125,8 @@ def test_attained_is_left_out_where_it_is_not_known(subject: Subject) -> None:
     assert attained_row("knowing", subject.judged, replace(subject, attainable=None)) == []
 
 
-def test_the_standard_error_is_that_of_newey_and_west(subject: Subject) -> None:
-    assert standard_error(subject) == newey_west_t(subject.judged.rank_ic, 5).standard_error
+def test_the_standard_error_is_that_of_the_test_of_the_mean(subject: Subject) -> None:
+    assert standard_error(subject) == mean_test(subject.judged.rank_ic, 5).standard_error
 
 
 def test_whole_days_lose_their_time_and_bars_within_a_day_keep_it(subject: Subject) -> None:

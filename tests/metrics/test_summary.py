@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from factor_metrics import bootstrap_interval, newey_west_t, paired_difference, summarize
 from factor_metrics.significance.bootstrap import bootstrap_block_length
-from factor_metrics.significance.newey_west import newey_west_lag
 
 pytestmark = pytest.mark.numeric
 
@@ -33,24 +32,12 @@ def test_summary_by_hand() -> None:
     assert summary.hit_rate == 0.75
 
 
-@pytest.mark.parametrize("horizon", [1, 5, 20])
+@pytest.mark.parametrize("lag", [0, 4, 19])
 @pytest.mark.parametrize("num_dates", [40, 250])
-def test_t_and_p_equal_statsmodels_hac(horizon: int, num_dates: int) -> None:
-    series = overlapping(horizon, num_dates, horizon) + 0.1
-    lag = newey_west_lag(num_dates, horizon)
+def test_the_newey_west_error_equals_statsmodels_hac(lag: int, num_dates: int) -> None:
+    series = overlapping(lag, num_dates, 5) + 0.1
     reference = sm.OLS(series, np.ones(num_dates)).fit(cov_type="HAC", cov_kwds={"maxlags": lag})
-    summary = summarize(series, horizon)
-    assert summary.t_stat == pytest.approx(reference.tvalues[0], rel=1e-10)
-    assert summary.p_value == pytest.approx(reference.pvalues[0], rel=1e-9)
-    assert newey_west_t(series, horizon).standard_error == pytest.approx(reference.bse[0], rel=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("num_dates", "horizon", "lag"),
-    [(100, 1, 4), (1000, 1, 6), (100, 20, 19), (10, 20, 9), (1, 1, 0), (0, 5, 0)],
-)
-def test_lag_follows_the_rule_and_never_exceeds_the_sample(num_dates: int, horizon: int, lag: int) -> None:
-    assert newey_west_lag(num_dates, horizon) == lag
+    assert newey_west_t(series, lag=lag).standard_error == pytest.approx(reference.bse[0], rel=1e-10)
 
 
 def test_nan_dates_change_nothing_wherever_they_are() -> None:
@@ -63,7 +50,9 @@ def test_nan_dates_change_nothing_wherever_they_are() -> None:
 def test_no_date_gives_nan_everywhere(series: ArrayLike) -> None:
     summary = summarize(series)
     assert summary.num_dates == 0
-    assert all(math.isnan(value) for name, value in summary.to_dict().items() if name != "num_dates")
+    numbers = {name: value for name, value in summary.to_dict().items() if name not in ("num_dates", "undefined")}
+    assert all(math.isnan(value) for value in numbers.values())
+    assert summary.undefined == "no date is known"
 
 
 def test_one_date_has_a_mean_and_nothing_else() -> None:

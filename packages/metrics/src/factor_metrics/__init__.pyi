@@ -124,6 +124,8 @@ from .significance.bootstrap import bootstrap_block_length as bootstrap_block_le
 from .significance.bootstrap import bootstrap_interval as bootstrap_interval
 from .significance.bootstrap import optimal_block_length as optimal_block_length
 from .significance.distributions import moments as moments
+from .significance.mean_test import MeanTest as MeanTest
+from .significance.mean_test import mean_test as mean_test
 from .significance.multiple_testing import adjusted_p_values as adjusted_p_values
 from .significance.newey_west import NeweyWest as NeweyWest
 from .significance.newey_west import naive_t as naive_t

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from factor_metrics.checks import as_matrix, check_at_least
 from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
+from factor_metrics.labels import same_labels
 from factor_metrics.significance.sample_comparison import compare_samples
 from factor_metrics.significance.summary import summarize
 from factor_metrics.system import iso_time
@@ -90,6 +91,7 @@ class LiveICReporter:
         self.dates: dict[Sample, dict[int, NDArray[np.float64]]] = {name: {} for name in get_args(Sample)}
         self.history = self._read_history()
 
+    @same_labels("date_code", "prediction", "label")
     def add(self, sample: Sample, date_code: ArrayLike, prediction: ArrayLike, label: ArrayLike) -> None:
         """Take a batch of whole dates. A date that comes again replaces what was there: it is the newer forecast.
 
@@ -200,6 +202,7 @@ class LiveICReporter:
             "ic": float(per_date[~np.isnan(per_date)].mean()) if (~np.isnan(per_date)).any() else np.nan,
             "rank_ic": ranked.mean,
             "rank_ic_t_stat": ranked.t_stat,
+            "rank_ic_effective_dates": ranked.effective_dates,
             "rank_ic_low": ranked.ci_low,
             "rank_ic_high": ranked.ci_high,
             "mse": float((error**2).mean()) if len(error) else np.nan,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series
+from factor_metrics.labels import same_labels
 from factor_metrics.significance.summary import ICSummary, paired_difference
 
 
@@ -37,7 +38,9 @@ class FloorComparison:
     ci_high: float
     """Upper end."""
     p_value: float
-    """Two-sided Newey-West p-value of the difference."""
+    """Two-sided p-value of the difference, see `mean_test`; NaN where the dates are too few."""
+    effective_dates: float
+    """Independent dates that would give the difference the same error."""
     num_dates: int
     """Common dates."""
     below_floor: bool
@@ -46,6 +49,7 @@ class FloorComparison:
     """The whole interval of the difference is above 0."""
 
 
+@same_labels("floor_ics")
 def best_floor(floor_ics: Mapping[str, ArrayLike]) -> str:
     """Return the name of the floor with the highest mean IC (the first by name on equal means).
 
@@ -56,6 +60,7 @@ def best_floor(floor_ics: Mapping[str, ArrayLike]) -> str:
     return min(floor_ics, key=lambda name: (-_mean_or_worst(name, floor_ics[name]), name))
 
 
+@same_labels("model_ic", "floor_ics")
 def compare_with_floors(
     model_ic: ArrayLike,
     floor_ics: Mapping[str, ArrayLike],
@@ -71,6 +76,7 @@ def compare_with_floors(
     }
 
 
+@same_labels("model_ics", "floor_ics")
 def floor_table(
     model_ics: Mapping[str, ArrayLike],
     floor_ics: Mapping[str, ArrayLike],
@@ -104,6 +110,7 @@ def floor_table(
                     ci_low=difference.ci_low,
                     ci_high=difference.ci_high,
                     p_value=difference.p_value,
+                    effective_dates=difference.effective_dates,
                     num_dates=difference.num_dates,
                     below_floor=not difference.mean > 0.0,
                     proven=difference.ci_low > 0.0,

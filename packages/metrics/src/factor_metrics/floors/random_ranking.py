@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, as_matrix, check_at_least, check_share
+from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
 from factor_metrics.significance.distributions import normal_quantile
 
 
@@ -44,10 +45,8 @@ def random_ranking_interval(label: ArrayLike, confidence: float = 0.95, min_symb
     check_share("confidence", confidence)
     check_at_least("min_symbols", min_symbols, 2)
     label_DS = as_matrix("label", label)
-    present = ~np.isnan(label_DS)
-    highest = np.max(label_DS, axis=1, where=present, initial=-np.inf)
-    lowest = np.min(label_DS, axis=1, where=present, initial=np.inf)
-    count = present.sum(axis=1)[highest > lowest]
+    constant = no_dispersion_by_date(label_DS, rounding=rounding_of(label))
+    count = (~np.isnan(label_DS)).sum(axis=1)[~constant]
     count = count[count >= min_symbols]
     if not len(count):
         return math.nan, math.nan

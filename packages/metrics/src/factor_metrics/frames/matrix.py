@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix
+from factor_metrics.labels import same_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@same_labels("timestamp", "symbol", "value")
 def to_matrix(
     timestamp: ArrayLike,
     symbol: ArrayLike,

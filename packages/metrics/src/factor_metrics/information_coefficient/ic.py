@@ -1,7 +1,7 @@
 """Information coefficient: how well a prediction orders the symbols of one date.
 
 Computed per date over symbols, never pooled over dates. A prediction that does not differ between symbols
-says nothing, so its IC is NaN, not 0.
+says nothing, so its IC is NaN, not 0; that it differs by no more than rounding (`dispersion`) is no difference.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import FloatArray, Matrix, Series, as_float_array, check_at_least, check_same_shape
+from factor_metrics.dispersion import Rounding, is_rounding, rounding_of
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import Counts, RankedRows, Ranks, rank_block, row_blocks
 
 
+@same_labels("prediction", "label")
 def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
     """Return the Pearson correlation of prediction and label, per date.
 
@@ -23,7 +26,7 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
     ----------
     prediction, label
         (num_dates, num_symbols) float32 or float64, NaN = missing. A symbol counts on a date where both are
-        present.
+        present. Two frames must have the same labels in the same order, here and wherever two matrices are taken.
     min_symbols
         Dates with fewer such symbols are NaN. At least 2.
 
@@ -41,6 +44,7 @@ def ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series
     return _pearson_panel(prediction_DS, label_DS[None], min_symbols)[0]
 
 
+@same_labels("prediction", "label")
 def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> Series:
     """Return the Spearman correlation of prediction and label, per date: Pearson on average ranks.
 
@@ -56,6 +60,7 @@ def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> S
     return _spearman_panel(prediction_DS, label_DS[None], min_symbols)[0]
 
 
+@same_labels("prediction", "labels")
 def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
     """Return `ic` of one prediction against several labels, (num_horizons, num_dates).
 
@@ -69,6 +74,7 @@ def ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 1
     return _pearson_panel(*_checked_labels(prediction, labels, min_symbols), min_symbols)
 
 
+@same_labels("prediction", "labels")
 def rank_ic_by_horizon(prediction: ArrayLike, labels: ArrayLike, min_symbols: int = 10) -> Matrix:
     """Return `rank_ic` of one prediction against several labels, (num_horizons, num_dates).
 
@@ -120,11 +126,12 @@ def _checked_labels(prediction: ArrayLike, labels: ArrayLike, min_symbols: int) 
 
 def _pearson_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbols: int) -> Matrix:
     result = np.empty(labels_HDS.shape[:2])
+    roundings = rounding_of(prediction_DS), rounding_of(labels_HDS)
     for block in row_blocks(*prediction_DS.shape):
         x = np.ascontiguousarray(prediction_DS[block], dtype=np.float64)
         for horizon, label_DS in enumerate(labels_HDS):
             y = np.ascontiguousarray(label_DS[block], dtype=np.float64)
-            _pearson_rows(x, y, min_symbols, result[horizon, block])
+            _pearson_rows(x, y, *roundings, min_symbols, result[horizon, block])
     return result
 
 
@@ -164,7 +171,9 @@ def _spearman_rows(
 
 
 @kernel(nogil=True)
-def _pearson_rows(x: FloatArray, y: FloatArray, min_symbols: int, result: Series) -> None:
+def _pearson_rows(
+    x: FloatArray, y: FloatArray, x_rounding: Rounding, y_rounding: Rounding, min_symbols: int, result: Series
+) -> None:
     num_rows, num_columns = x.shape
     known_x, known_y, ones = np.empty(num_columns), np.empty(num_columns), np.ones(num_columns)
     for row in range(num_rows):
@@ -172,18 +181,20 @@ def _pearson_rows(x: FloatArray, y: FloatArray, min_symbols: int, result: Series
         for column in range(num_columns):
             known_x[count], known_y[count] = x[row, column], y[row, column]
             count += not (math.isnan(x[row, column]) or math.isnan(y[row, column]))
-        enough = count >= min_symbols
-        result[row] = weighted_pearson(known_x[:count], known_y[:count], ones[:count]) if enough else np.nan
+        result[row] = np.nan
+        if count >= min_symbols:
+            weight = ones[:count]
+            result[row] = weighted_pearson(known_x[:count], known_y[:count], weight, x_rounding, y_rounding)
 
 
 @kernel(nogil=True)
-def weighted_pearson(x: Series, y: Series, weight: Series) -> float:
+def weighted_pearson(x: Series, y: Series, weight: Series, x_rounding: Rounding, y_rounding: Rounding) -> float:
     """Return the correlation of two vectors under positive weights, all without NaN.
 
     sum w (x - mx)(y - my) / sqrt(sum w (x - mx)^2 sum w (y - my)^2) with weighted means mx, my; NaN where
-    either side is constant. That is decided on the values themselves: the deviations of a constant vector are
-    rounding noise, not exact 0. Dividing by the largest deviation keeps the squares of very small or large
-    values in range, and what the rounded means leave in the sums of deviations is taken off at the end.
+    either side has no dispersion beyond its rounding, as its values themselves say. Dividing by the largest
+    deviation keeps the squares of very small or large values in range, and what the rounded means leave in the
+    sums of deviations is taken off at the end.
     """
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
     total, x_sum, y_sum = 0.0, 0.0, 0.0
@@ -193,7 +204,9 @@ def weighted_pearson(x: Series, y: Series, weight: Series) -> float:
         total += weight[place]
         x_sum += weight[place] * x[place]
         y_sum += weight[place] * y[place]
-    if x_low == x_high or y_low == y_high:
+    if is_rounding(x_low, x_high, max(abs(x_low), abs(x_high)), x_rounding.relative, x_rounding.least):
+        return np.nan
+    if is_rounding(y_low, y_high, max(abs(y_low), abs(y_high)), y_rounding.relative, y_rounding.least):
         return np.nan
     x_mean, y_mean = x_sum / total, y_sum / total
     x_unit, y_unit = max(x_high - x_mean, x_mean - x_low), max(y_high - y_mean, y_mean - y_low)

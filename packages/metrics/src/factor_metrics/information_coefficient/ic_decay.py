@@ -16,6 +16,7 @@ from factor_metrics.information_coefficient.ic import (
     rank_ic,
     rank_ic_by_horizon,
 )
+from factor_metrics.labels import same_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class ICDecay:
         return float("nan")
 
 
+@same_labels("prediction", "labels")
 def horizon_decay(prediction: ArrayLike, labels: ArrayLike, horizons: Sequence[int], min_symbols: int = 10) -> ICDecay:
     """Return the rank IC of one prediction against labels of growing horizons.
 
@@ -74,6 +76,7 @@ def horizon_decay(prediction: ArrayLike, labels: ArrayLike, horizons: Sequence[i
     return ICDecay(steps=steps, ic=rank_ic_by_horizon(prediction, labels_HDS, min_symbols))
 
 
+@same_labels("prediction", "label")
 def delay_decay(prediction: ArrayLike, label: ArrayLike, delays: Sequence[int], min_symbols: int = 10) -> ICDecay:
     """Return the rank IC of predictions that are `delays` dates old: prediction of t - delay, label of t.
 

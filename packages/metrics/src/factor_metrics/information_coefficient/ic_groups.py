@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series
 from factor_metrics.information_coefficient.ic import checked_pair, ic, mean_over_dates, rank_ic
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of
 
 Method = Literal["pearson", "spearman"]
@@ -36,6 +37,7 @@ class GroupedIC:
         return mean_over_dates(self.ic)
 
 
+@same_labels("prediction", "label", "group")
 def grouped_ic(
     prediction: ArrayLike,
     label: ArrayLike,
@@ -78,6 +80,7 @@ def grouped_ic(
     return GroupedIC(groups=names, ic=ics, num_symbols=counts, num_ungrouped=ungrouped)
 
 
+@same_labels("prediction", "label")
 def quantile_ic(
     prediction: ArrayLike,
     label: ArrayLike,

@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape, refuse_cells
+from factor_metrics.dispersion import Rounding, rounding_of
 from factor_metrics.information_coefficient.ic import checked_pair, weighted_pearson
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import Ranks, rank_block, row_blocks
 
 
+@same_labels("prediction", "label", "weight")
 def weighted_ic(prediction: ArrayLike, label: ArrayLike, weight: ArrayLike, min_symbols: int = 10) -> Series:
     """Return the weighted Pearson correlation of prediction and label, per date.
 
@@ -38,6 +41,7 @@ def weighted_ic(prediction: ArrayLike, label: ArrayLike, weight: ArrayLike, min_
     return _by_blocks(prediction, label, weight, min_symbols, by_rank=False)
 
 
+@same_labels("prediction", "label", "weight")
 def weighted_rank_ic(prediction: ArrayLike, label: ArrayLike, weight: ArrayLike, min_symbols: int = 10) -> Series:
     """Return the weighted Spearman correlation, per date: `weighted_ic` of weighted mid-ranks.
 
@@ -53,13 +57,14 @@ def _by_blocks(prediction: ArrayLike, label: ArrayLike, weight: ArrayLike, min_s
     prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
     weight_DS = _checked_weight(weight, prediction_DS)
     result = np.empty(len(weight_DS))
+    roundings = rounding_of(prediction_DS), rounding_of(label_DS)
     for block in row_blocks(*weight_DS.shape):
         x, y, weights = prediction_DS[block], label_DS[block], np.ascontiguousarray(weight_DS[block])
         present = ~np.isnan(x) & ~np.isnan(y) & (weights > 0.0)
         if by_rank:
             x, y = _weighted_ranks(x, present, weights), _weighted_ranks(y, present, weights)
         x, y = (np.ascontiguousarray(values, dtype=np.float64) for values in (x, y))
-        _weighted_pearson_rows(x, y, weights, present, min_symbols, result[block])
+        _weighted_pearson_rows(x, y, weights, present, roundings[0], roundings[1], min_symbols, result[block])
     return result
 
 
@@ -95,11 +100,18 @@ def _weigh_ranks(doubled_rank: Ranks, weights: Matrix, ranks: Matrix) -> None:
 
 @kernel(nogil=True)
 def _weighted_pearson_rows(
-    x: Matrix, y: Matrix, weights: Matrix, present: NDArray[np.bool_], min_symbols: int, result: Series
+    x: Matrix,
+    y: Matrix,
+    weights: Matrix,
+    present: NDArray[np.bool_],
+    x_rounding: Rounding,
+    y_rounding: Rounding,
+    min_symbols: int,
+    result: Series,
 ) -> None:
     for row in range(len(x)):
         known = present[row]
         if known.sum() >= min_symbols:
-            result[row] = weighted_pearson(x[row][known], y[row][known], weights[row][known])
+            result[row] = weighted_pearson(x[row][known], y[row][known], weights[row][known], x_rounding, y_rounding)
         else:
             result[row] = np.nan

@@ -52,7 +52,7 @@ class GateConfig:
     confidence: float = 0.95
     """Familywise level of the intervals, in (0, 1)."""
     min_t_stat: float = 3.0
-    """Newey-West t-statistic of the stack's rank IC, at least (3: Harvey, Liu and Zhu, 2016)."""
+    """t of the stack's rank IC (`mean_test`), at least (3: Harvey, Liu and Zhu, 2016)."""
     max_overfit_gap: float = 0.05
     """Mean valid minus mean test rank IC of any model, at most."""
     max_constant_share: float = 0.0

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, as_matrix
 from factor_metrics.judging.config import EvaluationConfig
+from factor_metrics.labels import same_labels
 from factor_metrics.scores.classification import accuracy, classification_scores
 from factor_metrics.significance.summary import summarize
 
@@ -43,6 +44,7 @@ class DirectionScores:
         return asdict(self)
 
 
+@same_labels("logit", "outcome")
 def direction_scores(
     logit: ArrayLike, outcome: ArrayLike, *, horizon: int, config: EvaluationConfig | None = None
 ) -> DirectionScores:

@@ -15,6 +15,7 @@ from factor_metrics.floors.comparison import best_floor
 from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
 from factor_metrics.judging.scores import Scores
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_returns, spread
 from factor_metrics.scores.turnover import turnover
 from factor_metrics.significance.summary import ICSummary, summarize
@@ -50,6 +51,9 @@ class Evaluation:
             ci_high=rank.ci_high,
             icir=rank.icir,
             t_stat=rank.t_stat,
+            p_value=rank.p_value,
+            effective_dates=rank.effective_dates,
+            naive_t_stat=rank.naive_t_stat,
             hit_rate=rank.hit_rate,
             spread=_mean(self.spread),
             turnover=_mean(self.turnover),
@@ -57,6 +61,7 @@ class Evaluation:
         )
 
 
+@same_labels("prediction", "label")
 def evaluate_predictions(
     prediction: NDArray,
     label: NDArray,
@@ -99,6 +104,7 @@ def evaluate_predictions(
     )
 
 
+@same_labels("predictions", "labels")
 def evaluate_horizons(
     predictions: Sequence[NDArray] | NDArray,
     labels: Sequence[NDArray] | NDArray,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from factor_metrics.checks import check_at_least
 from factor_metrics.floors.comparison import best_floor
 from factor_metrics.judging.config import GateConfig
+from factor_metrics.labels import same_labels
 from factor_metrics.scores.diversity import num_distinct_models
 from factor_metrics.significance.summary import paired_difference, summarize
 
@@ -33,6 +34,7 @@ class Gate:
     """The condition in words."""
 
 
+@same_labels("stack_ic", "floor_ics")
 def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     config: GateConfig,
     *,
@@ -96,7 +98,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
             f"lower end of the stack's {familywise:.2%} rank-IC interval at horizon {horizon}"
             f" ({config.confidence:.0%} over {num_looks} looks)",
         ),
-        _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "Newey-West t of the stack's rank IC"),
+        _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "t of the stack's rank IC"),
         _floor_gate(config, stack_ic, floor_ics, horizon),
         *(_worst_gate(name, values, config.max_overfit_gap, what) for name, values, what in gaps),
         _worst_gate(

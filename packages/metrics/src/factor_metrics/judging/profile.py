@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
 from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay, horizon_decay
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
 from factor_metrics.significance.bootstrap import bootstrap_interval
 
@@ -77,6 +78,7 @@ def estimate(
     return Estimates(names=tuple(series), mean=np.array(means), low=low, high=high)
 
 
+@same_labels("prediction", "target")
 def calibration_series(prediction: ArrayLike, target: ArrayLike, num_bins: int = 10) -> tuple[Matrix, Matrix, Series]:
     """Return, per date, mean prediction and mean target of each bin of prediction, and the slope between them.
 
@@ -121,6 +123,7 @@ def _bin_means(values: Matrix, bins: NDArray[np.int64], num_bins: int) -> Matrix
     return means
 
 
+@same_labels("prediction", "labels", "target")
 def profile_forecast(
     prediction: ArrayLike,
     labels: Mapping[int, ArrayLike],

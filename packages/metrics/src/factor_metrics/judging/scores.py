@@ -27,7 +27,13 @@ class Scores:
     icir: float = math.nan
     """Mean over standard deviation of the rank IC: per date, not annualised."""
     t_stat: float = math.nan
-    """Newey-West t-statistic of the mean rank IC."""
+    """t of the mean rank IC on the normal scale, see `mean_test`; NaN where the dates are too few."""
+    p_value: float = math.nan
+    """Its two-sided p-value."""
+    effective_dates: float = math.nan
+    """Independent dates that would give the mean rank IC the same error."""
+    naive_t_stat: float = math.nan
+    """What t would be if dates were independent."""
     hit_rate: float = math.nan
     """Share of dates with a rank IC above 0."""
     spread: float = math.nan

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_metrics.dispersion import no_dispersion
 from factor_metrics.judging.evaluation import Evaluation
+from factor_metrics.labels import same_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,7 @@ def evaluation_by_date(judged: Evaluation, dates: NDArray[np.datetime64], *, hor
     )
 
 
+@same_labels("dates", "fold_of_date")
 def evaluation_by_fold(
     judged: Evaluation,
     dates: NDArray[np.datetime64],
@@ -66,7 +69,8 @@ def evaluation_by_fold(
     rows = []
     for fold in np.unique(fold_of_date):
         of = fold_of_date == fold
-        mean, spread = float(np.nanmean(judged.rank_ic[of])), float(np.nanstd(judged.rank_ic[of], ddof=1))
+        known = judged.rank_ic[of & np.isfinite(judged.rank_ic)]
+        mean = float(np.nanmean(judged.rank_ic[of]))
         rows.append(
             {
                 "horizon": horizon,
@@ -76,8 +80,8 @@ def evaluation_by_fold(
                 "dates": int(of.sum()),
                 "ic": float(np.nanmean(judged.ic[of])),
                 "rank_ic": mean,
-                "rank_icir": mean / spread if spread > 0 else float("nan"),
-                "hit_rate": float(np.mean(judged.rank_ic[of & np.isfinite(judged.rank_ic)] > 0)),
+                "rank_icir": float("nan") if no_dispersion(known) else mean / float(known.std(ddof=1)),
+                "hit_rate": float(np.mean(known > 0)),
                 "spread": float(np.nanmean(judged.spread[of])),
                 "turnover": float(np.nanmean(judged.turnover[of])),
             }

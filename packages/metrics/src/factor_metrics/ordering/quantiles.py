@@ -15,6 +15,7 @@ from factor_metrics.checks import (
     check_same_shape,
 )
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import Counts, Ranks, rank_block, row_blocks
 
 
@@ -47,6 +48,7 @@ def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
     return quantile
 
 
+@same_labels("prediction", "label")
 def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int = 5) -> Matrix:
     """Return the mean label of each prediction quantile, per date, lowest quantile first.
 

@@ -4,7 +4,8 @@ Sorting indices by value is slow; sorting numbers is what processors are good at
 64-bit key: bits whose unsigned order is the order of the values, above, and the column, below. One in-place
 sort of the keys then yields the columns in the order of their values. A float32 fits whole beside its column,
 a float64 loses its last bits to it; keys that agree in what is left are put in order by the full values
-afterwards. Nothing is rounded: ties are ties of the values given, and -0.0 ties with 0.0.
+afterwards. Nothing is rounded: ties are ties of the values given, and -0.0 ties with 0.0. Only a row whose values all
+differ by no more than rounding (`dispersion`) is one tie for all that is built on ranks: it has no order to speak of.
 
 Inside, ranks are doubled, because the average rank of a tie is a multiple of 1/2: integers cannot round.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics.checks import FloatArray, Matrix, Series
+from factor_metrics.dispersion import EXACT, Rounding, is_rounding, rounding_of
 from factor_metrics.kernel_cache import kernel
 
 CELLS_AT_ONCE = 1 << 16  # a block of rows that stays in the second-level cache; no influence on results
@@ -62,7 +64,7 @@ def rank_rows(values: NDArray[np.floating]) -> NDArray[np.float64]:
     ranks = np.empty(values.shape)
     for block in row_blocks(*values.shape):
         present = ~np.isnan(values[block])
-        ranked = rank_block(values[block], present)
+        ranked = rank_block(values[block], present, EXACT)
         np.multiply(ranked.doubled_rank, 0.5, out=ranks[block])
         ranks[block][~present] = np.nan
     return ranks
@@ -74,10 +76,13 @@ def row_blocks(num_rows: int, num_columns: int) -> list[slice]:
     return [slice(first, min(first + height, num_rows)) for first in range(0, num_rows, height)]
 
 
-def rank_block(values: NDArray[np.floating], present: NDArray[np.bool_]) -> RankedRows:
+def rank_block(
+    values: NDArray[np.floating], present: NDArray[np.bool_], rounding: Rounding | None = None
+) -> RankedRows:
     """Return the doubled ranks of `values` where `present`, row by row; both (num_rows, num_columns).
 
-    Values that are present must be finite. float32 is ranked as it is, all else as float64.
+    Values that are present must be finite. float32 is ranked as it is, all else as float64. A row without dispersion,
+    by the `rounding` of the values' type or the one given, is one tie.
     """
     wanted = np.float32 if values.dtype == np.float32 else np.float64
     values = np.ascontiguousarray(values, dtype=wanted)
@@ -95,7 +100,8 @@ def rank_block(values: NDArray[np.floating], present: NDArray[np.bool_]) -> Rank
     if wanted is np.float64:
         _order_within_equal_keys(keys, values, num_present, index_mask)
     doubled_rank = np.zeros(values.shape, dtype=np.int32)
-    tie_term = _spread_ranks(keys, values, num_present, index_mask, doubled_rank)
+    relative, least = rounding_of(values) if rounding is None else rounding
+    tie_term = _spread_ranks(keys, values, num_present, index_mask, relative, least, doubled_rank)
     return RankedRows(doubled_rank, num_present, tie_term)
 
 
@@ -178,12 +184,26 @@ def _sort_run(run: Keys, row_values: Series, index_mask: np.uint64) -> None:
 
 @kernel(nogil=True)
 def _spread_ranks(
-    keys: Keys, values: FloatArray, num_present: Counts, index_mask: np.uint64, doubled_rank: Ranks
+    keys: Keys,
+    values: FloatArray,
+    num_present: Counts,
+    index_mask: np.uint64,
+    relative: float,
+    least: float,
+    doubled_rank: Ranks,
 ) -> Counts:
     """Write the doubled rank of each sorted key to its column; return the tie term of each row."""
     tie_term = np.zeros(len(keys), dtype=np.int64)
     for row in range(len(keys)):
         count = num_present[row]
+        if count > 0:
+            low = np.float64(values[row, keys[row, 0] & index_mask])
+            high = np.float64(values[row, keys[row, count - 1] & index_mask])
+            if is_rounding(low, high, max(abs(low), abs(high)), relative, least):
+                for place in range(count):
+                    doubled_rank[row, keys[row, place] & index_mask] = count + 1
+                tie_term[row] = count * count * count - count
+                continue
         closest = ~np.uint64(0)
         for place in range(1, count):
             closest = min(closest, keys[row, place - 1] ^ keys[row, place])

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least, check_same_shape
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.limits import decided_dates
 from factor_metrics.portfolio.performance import Performance, performance
 
@@ -87,6 +88,7 @@ class Backtest:
         return performance(self.returns, periods_per_year=periods_per_year, risk_free=risk_free)
 
 
+@same_labels("weights", "price")
 def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: TradingRules | None = None) -> Backtest:
     """Return what the wanted weights came to at these prices.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix
+from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.neutralise import as_exposures, project_out
 from factor_metrics.portfolio.projection import project_sizes, solve_constrained
 
@@ -44,6 +45,7 @@ class PositionLimits:
             raise ValueError(f"min_net must be at most max_net, got {self.min_net!r} and {self.max_net!r}")
 
 
+@same_labels("weights", "exposures", "groups")
 def apply_limits(
     weights: ArrayLike,
     limits: PositionLimits,
@@ -109,6 +111,7 @@ def apply_limits(
     return limited
 
 
+@same_labels("weights", "groups")
 def limit_excess(weights: ArrayLike, limits: PositionLimits, *, groups: ArrayLike | None = None) -> dict[str, Series]:
     """Return by how much each limit is exceeded per date, 0 or negative = it holds, NaN = no book.
 

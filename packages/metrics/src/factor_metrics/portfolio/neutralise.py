@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_array, as_matrix
+from factor_metrics.labels import same_labels
 
 
+@same_labels("values", "exposures")
 def neutralise(values: ArrayLike, exposures: ArrayLike, *, intercept: bool = True) -> Matrix:
     """Return, per date, the residual of `values` regressed on `exposures` over the symbols (least squares).
 

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Series, as_series, check_same_shape
+from factor_metrics.dispersion import Rounding, no_dispersion, reason, rounding_of
+from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.tail_risk import conditional_value_at_risk, value_at_risk
 from factor_metrics.significance.distributions import moments
 
@@ -49,8 +51,10 @@ class Performance:
     """Fourth standardised moment (population): a normal has 3."""
     num_dates: int
     """Dates with a known return."""
+    undefined: str = ""
+    """Why sharpe, skewness and kurtosis are NaN; "" where they are not."""
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | str]:
         """Return the fields as a plain dict (NaN kept; see `to_json_safe`)."""
         return asdict(self)
 
@@ -69,6 +73,8 @@ class RelativePerformance:
     """Mean of the difference / its standard deviation, a year."""
     num_dates: int
     """Dates where both are known."""
+    undefined: str = ""
+    """Why information_ratio is NaN; "" where it is not."""
 
 
 def performance(
@@ -94,28 +100,30 @@ def performance(
     (0.0395, -0.1, 0.6667)
     """
     values = _known(returns)
-    skewness, kurtosis = moments(values)
+    skewness, kurtosis = moments(returns)
     return Performance(
         total_return=total_return(values),
         annual_return=annual_return(values, periods_per_year=periods_per_year),
-        annual_volatility=annual_volatility(values, periods_per_year=periods_per_year),
-        sharpe=sharpe_ratio(values, periods_per_year=periods_per_year, risk_free=risk_free),
-        sortino=sortino_ratio(values, periods_per_year=periods_per_year, risk_free=risk_free),
+        annual_volatility=annual_volatility(returns, periods_per_year=periods_per_year),
+        sharpe=sharpe_ratio(returns, periods_per_year=periods_per_year, risk_free=risk_free),
+        sortino=sortino_ratio(returns, periods_per_year=periods_per_year, risk_free=risk_free),
         max_drawdown=max_drawdown(values),
-        calmar=calmar_ratio(values, periods_per_year=periods_per_year),
+        calmar=calmar_ratio(returns, periods_per_year=periods_per_year),
         hit_rate=hit_rate(values),
         value_at_risk=value_at_risk(values, confidence),
         conditional_value_at_risk=conditional_value_at_risk(values, confidence),
         skewness=skewness,
         kurtosis=kurtosis,
         num_dates=len(values),
+        undefined=_why_undefined(values, rounding_of(returns), "return"),
     )
 
 
+@same_labels("returns", "benchmark")
 def relative_performance(returns: ArrayLike, benchmark: ArrayLike, *, periods_per_year: float) -> RelativePerformance:
     """Return beta, alpha, tracking error and information ratio against `benchmark` (num_dates,).
 
-    NaN with fewer than two common dates or where a standard deviation to divide by is 0.
+    NaN with fewer than two common dates or where what is divided by has no dispersion (`dispersion`).
     """
     year = _check_year(periods_per_year)
     series, reference = as_series("returns", returns), as_series("benchmark", benchmark)
@@ -129,17 +137,24 @@ def relative_performance(returns: ArrayLike, benchmark: ArrayLike, *, periods_pe
             tracking_error=math.nan,
             information_ratio=math.nan,
             num_dates=len(series),
+            undefined=reason(series, "difference"),
         )
     deviation = reference - reference.mean()
-    variance = float(deviation @ deviation) if reference.min() < reference.max() else 0.0
-    beta = float(deviation @ (series - series.mean())) / variance if variance > 0.0 else math.nan
+    beta = math.nan
+    if not no_dispersion(reference, rounding=rounding_of(benchmark)):
+        beta = float(deviation @ (series - series.mean())) / float(deviation @ deviation)
     difference = series - reference
+    # The difference is rounded like what it is the difference of.
+    size = max(float(np.abs(series).max()), float(np.abs(reference).max()))
+    rounding = max(rounding_of(returns), rounding_of(benchmark))
+    same = no_dispersion(difference, scale=max(size, 1.0), rounding=rounding)
     return RelativePerformance(
         beta=beta,
         alpha=year * float(series.mean() - beta * reference.mean()),
-        tracking_error=annual_volatility(difference, periods_per_year=year),
-        information_ratio=sharpe_ratio(difference, periods_per_year=year),
+        tracking_error=0.0 if same else annual_volatility(difference, periods_per_year=year),
+        information_ratio=math.nan if same else sharpe_ratio(difference, periods_per_year=year),
         num_dates=len(series),
+        undefined=reason(difference, "difference") if same else "",
     )
 
 
@@ -204,16 +219,16 @@ def annual_return(returns: ArrayLike, *, periods_per_year: float) -> float:
 def annual_volatility(returns: ArrayLike, *, periods_per_year: float) -> float:
     """Return the standard deviation (ddof 1) times sqrt(periods_per_year); NaN below two dates."""
     year, values = _check_year(periods_per_year), _known(returns)
-    return math.sqrt(year) * _std(values)
+    return math.sqrt(year) * _std(values, rounding_of(returns))
 
 
 def sharpe_ratio(returns: ArrayLike, *, periods_per_year: float, risk_free: float = 0.0) -> float:
-    """Return mean(return - risk_free) / std (ddof 1) x sqrt(periods_per_year); NaN where std is 0 or unknown.
+    """Return mean(return - risk_free) / std (ddof 1) x sqrt(periods_per_year); NaN without dispersion.
 
     Sharpe (1994), "The Sharpe ratio". The root-of-time scale holds for uncorrelated returns only.
     """
     year, excess = _check_year(periods_per_year), _known(returns) - risk_free
-    std = _std(excess)
+    std = _std(excess, rounding_of(returns))
     return math.sqrt(year) * float(excess.mean()) / std if std > 0.0 else math.nan
 
 
@@ -221,20 +236,22 @@ def sortino_ratio(returns: ArrayLike, *, periods_per_year: float, risk_free: flo
     """Return mean(return - risk_free) / downside deviation x sqrt(periods_per_year).
 
     Downside deviation = sqrt(mean(min(return - risk_free, 0)^2)) over all dates, gains counted as 0: Sortino
-    and Price (1994), "Performance measurement in a downside risk framework". NaN without a loss or below two
-    dates.
+    and Price (1994), "Performance measurement in a downside risk framework". NaN without a loss beyond
+    rounding or below two dates.
     """
     year, excess = _check_year(periods_per_year), _known(returns) - risk_free
     if len(excess) < 2:
         return math.nan
-    downside = math.sqrt(float(np.square(np.minimum(excess, 0.0)).mean()))
-    return math.sqrt(year) * float(excess.mean()) / downside if downside > 0.0 else math.nan
+    losses = np.minimum(excess, 0.0)
+    if -float(losses.min()) <= rounding_of(returns).relative:
+        return math.nan
+    return math.sqrt(year) * float(excess.mean()) / math.sqrt(float(np.square(losses).mean()))
 
 
 def calmar_ratio(returns: ArrayLike, *, periods_per_year: float) -> float:
     """Return annual return / -max drawdown (Young, 1991, "Calmar ratio"); NaN where nothing was ever lost."""
     growth, depth = annual_return(returns, periods_per_year=periods_per_year), max_drawdown(returns)
-    return growth / -depth if depth < 0.0 else math.nan
+    return growth / -depth if -depth > rounding_of(returns).relative else math.nan
 
 
 def hit_rate(returns: ArrayLike) -> float:
@@ -248,11 +265,15 @@ def _known(returns: ArrayLike) -> Series:
     return values[~np.isnan(values)]
 
 
-def _std(values: Series) -> float:
-    """Return the standard deviation, ddof 1; exactly 0 for a constant series, NaN below two dates."""
+def _std(values: Series, rounding: Rounding) -> float:
+    """Return the standard deviation, ddof 1; exactly 0 without dispersion, NaN below two dates."""
     if len(values) < 2:
         return math.nan
-    return float(values.std(ddof=1)) if values.min() < values.max() else 0.0
+    return 0.0 if no_dispersion(values, rounding=rounding) else float(values.std(ddof=1))
+
+
+def _why_undefined(values: Series, rounding: Rounding, what: str) -> str:
+    return reason(values, what) if no_dispersion(values, rounding=rounding) else ""
 
 
 def _check_year(periods_per_year: float) -> float:

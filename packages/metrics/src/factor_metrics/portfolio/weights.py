@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, as_matrix, check_at_least
+from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
 from factor_metrics.ordering.quantiles import quantile_of
 from factor_metrics.portfolio.limits import decided_dates
 
@@ -41,10 +42,9 @@ def proportional_weights(prediction: ArrayLike, gross: float = 1.0) -> Matrix:
     count = np.maximum(present.sum(axis=1, keepdims=True), 1)
     filled = np.where(present, prediction_DS, 0.0)
     deviation = np.where(present, filled - filled.sum(axis=1, keepdims=True) / count, 0.0)
-    highest = np.max(prediction_DS, axis=1, where=present, initial=-np.inf)
-    lowest = np.min(prediction_DS, axis=1, where=present, initial=np.inf)
+    constant = no_dispersion_by_date(prediction_DS, rounding=rounding_of(prediction))
     size = np.abs(deviation).sum(axis=1, keepdims=True)
-    decided = (highest > lowest)[:, None] & (size > 0.0)
+    decided = ~constant[:, None] & (size > 0.0)
     return np.where(decided, gross * deviation / np.where(size > 0.0, size, 1.0), np.nan)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from factor_metrics.report.data import FloorRow
 from factor_metrics.report.subject import Subject
 
-HEADER = "| horizon | rank IC | interval | t | ICIR | best floor | its rank IC | difference | interval |"
+HEADER = "| horizon | rank IC | interval | t | eff. dates | ICIR | best floor | its rank IC | difference | interval |"
 
 
 def evaluated_card(
@@ -29,7 +29,8 @@ def evaluated_card(
     subjects
         The model at every horizon.
     metrics
-        Under `h<horizon>`: rank_ic, ci_low, ci_high, t_stat, icir and best_floor_rank_ic; None where undefined.
+        Under `h<horizon>`: rank_ic, ci_low, ci_high, t_stat, effective_dates, icir and best_floor_rank_ic; None
+        where undefined.
     floors
         The model beside its floors; among them the best one of every horizon.
     """
@@ -52,8 +53,9 @@ def _line(subject: Subject, result: Mapping[str, Any], floor: FloorRow) -> str:
         str(subject.horizon),
         _signed(result["rank_ic"]),
         _interval(result["ci_low"], result["ci_high"]),
-        f"{result['t_stat']:.1f}",
-        f"{result['icir']:.2f}",
+        _number(result["t_stat"], ".1f"),
+        _number(result["effective_dates"], ".0f"),
+        _number(result["icir"], ".2f"),
         subject.best_floor,
         _signed(result["best_floor_rank_ic"]),
         _signed(floor.difference),
@@ -63,7 +65,11 @@ def _line(subject: Subject, result: Mapping[str, Any], floor: FloorRow) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:+.4f}"
+    return _number(value, "+.4f")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "undefined" if value is None else format(value, form)
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -18,7 +18,7 @@ from factor_metrics.judging.scores import Scores
 Kind = Literal["model", "stack", "floor"]
 """Kinds of a forecast."""
 
-_READ_FIRST = ("rank_ic", "ci_low", "ci_high", "t_stat", "icir")
+_READ_FIRST = ("rank_ic", "ci_low", "ci_high", "t_stat", "p_value", "effective_dates", "naive_t_stat", "icir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ class FloorRow:
     low: float | None
     high: float | None
     p_value: float | None = None
+    effective_dates: float | None = None
 
     @classmethod
     def of(cls, comparison: FloorComparison, horizon: int) -> FloorRow:
@@ -81,6 +82,7 @@ class FloorRow:
             low=comparison.ci_low,
             high=comparison.ci_high,
             p_value=comparison.p_value,
+            effective_dates=comparison.effective_dates,
         )
 
     def to_difference(self) -> dict[str, float | str | None]:
@@ -89,6 +91,8 @@ class FloorRow:
             "difference": self.difference,
             "difference_low": self.low,
             "difference_high": self.high,
+            "difference_p": self.p_value,
+            "difference_effective_dates": self.effective_dates,
             "model_is": self.status,
         }
 
@@ -221,7 +225,7 @@ class ReportData:
     ic_series: Mapping[int, DateSeries] = field(default_factory=dict)
     """Rank IC per date, by horizon."""
     standard_errors: Mapping[int, float] = field(default_factory=dict)
-    """Newey-West standard error of the subject's mean rank IC, by horizon: the band of the chart."""
+    """Standard error of the subject's mean rank IC, by horizon: the band of the chart."""
     spread_series: Mapping[int, DateSeries] = field(default_factory=dict)
     turnover_series: Mapping[int, DateSeries] = field(default_factory=dict)
     profiles: Mapping[int, Profile] = field(default_factory=dict)

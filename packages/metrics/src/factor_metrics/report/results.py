@@ -15,6 +15,9 @@ BAR_WIDTH = 116
 DRAWN = ("rank_ic", "ci_low", "ci_high")
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "t_stat": ("t", lambda value: number(value, 2)),
+    "p_value": ("p", lambda value: number(value, 3, sign=False)),
+    "effective_dates": ("Eff. dates", lambda value: number(value, 0, sign=False)),
+    "naive_t_stat": ("Naive t", lambda value: number(value, 2)),
     "icir": ("ICIR", lambda value: number(value, 2)),
     "ic": ("IC", number),
     "hit_rate": ("Hit rate", percent),
@@ -107,9 +110,11 @@ def results_html(rows: Sequence[ResultRow]) -> str:
         parts.append(table(head, [_result_tr(row, domain) for row in chosen], text=(0, 2), kind="results"))
     parts.append(
         '<p class="note">Rank IC is the mean over dates of the rank correlation between forecast and '
-        "outcome; t and the interval (drawn with a line at zero) belong to it. ICIR is the mean over "
-        "the standard deviation. The hit rate is the share of dates with a positive rank IC. The spread is "
-        "the mean outcome of the top less the bottom group. A floor is a trivial forecast to beat.</p>"
+        "outcome; t, p and the interval (drawn with a line at zero) belong to it. Labels that overlap make "
+        "neighbouring dates alike: the effective dates say how many independent ones they are worth, t and p go by "
+        "these, and where they are too few there is no t. The naive t takes every date as independent. ICIR is "
+        "the mean over the standard deviation. The hit rate is the share of dates with a positive rank IC. The spread "
+        "is the mean outcome of the top less the bottom group. A floor is a trivial forecast to beat.</p>"
     )
     return "".join(parts)
 
@@ -128,7 +133,7 @@ STATUS_PILLS = {
 
 def floors_table(floors: Sequence[FloorRow]) -> str:
     """Return the forecasts of one horizon beside their floors; what is not above one is marked."""
-    head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "p", "Verdict"]
+    head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "p", "Eff. dates", "Verdict"]
     bars: list[Bar] = [(row.difference, row.low, row.high) for row in floors]
     domain = interval_domain(bars)
     body = [
@@ -142,12 +147,13 @@ def floors_table(floors: Sequence[FloorRow]) -> str:
                 f'<td class="bar">{interval_svg(bar, domain)}</td>',
                 num(interval(row.low, row.high)),
                 num(number(row.p_value, 3, sign=False)),
+                num(number(row.effective_dates, 0, sign=False)),
                 f"<td>{STATUS_PILLS[row.status]}</td>",
             ],
         )
         for row, bar in zip(floors, bars, strict=True)
     ]
-    return table(head, body, text=(0, 1, 5, 8))
+    return table(head, body, text=(0, 1, 5, 9))
 
 
 def attained_html(attained: Sequence[Attained]) -> str:

@@ -14,7 +14,7 @@ from factor_metrics.judging.config import EvaluationConfig
 from factor_metrics.judging.evaluation import Evaluation, best_floor_rank_ic
 from factor_metrics.judging.profile import Profile
 from factor_metrics.report.data import Attained, DateSeries, FloorRow, Kind, ResultRow, RowCounts
-from factor_metrics.significance.newey_west import newey_west_t
+from factor_metrics.significance.mean_test import mean_test
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,5 +94,5 @@ def date_series(dates: NDArray[np.datetime64], values: Mapping[str, Series]) -> 
 
 
 def standard_error(subject: Subject) -> float:
-    """Return the Newey-West standard error of the mean rank IC; NaN with fewer than two dates."""
-    return newey_west_t(subject.judged.rank_ic, subject.horizon).standard_error
+    """Return the standard error of the mean rank IC (`mean_test`); NaN with too few dates."""
+    return mean_test(subject.judged.rank_ic, subject.horizon).standard_error

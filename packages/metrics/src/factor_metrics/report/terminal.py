@@ -15,18 +15,19 @@ HEAD = (
     "rank IC",
     "interval",
     "t",
+    "eff. dates",
     "best floor",
     "its IC",
     "difference",
     "interval",
     "",
 )
-LEFT = (0, 5, 9)
+LEFT = (0, 6, 10)
 MARKS = {"above": "", "unproven": "unproven", "below": "BELOW THE FLOOR"}
 
 
 def terminal_table(results: FolderResults) -> str:
-    """Return one line per forecast and horizon: rank IC, interval, t, and the best floor beside it."""
+    """Return a line per forecast and horizon: rank IC, interval, t, effective dates, and the best floor beside it."""
     ordered = sorted(results.rows, key=lambda row: (row.horizon, *result_key(row)))
     lines = [_cells(results, row) for row in ordered]
     text = _aligned([HEAD, *lines])
@@ -44,6 +45,7 @@ def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
         number(row.scores.rank_ic),
         interval(row.scores.ci_low, row.scores.ci_high),
         number(row.scores.t_stat, 1),
+        number(row.scores.effective_dates, 0, sign=False),
     )
     best = results.best_floor(row.horizon)
     if row.kind == "floor" or best is None:

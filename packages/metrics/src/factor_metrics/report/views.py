@@ -82,8 +82,8 @@ def rank_ic_section(data: ReportData) -> Section:
     note = f"Mean rank IC of the last {' or '.join(map(str, lengths))} dates."
     if data.standard_errors:
         note += (
-            f" The band is the 95 % interval of {esc(data.subject)}'s mean over that many dates, by the Newey-West "
-            "standard error of the whole period."
+            f" The band is the 95 % interval of {esc(data.subject)}'s mean over that many dates, by the standard "
+            "error of the whole period."
         )
     if any(ATTAINABLE in item.values for item in data.ic_series.values()):
         note += " The dashed grey line is the attainable rank IC."

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Series, check_at_least
+from factor_metrics.labels import same_labels
 from factor_metrics.scores.classification import checked_forecast
 
 
@@ -35,6 +36,7 @@ class CalibrationCurve:
         return float(np.average(gap, weights=self.num_pairs[filled]))
 
 
+@same_labels("probability", "outcome")
 def calibration_curve(
     probability: ArrayLike,
     outcome: ArrayLike,

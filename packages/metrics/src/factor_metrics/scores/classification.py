@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape, refuse_cells
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import rank_block, row_blocks
 
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -53,6 +54,7 @@ class ClassificationScores:
     """How many of these have outcomes of one class only, on which per-date AUC and MCC are NaN."""
 
 
+@same_labels("predicted", "outcome")
 def confusion(predicted: ArrayLike, outcome: ArrayLike) -> Confusion:
     """Return how many symbols were called up or down, rightly or wrongly, per date.
 
@@ -70,6 +72,7 @@ def confusion(predicted: ArrayLike, outcome: ArrayLike) -> Confusion:
     )
 
 
+@same_labels("predicted", "outcome")
 def accuracy(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the share of right calls per date; NaN on a date without symbols.
 
@@ -82,12 +85,14 @@ def accuracy(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     return _ratio(true_up + true_down, true_up + false_up + true_down + false_down)
 
 
+@same_labels("predicted", "outcome")
 def balanced_accuracy(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the mean of the shares of ups and of downs that were called, per date; NaN with one class."""
     true_up, false_up, true_down, false_down = confusion(predicted, outcome)
     return (_ratio(true_up, true_up + false_down) + _ratio(true_down, true_down + false_up)) / 2.0
 
 
+@same_labels("predicted", "outcome")
 def mcc(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the Matthews correlation per date: the Pearson correlation of two classes, in [-1, 1].
 
@@ -101,6 +106,7 @@ def mcc(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     return _ratio(true_up * true_down - false_up * false_down, np.sqrt(calls) * np.sqrt(outcomes))
 
 
+@same_labels("predicted", "outcome")
 def f1_score(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the harmonic mean of precision and recall of "up", 2 TP / (2 TP + FP + FN), per date.
 
@@ -110,6 +116,7 @@ def f1_score(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     return _ratio(2 * true_up, 2 * true_up + false_up + false_down)
 
 
+@same_labels("score", "outcome")
 def auc(score: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the area under the ROC curve per date: the chance that an up scores above a down.
 
@@ -136,6 +143,7 @@ def auc(score: ArrayLike, outcome: ArrayLike) -> Series:
     return result
 
 
+@same_labels("probability", "outcome")
 def log_loss(probability: ArrayLike, outcome: ArrayLike) -> Series:
     """Return -mean(y log p + (1 - y) log(1 - p)) per date, in nats; NaN on a date without symbols.
 
@@ -147,6 +155,7 @@ def log_loss(probability: ArrayLike, outcome: ArrayLike) -> Series:
     return _mean_per_date(-np.log(np.where(outcome_DS == 1.0, safe, 1.0 - safe)), probability_DS, outcome_DS)
 
 
+@same_labels("probability", "outcome")
 def brier_score(probability: ArrayLike, outcome: ArrayLike) -> Series:
     """Return the mean of (p - y)^2 per date; 0 = certain and right, 0.25 = always 1/2.
 
@@ -156,6 +165,7 @@ def brier_score(probability: ArrayLike, outcome: ArrayLike) -> Series:
     return _mean_per_date(np.square(probability_DS - outcome_DS), probability_DS, outcome_DS)
 
 
+@same_labels("probability", "outcome")
 def classification_scores(probability: ArrayLike, outcome: ArrayLike, threshold: float = 0.5) -> ClassificationScores:
     """Return all scores of a probability of "up", pooled over dates and symbols.
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from factor_metrics.checks import Matrix, as_float_array, as_matrix
+from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
 from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
+from factor_metrics.labels import same_labels
 
-ROUNDING_UNITS = 64  # of the type's eps: what equal forecasts may differ by
 
-
+@same_labels("predictions")
 def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Matrix:
     """Return the mean over dates of the per-date Spearman correlation between every two models.
 
@@ -80,11 +81,9 @@ def constant_share(prediction: ArrayLike, dtype: DTypeLike | None = None) -> flo
 def constant_dates(prediction: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[np.bool_]:
     """Return whether all symbols of a date get the same prediction, up to rounding.
 
-    Equal inputs give forecasts that are equal on one CPU and differ in the last bits on another. So a date is
-    constant if highest - lowest <= 64 eps * scale + tiny, with eps and tiny (the smallest normal number: some
-    CPUs take smaller ones for 0) of the type and scale the larger of the date's own largest |prediction| and
-    the median of that over the dates (a date near zero rounds like its neighbours).
-    64 eps, 7.6e-6 in float32, is what a sum of 4,096 terms is off by when roundings add up like a random walk.
+    Equal inputs give forecasts that are equal on one CPU and differ in the last bits on another. The rule is that of
+    `dispersion`, with for scale the larger of the date's own largest |prediction| and the median of that over the
+    dates: a date near zero rounds like its neighbours.
 
     Parameters
     ----------
@@ -99,17 +98,11 @@ def constant_dates(prediction: ArrayLike, dtype: DTypeLike | None = None) -> NDA
         (num_dates,) bool; true as well for a date with one prediction or none, which tells nothing apart.
     """
     prediction_DS = as_float_array("prediction", prediction, 2)
-    type_info = np.finfo(prediction_DS.dtype if dtype is None else dtype)
     present = ~np.isnan(prediction_DS)
-    highest = np.max(prediction_DS, axis=1, where=present, initial=-np.inf)
-    lowest = np.min(prediction_DS, axis=1, where=present, initial=np.inf)
     several = present.sum(axis=1) >= 2
-    if not several.any():
-        return np.ones(len(prediction_DS), dtype=np.bool_)
-    largest = np.maximum(np.abs(highest), np.abs(lowest))
-    scale = np.maximum(largest, np.median(largest[several]))
-    spread = np.subtract(highest, lowest, where=several, out=np.zeros_like(highest))
-    return spread <= np.where(several, ROUNDING_UNITS * type_info.eps * scale + type_info.tiny, 0.0)
+    largest = np.max(np.abs(prediction_DS), axis=1, where=present, initial=0.0)
+    usual = float(np.median(largest[several])) if several.any() else 0.0
+    return no_dispersion_by_date(prediction_DS, scale=usual, rounding=rounding_of(prediction_DS, dtype))
 
 
 def _named_matrix(correlation: ArrayLike, names: Sequence[str]) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_matrix, check_at_least
+from factor_metrics.dispersion import no_dispersion
 from factor_metrics.ordering.ranks import rank_rows
 from factor_metrics.significance.bootstrap import bootstrap_block_length, resampled_means
 
@@ -54,8 +55,8 @@ def monotonicity(
     num_dates = len(returns)
     if num_dates == 0:
         return Monotonicity(rank_correlation=math.nan, smallest_step=math.nan, p_value=math.nan, num_dates=0)
-    ranks = rank_rows(returns.mean(axis=0)[None, :])[0]
-    constant = ranks.min() == ranks.max()
+    means = returns.mean(axis=0)
+    ranks, constant = rank_rows(means[None, :])[0], no_dispersion(means)
     steps = np.diff(returns, axis=1)
     mean_steps = steps.mean(axis=0)
     length = bootstrap_block_length(num_dates, horizon)

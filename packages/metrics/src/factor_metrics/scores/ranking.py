@@ -20,10 +20,12 @@ from factor_metrics.checks import (
     refuse_cells,
 )
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import Counts, Ranks, rank_block, row_blocks
 from factor_metrics.scores.classification import checked_classes
 
 
+@same_labels("prediction", "relevant")
 def precision_at_k(prediction: ArrayLike, relevant: ArrayLike, k: int) -> Series:
     """Return the share of relevant symbols among the k highest predictions, per date.
 
@@ -48,6 +50,7 @@ def precision_at_k(prediction: ArrayLike, relevant: ArrayLike, k: int) -> Series
     return np.where(num_present >= k, gain, np.nan)
 
 
+@same_labels("prediction", "relevant")
 def reciprocal_rank(prediction: ArrayLike, relevant: ArrayLike) -> Series:
     """Return 1 / the place of the first relevant symbol, per date; its mean over dates is the MRR.
 
@@ -68,6 +71,7 @@ def reciprocal_rank(prediction: ArrayLike, relevant: ArrayLike) -> Series:
     return result
 
 
+@same_labels("prediction", "relevance")
 def ndcg(prediction: ArrayLike, relevance: ArrayLike, k: int | None = None) -> Series:
     """Return the normalised discounted cumulative gain per date, in [0, 1].
 

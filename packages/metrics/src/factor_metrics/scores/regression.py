@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
+from factor_metrics.dispersion import rounding_of
+from factor_metrics.labels import same_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class RegressionErrors:
     """Cells with both a prediction and a label (and a benchmark)."""
 
 
+@same_labels("prediction", "label")
 def mean_squared_error(prediction: ArrayLike, label: ArrayLike) -> Series:
     """Return the mean of (label - prediction)^2 per date, (num_dates,); NaN on a date without symbols.
 
@@ -44,11 +47,13 @@ def mean_squared_error(prediction: ArrayLike, label: ArrayLike) -> Series:
     return _mean_per_date(np.square(_error(prediction, label)))
 
 
+@same_labels("prediction", "label")
 def mean_absolute_error(prediction: ArrayLike, label: ArrayLike) -> Series:
     """Return the mean of |label - prediction| per date; arguments as in `mean_squared_error`."""
     return _mean_per_date(np.abs(_error(prediction, label)))
 
 
+@same_labels("prediction", "label", "benchmark")
 def regression_errors(prediction: ArrayLike, label: ArrayLike, benchmark: ArrayLike = 0.0) -> RegressionErrors:
     """Return MSE, MAE, RMSE and out-of-sample R2, pooled over dates and symbols.
 
@@ -81,11 +86,13 @@ def regression_errors(prediction: ArrayLike, label: ArrayLike, benchmark: ArrayL
         return RegressionErrors(mse=math.nan, mae=math.nan, rmse=math.nan, r2=math.nan, num_pairs=0)
     squares, reference_squares = float(errors @ errors), float(reference_errors @ reference_errors)
     mse = squares / len(errors)
+    size = float(np.abs(label_DS[present]).max())
+    without_error = bool(np.abs(reference_errors).max() <= rounding_of(label_DS).relative * size)
     return RegressionErrors(
         mse=mse,
         mae=float(np.abs(errors).mean()),
         rmse=math.sqrt(mse),
-        r2=1.0 - squares / reference_squares if reference_squares > 0.0 else math.nan,
+        r2=math.nan if without_error else 1.0 - squares / reference_squares,
         num_pairs=len(errors),
     )
 

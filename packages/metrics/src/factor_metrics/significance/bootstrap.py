@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_series, check_at_least, check_share
+from factor_metrics.dispersion import no_dispersion, rounding_of
 from factor_metrics.kernel_cache import kernel
 from factor_metrics.significance.distributions import normal_quantile, student_t_quantile
 
@@ -59,7 +60,7 @@ def optimal_block_length(series: ArrayLike) -> BlockLength:
     """
     values = _present(series)
     num_dates = len(values)
-    if num_dates < 20 or values.min() == values.max():
+    if num_dates < 20 or no_dispersion(values, rounding=rounding_of(series)):
         return BlockLength(math.nan, math.nan)
     num_quiet = max(5, int(math.log10(num_dates)))
     max_lag = math.ceil(math.sqrt(num_dates)) + num_quiet
@@ -131,9 +132,9 @@ def bootstrap_interval(
     length = _chosen_length(values, horizon, method, block_length)
     if num_dates < 2 or num_dates < 2 * horizon or (block_length is not None and num_dates < 2 * length):
         return math.nan, math.nan
-    if values.min() == values.max():
-        return float(values[0]), float(values[0])
     mean = float(values.mean())
+    if no_dispersion(values, rounding=rounding_of(series)):
+        return float(values[0]), float(values[0])
     if method == "circular":
         deviations = _circular_sums_drawn(values - mean, length, num_bootstrap, seed) / num_dates
     else:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series
+from factor_metrics.dispersion import no_dispersion, rounding_of
 
 _STANDARD_NORMAL = NormalDist()
 _EXPANSION_FROM = 1e4  # degrees of freedom from which the expansion is used where its terms fall fast enough
@@ -61,14 +62,42 @@ def student_t_quantile(probability: float, degrees: float) -> float:
     return -math.exp(log_t) if log_t < _LARGEST_EXPONENT else -math.inf
 
 
+def student_t_two_sided(t: float, degrees: float) -> float:
+    """Return P(|T| > |t|) under Student's t with `degrees` > 0 degrees of freedom; 0 below the smallest float."""
+    return math.exp(_log_tails(t, degrees))
+
+
+def normal_equivalent(t: float, degrees: float) -> float:
+    """Return the normal number that is as unlikely as `t` is under Student's t, with its sign.
+
+    It says to somebody who knows 1.96 and 3 what `t` says; with many degrees of freedom it is `t`.
+    """
+    log_tails = _log_tails(t, degrees)
+    if log_tails > -600.0:
+        return math.copysign(-normal_quantile(math.exp(log_tails) / 2.0), t)
+    # Far out the normal tail is exp(-z^2 / 2) / (z sqrt(2 pi)) to a share of 1 / z^2.
+    log_tail, z = log_tails - math.log(2.0), math.sqrt(-2.0 * log_tails)
+    for _ in range(5):
+        z = math.sqrt(-2.0 * (log_tail + math.log(z) + 0.5 * math.log(2.0 * math.pi)))
+    return math.copysign(z, t)
+
+
+def _log_tails(t: float, degrees: float) -> float:
+    if not degrees > 0.0:
+        raise ValueError(f"degrees must be above 0, got {degrees!r}")
+    if math.isnan(t):
+        return math.nan
+    return 0.0 if t == 0.0 else _log_two_sided(math.log(abs(t)), degrees, central=False)[0]
+
+
 def moments(returns: ArrayLike) -> tuple[float, float]:
-    """Return (skewness, kurtosis), population moments, normal = (0, 3); NaN for a constant series.
+    """Return (skewness, kurtosis), population moments, normal = (0, 3); NaN without dispersion (`dispersion`).
 
     `returns` is (num_dates,); NaN dates are dropped.
     """
     values = as_series("returns", returns)
     values = values[~np.isnan(values)]
-    if len(values) < 2 or values.min() == values.max():
+    if no_dispersion(values, rounding=rounding_of(returns)):
         return math.nan, math.nan
     deviation = values - values.mean()
     deviation /= np.abs(deviation).max()

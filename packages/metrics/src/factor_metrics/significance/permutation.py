@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, as_matrix, check_at_least, check_same_shape
-from factor_metrics.information_coefficient.ic import ic
+from factor_metrics.checks import Matrix, as_float_array, check_at_least, check_same_shape
+from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import rank_rows
 
 Correlation = Literal["spearman", "pearson"]
@@ -27,6 +28,7 @@ class PermutationTest(NamedTuple):
     num_dates: int
 
 
+@same_labels("prediction", "label")
 def permutation_test(
     prediction: ArrayLike,
     label: ArrayLike,
@@ -95,13 +97,13 @@ def _unit_scores(
     prediction: ArrayLike, label: ArrayLike, correlation: str, min_symbols: int, num_dates_together: int
 ) -> tuple[Matrix, Matrix, NDArray[np.int64]]:
     """Scores per usable date whose products add up to the IC, and the group of dates each belongs to."""
-    x, y = as_matrix("prediction", prediction), as_matrix("label", label)
+    x, y = as_float_array("prediction", prediction, 2), as_float_array("label", label, 2)
     check_same_shape("prediction", x, "label", y)
+    usable = ~np.isnan((rank_ic if correlation == "spearman" else ic)(x, y, min_symbols))
     missing = np.isnan(x) | np.isnan(y)
     x, y = np.where(missing, np.nan, x), np.where(missing, np.nan, y)
     if correlation == "spearman":
         x, y = rank_rows(x), rank_rows(y)
-    usable = ~np.isnan(ic(x, y, min_symbols))
     group = np.arange(len(x)) // num_dates_together
     return _to_unit(x[usable]), _to_unit(y[usable]), group[usable]
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series
-from factor_metrics.significance.newey_west import newey_west_t
+from factor_metrics.significance.distributions import normal_equivalent
+from factor_metrics.significance.mean_test import MeanTest, mean_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class SampleComparison:
     degradation: float
     """in_sample - out_of_sample."""
     degradation_t_stat: float
-    """degradation over its Newey-West standard error, the two samples taken as independent."""
+    """t of the degradation on the normal scale, the two samples taken as independent; NaN where either has no t."""
     retention: float
     """out_of_sample / in_sample; NaN unless in_sample is positive."""
     overfitting_risk: Literal["high", "low", "unknown"]
@@ -45,7 +46,7 @@ def compare_samples(
     in_sample_ic, out_of_sample_ic
         (num_dates,) each, over different dates, in time order; NaN dates are dropped.
     horizon
-        Bars from entry to exit of the label, for the standard errors (`newey_west_t`).
+        Bars from entry to exit of the label, for the standard errors (`mean_test`).
     threshold
         Degradation above it is a high risk of overfitting. In units of IC, at least 0.
 
@@ -57,21 +58,29 @@ def compare_samples(
     """
     if not threshold >= 0.0:
         raise ValueError(f"threshold must be at least 0, got {threshold!r}")
-    inside = newey_west_t(as_series("in_sample_ic", in_sample_ic), horizon)
-    outside = newey_west_t(as_series("out_of_sample_ic", out_of_sample_ic), horizon)
+    inside = mean_test(as_series("in_sample_ic", in_sample_ic), horizon)
+    outside = mean_test(as_series("out_of_sample_ic", out_of_sample_ic), horizon)
     degradation = inside.mean - outside.mean
-    error = math.hypot(inside.standard_error, outside.standard_error)
     risk: Literal["high", "low", "unknown"] = "high" if degradation > threshold else "low"
     return SampleComparison(
         in_sample=inside.mean,
         out_of_sample=outside.mean,
         degradation=degradation,
-        degradation_t_stat=degradation / error if error > 0.0 else math.nan,
+        degradation_t_stat=_t_of_difference(inside, outside),
         retention=outside.mean / inside.mean if inside.mean > 0.0 else math.nan,
         overfitting_risk="unknown" if math.isnan(degradation) else risk,
         num_in_sample=_num_defined(in_sample_ic),
         num_out_of_sample=_num_defined(out_of_sample_ic),
     )
+
+
+def _t_of_difference(one: MeanTest, other: MeanTest) -> float:
+    """Return the t of the difference of two independent means: Welch (1947) for its degrees of freedom."""
+    if one.undefined or other.undefined:
+        return math.nan
+    squares = one.standard_error**2, other.standard_error**2
+    degrees = sum(squares) ** 2 / (squares[0] ** 2 / one.degrees + squares[1] ** 2 / other.degrees)
+    return normal_equivalent((one.mean - other.mean) / math.sqrt(sum(squares)), degrees)
 
 
 def _num_defined(series: ArrayLike) -> int:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_at_least
+from factor_metrics.dispersion import no_dispersion, no_dispersion_by_date
+from factor_metrics.labels import same_labels
 from factor_metrics.significance.distributions import moments
+from factor_metrics.significance.mean_test import mean_test
 from factor_metrics.significance.multiple_testing import adjusted_p_values
-from factor_metrics.significance.newey_west import newey_west_t
 from factor_metrics.significance.superior_ability import superior_predictive_ability
 from factor_metrics.significance.trials import (
     deflated_sharpe_ratio,
@@ -32,11 +34,13 @@ class Trial:
     sharpe: float
     """mean / standard deviation per date; for ICs this is the ICIR."""
     t_stat: float
-    """Newey-West t of the mean."""
+    """t of the mean, see `mean_test`; NaN where the dates are too few."""
     p_value: float
     """Two-sided, of this trial alone."""
     adjusted_p_value: float
     """Benjamini-Hochberg over all trials."""
+    effective_dates: float
+    """Independent dates that would give the mean the same error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,7 @@ class TrialSelection:
     """Dates on which every trial has a value."""
 
 
+@same_labels("series", "benchmark")
 def judge_trials(
     series: Mapping[str, ArrayLike],
     horizon: int = 1,
@@ -134,7 +139,7 @@ def _on_common_dates(series: Mapping[str, ArrayLike], benchmark: ArrayLike | Non
     values, reference = values[:, :-1], values[:, -1]
     if len(values) < 2:
         raise ValueError(f"series must share at least 2 dates on which all are known, got {len(values)}")
-    constant = [name for name, column in zip(names, values.T, strict=True) if column.min() == column.max()]
+    constant = [name for name, column in zip(names, values.T, strict=True) if no_dispersion(column)]
     if constant:
         raise ValueError(f"{len(constant)} trial(s) are constant on the common dates: {', '.join(constant[:3])}")
     return values, reference
@@ -143,7 +148,7 @@ def _on_common_dates(series: Mapping[str, ArrayLike], benchmark: ArrayLike | Non
 def _ranked(
     names: list[str], values: np.ndarray, sharpe: np.ndarray, order: np.ndarray, horizon: int
 ) -> tuple[Trial, ...]:
-    tests = [newey_west_t(column, horizon) for column in values.T]
+    tests = [mean_test(column, horizon) for column in values.T]
     adjusted = adjusted_p_values([test.p_value for test in tests])
     return tuple(
         Trial(
@@ -153,6 +158,7 @@ def _ranked(
             t_stat=tests[index].t_stat,
             p_value=tests[index].p_value,
             adjusted_p_value=float(adjusted[index]),
+            effective_dates=tests[index].effective_dates,
         )
         for index in map(int, order)
     )
@@ -167,6 +173,6 @@ def _overfitting(values: np.ndarray, num_blocks: int) -> float:
 
 def _superior(differences: np.ndarray, horizon: int, num_bootstrap: int, seed: int) -> float:
     """NaN where a trial equals the benchmark up to a constant, or with fewer dates than two blocks."""
-    if len(differences) < max(4, 2 * horizon) or (differences.min(axis=0) == differences.max(axis=0)).any():
+    if len(differences) < max(4, 2 * horizon) or no_dispersion_by_date(differences.T, scale=1.0).any():
         return math.nan
     return superior_predictive_ability(differences, horizon, num_bootstrap, seed).p_value

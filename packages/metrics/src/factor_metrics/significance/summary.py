@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_same_shape
+from factor_metrics.dispersion import no_dispersion
+from factor_metrics.labels import same_labels
 from factor_metrics.significance.bootstrap import bootstrap_interval
-from factor_metrics.significance.newey_west import naive_t, newey_west_t
+from factor_metrics.significance.mean_test import mean_test
+from factor_metrics.significance.newey_west import naive_t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +27,11 @@ class ICSummary:
     icir: float
     """mean / std: per date, not annualised."""
     t_stat: float
-    """Newey-West t-statistic of the mean against 0."""
+    """t of the mean against 0, on the normal scale: see `mean_test`."""
     p_value: float
-    """Two-sided normal p-value of t_stat."""
+    """Its two-sided p-value."""
+    effective_dates: float
+    """Independent dates that would give the mean the same error."""
     ci_low: float
     """Lower end of the block-bootstrap interval of the mean."""
     ci_high: float
@@ -37,8 +42,10 @@ class ICSummary:
     """Number of dates where the IC is defined."""
     naive_t_stat: float
     """mean / (std / sqrt(num_dates)): what t would be if dates were independent."""
+    undefined: str = ""
+    """Why t_stat and p_value are NaN; "" where they are not."""
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | str]:
         """Return the fields as a plain dict (NaN kept; see `to_json_safe`)."""
         return asdict(self)
 
@@ -58,14 +65,15 @@ def summarize(
         (num_dates,) from `ic` or `rank_ic`, in time order. NaN dates are dropped.
     horizon
         Bars from entry to exit of the label: labels of neighbouring dates overlap by horizon - 1 bars, which
-        the t-statistic (`newey_west_t`) and the interval (`bootstrap_interval`) allow for.
+        the t-statistic (`mean_test`) and the interval (`bootstrap_interval`) allow for.
     confidence, num_bootstrap, seed
         Level of the bootstrap interval, its resamples and their seed.
 
     Returns
     -------
     ICSummary
-        With no date everything is NaN; with one date or a constant series std-based numbers are NaN.
+        With no date everything is NaN; with one date or without dispersion (`dispersion`) std-based numbers are
+        NaN; where the interval is withheld, or dates are too few for a t, so are t and p.
 
     Examples
     --------
@@ -76,26 +84,28 @@ def summarize(
     values = as_series("ic_series", ic_series)
     values = values[~np.isnan(values)]
     num_dates = len(values)
-    robust = newey_west_t(values, horizon)
+    tested = mean_test(values, horizon)
     ci_low, ci_high = bootstrap_interval(values, horizon, confidence, num_bootstrap, seed)
-    std = float(values.std(ddof=1)) if num_dates >= 2 else math.nan
-    varies = num_dates >= 2 and values.min() < values.max() and std > 0.0
-    if num_dates >= 2 and not varies:
-        std = 0.0
+    std = math.nan
+    if num_dates >= 2:
+        std = 0.0 if no_dispersion(values) else float(values.std(ddof=1))
     return ICSummary(
-        mean=robust.mean,
+        mean=tested.mean,
         std=std,
-        icir=robust.mean / std if varies else math.nan,
-        t_stat=robust.t_stat,
-        p_value=robust.p_value,
+        icir=tested.mean / std if std > 0.0 else math.nan,
+        t_stat=tested.t_stat,
+        p_value=tested.p_value,
+        effective_dates=tested.effective_dates,
         ci_low=ci_low,
         ci_high=ci_high,
         hit_rate=float((values > 0.0).mean()) if num_dates else math.nan,
         num_dates=num_dates,
         naive_t_stat=naive_t(values),
+        undefined=tested.undefined,
     )
 
 
+@same_labels("ic_a", "ic_b")
 def paired_difference(
     ic_a: ArrayLike,
     ic_b: ArrayLike,

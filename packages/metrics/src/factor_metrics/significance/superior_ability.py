@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least
+from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
 from factor_metrics.significance.bootstrap import (
     BlockMethod,
     block_stretch,
@@ -79,7 +80,7 @@ def superior_predictive_ability(
     num_dates = len(values)
     means = values.mean(axis=0)
     scale = np.sqrt(_block_variance(values - means, length) / num_dates)
-    constant = np.flatnonzero(~(scale > 0.0))
+    constant = np.flatnonzero(no_dispersion_by_date(values.T, scale=1.0, rounding=rounding_of(differences)))
     if len(constant):
         raise ValueError(f"differences must vary over dates; {len(constant)} column(s) do not, first {constant[0]}")
     draws = resampled_means(values - means, length, num_bootstrap, seed, method)
@@ -139,8 +140,7 @@ def _block_variance(deviation: Matrix, length: int) -> Series:
     lags = np.arange(1, num_dates)
     keep = 1.0 - 1.0 / length
     weight = (1.0 - lags / num_dates) * keep**lags + lags / num_dates * keep ** (num_dates - lags)
-    exact_zero = deviation.min(axis=0) == deviation.max(axis=0)
-    return np.where(exact_zero, 0.0, covariance[0] + 2.0 * weight @ covariance[1:])
+    return covariance[0] + 2.0 * weight @ covariance[1:]
 
 
 def _checked(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Series, as_matrix, check_at_least, check_share
+from factor_metrics.dispersion import rounding_of
 from factor_metrics.ordering.ranks import rank_rows
 from factor_metrics.significance.distributions import normal_cdf, normal_quantile
 
@@ -171,7 +172,8 @@ def _sharpe(total: np.ndarray, squares_about_centre: np.ndarray, centre: np.ndar
     mean = total / num_dates
     variance = squares_about_centre / num_dates - np.square(mean - centre)
     std = np.sqrt(np.maximum(variance, 0.0))
-    return np.divide(mean, std, out=np.zeros_like(mean), where=std > 0.0)
+    varies = std > rounding_of(dtype=np.float64).relative * np.maximum(np.abs(mean), 1.0)
+    return np.divide(mean, std, out=np.zeros_like(mean), where=varies)
 
 
 def _check_trials(returns_DN: np.ndarray, num_blocks: int) -> None:
