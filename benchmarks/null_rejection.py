@@ -146,7 +146,7 @@ def main() -> None:
     print("reject it; bootstrap intervals of the paired difference that hold 0; differences with p < .05; and, for the")
     print("power, means with p < .05.\n")
     print(
-        "| horizon | dates | true rank IC | interval | test | interval of difference | difference p < .05 | mean p < .05 |"
+        "| horizon | dates | true mean | interval | test | interval of difference | difference p < .05 | mean p < .05 |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for row in signal_rows(num_panels):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from factor_data import FeatureStore
-from factor_metrics import EvaluationConfig, to_json_safe
+from factor_metrics import to_json_safe
 from stages.json_files import write_json
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.pages import ModelPage
@@ -18,6 +18,7 @@ from stages.records import write_record
 from stages.running.files import RESULTS, stage_output
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
+from stages.universe import check_symbols
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     name = sys.argv[1]
     plan = read_plan("evaluate", name)
     config, store = plan.section("evaluate", EvaluateParams), FeatureStore(RESULTS / "tokenize")
-    check_universe(config, len(store.symbols))
+    check_symbols(vars(config), len(store.symbols))
     oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
     with stage_output(f"evaluate/{name}") as folder:
         subjects = judge_heads(name, oof, store, plan, config)
@@ -52,36 +53,24 @@ def main() -> None:
         write_record(folder / "page.json", page)
         check_loaded(plan)
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
-    tell(name, metrics)
+    tell(name, metrics, {f"h{one.horizon}": one.judged.rank_ic_summary.undefined for one in subjects})
 
 
-def check_universe(config: EvaluationConfig, num_symbols: int) -> None:
-    """Refuse an evaluation that the data cannot carry."""
-    for key, value in (("quantiles", config.quantiles), ("min_symbols", config.min_symbols)):
-        if value > num_symbols:
-            raise StageError(
-                f"params.yaml: evaluate.{key}: {value} must be at most the number of symbols, {num_symbols}"
-            )
-
-
-def tell(name: str, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """The result in a line or two per horizon."""
+def tell(name: str, metrics: Mapping[str, Mapping[str, Any]], undefined: Mapping[str, str]) -> None:
+    """The result in a line or two per horizon; `undefined` says why there is no t."""
     for key, values in metrics.items():
+        t_stat = f"none ({undefined[key]})"
+        if not undefined[key]:
+            t_stat = f"{values['t_stat']:+.1f} ({values['effective_dates']:,.0f} effective dates)"
         print(
             f"{name} {key}: rank IC {signed(values['rank_ic'])} [{signed(values['ci_low'])}, "
-            f"{signed(values['ci_high'])}], t {signed(values['t_stat'], 1)} over {effective(values)} effective dates, "
-            f"best floor {signed(values['best_floor_rank_ic'])}"
+            f"{signed(values['ci_high'])}], t {t_stat}, best floor {signed(values['best_floor_rank_ic'])}"
         )
         if "accuracy" in values:
             print(
                 f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "
                 f"{values['majority_accuracy']:.4f}, MCC {signed(values['mcc'])}, AUC {values['auc']:.4f}"
             )
-
-
-def effective(values: Mapping[str, Any]) -> str:
-    """Return how many independent dates the dates are worth."""
-    return "undefined" if values["effective_dates"] is None else f"{values['effective_dates']:,.0f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:

@@ -1,4 +1,4 @@
-"""predictions.parquet, the one schema of it: written, scored and read.
+"""predictions.parquet, the one schema of it: written and read.
 
 A long frame (timestamp, symbol, fold, segment, horizon, prediction), out of fold only.
 """
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import SEGMENTS, FeatureStore, Fold, Segment
-from factor_metrics import constant_dates, rank_ic, to_matrix
+from factor_metrics import to_matrix
 
 
 def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray) -> pd.DataFrame:
@@ -36,45 +36,6 @@ def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: ND
 def quantile_column(level: float) -> str:
     """Name of a level's column: q5, q50, q97.5."""
     return f"q{100 * level:g}"
-
-
-def checked_rank_ic(name: str, store: FeatureStore, fold: Fold, rows: NDArray, values: NDArray) -> dict[int, float]:
-    """Return `mean_rank_ic` on the valid dates of a trained model's forecasts (num_rows, num_horizons).
-
-    ValueError if the forecasts of a horizon do not tell symbols apart (`refuse_constant`).
-    """
-    scores = mean_rank_ic(store, fold.valid, rows, values)
-    refuse_constant(name, fold, scores)
-    return scores
-
-
-def refuse_constant(name: str, fold: Fold, scores: dict[int, float]) -> None:
-    """Raise ValueError if a horizon has no score: on no valid date do its forecasts differ by more than rounding."""
-    if refused := [horizon for horizon, score in scores.items() if np.isnan(score)]:
-        raise ValueError(
-            f"fold {fold.index}: predictions of {name} at horizon {', '.join(map(str, refused))} are constant on every "
-            "valid date, up to rounding, or not finite"
-        )
-
-
-def mean_rank_ic(
-    store: FeatureStore, dates: NDArray[np.datetime64], rows: NDArray, values: NDArray
-) -> dict[int, float]:
-    """Return the mean rank IC per horizon of values (num_rows, num_horizons) on the dates.
-
-    NaN where none is defined, and where on no date the values differ by more than float32 rounds equal ones: whether
-    these come out equal or not depends on the CPU.
-    """
-    scores = {}
-    for head, horizon in enumerate(store.horizons):
-        spread = np.full(len(store.date_code), np.nan)
-        spread[rows] = values[:, head]
-        label = store.matrix(store.labels[:, head], dates)
-        forecast = store.matrix(spread, dates)
-        per_date = rank_ic(forecast, label)
-        is_scored = np.isfinite(per_date).any() and not constant_dates(forecast, np.float32).all()
-        scores[horizon] = float(np.nanmean(per_date)) if is_scored else float("nan")
-    return scores
 
 
 class OutOfFold:

@@ -34,6 +34,7 @@ from stages.running.files import stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
+from stages.universe import check_panel, check_symbols
 
 DATA = Path("data")
 ONE_FOLD = (
@@ -50,12 +51,9 @@ def main() -> None:
     dataset = read_dataset(DATA)
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
-        folds = make_folds(
-            panel.dates,
-            params.folds,
-            horizons=tuple(plan.value("tokenize.horizons")),
-            delay=plan.value("tokenize.delay"),
-        )
+        horizons, delay = tuple(plan.value("tokenize.horizons")), plan.value("tokenize.delay")
+        folds = make_folds(panel.dates, params.folds, horizons=horizons, delay=delay)
+        check_panel(untracked()["evaluate"], panel, folds, horizons, delay)
         check_tested_once(folds)
         if len(folds) < 2:
             print(ONE_FOLD, file=sys.stderr)
@@ -75,19 +73,9 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
     with TemporaryDirectory(prefix=".sorting-", dir=folder) as scratch:
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
         bars = sort_bars(tables, Path(scratch), workers)
-        check_universe(untracked()["evaluate"], len(bars.symbols))
+        check_symbols(untracked()["evaluate"], len(bars.symbols))
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
     return open_panel(folder / "panel"), quality
-
-
-def check_universe(evaluate: dict[str, Any], num_symbols: int) -> None:
-    """Refuse, before any training, an evaluation that the data cannot carry; evaluate itself refuses it as well."""
-    for key, why in (("quantiles", ""), ("min_symbols", ": no date would have an IC")):
-        if evaluate[key] > num_symbols:
-            raise StageError(
-                f"params.yaml: evaluate.{key}: {evaluate[key]} must be at most the number of symbols, "
-                f"{num_symbols}{why}"
-            )
 
 
 def read_dataset(data: Path) -> dict[str, Any]:

@@ -14,14 +14,16 @@ import pandas as pd
 import torch
 from dvclive.live import Live
 
+from factor_data import FeatureStore, read_folds
 from stages.fitting.contract import Conditions, Fitted, FoldModel
 from stages.fitting.determinism import set_determinism
 from stages.fitting.families import family_of, load_family
 from stages.processes.process import Process
 from stages.processes.progress import TrainingProgress
-from stages.running.files import stage_output
+from stages.running.files import RESULTS, stage_output
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError, run
+from stages.universe import check_store
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
     torch.set_num_threads(plan.value("train.threads"))
     set_determinism(plan.value("train.determinism"))
     family = load_family(family_of(name))
+    folds = read_folds(RESULTS / "split" / "folds.json")
+    check_store(FeatureStore(RESULTS / "tokenize"), folds, plan.value("evaluate.min_symbols"))
     waiting = family.prepare(name, plan, process.rank, process.world_size)
     steps, num_folds = max(fold.num_steps for fold in waiting), len(waiting)
     writes = process.rank == 0 and only is None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, SampleWeights, Segment, WeightParams, WindowDataset
 from factor_models import input_kind, model_sizes
+from stages.scoring import ValidScores, valid_scores
 
 ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
 
@@ -27,9 +28,11 @@ class FoldInputs:
         fold: Fold,
         weights: WeightParams | None,
         panel: Path,
+        min_symbols: int,
         outputs_per_target: int = 1,
     ) -> None:
         self.name, self.settings, self.store, self.targets, self.fold = name, settings, store, targets, fold
+        self.min_symbols = min_symbols
         self.kind = input_kind(name)
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.weights = SampleWeights.of_fold(weights, store, fold, panel)
@@ -71,6 +74,10 @@ class FoldInputs:
         if len(dataset) == 0:
             raise ValueError(f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history")
         return dataset
+
+    def valid_scores(self, rows: NDArray, values: NDArray) -> ValidScores:
+        """What forecasts (num_rows, num_horizons) of the valid dates are worth."""
+        return valid_scores(self.store, self.fold, rows, values, self.min_symbols)
 
     def missing_inputs(self) -> int:
         """Missing values among the inputs of the training rows; 0 of tokens, which have one for missing."""

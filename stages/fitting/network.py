@@ -48,12 +48,13 @@ from stages.fitting.inputs import FoldInputs
 from stages.fitting.loss import training_loss
 from stages.fitting.teacher import teach
 from stages.params.train import TrainParams, parse_train
-from stages.predictions import checked_rank_ic, mean_rank_ic, prediction_frame, quantile_column, refuse_constant
+from stages.predictions import prediction_frame, quantile_column
 from stages.processes.live_ic import LiveIC
 from stages.processes.process import Train
 from stages.processes.start import start_network
 from stages.running.files import RESULTS
 from stages.running.planned import Plan
+from stages.scoring import ValidScores
 
 log = logging.getLogger("factorcast.train")
 
@@ -67,7 +68,7 @@ class NetworkFold:
         self.inputs, self.params, self.code = inputs, params, code
         self.rank, self.world_size = rank, world_size
         self.loss = network_loss(params, inputs.store.horizons, taught=True)
-        self.scores: dict[int, float] = {}  # of the last epoch, per horizon
+        self.scores: ValidScores | None = None  # of the last epoch
         self.rank_ic = float("nan")
 
     @property
@@ -104,7 +105,8 @@ class NetworkFold:
         try:
             result = training.run(conditions.progress, conditions.live, conditions.watch)
         except UndefinedScoreError:
-            refuse_constant(self.inputs.name, self.fold, self.scores)
+            if self.scores is not None:
+                self.scores.check(self.inputs.name, self.fold)
             raise
         return FittedNetwork(self, model, result, training.folder)
 
@@ -177,8 +179,8 @@ class NetworkFold:
     def score(self, network: nn.Module) -> float:
         """What early stopping and the plateau look at: the rank IC on valid, or minus the loss there."""
         rows, values = self.predict_rows(network, "valid")
-        self.scores = mean_rank_ic(self.inputs.store, self.fold.valid, rows, values)
-        self.rank_ic = float(np.mean(list(self.scores.values())))
+        self.scores = self.inputs.valid_scores(rows, values)
+        self.rank_ic = float(np.mean(list(self.scores.rank_ic.values())))
         return self.rank_ic if self.params.stop_on == "rank_ic" else -self.valid_loss(network)
 
     def valid_loss(self, model: nn.Module) -> float:
@@ -206,6 +208,7 @@ class NetworkFold:
             engine,
             self.predict_rows,
             self.params.live_ic,
+            inputs.min_symbols,
             first=self.rank == 0,
             resumed=resumed,
         )
@@ -239,7 +242,7 @@ class FittedNetwork:
             }
         else:
             rows, values = of.predict_rows(self.model, segment)
-        scores = checked_rank_ic(inputs.name, inputs.store, inputs.fold, rows, values) if segment == "valid" else {}
+        scores = inputs.valid_scores(rows, values).check(inputs.name, inputs.fold) if segment == "valid" else {}
         frame = prediction_frame(inputs.store, inputs.fold, segment, rows, values)
         table = None if levels is None else frame.drop(columns="prediction").assign(**levels)
         return Predictions(frame=frame, scores=scores, table=table)
@@ -296,6 +299,7 @@ class NetworkFamily:
             targets,
             weights=params.weights,
             panel=RESULTS / "split" / "panel",
+            min_symbols=plan.value("evaluate.min_symbols"),
             outputs_per_target=outputs,
         )
         folds = [
@@ -356,5 +360,6 @@ def identity(inputs: FoldInputs, start: Mapping[str, Tensor] | None) -> dict[str
         "targets": digest(inputs.targets),
         "texts": None if texts is None else [digest(texts.vectors), digest(texts.bounds)],
         "weights": [None if one is None else digest(one) for one in vars(inputs.weights).values()],
+        "min_symbols": inputs.min_symbols,
         "start": None if start is None else {name: digest(value.numpy()) for name, value in sorted(start.items())},
     }

@@ -24,7 +24,7 @@ from factor_models import (
 from stages.fitting.contract import Conditions, FoldModel, Predictions
 from stages.fitting.inputs import FoldInputs
 from stages.params.tabular import TabularParams
-from stages.predictions import checked_rank_ic, prediction_frame
+from stages.predictions import prediction_frame
 from stages.processes.process import Process, Train
 from stages.running.files import RESULTS
 from stages.running.planned import Plan
@@ -81,7 +81,7 @@ class FittedTabular:
         """Return the predictions of a segment; for `valid` with their rank IC by horizon."""
         inputs = self.inputs
         rows, values = self.predict_rows(segment)
-        scores = checked_rank_ic(inputs.name, inputs.store, inputs.fold, rows, values) if segment == "valid" else {}
+        scores = inputs.valid_scores(rows, values).check(inputs.name, inputs.fold) if segment == "valid" else {}
         return Predictions(frame=prediction_frame(inputs.store, inputs.fold, segment, rows, values), scores=scores)
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
@@ -117,7 +117,16 @@ class TabularFamily:
         targets = training_targets(store, params.target, params.direction)
         return [
             TabularFold(
-                FoldInputs(name, settings, store, targets, fold, params.weights, RESULTS / "split" / "panel"),
+                FoldInputs(
+                    name,
+                    settings,
+                    store,
+                    targets,
+                    fold,
+                    params.weights,
+                    RESULTS / "split" / "panel",
+                    plan.value("evaluate.min_symbols"),
+                ),
                 params,
             )
             for fold in read_folds(RESULTS / "split" / "folds.json")

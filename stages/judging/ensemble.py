@@ -28,6 +28,7 @@ from stages.params.stack import StackParams
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS
 from stages.running.stage import StageError
+from stages.universe import check_forecasts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ def combine(
     if not scored.any():
         raise StageError(f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds")
     stacked, label, predictions, dates = stacked[scored], label[scored], predictions[:, scored], dates[scored]
+    check_forecasts("the stack", horizon, config, stacked, label)
     return HorizonResult(
         horizon=horizon,
         dates=dates,

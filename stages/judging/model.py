@@ -21,6 +21,7 @@ from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS
 from stages.running.planned import Plan
+from stages.universe import check_forecasts
 
 
 def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig) -> list[Subject]:
@@ -32,6 +33,7 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
     for head, horizon in enumerate(store.horizons):
         prediction, label = oof.matrix(horizon, "test"), store.matrix(store.labels[:, head], dates)
         target = store.matrix(targets[:, head], dates)
+        check_forecasts(name, horizon, config, prediction, label)
         subjects.append(
             Subject(
                 name=name,

@@ -56,12 +56,13 @@ from stages.kline.bars import KlineData, read_kline_data, read_pretrained
 from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
 from stages.kline.tables import QUANTILE_COLUMNS, baseline_table, calibration_table, write_report
 from stages.params.train import TrainParams, parse_train
-from stages.predictions import checked_rank_ic, prediction_frame
+from stages.predictions import prediction_frame
 from stages.processes.process import Train
 from stages.processes.start import start_network
 from stages.running.files import RESULTS
 from stages.running.planned import Plan
 from stages.running.stage import StageError
+from stages.scoring import valid_scores
 
 SERIES_AT_ONCE = 512
 COLUMN_OF_PRICE = {"open": 0, "close": 3}
@@ -134,11 +135,12 @@ class KronosFold:
         fold: Fold,
         data: KlineData,
         source: Path,
-        code: str,
+        plan: Plan,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.name, self.config, self.store, self.fold, self.code = name, config, store, fold, code
+        self.name, self.config, self.store, self.fold, self.code = name, config, store, fold, plan.code
+        self.min_symbols: int = plan.value("evaluate.min_symbols")
         self.params = replace(
             params,
             lr=config.lr or params.lr,
@@ -303,7 +305,10 @@ class FittedKronos:
         """The mean return of the paths; beside it all else that they say."""
         of = self.of
         rows, values = of.statistics(self.model, segment)
-        scores = checked_rank_ic(of.name, of.store, of.fold, rows, values[:, :, 0]) if segment == "valid" else {}
+        scores = {}
+        if segment == "valid":
+            judged = valid_scores(of.store, of.fold, rows, values[:, :, 0], of.min_symbols)
+            scores = judged.check(of.name, of.fold)
         frame = prediction_frame(of.store, of.fold, segment, rows, values[:, :, 0])
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
         table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
@@ -367,7 +372,7 @@ class KlineFamily:
         params = parse_train(plan.with_untracked("train"), store.horizons, where="train.")
         data = read_kline_data()
         folds = [
-            KronosFold(name, config, params, store, fold, data, source, plan.code, rank, world_size)
+            KronosFold(name, config, params, store, fold, data, source, plan, rank, world_size)
             for fold in read_folds(RESULTS / "split" / "folds.json")
         ]
         if rank == 0:

@@ -38,6 +38,7 @@ class LiveIC:
         engine: Engine,
         predict: Predict,
         config: LiveICParams,
+        min_symbols: int,
         first: bool,
         resumed: bool,
     ) -> None:
@@ -55,6 +56,7 @@ class LiveIC:
                 every_steps=config.every_steps,
                 every_minutes=config.every_minutes,
                 max_dates=MAX_DATES,
+                min_symbols=min_symbols,
             )
 
     def after_step(self) -> None:

@@ -53,6 +53,28 @@ def test_alphalens_frames_come_back_as_they_were(dtype: type[np.floating], timez
     pd.testing.assert_frame_equal(to_alphalens(from_alphalens(frame)), frame)
 
 
+def test_columns_of_two_levels_as_qlib_prepares_them_are_the_same_as_flat_ones() -> None:
+    index = pd.MultiIndex.from_product(
+        [pd.bdate_range("2024-01-02", periods=5), [f"S{i}" for i in range(12)]], names=["datetime", "instrument"]
+    )
+    score, label, feature = np.random.default_rng(0).normal(size=(3, len(index)))
+    flat = from_qlib(pd.DataFrame({"score": score}, index=index), pd.DataFrame({"LABEL0": label}, index=index))
+    deep = pd.DataFrame({("label", "LABEL0"): label}, index=index)
+    for prediction, given in (
+        (pd.DataFrame({"score": score}, index=index), deep),
+        (pd.DataFrame({("pred", "score"): score}, index=index), deep.sample(frac=1.0, random_state=0)),
+        (pd.DataFrame({("pred", "x"): score}, index=index), deep["label"]),
+        (pd.DataFrame({("p", "score"): score, ("feature", "KMID"): feature, ("label", "L"): label}, index=index), None),
+    ):
+        found = from_qlib(prediction, given)
+        np.testing.assert_array_equal(found.labels["label"], flat.labels["label"])
+        np.testing.assert_array_equal(found.prediction, flat.prediction)
+    two = pd.DataFrame({"LABEL0": label, "LABEL1": label}, index=index)
+    two.columns = pd.MultiIndex.from_product([["label"], two.columns])
+    with pytest.raises(ValueError, match=r"label must have one column 'label', got .*LABEL1.*: give one of them"):
+        from_qlib(pd.DataFrame({"score": score}, index=index), two)
+
+
 def test_qlib_frames_come_back_as_they_were() -> None:
     frame = qlib_frame()
     pd.testing.assert_frame_equal(to_qlib(from_qlib(frame)), frame)

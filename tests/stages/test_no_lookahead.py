@@ -59,6 +59,7 @@ from stages.params.train import DistillationParams, with_loss_settings
 from stages.planning.stages import plan_of
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
+from stages.running.planned import Plan
 from stages.tokenize_features import fill_store
 
 pytestmark = pytest.mark.numeric
@@ -154,7 +155,8 @@ def fold_model(model: str, store: FeatureStore, fold: Fold, params: Params, pane
     """The model on the fold; `panel` is the folder that sample weights are read from."""
     train = params.train
     targets = training_targets(store, train.target, train.direction)
-    inputs = FoldInputs(model, params.zoo[model], store, targets, fold, train.weights, panel)
+    min_symbols = params.evaluate.min_symbols
+    inputs = FoldInputs(model, params.zoo[model], store, targets, fold, train.weights, panel, min_symbols)
     if family_of(model) == "tabular":
         return TabularFold(inputs, plan_of("train", model, params).section("train", TabularParams))
     return NetworkFold(inputs, train, code="of this test")
@@ -331,10 +333,11 @@ def test_no_token_tokenizer_or_path_looks_ahead(
     def predict(panel: Panel) -> NDArray:
         folder = tmp_path_factory.mktemp("kline")
         store, data = write_store(folder, panel, market[1], fold, smoke), KlineData(panel)
-        num_ahead, code = store.delay + max(store.horizons), "of this test"
-        (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, num_ahead, "close", folder, code)
+        num_ahead = store.delay + max(store.horizons)
+        plan = Plan(stage="train@kronos", settings={"evaluate": {"min_symbols": 10}}, modules={})
+        (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, num_ahead, "close", folder, plan.code)
         tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
-        run = KronosFold("kronos", smoke.zoo["kronos"], smoke.train, store, fold, data, folder, code)
+        run = KronosFold("kronos", smoke.zoo["kronos"], smoke.train, store, fold, data, folder, plan)
         done = fit(run, "kronos")
         model = done.model
         done.discard_checkpoints()

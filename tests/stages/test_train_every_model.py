@@ -123,6 +123,6 @@ def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_
     folds = read_folds(copy.results / "split" / "folds.json")
     panel = copy.results / "split" / "panel"
     for name in (name for name in MODELS if "text_dim" in model_sizes(name)):
-        inputs = FoldInputs(name, params.zoo[name], store, store.targets("rank"), folds[0], None, panel)
+        inputs = FoldInputs(name, params.zoo[name], store, store.targets("rank"), folds[0], None, panel, 10)
         assert inputs.model_config["text_dim"] == 0
         assert next(iter(inputs.train_windows.batches(2))).texts is None

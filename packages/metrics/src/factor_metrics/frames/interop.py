@@ -126,12 +126,13 @@ def from_qlib(prediction: pd.DataFrame | pd.Series, label: pd.DataFrame | pd.Ser
         A Series, or a frame with a column `score` and perhaps `label`; index (datetime, instrument).
     label
         A Series or a frame of one column with an index of its own, where `prediction` has no label. The axes
-        are the union of both.
+        are the union of both. Columns may have two levels, ("label", "LABEL0"), as qlib's `prepare` with a list
+        of column sets makes them.
 
     Raises
     ------
     ValueError
-        As in `from_alphalens`; also no such column, or a label given twice.
+        As in `from_alphalens`; also no such column or several, or a label given twice.
     """
     import pandas as pd
 
@@ -232,6 +233,10 @@ def _one_frame(name: str, values: pd.DataFrame | pd.Series, column: str) -> pd.D
     import pandas as pd
 
     frame = values.to_frame(column) if isinstance(values, pd.Series) else values
+    if frame.columns.nlevels > 1:
+        frame = frame.set_axis([_flat_name(levels) for levels in frame.columns], axis=1)
+    if list(frame.columns).count(column) > 1:
+        raise ValueError(f"{name} must have one column {column!r}, got {list(values.columns)}: give one of them")
     if column not in frame.columns:
         if frame.shape[1] != 1:
             raise ValueError(f"{name} must be a Series or have a column {column!r}, got {list(frame.columns)}")
@@ -239,6 +244,11 @@ def _one_frame(name: str, values: pd.DataFrame | pd.Series, column: str) -> pd.D
     if list(frame.index.names) == list(reversed(_QLIB)):
         frame = frame.swaplevel()
     return frame
+
+
+def _flat_name(levels: tuple[object, ...]) -> object:
+    """Return what a column of several levels is to qlib, "score" or "label", else the name of its last level."""
+    return next((name for name in ("score", "label") if name in levels), levels[-1])
 
 
 def _long_index(forecast: ForecastMatrices, rows: NDArray[np.bool_], date_name: str, symbol_name: str) -> pd.MultiIndex:

@@ -131,7 +131,7 @@ def profile_forecast(
     target: ArrayLike | None = None,
     *,
     config: EvaluationConfig | None = None,
-    num_bins: int = 10,
+    num_bins: int | None = None,
     delays: Sequence[int] = DELAYS,
     **loose: Unpack[LooseSettings],
 ) -> Profile:
@@ -148,7 +148,8 @@ def profile_forecast(
     config
         How to judge; None takes the defaults of `EvaluationConfig`.
     num_bins
-        Quantiles of the prediction in the calibration.
+        Quantiles of the prediction in the calibration. None: 10, or the config's quantiles where most dates have
+        fewer than 20 symbols.
     delays
         Ages of the forecast in dates; those that leave no date are dropped.
     **loose
@@ -170,6 +171,8 @@ def profile_forecast(
         overlap = horizons or [horizon] * len(series)
         return estimate(series, overlap, confidence=level, num_bootstrap=draws, seed=seed)
 
+    symbols = np.isfinite(as_matrix("prediction", prediction)).sum(axis=1)
+    bins = num_bins or (10 if len(symbols) and np.median(symbols) >= 20 else config.quantiles)
     means = quantile_returns(prediction, own, config.quantiles)
     means = means - means.mean(axis=1, keepdims=True)
     horizons = sorted(labels)
@@ -180,7 +183,7 @@ def profile_forecast(
         quantiles=estimated(_columns(means)),
         horizon_decay=estimated(_steps(across_horizons), across_horizons.steps),
         delay_decay=estimated(_steps(across_delays)),
-        calibration=None if target is None else _calibration(prediction, target, num_bins, estimated),
+        calibration=None if target is None else _calibration(prediction, target, bins, estimated),
     )
 
 

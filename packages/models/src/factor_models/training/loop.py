@@ -149,7 +149,7 @@ class Rules:
 
 
 class UndefinedScoreError(ValueError):
-    """No epoch had a score: predictions are constant or not finite."""
+    """No epoch had a score: predictions are constant, not finite, or too few to be scored."""
 
 
 OnStep = Callable[[StepRecord, FitState], None]
@@ -206,7 +206,8 @@ def fit(
             callback(record, state)
     if state.best_epoch < 0:
         raise UndefinedScoreError(
-            f"the score was NaN after each of {len(state.history)} epochs: predictions are constant or not finite"
+            f"the score was NaN after each of {len(state.history)} epochs: predictions are constant, not finite or "
+            "too few to be scored"
         )
     return FitResult(
         best_epoch=state.best_epoch,

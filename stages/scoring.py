@@ -1,0 +1,77 @@
+"""The rank IC of forecasts on the valid dates of a fold, by `evaluate.min_symbols`; and why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold
+from factor_metrics import constant_dates, rank_ic
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidScores:
+    """Scores of forecasts on the valid dates of a fold."""
+
+    rank_ic: dict[int, float]
+    """Mean rank IC per horizon; NaN where there is none."""
+    undefined: dict[int, str]
+    """Why, per horizon without one."""
+
+    def check(self, name: str, fold: Fold) -> dict[int, float]:
+        """Return the rank IC per horizon; ValueError, with the reason, where a horizon has none."""
+        if self.undefined:
+            reasons: dict[str, list[str]] = {}
+            for horizon, reason in self.undefined.items():
+                reasons.setdefault(reason, []).append(str(horizon))
+            told = "; ".join(f"at horizon {', '.join(horizons)} {reason}" for reason, horizons in reasons.items())
+            raise ValueError(f"fold {fold.index}: predictions of {name} {told}")
+        return self.rank_ic
+
+
+def valid_scores(store: FeatureStore, fold: Fold, rows: NDArray, values: NDArray, min_symbols: int) -> ValidScores:
+    """Return the mean rank IC per horizon of forecasts (num_rows, num_horizons) on the valid dates of a fold.
+
+    NaN where none is defined, and where on no date the values differ by more than float32 rounds equal ones: whether
+    these come out equal or not depends on the CPU.
+    """
+    scores, undefined = {}, {}
+    for head, horizon in enumerate(store.horizons):
+        spread = np.full(len(store.date_code), np.nan)
+        spread[rows] = values[:, head]
+        label = store.matrix(store.labels[:, head], fold.valid)
+        forecast = store.matrix(spread, fold.valid)
+        reason = why_unscored(forecast, label, min_symbols, "valid")
+        scores[horizon] = float("nan") if reason else float(np.nanmean(rank_ic(forecast, label, min_symbols)))
+        if reason:
+            undefined[horizon] = reason
+    return ValidScores(rank_ic=scores, undefined=undefined)
+
+
+def why_unscored(forecast: NDArray, label: NDArray, min_symbols: int, segment: str) -> str:
+    """Say why forecasts (num_dates, num_symbols) have no rank IC on any date of a segment; "" where they have one."""
+    if not np.isfinite(forecast).any():
+        return f"are not finite on any {segment} date"
+    present = np.isfinite(forecast) & np.isfinite(label)
+    most = int(present.sum(axis=1).max(initial=0))
+    if most < min_symbols:
+        return (
+            f"cannot be scored: no {segment} date has evaluate.min_symbols = {min_symbols} symbols with a forecast and "
+            f"a label, the most is {most}"
+        )
+    if constant_dates(forecast, np.float32).all():
+        by_date = np.nanmean(forecast[np.isfinite(forecast).any(axis=1)], axis=1)
+        if not constant_dates(by_date[None], np.float32).all():
+            return (
+                f"are a forecast of the market: they differ between dates, but on every {segment} date are the same "
+                "for all symbols up to rounding, so they order no symbols"
+            )
+        return f"are constant on every {segment} date, up to rounding"
+    if np.isnan(rank_ic(forecast, label, min_symbols)).all():
+        return (
+            f"cannot be scored: on every {segment} date with evaluate.min_symbols = {min_symbols} symbols forecasts or "
+            "labels are the same for all of them"
+        )
+    return ""

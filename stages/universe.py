@@ -1,0 +1,82 @@
+"""Is the universe large enough for `evaluate.min_symbols` and `evaluate.quantiles`? Asked before there is any work.
+
+A date with fewer symbols has no rank IC and no spread; where every date is such a one, a run would end with nothing but
+undefined numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold, SavedPanel
+from stages.running.stage import StageError
+
+KEYS = {"quantiles": "no date would have a spread", "min_symbols": "no date would have an IC"}
+ROWS_AT_ONCE = 1 << 20
+
+
+def check_symbols(evaluate: Mapping[str, Any], num_symbols: int) -> None:
+    """Refuse an evaluation that asks for more symbols than there are at all."""
+    for key, why in KEYS.items():
+        if evaluate[key] > num_symbols:
+            raise StageError(
+                f"params.yaml: evaluate.{key}: {evaluate[key]} must be at most the number of symbols, "
+                f"{num_symbols}: {why}"
+            )
+
+
+def check_panel(
+    evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], horizons: Sequence[int], delay: int
+) -> None:
+    """Refuse an evaluation that asks for more symbols than any date has: none of the test or a fold's valid dates."""
+    tested = np.concatenate([fold.test for fold in folds])
+    for horizon in horizons:
+        known, label = _most_labels(panel, horizon, delay), f"more symbols with a label of {horizon} bars"
+        most = int(known[np.isin(panel.dates, tested)].max(initial=0))
+        for key, why in KEYS.items():
+            _refuse_above(key, evaluate[key], most, f"no test date has {label}", why)
+        for fold in folds:
+            most = int(known[np.isin(panel.dates, fold.valid)].max(initial=0))
+            key, reason = "min_symbols", f"no valid date of fold {fold.index} has {label}"
+            _refuse_above(key, evaluate[key], most, reason, KEYS[key])
+
+
+def check_store(store: FeatureStore, folds: Sequence[Fold], min_symbols: int) -> None:
+    """Refuse, before anything is fitted, folds on whose valid dates nothing could be scored."""
+    for fold in folds:
+        for head, horizon in enumerate(store.horizons):
+            known = np.isfinite(store.matrix(store.labels[:, head], fold.valid)).sum(axis=1)
+            reason = f"no valid date of fold {fold.index} has more symbols with a label of {horizon} bars"
+            _refuse_above("min_symbols", min_symbols, int(known.max(initial=0)), reason, KEYS["min_symbols"])
+
+
+def check_forecasts(
+    name: str, horizon: int, evaluate: Any, forecast: NDArray[np.floating], label: NDArray[np.floating]
+) -> None:
+    """Refuse forecasts (num_dates, num_symbols) of which no date can be judged, for want of symbols."""
+    most = int((np.isfinite(forecast) & np.isfinite(label)).sum(axis=1).max(initial=0))
+    for key, why in KEYS.items():
+        reason = f"no test date has more symbols with a label of {horizon} bars and a forecast of {name}"
+        _refuse_above(key, getattr(evaluate, key), most, reason, why)
+
+
+def _refuse_above(key: str, value: int, most: int, reason: str, why: str) -> None:
+    if value > most:
+        raise StageError(f"params.yaml: evaluate.{key}: {value} must be at most {most}: {reason}, so {why}")
+
+
+def _most_labels(panel: SavedPanel, horizon: int, delay: int) -> NDArray[np.int64]:
+    """(num_dates,) symbols that can have a label at most: in the universe, and with a bar at entry and at exit."""
+    counts = np.zeros(len(panel.dates), dtype=np.int64)
+    for spans in panel.symbol_parts(ROWS_AT_ONCE):
+        dates = panel.date_code.gather(spans)[panel.in_universe(spans)]
+        counts += np.bincount(dates, minlength=len(counts))
+    for ahead in (delay, delay + horizon):
+        later = np.zeros_like(counts)
+        later[: max(len(counts) - ahead, 0)] = panel.date_counts[ahead:]
+        counts = np.minimum(counts, later)
+    return counts
