@@ -97,7 +97,7 @@ lr-find: install ## Learning rate range test of a network: make lr-find MODEL=ls
 	@python -m stages.commands.lr_find "$(MODEL)"
 
 soak: install ## Kill training runs at random moments, 50 times (long), and write benchmarks/results/kill_soak.md
-	@PYTHONPATH=.:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
+	@PYTHONPATH=.:tests:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
 
 use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
 	@python -m stages.commands.use_data "$(SRC)" $(ARGS)

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--hardware", default=platform.machine())
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        checkout = prepare(Path(folder).resolve() / "factorcast")
+        checkout = prepare(Path(folder).resolve() / "factorcast", cold=True)
         _, seconds = uninterrupted(checkout, options.processes)
         tally = kill_runs(
             checkout,

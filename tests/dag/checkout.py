@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from stages import ROOT
 from stages.params.presets import overlay
 from stages.params.reading import read_document
 from stages.running.planned import MADE_OF, made_of
+from warm import path_of_programs
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,17 @@ class Checkout:
     """A copy of the repository under a temporary folder, with commands run in it as a user would."""
 
     path: Path
+    cold: bool = False
+    """Every process imports its libraries itself, as a user's does; else they are forked (warm.py)."""
 
     def run(
         self, *command: str, check: bool = True, timeout: float = 1200, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command with this interpreter's environment first on the PATH; output is captured."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         result = subprocess.run(
             command,
             cwd=self.path,
-            env={**os.environ, "PATH": path, **environment},
+            env={**os.environ, "PATH": path_of_programs(self.cold), **environment},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -52,10 +53,10 @@ class Checkout:
         Where params.yaml has changed since the plan was made, the plan is made first.
         """
         if "." not in name and name != "plan" and not self._is_planned():
-            planned = self.run(sys.executable, "-m", "stages.plan", check=False)
+            planned = self.run("python", "-m", "stages.plan", check=False)
             if planned.returncode:
                 return planned
-        return self.run(sys.executable, "-m", f"stages.{name}", *arguments, check=False, **environment)
+        return self.run("python", "-m", f"stages.{name}", *arguments, check=False, **environment)
 
     def _is_planned(self) -> bool:
         made = self.path / MADE_OF
@@ -78,7 +79,7 @@ def stages_that_ran(output: str) -> set[str]:
     return {stage.removeprefix("simulated/dvc.yaml:") for stage in ran} - {"plan"}
 
 
-def make_checkout(path: Path) -> Checkout:
+def make_checkout(path: Path, cold: bool = False) -> Checkout:
     """Copy the working tree (what git tracks or would track) and make the smoke preset its configuration."""
     names = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -88,7 +89,7 @@ def make_checkout(path: Path) -> Checkout:
         if (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
-    checkout = Checkout(path)
+    checkout = Checkout(path, cold=cold)
     smoke = read_document(path / "presets" / "smoke.yaml")
     checkout.change_params(lambda params: params.update(overlay(params, smoke)))
     checkout.run("git", "init", "--quiet", "--initial-branch", "main")

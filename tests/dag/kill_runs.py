@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from checkout import Checkout, make_checkout
+from warm import path_of_programs
 
 VICTIMS = ("rank", "launcher", "dvc")
 ORPHAN_SECONDS = 90.0
@@ -37,9 +37,9 @@ class Tally:
     """Attempts that found a checkpoint."""
 
 
-def prepare(path: Path) -> Checkout:
+def prepare(path: Path, cold: bool = False) -> Checkout:
     """A copy with features, whose network trains for some dozens of steps and saves after each."""
-    checkout = make_checkout(path)
+    checkout = make_checkout(path, cold)
 
     def change(params: dict) -> None:
         params["models"] = ["lstm"]
@@ -58,11 +58,11 @@ def prepare(path: Path) -> Checkout:
 def command_for(victim: str) -> list[str]:
     if victim == "dvc":
         return ["dvc", "repro", "--single-item", "--force", "train@lstm"]
-    return [sys.executable, "-m", "stages.train", "lstm"]
+    return ["python", "-m", "stages.train", "lstm"]
 
 
 def start(checkout: Checkout, victim: str, processes: int) -> subprocess.Popen:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = path_of_programs(cold=checkout.cold or victim == "dvc")  # a stage looks for DVC among its parents
     environment = {**os.environ, "PATH": path, "FACTORCAST_PROCESSES": str(processes), "OMP_NUM_THREADS": "1"}
     with (checkout.path / "attempt.log").open("ab") as log:
         return subprocess.Popen(

@@ -67,8 +67,8 @@ def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout
 
 
 def test_another_copy_gives_the_same_bytes(finished_run: Checkout, tmp_path: Path) -> None:
-    """Every file that DVC hashes, up to trees and a network and what they are judged by."""
-    other = make_checkout(tmp_path / "elsewhere")
+    """Every file that DVC hashes, up to trees and a network and what they are judged by; by processes as users' are."""
+    other = make_checkout(tmp_path / "elsewhere", cold=True)
     other.run("dvc", "repro", "evaluate@lightgbm", "evaluate@lstm")
     ran = [
         "plan",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,30 @@ from safetensors.torch import load_file
 
 from factor_models import get_loss
 from factor_models.training.engine_config import EngineConfig, ZeroConfig, learning_rate
+from warm import path_of_programs
 
 pytestmark = pytest.mark.numeric
 
-WORKER = Path(__file__).with_name("engine_worker.py")
+HERE = Path(__file__).parent
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 # Weights are of order 0.1 to 1 and take 12 steps of size 1e-2: what differs is the order of float32 sums.
 TOLERANCE = 2e-5
 
 
-def launch(out: Path, mode: str, processes: int = 1) -> subprocess.CompletedProcess:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), str(out), mode]
+def launch_worker(module: str, *arguments: str, processes: int) -> subprocess.CompletedProcess:
+    """Run a module that lies beside this one in so many processes, by torchrun if there are several."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--no-python"]
+    launcher = ["python", *torchrun] if processes > 1 else []
     environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
-    environment |= {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    environment |= {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "PATH": path_of_programs()}
+    return subprocess.run(
+        [*launcher, "python", "-m", module, *arguments],
+        cwd=HERE, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def launch(out: Path, mode: str, processes: int = 1) -> subprocess.CompletedProcess:
+    return launch_worker("engine_worker", str(out), mode, processes=processes)
 
 
 @pytest.fixture(scope="module")

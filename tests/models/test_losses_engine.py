@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-WORKER = Path(__file__).with_name("losses_worker.py")
-SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
+from models.test_engine import launch_worker
+
 # As in test_engine.py: weights take 12 steps of size 1e-2, what differs is the order of float32 sums.
 TOLERANCE = 2e-5
 
@@ -23,11 +20,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folders = {}
     for processes in (1, 2):
         out = folders[processes] = tmp_path_factory.mktemp(f"losses{processes}")
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), str(out)]
-        environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
-        environment |= {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = launch_worker("losses_worker", str(out), processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
     return folders
 
