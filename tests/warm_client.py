@@ -1,7 +1,7 @@
 """What stands for `python`, `dvc` and launchers on the PATH of tests: hands its command to the process of warm.py.
 
-It uses little of the standard library, no pathlib, since it must start in hundredths of a second. Signals are passed on; killed, it
-takes with it the process that works for it; it ends as that ends.
+It uses little of the standard library, no pathlib, since it must start in hundredths of a second. Signals are passed
+on; killed, it takes with it the process that works for it; it ends as that ends.
 """
 
 from __future__ import annotations
