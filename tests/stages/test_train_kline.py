@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from factor_models import KLINE_MODELS
 from factor_models.kline import Kronos, KronosTokenizer
 from stages import ROOT
 from stages.kline.heritage import trained_until
+from warm import path_of_programs
 from workplace import Workplace
 
 pytestmark = pytest.mark.end_to_end
@@ -66,9 +66,9 @@ def test_two_processes_give_the_kline_model_of_one(with_kline: Workplace, tmp_pa
     copy = with_kline.copy(tmp_path / "copy")
     shutil.rmtree(copy.results / "train" / "kronos")
     done = subprocess.run(
-        [sys.executable, "-m", "stages.train", "kronos"],
+        ["python", "-m", "stages.train", "kronos"],
         cwd=copy.path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "FACTORCAST_PROCESSES": "2"},
+        env={**os.environ, "PATH": path_of_programs(), "PYTHONPATH": str(ROOT), "FACTORCAST_PROCESSES": "2"},
         capture_output=True,
         text=True,
         check=False,
