@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from factor_data import (
     QualityReport,
@@ -24,6 +23,7 @@ from factor_data import (
     iter_bar_tables,
     make_folds,
     open_panel,
+    parse_description,
     read_news,
     sort_bars,
     write_folds,
@@ -41,6 +41,7 @@ ONE_FOLD = (
     "warning: split.folds makes one fold, and the stack needs two: weights are fitted on earlier folds. "
     "Models are judged all the same: dvc repro report@<model>"
 )
+HOW = "how the symbols were picked"
 READ_BYTES = 128  # of a row while it is read, about
 
 
@@ -83,10 +84,9 @@ def read_dataset(data: Path) -> dict[str, Any]:
     if not data.is_dir():
         raise StageError(f"{data}/ does not exist: 'dvc repro' makes the simulated one, 'make use-data SRC=...' yours")
     path = data / "dataset.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or "name" not in document or "universe" not in document:
-        raise StageError(f"{path}: needs at least the keys 'name' and 'universe' (how the symbols were picked)")
-    return document
+    if not path.is_file():
+        raise StageError(f"{path}: is missing; write into it name: what the data are called, and universe: {HOW}")
+    return parse_description(path.read_bytes(), str(path))
 
 
 def carry_over(panel: SavedPanel, folder: Path) -> None:

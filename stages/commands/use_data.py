@@ -44,7 +44,9 @@ def use_own() -> None:
     with incoming() as folder:
         imported = folder / DATA
         with ProgressBar() as bar:
-            summary = import_data(options.source, imported, options.layout, import_config(options), progress=bar.show)
+            summary = import_data(
+                options.source, imported, options.layout, import_config(options), bar.show, options.map
+            )
         size = sum(path.stat().st_size for path in imported.rglob("*") if path.is_file())
         check_writable(Path(), min_free_bytes=2 * size)  # the cache of DVC takes a copy
         run_quietly("dvc", "add", "--quiet", str(imported))

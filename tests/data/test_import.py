@@ -101,7 +101,8 @@ def test_the_summary_names_what_was_left_out_and_what_was_empty(
     assert "missing values: none" in said.out
     assert "1 in 1 symbols, most: BB 1 (first 2020-01-03T16:00)" in said.out
     assert "1 files without rows:" in said.out
-    assert "left out readme.csv: neither bars nor news" in said.out
+    assert "left out readme.csv: neither bars nor news, its columns are ['a', 'b']" in said.out
+    assert "guessed symbol from the name of the file: 'AA' from NASDAQ_AA_30Y.csv (and 2 more)" in said.out
 
 
 def test_a_table_of_bars_that_lacks_a_column_is_refused_not_left_out(source: Path, tmp_path: Path) -> None:
@@ -128,9 +129,12 @@ def test_the_description_says_what_is_known_and_an_own_one_is_kept(source: Path,
     assert described["frequency"] == "day"
     assert described["time_zone"] == "-05:00"
     assert "survivorship" in described["universe"]
+    assert described["import"] == {"layout": "symbol"}
     (source / "dataset.yaml").write_text("name: mine  # as I wrote it\nuniverse: all\n")
     import_data(source, tmp_path / "again")
-    assert (tmp_path / "again" / "dataset.yaml").read_text() == (source / "dataset.yaml").read_text()
+    written = (tmp_path / "again" / "dataset.yaml").read_text()
+    assert written.startswith((source / "dataset.yaml").read_text()), "to the byte"
+    assert yaml.safe_load(written)["import"] == {"layout": "symbol"}
 
 
 class Case(NamedTuple):
@@ -165,7 +169,7 @@ REFUSED = {
         infinite_volume, "column 'volume' is infinite in 2 rows, first 1, 2; numbers must be finite"
     ),
     "nothing": Case(lambda f: None, "folder has no file"),
-    "only a list": Case(lambda f: (f / "days.csv").write_text("timestamp\n2020-01-01\n"), "holds no table of bars"),
+    "only a list": Case(lambda f: (f / "days.csv").write_text("timestamp\n2020-01-01\n"), "fits no layout of bars"),
     "only a stranger": Case(lambda f: (f / "x.csv").write_text("x,y\n1,2\n"), "fits no layout"),
 }
 

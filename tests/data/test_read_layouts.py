@@ -116,9 +116,9 @@ def test_layouts_that_cannot_be_told_are_refused(write: Callable[[Path], None], 
 
 
 def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"layout must be one of \['auto', 'long', .*got 'wide'"):
-        read_bars(tmp_path, "wide")
-    for layout in sorted(set(LAYOUTS) - {"long", "symbol", "kronos", "day"}):
+    with pytest.raises(ValueError, match=r"layout must be one of \['auto', 'long', .*got 'broad'"):
+        read_bars(tmp_path, "broad")
+    for layout in sorted(set(LAYOUTS) - {"long", "symbol", "kronos", "day", "wide"}):
         with pytest.raises(ValueError, match=f"is no folder of layout '{layout}'"):
             read_bars(tmp_path, layout)
 
@@ -209,11 +209,13 @@ def test_a_vendor_header_that_is_doubtful_is_refused(header: str, message: str, 
         read_bars(vendor_file(tmp_path, header=header), "symbol")
 
 
-def test_a_vendor_table_without_symbols_is_not_taken_for_one_symbol(tmp_path: Path) -> None:
+def test_a_table_of_many_symbols_that_does_not_name_them_is_not_taken_for_one_symbol(tmp_path: Path) -> None:
     frame = long_frame().drop(columns="symbol")
     frame.to_csv(tmp_path / "bars.csv", index=False)
-    with pytest.raises(ValueError, match="column 'symbol' is missing"):
+    with pytest.raises(ValueError, match=r"2 duplicate \(symbol, timestamp\): bars at 2020-01-02"):
         read_bars(tmp_path)
+    with pytest.raises(ValueError, match="column 'symbol' is missing"):
+        read_bars(tmp_path, "long")
 
 
 def test_csmd_prices_need_their_seven_columns(tmp_path: Path) -> None:

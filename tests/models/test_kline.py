@@ -362,6 +362,15 @@ DAYS = pd.date_range("2024-01-02 09:35", periods=80, freq="5min")
         (frame(10), DAYS[9::-1], DAYS[10:12], "x_timestamp must increase"),
         (frame(10), DAYS[:10], DAYS[8:10], "does not come after the last bar"),
         (frame(10), DAYS[:10], DAYS[10:13], "3 bars ahead"),
+        (frame(10), pd.Index(range(10)), DAYS[10:12], "x_timestamp are numbers, as 0"),
+        (frame(10), DAYS[:10], pd.Series([20240102, 20240103]), "y_timestamp are numbers, as 20240102"),
+        (frame(10), DAYS[:10], DAYS[10:12].tz_localize("UTC"), "x_timestamp is in no zone and y_timestamp in UTC"),
+        (
+            frame(10),
+            DAYS[:10].tz_localize("Asia/Shanghai"),
+            DAYS[10:12].tz_localize("UTC"),
+            "x_timestamp is in Asia/Shanghai and y_timestamp in UTC",
+        ),
     ],
 )
 def test_a_bad_frame_is_refused_with_series_column_and_row(

@@ -10,19 +10,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import PurePath
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from factor_data.importing import ImportSummary, import_data
 from factor_data.news.factors.command import NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors
+from factor_data.reading.clock import Unit
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.layouts import LAYOUTS
+from factor_data.reading.notes import LeftOut
+from factor_data.reading.vendors import VENDORS
 
 BAR_WIDTH = 30
 REDRAW_SECONDS = 0.2
+MOST_NAMED = 20  # entries with a line of their own
 
 
 class Command(NamedTuple):
@@ -57,28 +62,56 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
-    """SRC and what must be said of some layouts; `import_config` reads it back."""
+    """SRC and what must be said of some layouts; `import_config` reads it back, `options.map` is the map file."""
     parser.add_argument("source", metavar="SRC", help="folder, file or fsspec URL; it is not changed")
     parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how SRC holds bars")
     parser.add_argument(
-        "--symbol-pattern",
-        metavar="REGEX",
-        help="one file per symbol: pattern of the file name with a group (?P<symbol>...)",
+        "--map", metavar="FILE", help="YAML file with these settings (default: SRC/import.yaml); a dataset.yaml will do"
     )
+    parser.add_argument("--vendor", choices=list(VENDORS), help="whose names columns have (default: found from them)")
     parser.add_argument(
-        "--factors",
-        type=_names,
-        metavar="A,B,..",
-        help="one file per day: factor columns (default: all numbered)",
+        "--column",
+        dest="columns",
+        action="append",
+        type=_pair,
+        metavar="OURS=THEIRS",
+        help="which column is timestamp, symbol, open, ...; once for each",
     )
-    parser.add_argument("--targets", type=_names, metavar="A,B,..", help="one file per day: ready-made target columns")
-    parser.add_argument("--frequency", help="qlib: which frequency to read, as day")
+    for name, what in (
+        ("leave-out", "columns that are not read, or patterns as note_*"),
+        ("absent", "columns of bars that the files lack, as volume"),
+        ("names", "names of columns, for CSV without a line of them"),
+        ("factors", "one file per day: factor columns (default: all numbered)"),
+        ("targets", "one file per day: ready-made target columns"),
+    ):
+        parser.add_argument(f"--{name}", type=_names, metavar="A,B,..", help=what)
+    for name, what in (
+        ("symbol-pattern", "one file per symbol: pattern of the file name with a group (?P<symbol>...)"),
+        ("frequency", "qlib: which frequency to read, as day"),
+        ("time-format", "how text stamps are written, as %%d.%%m.%%Y"),
+        ("time-zone", "zone whose clock the bars keep, as UTC; stamps of another are converted"),
+        ("separator", "sign between the values of CSV (default: found)"),
+        ("decimal", "decimal sign of CSV"),
+        ("thousands", "sign between groups of three digits in CSV"),
+    ):
+        parser.add_argument(f"--{name}", help=what)
+    parser.add_argument("--time-unit", choices=get_args(Unit), help="unit of stamps that are numbers since 1970")
+    parser.add_argument("--skip-lines", type=int, help="lines of CSV above the names of columns")
+    parser.add_argument("--sort", action="store_const", const=True, help="rows may be in any order of time")
 
 
 def import_config(options: argparse.Namespace) -> ReadConfig:
     """The configuration that parsed arguments say."""
-    names = ("symbol_pattern", "factors", "targets", "frequency")
-    return ReadConfig(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
+    said = {one.name: getattr(options, one.name) for one in fields(ReadConfig)}
+    said = {name: value for name, value in said.items() if value is not None}
+    return ReadConfig(**said | ({"columns": dict(said["columns"])} if "columns" in said else {}))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    ours, sign, theirs = text.partition("=")
+    if not sign or not ours.strip():
+        raise argparse.ArgumentTypeError(f"must be OURS=THEIRS, as timestamp=Date, got {text!r}")
+    return ours.strip(), theirs
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -92,7 +125,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     with ProgressBar() as bar:
-        summary = import_data(options.source, options.target, options.layout, import_config(options), bar.show)
+        config = import_config(options)
+        summary = import_data(options.source, options.target, options.layout, config, bar.show, options.map)
     print(describe(summary))
 
 
@@ -111,8 +145,16 @@ def describe(summary: ImportSummary) -> str:
             lines.append("bars and news do not state the same time zone: mind news.cutoff_minutes")
     if summary.empty_files:
         lines.append(f"{len(summary.empty_files)} files without rows: {_some(summary.empty_files)}")
-    lines += [f"left out {PurePath(name).name}: neither bars nor news" for name in summary.left_out]
+    lines += [f"guessed {guess}" for guess in summary.guesses]
+    lines += [f"left out {PurePath(one.path).name}: {one.reason}" for one in summary.left_out[:MOST_NAMED]]
+    if len(summary.left_out) > MOST_NAMED:
+        lines.append(f"left out {len(summary.left_out) - MOST_NAMED:,} more: {_more(summary.left_out[MOST_NAMED:])}")
     return "\n".join(lines)
+
+
+def _more(left_out: Sequence[LeftOut]) -> str:
+    """The names of entries that have no line of their own; all of them, since none may vanish."""
+    return ", ".join(PurePath(one.path).name for one in left_out)
 
 
 def _missing_dates(summary: ImportSummary) -> str:

@@ -13,28 +13,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factor_data.atomic import write_atomically
+from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
 from factor_data.reading.bars import tables_of
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.coverage import Coverage
-from factor_data.reading.discover import find_all
+from factor_data.reading.discover import Found, find_all
 from factor_data.reading.documents import NewsFile
 from factor_data.reading.news import news_tables_of
+from factor_data.reading.notes import LeftOut
 from factor_data.reading.parts import ROW_GROUP_ROWS, Parts
+from factor_data.reading.settings import IMPORT, settings_for
 from factor_data.reading.sources import File, PathLike, locate
 from factor_data.reading.table import Table
 from factor_data.reading.tabular import BarSource
 
-LONG_LAYOUTS = ("long", "acl18", "dataset")  # written file by file: joined, a symbol might step back in time
+LONG_LAYOUTS = ("long", "acl18", "dataset", "wide")  # written file by file: joined, a symbol might step back in time
 BATCH_VALUES = 10_000_000  # numbers in memory at a time: rows x columns
 MIN_FREE_BYTES = 64 * 2**20
-UNKNOWN_UNIVERSE = "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)"
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 
 
@@ -57,8 +59,10 @@ class ImportSummary:
     """The first three such dates of the three symbols with most."""
     empty_files: tuple[str, ...] = ()
     """Files with a header and no row."""
-    left_out: tuple[str, ...] = ()
-    """Tables that are neither bars nor news."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Entries and columns that were not read, each with the reason."""
+    guesses: tuple[str, ...] = ()
+    """What was found out rather than told, each with one example."""
     num_documents: int = 0
     news_zone: str | None = None
 
@@ -69,16 +73,18 @@ def import_data(
     layout: str = "auto",
     config: ReadConfig = DEFAULT_CONFIG,
     progress: Progress | None = None,
+    map_file: PathLike | None = None,
 ) -> ImportSummary:
     """Write the bars and news of `source` to the new folder `target`: bars/*.parquet, news/*.parquet and dataset.yaml.
 
     Parameters
     ----------
-    source : path or fsspec URL of any layout; it is not changed. Tables that are neither bars nor news are left out
-        and named in the summary
+    source : path or fsspec URL of any layout; it is not changed. What is neither bars nor news is named in the summary
     target : local folder that must not exist; it appears whole or not at all
-    layout, config : as for `read_bars`
+    layout, config : as for `read_bars`; dataset.yaml remembers them under `import`
     progress : called with the bytes read so far and in all
+    map_file : YAML file with a layout and keys of `config`, which goes before it; None: `import.yaml` of the source, if
+        there is one. A dataset.yaml that an import has written will do
 
     Bars are as strictly checked as by `read_bars`. One batch is in memory at a time. One file per symbol, and
     qlib's folders, come out sorted by (symbol, time); one file per day by day; long files each as it is.
@@ -90,13 +96,17 @@ def import_data(
     target = Path(target)
     root = locate(source)
     _check_target(root, target)
+    layout, config = settings_for(root, map_file, layout, config)
     found = find_all(source, layout, config)
     total = sum(bars.size() for bars in found.bars) + sum(news.size() for news in found.news)
     with _new_folder(target, 2 * total + MIN_FREE_BYTES) as folder:
         meter = _Meter(progress, total)
-        coverage = _import_bars(found.bars, folder / "bars", found.layout, meter)
+        description = _own_description(root)
+        coverage = _import_bars(found.bars, folder / "bars", found, meter)
         num_documents, news_zone = _import_news(found.news, folder / "news", meter)
-        _write_description(root, folder / "dataset.yaml", coverage)
+        zone = config.time_zone or coverage.zone
+        told = {"layout": found.layout, **config.changed_fields()}
+        _write_description(folder / "dataset.yaml", description or _described(root, coverage, zone), told)
         missing = coverage.missing_dates()
         first_missing = _first_missing(folder / "bars", coverage, list(missing)[:3])
     return ImportSummary(
@@ -106,30 +116,35 @@ def import_data(
         num_dates=len(coverage.dates),
         first=coverage.dates[0].astype("datetime64[ns]"),
         last=coverage.dates[-1].astype("datetime64[ns]"),
-        zone=coverage.zone,
+        zone=zone,
         null_counts=coverage.null_counts,
         missing_dates=missing,
         first_missing=first_missing,
         empty_files=tuple(source.path for source in found.bars if source.path not in coverage.paths),
-        left_out=found.left_out,
+        left_out=found.notes.all_left_out(),
+        guesses=found.notes.guesses_said(),
         num_documents=num_documents,
         news_zone=news_zone,
     )
 
 
-def _import_bars(sources: Sequence[BarSource], folder: Path, layout: str, meter: _Meter) -> Coverage:
+def _import_bars(sources: Sequence[BarSource], folder: Path, found: Found, meter: _Meter) -> Coverage:
     batch_rows = max(BATCH_VALUES // (len(sources[0].columns) + 2), 1)
     coverage = Coverage(batch_rows)
     by_path = {source.path: source for source in sources}
+    turned: set[str] = set()
     fields = [("timestamp", pa.timestamp("ns")), ("symbol", pa.string())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in sources[0].columns)])
     with Parts(folder, schema) as parts, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # files without rows are in the summary
         for table in tables_of(sources, batch_rows):
             source = by_path[table.path]
-            coverage.add(table, source)
-            parts.add(table, may_join=layout not in LONG_LAYOUTS)
+            goes_on = coverage.add(table, source)
+            parts.add(table, may_join=goes_on and found.layout not in LONG_LAYOUTS)
             meter.show(table, source.size())
+            if table.was_sorted and source.path not in turned:
+                turned.add(source.path)
+                found.notes.guess("rows put in order of time", source.path)
     coverage.check_overlaps(sources)
     return coverage
 
@@ -217,22 +232,36 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _write_description(root: File, path: Path, coverage: Coverage) -> None:
-    """Copy dataset.yaml from the source, or write what is known; JSON text is YAML too."""
+def _own_description(root: File) -> bytes:
+    """dataset.yaml of the source, checked before anything is read; nothing where there is none."""
     own = root.child("dataset.yaml")
-    if root.is_folder() and own.is_file():
-        with own.open() as opened:
-            text = bytes(opened.read())
-    else:
-        document = {
-            "name": root.stem,
-            "frequency": _frequency(coverage),
-            "time_zone": coverage.zone or "unknown",
-            "adjustment": "unknown",
-            "universe": UNKNOWN_UNIVERSE,
-        }
-        lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in document.items()]
-        text = "".join(lines).encode()
+    if not root.is_folder() or "dataset.yaml" not in {entry.name for entry in root.children()}:
+        return b""
+    with own.open() as opened:
+        text = bytes(opened.read(MOST_BYTES + 1))
+    parse_description(text, own.path)
+    return text
+
+
+def _described(root: File, coverage: Coverage, zone: str | None) -> bytes:
+    """What is known of data that nobody describes; JSON text is YAML too."""
+    document = {
+        "name": root.stem or root.name or "data",
+        "frequency": _frequency(coverage),
+        "time_zone": zone or UNKNOWN,
+        "adjustment": UNKNOWN,
+        "universe": UNKNOWN_UNIVERSE,
+    }
+    return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in document.items()).encode()
+
+
+def _write_description(path: Path, text: bytes, told: dict[str, Any]) -> None:
+    """Write the description, and below it how the data were read unless it says so already."""
+    known = parse_description(text, str(path))
+    if IMPORT not in known:
+        lines = [f"  {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in told.items()]
+        text = text.rstrip(b"\n") + b"\n" + f"{IMPORT}: # how these bars were read\n{''.join(lines)}".encode()
+    parse_description(text, str(path))
     write_atomically(path, partial(_write_bytes, content=text))
 
 

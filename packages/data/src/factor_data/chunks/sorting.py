@@ -24,7 +24,8 @@ KEYS = ("time", "position")
 NUM_NAMED = 3
 RULES = (
     "{} duplicate (symbol, timestamp): ",
-    "unsorted: {} bars are earlier than the bar of their symbol before them: ",
+    "unsorted: {} bars are earlier than the bar of their symbol before them (sort: true, --sort, reads rows in any "
+    "order): ",
 )
 
 

@@ -34,7 +34,12 @@ def check_purge(purge: int, horizons: Sequence[int], delay: int) -> None:
 
 def as_calendar(dates: Dates) -> Dates:
     """Return the dates as datetime64[ns]; ValueError unless they are sorted and unique."""
-    calendar = np.asarray(dates).astype("datetime64[ns]")
+    calendar = np.asarray(dates)
+    if calendar.dtype.kind != "M":  # what came from readers or a panel needs no pandas
+        from factor_data.panel.stamps import as_stamps
+
+        calendar = as_stamps(dates, "dates")
+    calendar = calendar.astype("datetime64[ns]")
     if np.any(calendar[1:] <= calendar[:-1]):
         raise ValueError("dates must be sorted and unique")
     return calendar

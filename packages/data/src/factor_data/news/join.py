@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.panel.panel import Panel
+from factor_data.panel.stamps import as_stamps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def document_rows(news: pd.DataFrame, panel: Panel, clock: NewsClock) -> Documen
     A document stamped exactly at the cut-off still belongs. Documents of symbols that the panel has not, or after a
     symbol's last cut-off, belong to no row and are left out; those before the first bar belong to the first.
     """
-    stamps, cutoffs = _instants(news["timestamp"].to_numpy().astype("datetime64[ns]"), panel.dates, clock)
+    stamps, cutoffs = _instants(as_stamps(news["timestamp"], "timestamp of the news"), panel.dates, clock)
     date = np.searchsorted(cutoffs, stamps, side="left")
     names = news["symbol"].to_numpy(dtype=object).astype(np.str_)
     symbol = np.searchsorted(panel.symbols, names)

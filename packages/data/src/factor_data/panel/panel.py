@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from factor_data.panel.header import read_header
 from factor_data.panel.panel_writer import PanelWriter
+from factor_data.panel.stamps import as_stamps
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
@@ -57,16 +58,17 @@ class Panel:
     def from_frame(cls, frame: pd.DataFrame, dates: NDArray[np.datetime64] | None = None) -> Panel:
         """Build a panel from a long frame with `timestamp`, `symbol` and numeric columns, in any row order.
 
-        `dates` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair.
+        `dates` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair, and
+        on stamps that the readers would refuse: numbers, or of several zones.
         """
-        timestamp = frame["timestamp"].to_numpy().astype("datetime64[ns]")
+        timestamp = as_stamps(frame["timestamp"], "timestamp")
         raw_code, raw_symbols = pd.factorize(frame["symbol"].to_numpy(dtype=object))
         symbols = np.array([str(s) for s in raw_symbols], dtype=np.str_)
         order_of_symbols = np.argsort(symbols)
         rank_of_symbol = np.empty(len(symbols), dtype=np.int32)
         rank_of_symbol[order_of_symbols] = np.arange(len(symbols), dtype=np.int32)
         symbol_code = rank_of_symbol[raw_code]
-        calendar = np.unique(timestamp) if dates is None else np.asarray(dates, dtype="datetime64[ns]")
+        calendar = np.unique(timestamp) if dates is None else as_stamps(dates, "dates")
         date_code = np.searchsorted(calendar, timestamp).astype(np.int32)
         inside = date_code < len(calendar)
         inside[inside] = calendar[date_code[inside]] == timestamp[inside]

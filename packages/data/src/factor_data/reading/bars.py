@@ -10,6 +10,7 @@ from factor_data.panel.panel import Panel
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.gather import gather_panel
 from factor_data.reading.layouts import find_bars
+from factor_data.reading.notes import Notes
 from factor_data.reading.sources import Paths
 from factor_data.reading.table import Table
 from factor_data.reading.tabular import BarSource
@@ -30,7 +31,10 @@ def iter_bar_tables(
     """
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
-    yield from tables_of(find_bars(path_or_paths, layout, config)[1], batch_rows)
+    notes = Notes()
+    sources = find_bars(path_or_paths, layout, config, notes)[1]
+    notes.warn()
+    yield from tables_of(sources, batch_rows)
 
 
 def tables_of(sources: Sequence[BarSource], batch_rows: int) -> Iterator[Table]:

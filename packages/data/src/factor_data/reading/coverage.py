@@ -37,8 +37,11 @@ class Coverage:
     doubtful: set[int] = field(default_factory=set)  # symbols whose files overlap in time
     dates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def add(self, table: Table, source: BarSource) -> None:
-        """Count a table; bars of `source` that come twice or go back in time are refused."""
+    def add(self, table: Table, source: BarSource) -> bool:
+        """Count a table; bars of `source` that come twice or go back in time are refused.
+
+        Returns whether every symbol goes on in time from the tables before, also those of other files.
+        """
         frame = table.frame
         self.num_bars += len(frame)
         self.zone = table.zone
@@ -52,7 +55,7 @@ class Coverage:
         if source.path not in self.paths:
             self.paths.add(source.path)
             self.last_in_file[:] = NEVER
-        self._follow(code, time, source)
+        return self._follow(code, time, source)
 
     def _meet_dates(self, dates: NDArray[np.int64]) -> None:
         known = np.searchsorted(self.dates, dates)
@@ -67,7 +70,7 @@ class Coverage:
         self.last = np.append(self.last, np.full(new, NEVER))
         self.last_in_file = np.append(self.last_in_file, np.full(new, NEVER))
 
-    def _follow(self, code: NDArray[np.int64], time: NDArray[np.int64], source: BarSource) -> None:
+    def _follow(self, code: NDArray[np.int64], time: NDArray[np.int64], source: BarSource) -> bool:
         order = slice(None) if np.all(code[1:] >= code[:-1]) else np.argsort(code, kind="stable")
         symbol, stamp = code[order], time[order]
         start = np.flatnonzero(np.append(True, symbol[1:] != symbol[:-1]))
@@ -78,12 +81,14 @@ class Coverage:
         if not forward.all():
             check_keys(tables_of([source.keys_only()], self.batch_rows), self.codes)
         begins = self.last_in_file[here] == NEVER
-        overlaps = begins & (stamp[start] <= self.last[here]) & (self.count[here] > 0)
+        steps_back = (stamp[start] <= self.last[here]) & (self.count[here] > 0)
+        overlaps = begins & steps_back
         self.doubtful.update(here[overlaps].tolist())
         self.first[here] = np.minimum(self.first[here], stamp[start])
         self.last[here] = np.maximum(self.last[here], stamp[end])
         self.last_in_file[here] = stamp[end]
         self.count[here] += end - start + 1
+        return not steps_back.any()
 
     def check_overlaps(self, sources: Sequence[BarSource]) -> None:
         """Refuse bars that come in two files. Only symbols whose files overlap in time are read again."""

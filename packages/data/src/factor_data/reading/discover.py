@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factor_data.reading.config import ReadConfig
-from factor_data.reading.documents import NewsFile
+from factor_data.reading.documents import NewsFile, news_files
+from factor_data.reading.header import Header, shown
 from factor_data.reading.layouts import (
     FILE_LAYOUTS,
     FOLDER_LAYOUTS,
@@ -15,22 +16,23 @@ from factor_data.reading.layouts import (
     folder_layout,
     kind_of,
     locate_all,
-    long_news,
+    note_others,
     read_headers,
-    refuse_other_bars,
+    without_text,
 )
+from factor_data.reading.notes import Notes
 from factor_data.reading.sources import File, PathLike
-from factor_data.reading.tabular import BarSource, Header
+from factor_data.reading.tabular import BarSource
 
 
 @dataclass(frozen=True)
 class Found:
-    """The sources of a path under one layout; `left_out` are the tables that are neither bars nor news."""
+    """The sources of a path under one layout; the notes say what is not read, and what was guessed."""
 
     layout: str
     bars: Sequence[BarSource]
     news: Sequence[NewsFile]
-    left_out: tuple[str, ...]
+    notes: Notes
 
 
 def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
@@ -38,41 +40,43 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
 
     Files that have bars or news must be whole: a table with timestamp or symbol that lacks another column is refused.
     """
-    root = locate_all([path])[0]
+    root, notes = locate_all([path])[0], Notes()
     name = folder_layout([root], layout)
     if name is not None:
-        bars: Sequence[BarSource] = FOLDER_LAYOUTS[name].bars(root, config)
-        news: Sequence[NewsFile] = FOLDER_LAYOUTS[name].news(root)
-        if layout == "auto":
-            refuse_other_bars(root, name)
-        used = {source.path for source in bars} | {source.path for source in news}
-        left_out = tuple(file.path for file in root.files() if file.path not in used)
+        bars: Sequence[BarSource] = FOLDER_LAYOUTS[name].bars(root, config, notes)
+        news: Sequence[NewsFile] = FOLDER_LAYOUTS[name].news(root, config, notes)
+        note_others(root, name, config, notes, refuse_bars=layout == "auto")
     else:
-        name, bars, news, left_out = _files(root, layout, config)
+        name, bars, news = _files(root, layout, config, notes)
+    if layout == "auto":
+        notes.guess("layout", f"{name!r}")
     check_same_columns(bars)
-    return Found(name, bars, news, left_out)
+    return Found(name, bars, news, notes)
 
 
 def _files(
-    root: File, layout: str, config: ReadConfig
-) -> tuple[str, Sequence[BarSource], Sequence[NewsFile], tuple[str, ...]]:
-    headers = read_headers([root])
-    kinds = {header.file.path: kind_of(header) for header in headers}
+    root: File, layout: str, config: ReadConfig, notes: Notes
+) -> tuple[str, Sequence[BarSource], Sequence[NewsFile]]:
+    headers = read_headers([root], config, notes, skip=frozenset({"news"}))
+    kinds = {header.file.path: kind_of(header, config) for header in headers}
     if layout == "auto":
-        strangers = [h for h in headers if kinds[h.file.path] is None or _is_list(h)]
+        strangers = {h.file.path for h in headers if kinds[h.file.path] is None or _is_list(h)}
         news = [h for h in headers if kinds[h.file.path] == "news"]
     else:
-        strangers, news = [], [h for h in headers if layout == "long" and kinds[h.file.path] == "news"]
-    chosen = [header for header in headers if header not in strangers and header not in news]
+        strangers, news = set(), [h for h in headers if layout == "long" and kinds[h.file.path] == "news"]
+    no_bars = strangers | {header.file.path for header in news}
+    chosen = [header for header in headers if header.file.path not in no_bars]
     if not chosen:
-        file_layout([header for header in headers if header not in news] or headers)  # says why
+        file_layout([header for header in headers if header not in news] or headers, config)  # says why
         raise ValueError(f"{root}: holds no table of bars, but {[header.file.name for header in headers][:3]}")
-    name = file_layout(chosen) if layout == "auto" else layout
+    name = file_layout(chosen, config) if layout == "auto" else layout
     folder = root.child("news")
     if root.is_folder() and folder.is_folder():
-        news += read_headers([folder])
-    left_out = tuple(header.file.path for header in strangers)
-    return name, FILE_LAYOUTS[name](chosen, config), long_news(news), left_out
+        news += read_headers([folder], config, notes)
+    for header in headers:
+        if header.file.path in strangers:
+            notes.leave_out(header.file.path, f"neither bars nor news, its columns are {shown(header.names)[:200]}")
+    return name, FILE_LAYOUTS[name](without_text(chosen), config, notes), news_files(news, config)
 
 
 def _is_list(header: Header) -> bool:

@@ -114,7 +114,8 @@ def _refuse_backward(rows: _Rows, symbol: NDArray[np.int32], time: NDArray[np.in
     if len(back):
         pairs = [_describe_pair(rows, order[at], order[at + 1]) for at in back[:3]]
         raise ValueError(
-            f"unsorted: {len(back)} bars are earlier than the bar of their symbol before them: " + "; ".join(pairs)
+            f"unsorted: {len(back)} bars are earlier than the bar of their symbol before them "
+            "(sort: true, --sort, reads rows in any order): " + "; ".join(pairs)
         )
 
 

@@ -7,46 +7,50 @@ different layouts together, are refused with what was found.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.reading.columns import KEY, find_columns, proposal
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.csmd import csmd_bars, csmd_news
-from factor_data.reading.documents import NewsFile
-from factor_data.reading.long import KEY, long_bars
+from factor_data.reading.documents import NEWS_COLUMNS, NewsFile, news_files
+from factor_data.reading.header import Header, read_header, shown
+from factor_data.reading.listing import Listed, list_tables
+from factor_data.reading.long import long_bars
+from factor_data.reading.notes import Notes
 from factor_data.reading.per_day import day_bars, day_of
-from factor_data.reading.per_symbol import is_vendor_header, kronos_bars, symbol_bars
+from factor_data.reading.per_symbol import kronos_bars, symbol_bars
 from factor_data.reading.qlib import qlib_bars
-from factor_data.reading.raw import column_names
-from factor_data.reading.sources import SUFFIXES, File, Paths, locate
-from factor_data.reading.tabular import BarSource, Header
+from factor_data.reading.sources import SUFFIXES, TEXT_ENDINGS, File, Paths, locate
+from factor_data.reading.tabular import BarSource
+from factor_data.reading.vendors import VENDORS
+from factor_data.reading.wide import wide_bars
 
-NEWS_COLUMNS = (*KEY, "text")
-
-FILE_LAYOUTS: dict[str, Callable[[Sequence[Header], ReadConfig], Sequence[BarSource]]] = {
+FILE_LAYOUTS: dict[str, Callable[[Sequence[Header], ReadConfig, Notes], Sequence[BarSource]]] = {
     "long": long_bars,
     "symbol": symbol_bars,
     "kronos": kronos_bars,
     "day": day_bars,
+    "wide": wide_bars,
 }
 
 
-def _dataset_bars(root: File, config: ReadConfig) -> Sequence[BarSource]:
-    return long_bars(read_headers([root.child("bars")]), config)
+def _dataset_bars(root: File, config: ReadConfig, notes: Notes) -> Sequence[BarSource]:
+    return long_bars(read_headers([root.child("bars")], config, notes), config, notes)
 
 
-def _dataset_news(root: File) -> list[NewsFile]:
+def _dataset_news(root: File, config: ReadConfig, notes: Notes) -> list[NewsFile]:
     folder = root.child("news")
-    return long_news(read_headers([folder])) if folder.is_folder() else []
+    return news_files(read_headers([folder], config, notes), config) if folder.is_folder() else []
 
 
-def _acl18_bars(root: File, config: ReadConfig) -> Sequence[BarSource]:
-    return long_bars(read_headers([root.child("bars.parquet")]), config)
+def _acl18_bars(root: File, config: ReadConfig, notes: Notes) -> Sequence[BarSource]:
+    return long_bars(read_headers([root.child("bars.parquet")], config, notes), config, notes)
 
 
-def _acl18_news(root: File) -> list[NewsFile]:
-    return long_news(read_headers([root.child("news.parquet")]))
+def _acl18_news(root: File, config: ReadConfig, notes: Notes) -> list[NewsFile]:
+    return news_files(read_headers([root.child("news.parquet")], config, notes), config)
 
 
 @dataclass(frozen=True)
@@ -54,58 +58,54 @@ class FolderLayout:
     """A layout that is a tree: what must lie in its root, how bars and news are found from there."""
 
     holds: frozenset[str]
-    bars: Callable[[File, ReadConfig], Sequence[BarSource]]
-    news: Callable[[File], list[NewsFile]]
+    bars: Callable[[File, ReadConfig, Notes], Sequence[BarSource]]
+    news: Callable[[File, ReadConfig, Notes], list[NewsFile]]
+    maybe: frozenset[str] = frozenset()
+    """What else may lie there that it reads."""
 
 
 FOLDER_LAYOUTS = {
-    "qlib": FolderLayout(frozenset({"calendars", "features", "instruments"}), qlib_bars, lambda root: []),
-    "csmd": FolderLayout(frozenset({"price"}), csmd_bars, csmd_news),
+    "qlib": FolderLayout(
+        frozenset({"calendars", "features", "instruments"}), qlib_bars, lambda root, config, notes: []
+    ),
+    "csmd": FolderLayout(frozenset({"price"}), csmd_bars, csmd_news, frozenset({"news"})),
     "acl18": FolderLayout(frozenset({"bars.parquet", "news.parquet"}), _acl18_bars, _acl18_news),
-    "dataset": FolderLayout(frozenset({"bars"}), _dataset_bars, _dataset_news),
+    "dataset": FolderLayout(frozenset({"bars"}), _dataset_bars, _dataset_news, frozenset({"news"})),
 }
 TRUTH = "truth.parquet"
 """What lies beside the bars of a simulated market: no bars, though it has dates."""
 LAYOUTS = (*FILE_LAYOUTS, *FOLDER_LAYOUTS)
 
 
-def find_bars(path_or_paths: Paths, layout: str, config: ReadConfig) -> tuple[str, Sequence[BarSource]]:
+def find_bars(path_or_paths: Paths, layout: str, config: ReadConfig, notes: Notes) -> tuple[str, Sequence[BarSource]]:
     """Return the name of the layout and the sources of bars, in the order in which they are read.
 
-    All headers are checked: every source has the same number columns.
+    All headers are checked: every source has the same number columns. What is not read is in the notes.
     """
     roots = locate_all(path_or_paths)
     name = folder_layout(roots, layout)
     sources: Sequence[BarSource]
     if name is not None:
-        sources = [source for root in roots for source in FOLDER_LAYOUTS[name].bars(root, config)]
-        if layout == "auto":
-            for root in roots:
-                refuse_other_bars(root, name)
+        sources = [source for root in roots for source in FOLDER_LAYOUTS[name].bars(root, config, notes)]
+        for root in roots:
+            note_others(root, name, config, notes, refuse_bars=layout == "auto")
     else:
-        headers = read_headers(roots)
-        name = file_layout(headers) if layout == "auto" else layout
-        sources = FILE_LAYOUTS[name](headers, config)
+        headers = read_headers(roots, config, notes)
+        name = file_layout(headers, config) if layout == "auto" else layout
+        sources = FILE_LAYOUTS[name](without_text(headers), config, notes)
     check_same_columns(sources)
     return name, sources
 
 
-def find_news(path_or_paths: Paths, layout: str) -> list[NewsFile]:
-    """Return the sources of news; a layout may have none."""
+def find_news(path_or_paths: Paths, layout: str, config: ReadConfig, notes: Notes) -> list[NewsFile]:
+    """Return the sources of news: those of a folder's layout, else files with the columns of news."""
     roots = locate_all(path_or_paths)
     name = folder_layout(roots, layout)
     if name is not None:
-        return [source for root in roots for source in FOLDER_LAYOUTS[name].news(root)]
+        return [source for root in roots for source in FOLDER_LAYOUTS[name].news(root, config, notes)]
     if layout not in ("auto", "long"):
         raise ValueError(f"layout {layout!r} has no news")
-    return long_news(read_headers(roots))
-
-
-def long_news(headers: Sequence[Header]) -> list[NewsFile]:
-    """The files in the order given; a file that lacks a column is refused."""
-    for header in headers:
-        header.require(*NEWS_COLUMNS)
-    return [NewsFile(file=header.file) for header in headers]
+    return news_files(read_headers(roots, config, notes), config)
 
 
 def locate_all(path_or_paths: Paths) -> list[File]:
@@ -116,7 +116,9 @@ def locate_all(path_or_paths: Paths) -> list[File]:
     roots = [locate(path) for path in paths]
     for root in roots:
         if not (root.is_folder() or root.is_file()):
-            raise ValueError(f"{root}: no such file or folder")
+            trouble = root.trouble()
+            known = trouble in (None, "does not exist", "is neither a file nor a folder")
+            raise ValueError(f"{root}: no such file or folder" if known else f"{root}: cannot be read: {trouble}")
     return roots
 
 
@@ -153,44 +155,61 @@ def _folder_layouts(root: File) -> list[str]:
     return [name for name, layout in FOLDER_LAYOUTS.items() if layout.holds <= names]
 
 
-def refuse_other_bars(root: File, layout: str) -> None:
-    """Refuse a folder of a layout that also holds tables of bars which that layout would pass over."""
-    known = {*FOLDER_LAYOUTS[layout].holds, TRUTH}
-    others = [file for file in root.files() if file.name not in known]
-    for header in read_headers(others):
-        if len(header.names) > 1 and kind_of(header) in FILE_LAYOUTS:
+def note_others(root: File, layout: str, config: ReadConfig, notes: Notes, *, refuse_bars: bool) -> None:
+    """Name what else lies in a folder of a layout, and refuse tables of bars there that it would pass over."""
+    own = FOLDER_LAYOUTS[layout]
+    for listed in list_tables(root, notes, skip=own.holds | own.maybe | {TRUTH}):
+        header = read_header(listed, config, notes)
+        kind = kind_of(header, config) if len(header.names) > 1 else None
+        if refuse_bars and kind in FILE_LAYOUTS:
             raise ValueError(
-                f"{root}: layout is ambiguous: the folder is {layout!r}, {header.file.name} in it looks like "
-                f"{kind_of(header)!r}: say which with layout="
+                f"{root}: layout is ambiguous: the folder is {layout!r}, {listed.file.name} in it looks like "
+                f"{kind!r}: say which with layout="
             )
+        notes.leave_out(listed.file.path, f"no part of a folder of layout {layout!r}")
 
 
-def read_headers(roots: Sequence[File]) -> list[Header]:
-    """Return the headers of files, and of the Parquet and CSV files of folders sorted by name."""
-    files: list[File] = []
+def read_headers(
+    roots: Sequence[File], config: ReadConfig, notes: Notes, skip: frozenset[str] = frozenset()
+) -> list[Header]:
+    """Return the headers of files, and of the tables of folders and their sub-folders sorted by path.
+
+    `skip` are names in the folders themselves that another reader takes care of.
+    """
+    text = bool(config.vendor and VENDORS[config.vendor].text_files)
+    endings = (*SUFFIXES, *(TEXT_ENDINGS if text else ()))
+    files: list[Listed] = []
     for root in roots:
         if root.is_folder():
-            found = root.files()
+            found = list_tables(root, notes, text=text, skip=skip)
             if not found:
-                raise ValueError(f"{root}: folder has no file ending in {' or '.join(SUFFIXES)}")
+                raise ValueError(f"{root}: folder has no file ending in {' or '.join(endings)}")
             files += found
-        elif root.suffix not in SUFFIXES:
-            raise ValueError(f"{root}: file must end in {' or '.join(SUFFIXES)}")
+        elif root.suffix not in endings:
+            raise ValueError(f"{root}: file must end in {' or '.join(endings)}")
         else:
-            files.append(root)
-    return [Header(file, column_names(file)) for file in files]
+            files.append(Listed(root))
+    return [read_header(file, config, notes) for file in files]
 
 
-def file_layout(headers: Sequence[Header]) -> str:
+def without_text(headers: Sequence[Header]) -> list[Header]:
+    """Leave a column that is text in one file out of all: a file where it is empty does not say what it is."""
+    text = {name: why for header in headers for name, why in header.unfit.items()}
+    return [replace(header, unfit={n: text[n] for n in header.names if n in text}) for header in headers]
+
+
+def file_layout(headers: Sequence[Header], config: ReadConfig) -> str:
     """The one layout all files have."""
     found: dict[str, File] = {}
     for header in headers:
-        kind = kind_of(header)
+        kind = kind_of(header, config)
         if kind not in FILE_LAYOUTS:
+            columns = find_columns(header, config)
+            missing = [name for name in ("timestamp", *REQUIRED_COLUMNS) if name not in columns.roles]
             raise ValueError(
                 f"{header.file}: fits no layout of bars: column 'timestamp' is missing for one table (needed are "
                 f"{[*KEY, *REQUIRED_COLUMNS]}), 'sid' for one file per day, Date and Open, High, Low, Close for one "
-                f"file per symbol; found {header.names}"
+                f"file per symbol; found {shown(header.names)}; {proposal(header, columns, missing or ['symbol'])}"
             )
         found.setdefault(kind, header.file)
     if len(found) > 1:
@@ -202,16 +221,26 @@ def file_layout(headers: Sequence[Header]) -> str:
     return next(iter(found))
 
 
-def kind_of(header: Header) -> str | None:
-    """Classify one file: a layout of files, "news", or None."""
+def kind_of(header: Header, config: ReadConfig) -> str | None:
+    """Classify one file: a layout of files, "news", or None.
+
+    A table with two columns of bars or more is one of bars, whatever else it lacks: it is refused, not left out.
+    """
     names = set(header.names)
+    if header.pairs:
+        return "wide"
     if "sid" in names or (day_of(header.file) is not None and not names.intersection(KEY)):
         return "day"
+    if names.issuperset(NEWS_COLUMNS) and not names.intersection(REQUIRED_COLUMNS):
+        return "news"
     if "timestamps" in names:
         return "kronos"
-    if names.intersection(KEY):
-        return "news" if "text" in names and not names.intersection(REQUIRED_COLUMNS) else "long"
-    return "symbol" if is_vendor_header(header) else None
+    columns = find_columns(header, config)
+    if columns.has_symbol and ("timestamp" in columns.roles or columns.num_bar_columns):
+        return "long"
+    if columns.has_prices or columns.num_bar_columns > 1:
+        return "symbol"
+    return None
 
 
 def check_same_columns(sources: Sequence[BarSource]) -> None:

@@ -1,50 +1,45 @@
-"""Layout "long": one row per (timestamp, symbol).
+"""Layout "long": one row per (timestamp, symbol), whatever the columns are called.
 
-Files have the columns timestamp, symbol, open, high, low, close, volume. Every other column must be numeric.
+Files have the columns timestamp, symbol, open, high, low, close, volume, or others that a map says to be these. Every
+other column of numbers and flags is read; text is left out and named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.reading.columns import KEY, find_columns, is_called_otherwise, number_columns, proposal
 from factor_data.reading.config import ReadConfig
-from factor_data.reading.place import Place
-from factor_data.reading.stamps import Stamps, parse_stamps
-from factor_data.reading.table import to_symbols
-from factor_data.reading.tabular import BarFile, Header
-
-KEY = ("timestamp", "symbol")
+from factor_data.reading.header import Header, shown
+from factor_data.reading.keyed_file import KeyedFile
+from factor_data.reading.notes import Notes
+from factor_data.reading.tabular import format_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class LongFile(BarFile):
-    """Stamps and symbols in columns of these names."""
-
-    @property
-    def key_columns(self) -> tuple[str, ...]:
-        """Return the columns that identify a bar."""
-        return KEY
-
-    def stamps(self, place: Place, rows: pa.Table) -> Stamps:
-        """Return the times of the rows."""
-        return parse_stamps(place, rows["timestamp"], "timestamp")
-
-    def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
-        """Return the symbols of the rows."""
-        return to_symbols(place, rows["symbol"], "symbol")
-
-
-def long_bars(headers: Sequence[Header], config: ReadConfig) -> list[LongFile]:
+def long_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> list[KeyedFile]:
     """The files in the order given; a file that lacks a column is refused."""
-    for header in headers:
-        header.require(*KEY, *REQUIRED_COLUMNS)
-    return [
-        LongFile(file=header.file, numbers={name: name for name in header.names if name not in KEY})
-        for header in headers
-    ]
+    return [_long_file(header, config, notes) for header in headers]
+
+
+def _long_file(header: Header, config: ReadConfig, notes: Notes) -> KeyedFile:
+    columns = find_columns(header, config)
+    missing = [name for name in KEY if name not in columns.roles and not (name == "symbol" and columns.partition)]
+    if missing:
+        raise ValueError(
+            f"{header.file}: column {missing[0]!r} is missing; found {shown(header.names)}; "
+            f"{proposal(header, columns, missing)}"
+        )
+    numbers, absent = number_columns(header, columns, config, notes, is_long=True)
+    called = is_called_otherwise(columns)
+    if called and not config.columns:
+        by = f"map of {columns.vendor}" if columns.vendor else "common names"
+        notes.guess(f"columns by the {by}", f"{called} in {header.file.name}")
+    return KeyedFile(
+        **format_of(header, config),
+        numbers=numbers,
+        absent=absent,
+        time_column=columns.roles["timestamp"],
+        day_time_column=columns.roles.get("time_of_day"),
+        symbol_column=columns.roles.get("symbol"),
+        symbol=columns.partition or "",
+    )

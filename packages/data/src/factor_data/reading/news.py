@@ -8,16 +8,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.documents import NewsFile
 from factor_data.reading.layouts import find_news
+from factor_data.reading.notes import Notes
 from factor_data.reading.sources import Paths
 from factor_data.reading.table import Table
 from factor_data.reading.zones import OneZone
 
 
-def iter_news_tables(path_or_paths: Paths, layout: str = "auto", batch_rows: int = 1_000_000) -> Iterator[Table]:
+def iter_news_tables(
+    path_or_paths: Paths,
+    layout: str = "auto",
+    batch_rows: int = 1_000_000,
+    config: ReadConfig = DEFAULT_CONFIG,
+) -> Iterator[Table]:
     """Yield checked tables of documents, file by file in order, at most `batch_rows` rows each."""
-    sources = find_news(path_or_paths, layout)
+    notes = Notes()
+    sources = find_news(path_or_paths, layout, config, notes)
+    notes.warn()
     if not sources:
         raise ValueError(f"{path_or_paths}: holds no news")
     yield from news_tables_of(sources, batch_rows)

@@ -13,23 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
+from factor_data.reading.header import Header, shown
+from factor_data.reading.notes import Notes
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
-from factor_data.reading.stamps import Stamps, is_text, parse_stamps
+from factor_data.reading.stamps import Stamps, parse_stamps
 from factor_data.reading.table import to_symbols
-from factor_data.reading.tabular import BarFile, Header, absent_prices
+from factor_data.reading.tabular import BarFile, absent_prices, format_of
+from factor_data.reading.time_of_day import time_of_day
 
 FACTOR_NAME = r"(?:factor_)?(\d+)"
 OPTIONAL = (*REQUIRED_COLUMNS, "adj_close", "amount", "vwap", "luld", "ADV50")
-CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?"
-NANOSECONDS = (3_600_000_000_000, 60_000_000_000, 1_000_000_000)  # of hour, minute, second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class DayFile(BarFile):
 
     def symbols(self, place: Place, rows: pa.Table) -> NDArray[np.object_]:
         """Return the symbols of the rows; Parquet may hold them as integers."""
-        return to_symbols(place, rows["sid"], "sid", integers=self.file.suffix == ".parquet")
+        return to_symbols(place, rows["sid"], "sid", integers=self.file.is_parquet)
 
     def stamps(self, place: Place, rows: pa.Table) -> Stamps:
         """Return the times of the rows: the day of the file, with the time of day where there is a column."""
@@ -59,7 +58,7 @@ class DayFile(BarFile):
             return Stamps(np.array([midnight]), none[:1], (None,), none, np.array([str(self.day)], dtype=object))
         column = rows["time"]
         if pa.types.is_timestamp(column.type):
-            stamps = parse_stamps(place, column, "time")
+            stamps = parse_stamps(place, column, "time", self.clock)
             self._refuse_other_days(place, stamps.values, "time")
             return stamps
         clock, code, written = time_of_day(place, column)
@@ -80,7 +79,7 @@ class DayFile(BarFile):
             )
 
 
-def day_bars(headers: Sequence[Header], config: ReadConfig) -> list[DayFile]:
+def day_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> list[DayFile]:
     """The files in order of their days.
 
     Every header is checked: a bad name, a day twice, or a missing sid, factor or target column is refused before a
@@ -92,6 +91,10 @@ def day_bars(headers: Sequence[Header], config: ReadConfig) -> list[DayFile]:
         if file.day in found:
             raise ValueError(f"{file.path} and {found[file.day].path} are both the day {file.day}")
         found[file.day] = file
+        known = {*file.key_columns, *file.numbers.values()}
+        for name in header.names:
+            if name not in known:
+                notes.leave_out_column(name, file.path, "no factor, target or column of a bar")
     return [found[day] for day in sorted(found)]
 
 
@@ -117,43 +120,16 @@ def _day_file(header: Header, config: ReadConfig) -> DayFile:
     if not factors:
         raise ValueError(
             f"{header.file}: no factor column (named 0, 1, ... or factor_0, ...); say which they are with "
-            f"factors, found {header.names}"
+            f"factors, found {shown(header.names)}"
         )
-    chosen = dict.fromkeys([*factors, *config.targets, *(name for name in OPTIONAL if name in header.names)])
+    known = set(header.names)
+    chosen = dict.fromkeys([*factors, *config.targets, *(name for name in OPTIONAL if name in known)])
     numbers = {name: name for name in chosen}
     return DayFile(
-        file=header.file,
+        **format_of(header, config),
         day=day,
         numbers=numbers,
         absent=absent_prices(numbers),
-        has_date="date" in header.names,
-        has_time="time" in header.names,
+        has_date="date" in known,
+        has_time="time" in known,
     )
-
-
-def time_of_day(
-    place: Place, column: pa.ChunkedArray
-) -> tuple[NDArray[np.timedelta64], NDArray[np.int64], NDArray[np.object_]]:
-    """Return the different times since midnight, which row has which, and how they are written."""
-    if column.null_count:
-        place.refuse("time is missing in", np.asarray(column.is_null()))
-    kind = column.type
-    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_time(kind)):
-        place.refuse(f"time has type {kind}; give HH:MM:SS text, a time type or HHMMSS")
-    encoded = column.combine_chunks().dictionary_encode()
-    code = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    if pa.types.is_time(kind):
-        ticks = pc.cast(encoded.dictionary, pa.time64("ns")).cast(pa.int64()).to_numpy()
-        return ticks.astype("timedelta64[ns]"), code, encoded.dictionary.cast(pa.string()).to_numpy(False)
-    written = np.array([str(value) for value in encoded.dictionary.to_pylist()], dtype=object)
-    text = pd.Series(written)
-    if pa.types.is_integer(kind) or text.str.fullmatch(r"\d{1,6}").all():
-        text = text.str.zfill(6).str.replace(r"^(\d\d)(\d\d)(\d\d)$", r"\1:\2:\3", regex=True)
-    parts = text.str.extract(f"^{CLOCK}$")
-    clock = [pd.to_numeric(parts[i]).fillna(0).to_numpy(np.int64) for i in range(3)]
-    wrong = parts[0].isna().to_numpy() | (clock[0] > 23) | (clock[1] > 59) | (clock[2] > 59)
-    if wrong.any():
-        place.refuse("time is not HH:MM:SS (or the whole number HHMMSS) in", wrong[code], written[code])
-    fraction = parts[3].fillna("0").str.ljust(9, "0").astype(np.int64).to_numpy()
-    total = sum(part * scale for part, scale in zip(clock, NANOSECONDS, strict=True)) + fraction
-    return total.astype("timedelta64[ns]"), code, written

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from factor_data.panel.panel import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
+from factor_data.reading.notes import Notes
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
 from factor_data.reading.stamps import Stamps, parse_stamps
@@ -95,11 +96,11 @@ class QlibSymbol:
         return values
 
 
-def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
+def qlib_bars(root: File, config: ReadConfig, notes: Notes) -> list[QlibSymbol]:
     """The symbols of a folder in alphabetical order. A symbol without its folder or a needed field is refused."""
     frequency = _frequency(root, config)
     calendar = _calendar(root.child("calendars").child(f"{frequency}.txt"))
-    symbols = []
+    symbols, used = [], set()
     for name, spans in sorted(_instruments(root.child("instruments")).items()):
         stem = name.lower()
         folder = root.child("features").child(f"_qlib_{stem}" if RESERVED.fullmatch(stem) else stem)
@@ -114,7 +115,11 @@ def qlib_bars(root: File, config: ReadConfig) -> list[QlibSymbol]:
                 f"{folder}: field {missing[0]!r} is missing; needed are {list(REQUIRED_COLUMNS)}, "
                 f"found {[file.name for file in fields]}"
             )
+        used.add(folder.name)
         symbols.append(QlibSymbol(folder=folder, symbol=name, calendar=calendar, fields=fields, spans=tuple(spans)))
+    for entry in root.child("features").children():
+        if entry.name not in used:
+            notes.leave_out(entry.path, "no symbol of instruments/")
     return symbols
 
 

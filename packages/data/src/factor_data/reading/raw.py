@@ -1,4 +1,4 @@
-"""Batches of rows of one Parquet or CSV file as Arrow tables, and the names of its columns.
+"""Batches of rows of one Parquet or CSV file as Arrow tables.
 
 Nothing is checked but that the file is what its name says.
 """
@@ -6,8 +6,6 @@ Nothing is checked but that the file is what its name says.
 from __future__ import annotations
 
 import csv
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +15,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from factor_data.reading.dialect import Dialect
 from factor_data.reading.sources import File
 
-PANDAS_INDEX = r"__index_level_\d+__"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LONGEST_HEADER = 2**20  # bytes
+PLAIN = Dialect()
 PARQUET_BUFFER_BYTES = 2**20
 CSV_BLOCK_BYTES = 8 * 2**20  # what is parsed at a time; also the longest row
 
@@ -35,24 +32,14 @@ class Raw:
     share: float  # of the file that has been read by now, about
 
 
-def column_names(file: File) -> list[str]:
-    """Return the names in a header, in their order, without reading rows.
-
-    A name twice is refused; the index that pandas adds to Parquet is no column.
-    """
-    with file.open() as opened, _said_of(file):
-        names = pq.read_schema(opened).names if file.suffix == ".parquet" else _csv_header(opened)
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{file}: columns repeat: {repeated}")
-    return [name for name in names if not re.fullmatch(PANDAS_INDEX, name)]
-
-
-def read_batches(file: File, columns: Sequence[str], batch_rows: int) -> Iterator[Raw]:
+def read_batches(file: File, columns: Sequence[str], batch_rows: int, dialect: Dialect = PLAIN) -> Iterator[Raw]:
     """Yield the rows of some columns, `batch_rows` at a time; CSV values are all text, "" where empty."""
-    parts = _parquet_parts if file.suffix == ".parquet" else _csv_parts
-    with file.open() as opened, _said_of(file):
-        yield from _in_batches(parts(opened, list(columns), batch_rows), batch_rows)
+    with file.open() as opened, said_of(file):
+        if file.is_parquet:
+            parts = _parquet_parts(opened, list(columns), batch_rows)
+        else:
+            parts = _csv_parts(opened, list(columns), dialect, file.size())
+        yield from _in_batches(parts, batch_rows)
 
 
 def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
@@ -67,27 +54,22 @@ def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator
         yield pa.Table.from_batches([batch]), num_read / max(reader.metadata.num_rows, 1)
 
 
-def _csv_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
-    size = opened.seek(0, os.SEEK_END)
-    opened.seek(0)
-    for batch in _csv_reader(opened, columns):
-        yield pa.Table.from_batches([batch]), opened.tell() / max(size, 1)
+def _csv_parts(opened: Any, columns: list[str], dialect: Dialect, size: int) -> Iterator[tuple[pa.Table, float]]:
+    for batch in _csv_reader(opened, columns, dialect):
+        share = opened.tell() / max(size, 1) if opened.seekable() else 1.0  # nobody knows of what is packed
+        yield pa.Table.from_batches([batch]), share
 
 
-def _csv_header(opened: Any) -> list[str]:
-    """The names in the first line that is not blank."""
-    head = opened.read(LONGEST_HEADER).removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n")
-    first_line = re.split(rb"[\r\n]", head, maxsplit=1)[0].decode("utf-8")
-    if not first_line:
-        raise csv.Error("the file is empty")
-    return next(csv.reader([first_line]))
-
-
-def _csv_reader(opened: Any, columns: list[str]) -> pyarrow.csv.CSVStreamingReader:
+def _csv_reader(opened: Any, columns: list[str], dialect: Dialect) -> pyarrow.csv.CSVStreamingReader:
     return pyarrow.csv.open_csv(
         opened,
-        read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        read_options=pyarrow.csv.ReadOptions(
+            block_size=CSV_BLOCK_BYTES,
+            use_threads=False,
+            skip_rows=dialect.skip_lines,
+            column_names=None if dialect.names is None else list(dialect.names),
+        ),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=dialect.separator),
         convert_options=pyarrow.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         ),
@@ -112,10 +94,10 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
 
 
 @contextmanager
-def _said_of(file: File) -> Iterator[None]:
+def said_of(file: File) -> Iterator[None]:
     """Turn what Arrow says of a damaged file into a ValueError that names it."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
-        kind = "Parquet, is it truncated?" if file.suffix == ".parquet" else "CSV"
+        kind = "Parquet, is it truncated?" if file.is_parquet else "CSV"
         raise ValueError(f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.reading.dialect import FLAGS, MISSING_TEXT, Dialect
 from factor_data.reading.place import Place
 from factor_data.reading.stamps import is_text
 
-MISSING_TEXT = ("", "nan", "NaN", "NAN", "null", "NULL", "NA", "N/A", "None")
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 LARGEST_EXACT = 2**53  # the largest integer up to which float64 holds every integer
 
@@ -30,6 +32,7 @@ class Table:
     zone : the zone of all timestamps read so far, None for none
     first_row : the row of the file, counted from 1, that is the first of the frame
     share : how much of the file has been read with this table, in (0, 1]: for progress bars
+    was_sorted : whether the rows were in another order in the file; the frame's index then has their numbers, from 0
     """
 
     path: str
@@ -37,6 +40,7 @@ class Table:
     zone: str | None
     first_row: int = 1
     share: float = 1.0
+    was_sorted: bool = False
 
 
 def frame_of(columns: Mapping[str, NDArray]) -> pd.DataFrame:
@@ -46,15 +50,20 @@ def frame_of(columns: Mapping[str, NDArray]) -> pd.DataFrame:
     return pd.DataFrame(series, index=index, copy=False)
 
 
-def to_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> NDArray[np.float64]:
-    """Return finite float64, NaN where missing; text is read as numbers only if it comes `from_csv`."""
+def to_numbers(place: Place, column: pa.ChunkedArray, name: str, dialect: Dialect | None) -> NDArray[np.float64]:
+    """Return finite float64, NaN where missing; a flag is 1.0 or 0.0 where it is no price and no volume.
+
+    Text is read as numbers only if it comes from CSV: `dialect` says how they are written there.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_integer(kind):
         _check_exact(place, column, name)
     elif is_text(kind):
-        column = _parse_numbers(place, column, name, from_csv)
+        column = _parse_numbers(place, column, name, dialect)
+    elif pa.types.is_boolean(kind) and name not in REQUIRED_COLUMNS:
+        column = column.cast(pa.int8())
     elif pa.types.is_decimal(kind):
         column = column.cast(pa.string())  # to float64 from there: rounded correctly
     elif not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
@@ -77,20 +86,44 @@ def _check_exact(place: Place, column: pa.ChunkedArray, name: str) -> None:
     )
 
 
-def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, from_csv: bool) -> pa.ChunkedArray:
+def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, dialect: Dialect | None) -> pa.ChunkedArray:
     """Text as numbers; in Parquet text is no number, whatever it says."""
-    if from_csv:
+    written = column
+    if dialect is not None:
+        if dialect.thousands:
+            column = pc.replace_substring(column, dialect.thousands, "")
+        if dialect.decimal != ".":
+            column = pc.replace_substring(column, dialect.decimal, ".")
         try:
             return column.cast(pa.float64())
-        except pa.ArrowInvalid:  # missing values, blanks around numbers, or no numbers: look closer
+        except pa.ArrowInvalid:  # missing values, blanks around numbers, flags, or no numbers: look closer
             column = pc.utf8_trim_whitespace(column)
             missing = pc.is_in(column, value_set=pa.array(MISSING_TEXT, column.type))
             column = pc.if_else(missing, pa.scalar(None, column.type), column)
-    is_number = pc.match_substring_regex(column, NUMBER) if from_csv else pc.is_null(column)
+        if name not in REQUIRED_COLUMNS:
+            column = _flags_as_numbers(column)
+    is_number = pc.match_substring_regex(column, NUMBER) if dialect is not None else pc.is_null(column)
     wrong = ~np.asarray(pc.fill_null(is_number, True), dtype=bool)
     if wrong.any():
-        place.refuse(f"column {name!r} must be numeric, is not in", wrong, column.to_pylist())
+        rule = "" if dialect is None else _signs_advice(np.asarray(written)[wrong][0])
+        place.refuse(f"column {name!r} must be numeric, is not in", wrong, written.to_pylist(), rule)
     return column.cast(pa.float64())
+
+
+def _flags_as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    lower = pc.utf8_lower(column)
+    for number, flag in enumerate(reversed(FLAGS)):
+        column = pc.if_else(pc.fill_null(pc.equal(lower, flag), False), pa.scalar(str(number), column.type), column)
+    return column
+
+
+def _signs_advice(value: str) -> str:
+    """What to say where a number is written with other signs: 1.234,5 or 1,234.5."""
+    if re.fullmatch(r"\s*[+-]?\d{1,3}(\.\d{3})*,\d+\s*", value):
+        return "a comma may be the decimal sign (decimal: ',') or part thousands (thousands: ',')"
+    if re.fullmatch(r"\s*[+-]?\d{1,3}([ ',.]\d{3})+(\.\d+)?\s*", value):
+        return "say which sign parts thousands (thousands: ',')"
+    return ""
 
 
 def to_symbols(place: Place, column: pa.ChunkedArray, name: str, integers: bool = False) -> NDArray[np.object_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.reading.place import Place
-from factor_data.reading.stamps import Stamps
+from factor_data.reading.stamps import Stamps, offset_minutes
 
 HOUR = 3_600_000_000_000  # in nanoseconds
 # Zones of exchanges, one for each rule of daylight saving
@@ -43,6 +42,8 @@ class OneZone:
     seen: dict[Key, _Seen] = field(default_factory=dict)
     hours: dict[Key, list[NDArray[np.int64]]] = field(default_factory=dict)
     candidates: tuple[str, ...] = EXCHANGE_ZONES
+    met: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    """Hours of the wall clock at which each offset from UTC was met."""
 
     @property
     def zone(self) -> str | None:
@@ -64,7 +65,26 @@ class OneZone:
             if isinstance(key, int):
                 wall = stamps.wall[stamps.zone == index].astype(np.int64)
                 self._add_hours(key, np.unique(wall // HOUR))
+        if stamps.offset is not None:
+            self._refuse_hours_twice(place, stamps.wall, stamps.offset)
         return self.zone
+
+    def _refuse_hours_twice(self, place: Place, wall: NDArray[np.datetime64], offset: NDArray[np.int64]) -> None:
+        """Where daylight saving ends an hour comes twice: on the wall clock two bars would be one."""
+        hours = wall.astype(np.int64) // HOUR
+        for minutes in np.unique(offset).tolist():
+            own = np.unique(hours[offset == minutes])
+            known = self.met.get(minutes)
+            self.met[minutes] = own if known is None else np.union1d(known, own)
+            for other, there in self.met.items():
+                twice = np.intersect1d(own, there) if other != minutes else own[:0]
+                if len(twice):
+                    hour = np.datetime64(int(twice[0]) * HOUR, "ns").astype("datetime64[m]")
+                    raise ValueError(
+                        f"{place.path}: the hour from {hour} comes twice, as daylight saving ends"
+                        f"{f' in {self.zone}' if self.zone else ''}: bars would share stamps; read them by a clock "
+                        "without daylight saving: time_zone: UTC (--time-zone UTC)"
+                    )
 
     def _add_hours(self, offset: int, hours: NDArray[np.int64]) -> None:
         self.hours.setdefault(offset, []).append(hours)
@@ -94,13 +114,8 @@ class OneZone:
 
 
 def _key(zone: str | None) -> Key:
-    if zone in ("Z", "UTC"):
-        return 0
-    offset = re.fullmatch(r"([+-])(\d{2}):?(\d{2})?", zone or "")
-    if not offset:
-        return zone
-    minutes = int(offset[2]) * 60 + int(offset[3] or 0)
-    return -minutes if offset[1] == "-" else minutes
+    minutes = offset_minutes(zone)
+    return zone if minutes is None else minutes
 
 
 def _explains(zone: str, offset: Key, hours: NDArray[np.int64]) -> bool:

@@ -61,7 +61,7 @@ def to_matrix(
         raise ModuleNotFoundError("to_matrix needs pandas: pip install factor-metrics[frames]") from error
     if outside not in ("raise", "drop"):
         raise ValueError(f"outside must be 'raise' or 'drop', got {outside!r}")
-    times = pd.DatetimeIndex(np.asarray(timestamp)).as_unit("ns")
+    times = _stamps(timestamp, "timestamp")
     names = pd.Index(np.asarray(symbol, dtype=object))
     cells = np.asarray(value, dtype=np.float64)
     if not len(times) == len(names) == len(cells):
@@ -69,7 +69,7 @@ def to_matrix(
             f"timestamp, symbol and value must have the same length, got {len(times)}, {len(names)} and {len(cells)}"
         )
     refuse_rows("timestamp or symbol is missing", np.asarray(times.isna() | names.isna()), times, names)
-    date_axis = _axis("dates", pd.DatetimeIndex(np.asarray(dates)).as_unit("ns") if dates is not None else None, times)
+    date_axis = _axis("dates", _stamps(dates, "dates") if dates is not None else None, times)
     symbol_axis = _axis("symbols", pd.Index(np.asarray(symbols, dtype=object)) if symbols is not None else None, names)
     row, column = date_axis.get_indexer(times), symbol_axis.get_indexer(names)
     off_axes = (row < 0) | (column < 0)
@@ -81,6 +81,24 @@ def to_matrix(
     matrix = np.full((len(date_axis), len(symbol_axis)), np.nan)
     matrix[row[~off_axes], column[~off_axes]] = cells[~off_axes]
     return matrix, date_axis.to_numpy(), symbol_axis.to_numpy()
+
+
+def _stamps(values: ArrayLike, name: str) -> pd.DatetimeIndex:
+    """The wall clock of stamps that share one zone or have none; missing ones are left to who counts rows."""
+    import pandas as pd
+
+    given = values if isinstance(values, pd.Index) else pd.Index(pd.Series(values))
+    kind = pd.api.types.infer_dtype(given, skipna=True)
+    if len(given) and ("integer" in kind or kind in ("floating", "boolean", "decimal")) and not given.isna().all():
+        raise ValueError(
+            f"{name} are numbers, as {given[0]!r}: numbers are no dates until it is said what they count, as "
+            "pd.to_datetime(values, unit='ms', utc=True) or pd.to_datetime(values, format='%Y%m%d')"
+        )
+    try:
+        index = pd.DatetimeIndex(given)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must be stamps of one zone, or of none ({error})") from None
+    return index.tz_localize(None).as_unit("ns")
 
 
 def _axis(name: str, wanted: pd.Index | None, values: pd.Index) -> pd.Index:

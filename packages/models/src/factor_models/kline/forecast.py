@@ -223,7 +223,16 @@ def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _stamps(series: int, name: str, stamps: Stamps) -> pd.DatetimeIndex:
-    index = pd.DatetimeIndex(stamps)
+    given = pd.Index(stamps)
+    if pd.api.types.is_numeric_dtype(given) or "integer" in pd.api.types.infer_dtype(given):
+        raise ValueError(
+            f"series {series}: {name} are numbers, as {given[0] if len(given) else given.dtype}: numbers are no dates "
+            "until it is said what they count, as pd.to_datetime(stamps, unit='ms', utc=True)"
+        )
+    try:
+        index = pd.DatetimeIndex(given)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"series {series}: {name} must be stamps of one zone, or of none ({error})") from None
     if index.hasnans:
         raise ValueError(f"series {series}: {name} is missing in row {int(np.flatnonzero(index.isna())[0]) + 1}")
     back = np.flatnonzero(np.diff(index.asi8) <= 0)
@@ -250,6 +259,11 @@ def _check_lengths(
             raise ValueError(
                 f"series {number}: {len(values)} bars and {len(after)} bars ahead; all series of a batch must have "
                 f"{lookback} and {num_ahead}"
+            )
+        if str(before.tz) != str(after.tz):
+            raise ValueError(
+                f"series {number}: x_timestamp is in {before.tz or 'no zone'} and y_timestamp in "
+                f"{after.tz or 'no zone'}; the model reads hours of one clock"
             )
         if len(after) and not after[0] > before[-1]:
             raise ValueError(f"series {number}: y_timestamp {after[0]} does not come after the last bar {before[-1]}")
