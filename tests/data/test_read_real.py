@@ -55,7 +55,7 @@ def test_the_folder_of_acl18_holds_bars_and_news() -> None:
 def test_an_import_of_nasdaq_equals_what_pandas_reads(tmp_path: Path) -> None:
     summary = import_data(REAL / "us_eod", tmp_path / "data")
     assert (summary.num_bars, summary.num_symbols, summary.num_dates) == (2_406_934, 1_026, 2_504)
-    assert [Path(path).name for path in summary.left_out] == [
+    assert [Path(one.path).name for one in summary.left_out] == [
         "rsr_nasdaq_symbols.csv",
         "rsr_nasdaq_trading_dates.csv",
     ]

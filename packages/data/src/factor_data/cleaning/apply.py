@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cleaning.bars import Bars, Mask
+from factor_data.cleaning.bars import Bars, Mask, silent_columns
 from factor_data.cleaning.config import CleanRules
 from factor_data.cleaning.find import Found
 from factor_data.cleaning.rules import EVERY_INFINITE, HISTORY_RULES, LAST_RULES, VALUE_RULES, Action, Rule
@@ -37,18 +37,21 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
     ------
     ValueError if a column that `rules` names is absent, or no bar is left
     """
-    cleaned, report = clean_symbols(panel, rules)
+    cleaned, report = clean_symbols(panel, rules, silent_columns(panel))
     report.check_not_empty()
     return cleaned.compact(), report
 
 
-def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, QualityReport]:
+def clean_symbols(
+    panel: Panel, rules: CleanRules = DEFAULT_RULES, silent: frozenset[str] = frozenset()
+) -> tuple[Panel, QualityReport]:
     """Clean the bars of some symbols, to be put together later: cleaning is a map over symbols.
 
     Parameters
     ----------
     panel : all bars of some symbols. Its `symbols` and `dates` are those of the whole, also where no bar is here
     rules : as for `clean_bars`
+    silent : `silent_columns` of the whole
 
     Returns
     -------
@@ -56,7 +59,7 @@ def clean_symbols(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Pane
     disjoint parts are put together by `QualityReport.merge`.
     """
     log = _Log(panel, rules)
-    cleaned = _clean(panel, rules, log)
+    cleaned = _clean(Bars(panel, silent), rules, log)
     report = QualityReport(rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned))
     return cleaned, report
 
@@ -70,16 +73,15 @@ def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDAr
     rule depend on what the rules before it do, as in `clean_bars`
     """
     log = _Log(panel, rules)
-    _clean(panel, rules, log)
+    _clean(Bars(panel, silent_columns(panel)), rules, log)
     hits = {name: np.zeros(panel.num_rows, dtype=bool) for name in log.rows}
     for name, rows in log.rows.items():
         hits[name][rows] = True
     return hits
 
 
-def _clean(panel: Panel, rules: CleanRules, log: _Log) -> Panel:
-    _check_columns(panel, rules)
-    bars = Bars(panel)
+def _clean(bars: Bars, rules: CleanRules, log: _Log) -> Panel:
+    _check_columns(bars.panel, rules)
     drop = np.zeros(bars.panel.num_rows, dtype=bool)
     for rule in VALUE_RULES:
         drop |= log.apply(rule, bars, present=~drop)

@@ -16,6 +16,21 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
+TRADED = ("volume", "amount")
+
+
+def silent_columns(panel: Panel) -> frozenset[str]:
+    """Volume and amount where they are 0 or less in every bar of the data: the market does not report them.
+
+    A fact about the data set, like a column that is absent; of a part of the symbols it must be that of the whole.
+    """
+    return frozenset(name for name in TRADED if name in panel.columns and _is_silent(panel.columns[name]))
+
+
+def _is_silent(values: Floats) -> bool:
+    return bool((values <= 0.0).any() and not (values > 0.0).any())
+
+
 class Bars:
     """Columns of a panel under cleaning. Columns are copied when they are first written to.
 
@@ -24,8 +39,8 @@ class Bars:
     the symbol's own bars, at t and before.
     """
 
-    def __init__(self, panel: Panel) -> None:
-        self.panel = panel
+    def __init__(self, panel: Panel, silent: frozenset[str] = frozenset()) -> None:
+        self.panel, self.silent = panel, silent
         self.columns = dict(panel.columns)
         self.universe = np.ones(panel.num_rows, dtype=bool)
         self.rows = np.arange(panel.num_rows)
@@ -62,7 +77,7 @@ class Bars:
             return self
         columns = {name: values[keep] for name, values in self.columns.items()}
         code, date = self.panel.symbol_code[keep], self.panel.date_code[keep]
-        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns))
+        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns), self.silent)
         kept._copied = set(columns)
         kept.universe = self.universe[keep]
         kept.rows = self.rows[keep]

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cleaning.bars import Bars, Mask
+from factor_data.cleaning.bars import TRADED, Bars, Mask
 from factor_data.panel.panel import UNIVERSE
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 20.0)
@@ -110,10 +110,11 @@ def outside_range(column: str) -> Find:
     return find
 
 
-def suspended(bars: Bars, rules: Thresholds) -> Found:
-    """Find bars without trading: volume or amount of 0 or less."""
-    hit = bars["volume"] <= 0.0
-    return Found(hit | (bars["amount"] <= 0.0) if "amount" in bars else hit)
+def suspended(bars: Bars, rules: Thresholds) -> Found | None:
+    """Find bars without trading: volume or amount of 0 or less, where the data have values above 0 of it at all."""
+    columns = [name for name in TRADED if name in bars and name not in bars.silent]
+    hits = [bars[name] <= 0.0 for name in columns]
+    return Found(np.logical_or.reduce(hits)) if hits else None
 
 
 def volume_negative(bars: Bars, rules: Thresholds) -> Found:

@@ -115,6 +115,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         column="volume",
         find=find.suspended,
         default="mask",
+        needs="volume or amount above 0 in any bar",
     ),
     Rule(
         name="volume_negative",

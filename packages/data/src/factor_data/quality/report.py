@@ -11,6 +11,7 @@ from factor_data.quality.coverage import Coverage
 from factor_data.quality.page import quality_page
 
 NUM_OFFENDERS = 5
+OUT_OF_UNIVERSE = "marked out of universe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,17 @@ class QualityReport:
 
     def _largest_drops(self) -> str:
         drops = [rule for rule in self.rules if rule.action == "drop" and rule.count]
-        return "; ".join(f"{rule.name} dropped {rule.count} ({rule.description})" for rule in drops) or "no bars"
+        said = (
+            f"{rule.name} dropped {rule.count} ({rule.description}); to keep such bars: "
+            f"clean.actions: {{{rule.name}: mask}}"
+            for rule in drops
+        )
+        return "; ".join(said) or "no bars"
+
+    def largest_masks(self) -> list[RuleResult]:
+        """The rules that took bars out of the universe, most first."""
+        masks = [rule for rule in self.rules if rule.effect == OUT_OF_UNIVERSE and rule.count]
+        return sorted(masks, key=lambda rule: -rule.count)
 
     @classmethod
     def merge(cls, parts: Sequence[QualityReport]) -> QualityReport:
