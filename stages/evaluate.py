@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from factor_data import FeatureStore
 from factor_metrics import to_json_safe
 from stages.json_files import write_json
@@ -49,11 +51,18 @@ def main() -> None:
             fold_of_date=oof.fold_of_date(),
             calendar=store.dates,
             delay=store.delay,
+            left_out=left_out_of_folds(store, oof),
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
     tell(name, metrics, {f"h{one.horizon}": one.judged.rank_ic_summary.undefined for one in subjects})
+
+
+def left_out_of_folds(store: FeatureStore, oof: OutOfFold) -> dict[int, tuple[str, ...]]:
+    """Fold -> the inputs that no model of it could learn from."""
+    folds = np.unique(oof.fold_of_date()).tolist()
+    return {fold: names for fold in folds if (names := store.left_out(fold))}
 
 
 def tell(name: str, metrics: Mapping[str, Mapping[str, Any]], undefined: Mapping[str, str]) -> None:

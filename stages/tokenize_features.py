@@ -5,6 +5,7 @@ The module is not called tokenize because a script of that name would shadow the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -114,13 +115,19 @@ def fill_store(
         writer.check_labels(fold)
     writer.write_features()
     fit = FitConfig(
+        strict=config.strict,
         normaliser=config.normaliser,
         clip=config.clip,
         num_tokens=config.num_tokens,
         news=config.news,
         news_vectors=config.news_vectors,
     )
-    writer.write_folds(folds, fit, news)
+    for number, names in writer.write_folds(folds, fit, news).items():
+        print(
+            f"warning: fold {number}: {', '.join(names)} has no known value on the training rows and is left out "
+            "of the fold; tokenize.strict: true refuses it",
+            file=sys.stderr,
+        )
 
 
 def store_bytes(num_rows: int, num_features: int, num_news: int, num_horizons: int, num_folds: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,15 @@ def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
         "Model": f"{name}: {settings}" if settings else name,
         "Training": f"{training}, loss {plan.value('train.loss')}, per fold",
         "Folds": f"{len(np.unique(page.fold_of_date))}, every date predicted by the fold that did not see it",
+        **left_out_inputs(page.left_out),
         **shared_facts(page.subjects[0].dates, page.delay, plan.section("evaluate", EvaluateParams)),
     }
+
+
+def left_out_inputs(left_out: Mapping[int, tuple[str, ...]]) -> dict[str, str]:
+    """A line where inputs were unknown on all training rows of a fold; none where all were known."""
+    said = "; ".join(f"fold {fold}: {', '.join(names)}" for fold, names in left_out.items())
+    return {"Inputs left out": f"{said} (no known value on the training rows)"} if said else {}
 
 
 def result_rows(subject: Subject) -> list[ResultRow]:

@@ -28,6 +28,8 @@ class ModelPage:
     calendar: NDArray[np.datetime64]
     """All dates of the panel."""
     delay: int
+    left_out: Mapping[int, tuple[str, ...]]
+    """Fold -> inputs that were unknown on all its training rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ class TokenizeParams:
     """Normalised values are clipped to [-clip, clip] (robust_zscore)."""
     num_tokens: int
     """Quantile tokens per feature, besides 0 = missing."""
+    strict: bool = False
+    """Refuse an input that is unknown on all training rows of a fold; false: it is left out of that fold, and named."""
     use_news: bool
     """False: no news are read, even if the data have some."""
     news: NewsConfig

@@ -169,6 +169,7 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
         fold_of_date=np.repeat([0, 1], 20),
         calendar=store.dates,
         delay=1,
+        left_out={1: ("a", "b")},
     )
     write_record(tmp_path / "page.json", page)
     assert_same(page, read_record(tmp_path / "page.json", ModelPage))

@@ -3,11 +3,11 @@
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
 num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
 Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`,
-`vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`) and what models read: `inputs.npy` float32,
-`tokens.npy` uint8, both (num_rows, num_inputs), the news columns last. Rows are those of the panel, sorted by (symbol,
-time), in every array; all can be memory-mapped, so that several training processes share one copy. With
-`documents_per_bar` also `news_documents.npy` (num_documents, dimensions) float32 and `news_document_rows.npy`
-(num_rows, 2) int64: the documents that each row knows.
+`vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`), `left_out.json` where inputs are unknown on all
+of them, and what models read: `inputs.npy` float32, `tokens.npy` uint8, both (num_rows, num_inputs), the news columns
+last. Rows are those of the panel, sorted by (symbol, time), in every array; all can be memory-mapped, so that several
+training processes share one copy. With `documents_per_bar` also `news_documents.npy` (num_documents, dimensions)
+float32 and `news_document_rows.npy` (num_rows, 2) int64: the documents that each row knows.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from factor_data.fit.vocabulary import SymbolVocabulary
     from factor_data.labels.kinds import TargetKind
     from factor_data.windows.texts import DocumentVectors
+
+
+LEFT_OUT = "left_out.json"
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
@@ -94,6 +97,11 @@ class FeatureStore:
         from factor_data.fit.vocabulary import SymbolVocabulary
 
         return SymbolVocabulary.load(fold_folder(self.directory, fold) / "vocabulary.json")
+
+    def left_out(self, fold: int) -> tuple[str, ...]:
+        """Inputs that are unknown on all training rows of a fold, and therefore missing on every row of it."""
+        path = fold_folder(self.directory, fold) / LEFT_OUT
+        return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
 
     def inputs(self, fold: int) -> NDArray[np.float32]:
         """Normalised inputs (num_rows, num_inputs) float32; NaN = missing."""

@@ -32,7 +32,7 @@ from factor_data.labels.targets import LabelCheck
 from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.tone import NEWS_FEATURES
 from factor_data.panel.array_file import ArrayFile, Spans
-from factor_data.store import fold_folder
+from factor_data.store import LEFT_OUT, fold_folder
 
 ROW_GROUP = 1 << 20  # rows of a row group of index.parquet, as pandas writes it: 25 MiB in memory
 
@@ -51,6 +51,8 @@ class FitConfig:
     """How texts become numbers."""
     news_vectors: NewsVectorConfig | None = None
     """Mean text vectors as further inputs; None: none."""
+    strict: bool = False
+    """Refuse a fold with an input that is unknown on all its training rows; else it is left out of that fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +102,29 @@ class StoreWriter:
         header = {"features": list(plan.names), "horizons": list(self.horizons), "delay": self.delay}
         write_json(self.directory / "store.json", header)
 
-    def write_folds(self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None) -> None:
-        """Per fold: fit on its training rows alone, write what was fitted and its inputs and tokens."""
-        ranked: ArrayFile | None = None
-        for fold in folds:
-            inputs = self._write_fold(fold, fit, news, ranked)
-            if fit.normaliser in RANK_KINDS:
-                ranked = ranked or inputs
+    def write_folds(
+        self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None
+    ) -> dict[int, tuple[str, ...]]:
+        """Per fold: fit on its training rows alone, write what was fitted and its inputs and tokens.
 
-    def _write_fold(self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None) -> ArrayFile:
+        Returns
+        -------
+        fold -> inputs that are left out of it, since they are unknown on all its training rows: missing on every row,
+        so that no weight that was never trained meets a value. The store names them in `left_out.json` of the fold
+        """
+        ranked: ArrayFile | None = None
+        found: dict[int, tuple[str, ...]] = {}
+        for fold in folds:
+            inputs, left_out = self._write_fold(fold, fit, news, ranked)
+            if left_out:
+                found[fold.index] = left_out
+            elif fit.normaliser in RANK_KINDS:
+                ranked = ranked or inputs
+        return found
+
+    def _write_fold(
+        self, fold: Fold, fit: FitConfig, news: pd.DataFrame | None, ranked: ArrayFile | None
+    ) -> tuple[ArrayFile, tuple[str, ...]]:
         """`ranked` are the inputs of another fold: ranks of features within a date are the same in all folds."""
         folder = fold_folder(self.directory, fold.index)
         folder.mkdir(parents=True)
@@ -139,11 +155,16 @@ class StoreWriter:
             self.workers.run(task, self.panel.date_parts(rows))
         for news_features in sources[1:]:
             news_features.path.unlink()
-        tokenizer = QuantileTokenizer.fit_parts(self._columns((inputs,), train), fit.num_tokens, names)
+        fitted = self._columns((inputs,), train)
+        tokenizer = QuantileTokenizer.fit_parts(fitted, fit.num_tokens, names, strict=fit.strict)
+        if tokenizer.unknown:
+            columns = np.flatnonzero(np.isin(names, tokenizer.unknown))
+            self.workers.run(partial(_blank_columns, inputs, columns), self.panel.symbol_parts(rows))
+            write_json(folder / LEFT_OUT, list(tokenizer.unknown))
         write_json(folder / "tokenizer.json", tokenizer.to_dict())
         tokens = ArrayFile.create(folder / "tokens.npy", shape, np.uint8)
         self.workers.run(partial(_write_tokens, inputs, tokenizer, tokens), self.panel.symbol_parts(rows))
-        return inputs
+        return inputs, tokenizer.unknown
 
     def _write_news(self, fold: Fold, config: NewsConfig, news: pd.DataFrame, folder: Path) -> ArrayFile:
         """Learn words on the horizon over which news is remembered, and score every row."""
@@ -242,6 +263,12 @@ def _write_inputs(
 
 def _copy_rows(source: ArrayFile, target: ArrayFile, spans: Spans) -> None:
     target.scatter(spans, source.gather(spans))
+
+
+def _blank_columns(target: ArrayFile, columns: NDArray[np.int64], spans: Spans) -> None:
+    values = target.gather(spans)
+    values[:, columns] = np.nan
+    target.scatter(spans, values)
 
 
 def _write_tokens(source: ArrayFile, tokenizer: QuantileTokenizer, target: ArrayFile, spans: Spans) -> None:

@@ -58,17 +58,27 @@ class QuantileTokenizer:
         return cls.fit_parts(ColumnParts.of(values[train_rows]), num_tokens, names)
 
     @classmethod
-    def fit_parts(cls, train: ColumnParts, num_tokens: int, names: Sequence[str]) -> QuantileTokenizer:
-        """Fit as `fit` does, on training values that are read in parts: the same borders."""
+    def fit_parts(
+        cls, train: ColumnParts, num_tokens: int, names: Sequence[str], *, strict: bool = True
+    ) -> QuantileTokenizer:
+        """Fit as `fit` does, on training values that are read in parts: the same borders.
+
+        Without `strict` a feature without a single known training value has no border and is in `unknown`.
+        """
         if not 2 <= num_tokens <= 255:
             raise ValueError(f"num_tokens must lie in [2, 255] (a token is one byte, 0 = missing), got {num_tokens}")
         edges = []
         for name, borders in zip(names, quantiles(train, np.arange(1, num_tokens) / num_tokens), strict=True):
-            if len(borders) == 0:
+            if len(borders) == 0 and strict:
                 rows = sum(train.map(len))
                 raise ValueError(f"feature {name!r} has no known value on the {rows} training rows")
             edges.append(tuple(np.unique(borders).tolist()))
         return cls(names=tuple(names), num_tokens=num_tokens, edges=tuple(edges))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The features without a known training value: there is nothing to tell their values by."""
+        return tuple(name for name, edges in zip(self.names, self.edges, strict=True) if not edges)
 
     def transform(self, values: NDArray, names: Sequence[str] | None = None) -> NDArray[np.uint8]:
         """Return the (num_rows, num_features) tokens. `names`, if given, must equal the fitted names."""
