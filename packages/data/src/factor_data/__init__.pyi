@@ -13,6 +13,7 @@ from .cleaning.config import CleanRules as CleanRules
 from .cleaning.rules import RULES as RULES
 from .cleaning.rules import Rule as Rule
 from .description import parse_description as parse_description
+from .exporting import export_bars as export_bars
 from .features.alpha158_features import alpha158 as alpha158
 from .features.alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
 from .features.alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,3 +43,47 @@ def write_json(path: str | Path, value: Any) -> None:
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value` (sorted keys, no blanks) that hashes are taken of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@contextmanager
+def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
+    """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise.
+
+    What killed processes have left of such folders goes before. ValueError where it cannot be made, or its disk has
+    fewer than `num_bytes` free.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+            if not _is_held(left):
+                shutil.rmtree(left)
+        partial.mkdir()
+        held = os.open(partial, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)  # freed by the system when this process ends, however it ends
+    except OSError as error:
+        raise ValueError(f"{target.parent}: cannot be written to ({error.strerror})") from error
+    try:
+        free = shutil.disk_usage(partial).free
+        if free < num_bytes:
+            raise ValueError(
+                f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, may need "
+                f"{num_bytes / 2**20:.0f} MiB"
+            )
+        yield partial
+        partial.rename(target)
+    finally:
+        os.close(held)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a living process writes into the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,4 +1,4 @@
-"""The command `factor-data`: import bars of any layout, have a language model read news.
+"""The command `factor-data`: import bars of any layout, export them, have a language model read news.
 
 A sub-command is one function that adds its arguments and one that runs, both listed in `COMMANDS`.
 """
@@ -17,6 +17,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
+from factor_data.exporting import EXPORT_LAYOUTS, export_bars
 from factor_data.importing import ImportSummary, import_data
 from factor_data.news.factors.command import NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors
 from factor_data.reading.clock import Unit
@@ -209,7 +210,21 @@ class ProgressBar:
         )
 
 
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="bars of any layout that is found by itself, as data/")
+    parser.add_argument("target", metavar="DST", help="new folder")
+    parser.add_argument("--layout", required=True, choices=list(EXPORT_LAYOUTS), help="how DST is to hold the bars")
+
+
+def _export(options: argparse.Namespace) -> None:
+    done = export_bars(options.source, options.target, options.layout)
+    print(
+        f"{done.num_bars:,} bars of {done.num_symbols:,} symbols in {done.num_files:,} files (layout {done.layout!r})"
+    )
+
+
 COMMANDS = {
     "import": Command("Stream bars of any layout into the project's own.", _add_target, _import),
+    "export": Command("Write bars in a layout that others read.", _add_export_arguments, _export),
     "news-factors": Command(NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors),
 }

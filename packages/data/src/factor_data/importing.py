@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import json
-import os
-import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factor_data.atomic import write_atomically
+from factor_data.atomic import new_folder, write_atomically
 from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
 from factor_data.reading.bars import tables_of
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
@@ -99,7 +94,7 @@ def import_data(
     layout, config = settings_for(root, map_file, layout, config)
     found = find_all(source, layout, config)
     total = sum(bars.size() for bars in found.bars) + sum(news.size() for news in found.news)
-    with _new_folder(target, 2 * total + MIN_FREE_BYTES) as folder:
+    with new_folder(target, 2 * total + MIN_FREE_BYTES) as folder:
         meter = _Meter(progress, total)
         description = _own_description(root)
         coverage = _import_bars(found.bars, folder / "bars", found, meter)
@@ -187,49 +182,6 @@ def _check_target(root: File, target: Path) -> None:
     source, inside = Path(root.location).resolve(), target.absolute().parent.resolve() / target.name
     if inside.is_relative_to(source):
         raise ValueError(f"{target}: lies in the source {root}, which must stay as it is")
-
-
-@contextmanager
-def _new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
-    """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise.
-
-    What imports that were killed have left of such folders goes before.
-    """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-            if not _is_held(left):
-                shutil.rmtree(left)
-        partial.mkdir()
-        held = os.open(partial, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)  # freed by the system when this process ends, however it ends
-    except OSError as error:
-        raise ValueError(f"{target.parent}: cannot be written to ({error.strerror})") from error
-    try:
-        free = shutil.disk_usage(partial).free
-        if free < num_bytes:
-            raise ValueError(
-                f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, the import may need "
-                f"{num_bytes / 2**20:.0f} MiB"
-            )
-        yield partial
-        partial.rename(target)
-    finally:
-        os.close(held)
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _is_held(folder: Path) -> bool:
-    """Whether a living import writes into the folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _own_description(root: File) -> bytes:
