@@ -82,7 +82,7 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
         bars = sort_bars(tables, Path(scratch), workers)
         check_symbols(untracked()["evaluate"], len(bars.symbols))
-            check_volume(bars, params)
+        check_volume(bars, params)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
     return open_panel(folder / "panel"), quality
 

@@ -59,8 +59,8 @@ the whole span (survivorship). Made by `make study-nasdaq`.
 
 LEAK = """
 {proven} of {num} models beat the best floor by more than chance allows: the interval of the difference on the same days
-lies above zero. Intervals are of means (block bootstrap), the t goes by the effective dates; ICIR is mean over standard deviation of
-the daily rank IC.
+lies above zero. Intervals are of means (block bootstrap), the t goes by the effective dates; ICIR is mean over standard
+deviation of the daily rank IC.
 
 ## What the published scaling does
 

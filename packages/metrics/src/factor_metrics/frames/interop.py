@@ -234,7 +234,7 @@ def _one_frame(name: str, values: pd.DataFrame | pd.Series, column: str) -> pd.D
 
     frame = values.to_frame(column) if isinstance(values, pd.Series) else values
     if frame.columns.nlevels > 1:
-        frame = frame.set_axis([_flat_name(levels) for levels in frame.columns], axis=1)
+        frame = frame.set_axis([_flat_name(tuple(levels)) for levels in frame.columns], axis=1)
     if list(frame.columns).count(column) > 1:
         raise ValueError(f"{name} must have one column {column!r}, got {list(values.columns)}: give one of them")
     if column not in frame.columns:
