@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help install lock format lint types test test-fast test-isa repro why restore preset experiments bench study-acl18 study-nasdaq \
-  study-planted study-kline use-data sample-data clean lr-find soak
+  study-planted study-kline use-data sample-data clean lr-find soak fuzz
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ study-kline: install ## The K-line model on real five-minute bars, and against t
 
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
 	@python -m stages.commands.lr_find "$(MODEL)"
+
+fuzz: install ## Damage what is kept on disk and read it again, from seeds (long): make fuzz ARGS="--seed 2"
+	@for file in tests/fuzz_*.py; do PYTHONPATH=.:tests:tests/dag python $$file $(ARGS) || exit 1; done
 
 soak: install ## Kill training runs at random moments, 50 times (long), and write benchmarks/results/kill_soak.md
 	@PYTHONPATH=.:tests:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"

@@ -25,7 +25,7 @@ PANDAS_INDEX = r"__index_level_\d+__"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_HEADER = 2**20  # bytes
 SAMPLED_BYTES = 2**16
-MOST_COLUMNS = 10_000
+MOST_COLUMNS = 5_000
 FIELDS = frozenset(
     {"open", "high", "low", "close", "adj close", "volume", "dividends", "stock splits", "capital gains"}
 )

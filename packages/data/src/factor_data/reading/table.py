@@ -100,8 +100,10 @@ def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, dialect: Di
             column = pc.utf8_trim_whitespace(column)
             missing = pc.is_in(column, value_set=pa.array(MISSING_TEXT, column.type))
             column = pc.if_else(missing, pa.scalar(None, column.type), column)
-        if name not in REQUIRED_COLUMNS:
-            column = _flags_as_numbers(column)
+        try:
+            return column.cast(pa.float64())
+        except pa.ArrowInvalid:
+            column = column if name in REQUIRED_COLUMNS else _flags_as_numbers(column)
     is_number = pc.match_substring_regex(column, NUMBER) if dialect is not None else pc.is_null(column)
     wrong = ~np.asarray(pc.fill_null(is_number, True), dtype=bool)
     if wrong.any():
