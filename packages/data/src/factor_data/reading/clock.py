@@ -13,9 +13,9 @@ class Clock:
     """How stamps are written, and which zone's clock is kept."""
 
     format: str | None = None
-    """Of text, in the signs of strftime; None: ISO 8601 or year/month/day."""
+    """Form of text stamps, in the signs of strftime; None: ISO 8601 or year/month/day."""
     unit: Unit | None = None
-    """Of numbers since 1970 in UTC; None: by their digits."""
+    """Unit of numbers since 1970 in UTC; None: by their digits."""
     zone: str | None = None
     """Zone that stamps are converted to; stamps without a zone are in it already."""
 

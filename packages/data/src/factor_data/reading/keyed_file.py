@@ -24,7 +24,7 @@ class KeyedFile(BarFile):
     """Time of day, where `time_column` holds days alone."""
     symbol_column: str | None = None
     symbol: str = ""
-    """Of all bars, where no column says it."""
+    """Whose all bars are, where no column says it."""
 
     @property
     def key_columns(self) -> tuple[str, ...]:
