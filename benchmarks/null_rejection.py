@@ -26,12 +26,16 @@ NUM_BOOTSTRAP = 500
 STRENGTH = 0.03  # of a one-bar return's standard deviation
 
 
-def returns_of(generator: np.random.Generator, length: int) -> np.ndarray:
-    """(length, num_symbols) heavy tails, a market factor, volatility that persists."""
+def returns_of(
+    generator: np.random.Generator, length: int, exposure: np.ndarray | None = None, expected: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """(length, num_symbols) heavy tails, a market factor, persistent volatility, `expected` on days of volatility 1."""
     volatility = np.exp(lfilter([0.2], [1.0, -0.97], generator.normal(size=(length, 1)), axis=0))
-    exposure = generator.normal(1.0, 0.4, NUM_SYMBOLS)
+    if exposure is None:
+        exposure = generator.normal(1.0, 0.4, NUM_SYMBOLS)
     market = generator.standard_t(4, size=(length, 1))
-    return (generator.standard_t(4, size=(length, NUM_SYMBOLS)) + exposure * market) * volatility
+    own = generator.standard_t(4, size=(length, NUM_SYMBOLS))
+    return (own + exposure * market + expected) * volatility
 
 
 def persistent(generator: np.random.Generator, length: int, memory: float) -> np.ndarray:
@@ -71,12 +75,17 @@ def null_series(kind: str, horizon: int, num_dates: int, num_panels: int) -> Ite
 
 
 def signal_series(horizon: int, num_dates: int, num_panels: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rank ICs of two forecasts of one market that are equally good, for different reasons."""
+    """Yield the rank ICs of two forecasts of one market that are equally good, for different reasons.
+
+    The market has the same exposures in every panel, and the signal grows with the volatility: else the true mean would
+    be another one in each panel, which no interval of one panel can cover.
+    """
+    exposure = np.random.default_rng(0).normal(1.0, 0.4, NUM_SYMBOLS)
     generator = np.random.default_rng(zlib.crc32(f"signal {horizon} {num_dates}".encode()))
     for _ in range(num_panels):
         length = WARM_UP + num_dates + horizon
         pair = [persistent(generator, length, 0.95) for _ in range(2)]
-        returns = returns_of(generator, length) + STRENGTH * (pair[0] + pair[1])
+        returns = returns_of(generator, length, exposure, STRENGTH * (pair[0] + pair[1]))
         label = label_of(returns, horizon, num_dates)
         first, second = (rank_ic(one[WARM_UP : WARM_UP + num_dates], label) for one in pair)
         yield first, second

@@ -59,8 +59,11 @@ class OutOfFold:
         """Return the numbers of the folds, sorted."""
         return sorted(int(fold) for fold in self.frame["fold"].unique())
 
-    def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.float64]:
-        """Predictions of a horizon on `dates(segment)` and all symbols; NaN where there is none."""
+    def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.floating]:
+        """Predictions of a horizon on `dates(segment)` and all symbols; NaN where there is none.
+
+        Of the type that they were computed in, which says by how much equal ones may differ.
+        """
         wanted = (self.frame["horizon"] == horizon) & (self.frame["segment"] == segment)
         if fold is not None:
             wanted &= self.frame["fold"] == fold
@@ -72,7 +75,7 @@ class OutOfFold:
             dates=self.dates(segment),
             symbols=self.store.symbols,
         )
-        return matrix
+        return matrix.astype(frame["prediction"].to_numpy().dtype, copy=False)
 
 
 class Stacked(Protocol):

@@ -16,6 +16,7 @@ from factor_metrics import (
     Gate,
     GateConfig,
     best_floor_rank_ic,
+    constant_dates,
     constant_share,
     evaluate_gates,
     evaluate_predictions,
@@ -76,7 +77,8 @@ def combine(
     """Stack one horizon and judge stack, models and floors on the dates that have a stack."""
     horizon, any_model = store.horizons[head], next(iter(models.values()))
     dates, fold = any_model.dates("test"), any_model.fold_of_date()
-    predictions = np.stack([model.matrix(horizon, "test") for model in models.values()])
+    forecasts = [model.matrix(horizon, "test") for model in models.values()]
+    predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
     label = store.matrix(store.labels[:, head], dates)
     num_symbols = label.shape[1]
     weights = stack_oof(
@@ -93,7 +95,8 @@ def combine(
     scored = np.isfinite(stacked).any(axis=1)
     if not scored.any():
         raise StageError(f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds")
-    stacked, label, predictions, dates = stacked[scored], label[scored], predictions[:, scored], dates[scored]
+    stacked, label, dates = stacked[scored], label[scored], dates[scored]
+    forecasts = [forecast[scored] for forecast in forecasts]
     check_forecasts("the stack", horizon, config, stacked, label)
     return HorizonResult(
         horizon=horizon,
@@ -101,16 +104,21 @@ def combine(
         prediction=stacked,
         stack=evaluate_predictions(stacked, label, horizon=horizon, config=config),
         models={
-            name: evaluate_predictions(predictions[i], label, horizon=horizon, config=config)
-            for i, name in enumerate(models)
+            name: evaluate_predictions(forecast, label, horizon=horizon, config=config)
+            for name, forecast in zip(models, forecasts, strict=True)
         },
         floors=judge_floors(floor_signals(panel, dates, config.seed), stacked, label, horizon, config),
         weights=weights,
-        correlation=prediction_correlation(predictions, config.min_symbols),
-        constant_shares={name: constant_share(predictions[i], np.float32) for i, name in enumerate(models)}
+        correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
+        constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
         | {"stack": constant_share(stacked, np.float32)},
         attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
     )
+
+
+def without_constant_dates(forecast: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Leave out the dates on which a model tells no symbols apart: its ranks there are an order of rounding."""
+    return np.where(constant_dates(forecast, np.float32)[:, None], np.nan, forecast.astype(np.float64))
 
 
 def stack_metrics(result: HorizonResult) -> dict[str, Any]:

@@ -104,6 +104,17 @@ def test_what_is_undefined_is_null_and_never_zero(tmp_path: Path) -> None:
     assert (targets["h1"]["degradation"], targets["h1"]["overfitting_risk"]) == (None, "unknown")
 
 
+def test_float32_forecasts_that_differ_in_their_last_bits_have_no_score(tmp_path: Path) -> None:
+    codes, _, label = batch(range(20))
+    bits = np.random.default_rng(1).integers(0, 4, label.shape)
+    prediction = (0.1 * (1.0 + bits * float(np.finfo(np.float32).eps))).astype(np.float32)
+    reporter = make(tmp_path)
+    reporter.add("out_of_sample", codes, prediction, label.astype(np.float32))
+    found = reporter.report_now()["targets"]["h1"]["out_of_sample"]
+    assert (found["ic"], found["rank_ic"]) == (None, None)
+    assert found["mse"] == pytest.approx(np.square(prediction[:, 0] - label[:, 0]).mean())
+
+
 def test_a_report_before_any_batch_is_valid(tmp_path: Path) -> None:
     make(tmp_path).report_now()
     assert strict_json(tmp_path / "latest.json")["targets"]["h5"]["in_sample"]["num_dates"] == 0

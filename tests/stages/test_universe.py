@@ -14,8 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Segment, open_panel, read_folds
+from factor_metrics import rank_ic
+from stages.judging.ensemble import without_constant_dates
 from stages.params.evaluate import EvaluateParams
 from stages.params.train import LiveICParams
+from stages.predictions import OutOfFold, prediction_frame
 from stages.processes.live_ic import LiveIC
 from stages.running.stage import StageError
 from stages.scoring import valid_scores, why_unscored
@@ -133,6 +136,23 @@ def test_what_has_no_score_is_called_by_what_it_is() -> None:
     assert why_unscored(np.full_like(label, np.nan), label, 5, "valid") == "are not finite on any valid date"
     assert "no valid date has evaluate.min_symbols = 7 symbols" in why_unscored(label, label, 7, "valid")
     assert "labels are the same for all" in why_unscored(label, np.ones_like(label), 5, "valid")
+
+
+def test_a_stored_forecast_keeps_the_type_that_says_how_it_was_rounded(small: Workplace, tmp_path: Path) -> None:
+    """Equal float32 forecasts that differ in their last bits have no rank IC, and teach the stack nothing."""
+    store, (fold, *_) = FeatureStore(small.results / "tokenize"), read_folds(small.results / "split" / "folds.json")
+    rows = np.flatnonzero(store.rows(fold, "test"))
+    bits = np.random.default_rng(4).integers(0, 4, (len(rows), len(store.horizons)))
+    values = (0.1 * (1.0 + bits * float(np.finfo(np.float32).eps))).astype(np.float32)
+    prediction_frame(store, fold, "test", rows, values).to_parquet(tmp_path / "predictions.parquet", index=False)
+    forecast = OutOfFold(tmp_path / "predictions.parquet", store).matrix(5, "test")
+    label = store.matrix(store.labels[:, 1], fold.test)
+    assert forecast.dtype == np.float32
+    assert np.isnan(rank_ic(forecast, label, 4)).all()
+    assert not np.isnan(rank_ic(forecast.astype(np.float64), label, 4)).all()
+    assert np.isnan(without_constant_dates(forecast)).all()
+    forecast[3] = label[3]
+    np.testing.assert_array_equal(np.isfinite(without_constant_dates(forecast)).any(axis=1), np.arange(len(label)) == 3)
 
 
 def test_a_forecast_of_the_market_is_refused_under_its_name(small: Workplace) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import as_matrix, check_at_least
+from factor_metrics.checks import FloatArray, as_float_array, check_at_least
 from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.labels import same_labels
@@ -88,7 +88,7 @@ class LiveICReporter:
         self.num_steps = 0
         self.started = self.last_time = clock()
         self.last_step = 0
-        self.dates: dict[Sample, dict[int, NDArray[np.float64]]] = {name: {} for name in get_args(Sample)}
+        self.dates: dict[Sample, dict[int, FloatArray]] = {name: {} for name in get_args(Sample)}
         self.history = self._read_history()
 
     @same_labels("date_code", "prediction", "label")
@@ -157,9 +157,9 @@ class LiveICReporter:
         self.last_time, self.last_step = now, self.num_steps
         return report
 
-    def _columns(self, name: str, given: ArrayLike) -> NDArray[np.float64]:
-        array = np.asarray(given)
-        array = as_matrix(name, array[:, None] if array.ndim == 1 else array)
+    def _columns(self, name: str, given: ArrayLike) -> FloatArray:
+        values = np.asarray(given)
+        array = as_float_array(name, values[:, None] if values.ndim == 1 else values, 2)
         if array.shape[1] != len(self.targets):
             raise ValueError(f"{name} must have {len(self.targets)} columns, one per target, got {array.shape[1]}")
         return array
@@ -181,11 +181,15 @@ class LiveICReporter:
             "overfitting_risk": compared.overfitting_risk,
         }
 
-    def _matrices(self, sample: Sample, position: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return prediction and label (num_dates, most symbols of a date), in time order, padded with NaN."""
+    def _matrices(self, sample: Sample, position: int) -> tuple[FloatArray, FloatArray]:
+        """Return prediction and label (num_dates, most symbols of a date), in time order, padded with NaN.
+
+        Of the type that was given, which says by how much equal forecasts may differ.
+        """
         held = [rows for _, rows in sorted(self.dates[sample].items())]
         shape = len(held), max((len(rows) for rows in held), default=0)
-        prediction, label = np.full(shape, np.nan), np.full(shape, np.nan)
+        kind = held[-1].dtype if held else np.float64
+        prediction, label = np.full(shape, np.nan, kind), np.full(shape, np.nan, kind)
         for date, rows in enumerate(held):
             prediction[date, : len(rows)], label[date, : len(rows)] = (
                 rows[:, 0, position],
@@ -195,7 +199,8 @@ class LiveICReporter:
 
     def _scores(self, prediction: NDArray, label: NDArray, rank_ics: NDArray, horizon: int) -> dict[str, float | int]:
         """Return the scores of one sample; NaN where nothing is defined."""
-        error = (prediction - label)[~np.isnan(prediction - label)]
+        error = prediction.astype(np.float64) - label
+        error = error[~np.isnan(error)]
         per_date = ic(prediction, label, self.min_symbols)
         ranked = summarize(rank_ics, horizon)
         return {
