@@ -329,7 +329,7 @@ class FittedKronos:
         paths.to_parquet(folder / "paths.parquet", index=False)
         on_test = paths[paths["segment"] == "test"]
         tables = {
-            "baselines": baseline_table(of.store, of.fold, on_test),
+            "baselines": baseline_table(of.store, of.fold, on_test, of.min_symbols),
             "calibration": calibration_table(of.store, on_test),
         }
         write_report(folder / "paths.json", of.fold.index, metadata, tables)

@@ -20,7 +20,7 @@ QUANTILE_COLUMNS = [quantile_column(level) for level in QUANTILES]
 VOLATILITY = "volatility_20"
 
 
-def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame) -> list[dict[str, Any]]:
+def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, min_symbols: int) -> list[dict[str, Any]]:
     """Return the paths beside their baselines, a row per horizon.
 
     Mean rank IC and root mean squared error of the paths' mean beside last close and random walk, and rank
@@ -37,15 +37,15 @@ def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame) -> list
         walk = np.where(known, random_ranking(label.shape, fold.index), np.nan)
         row = {
             "horizon": horizon,
-            "rank_ic": mean_of(rank_ic(mean, label)),
-            "rank_ic_random_walk": mean_of(rank_ic(walk, label)),
+            "rank_ic": mean_of(rank_ic(mean, label, min_symbols)),
+            "rank_ic_random_walk": mean_of(rank_ic(walk, label, min_symbols)),
             "rmse": root_mean_square((mean - label)[known]),
             "rmse_last_close": root_mean_square(label[known]),
-            "size_rank_ic": mean_of(rank_ic(volatility, size)),
+            "size_rank_ic": mean_of(rank_ic(volatility, size, min_symbols)),
         }
         if VOLATILITY in store.feature_names:
             past = np.where(known, store.matrix(store.feature(VOLATILITY), dates), np.nan)
-            row["size_rank_ic_20_bar_volatility"] = mean_of(rank_ic(past, size))
+            row["size_rank_ic_20_bar_volatility"] = mean_of(rank_ic(past, size, min_symbols))
         rows.append(row)
     return rows
 

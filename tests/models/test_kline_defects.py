@@ -238,7 +238,7 @@ def test_kline_report_has_baselines_and_calibration() -> None:
         frame[name] = value
     for name, value in (("q5", -0.0329), ("q25", -0.0135), ("q75", 0.0135), ("q95", 0.0329)):
         frame[name] = value
-    (row,) = baseline_table(store, SimpleNamespace(index=0), frame)
+    (row,) = baseline_table(store, SimpleNamespace(index=0), frame, 10)
     assert row["rank_ic"] == pytest.approx(1.0)
     assert row["rmse"] == pytest.approx(0.0)
     assert row["rmse_last_close"] == pytest.approx(0.02, rel=0.1)
