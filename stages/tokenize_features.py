@@ -37,7 +37,7 @@ from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
 
 CHECKED_SYMBOLS, CHECKED_DATES = 24, 1000
-"""Of the bars, what features and labels are held to the look-ahead gate on: it bounds the time that takes."""
+"""Sample of the bars on which features and labels are held to the look-ahead gate: it bounds the time that takes."""
 
 
 def main() -> None:
