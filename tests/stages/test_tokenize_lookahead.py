@@ -80,6 +80,5 @@ def test_features_that_cannot_be_checked_are_said(
 ) -> None:
     monkeypatch.setitem(FEATURES, "mine", lambda panel: np.full(panel.num_rows, np.nan))
     with_mine.run("plan")
-    with pytest.raises(ValueError, match="feature 'mine' has no known value"):
-        with_mine.run("tokenize_features")
+    with_mine.run("tokenize_features")
     assert "look-ahead: not checked, since they have no value: mine (1 features)" in capsys.readouterr().out
