@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from factor_data import SEGMENTS, FeatureStore, Fold, Segment
 from factor_metrics import to_matrix
+from stages.scoring import told, why_unscored
 
 
 def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray) -> pd.DataFrame:
@@ -58,6 +59,17 @@ class OutOfFold:
     def folds(self) -> list[int]:
         """Return the numbers of the folds, sorted."""
         return sorted(int(fold) for fold in self.frame["fold"].unique())
+
+    def no_signal(self, min_symbols: int) -> str | None:
+        """Return why this model has no part in an ensemble: the first fold in which it has no signal; else None."""
+        dates, store = self.dates("valid"), self.store
+        labels = {horizon: store.matrix(store.labels[:, head], dates) for head, horizon in enumerate(store.horizons)}
+        for fold in self.folds():
+            forecasts = {horizon: self.matrix(horizon, "valid", fold) for horizon in labels}
+            reasons = {one: why_unscored(forecasts[one], labels[one], min_symbols, "valid") for one in labels}
+            if reason := told({horizon: reason for horizon, reason in reasons.items() if reason}):
+                return f"fold {fold}: {reason}"
+        return None
 
     def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.floating]:
         """Predictions of a horizon on `dates(segment)` and all symbols; NaN where there is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +21,18 @@ class ValidScores:
     undefined: dict[int, str]
     """Why, per horizon without one."""
 
-    def check(self, name: str, fold: Fold) -> dict[int, float]:
-        """Return the rank IC per horizon; ValueError, with the reason, where a horizon has none."""
-        if self.undefined:
-            reasons: dict[str, list[str]] = {}
-            for horizon, reason in self.undefined.items():
-                reasons.setdefault(reason, []).append(str(horizon))
-            told = "; ".join(f"at horizon {', '.join(horizons)} {reason}" for reason, horizons in reasons.items())
-            raise ValueError(f"fold {fold.index}: predictions of {name} {told}")
-        return self.rank_ic
+    @property
+    def no_signal(self) -> str | None:
+        """Why the forecasts order no symbols: horizons without a rank IC, and the reason; None where all have one."""
+        return told(self.undefined)
+
+
+def told(undefined: Mapping[int, str]) -> str | None:
+    """Return horizons without a rank IC and why, in words; None without any."""
+    reasons: dict[str, list[str]] = {}
+    for horizon, reason in undefined.items():
+        reasons.setdefault(reason, []).append(str(horizon))
+    return "; ".join(f"at horizon {', '.join(of)} predictions {reason}" for reason, of in reasons.items()) or None
 
 
 def valid_scores(store: FeatureStore, fold: Fold, rows: NDArray, values: NDArray, min_symbols: int) -> ValidScores:

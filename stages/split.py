@@ -42,10 +42,7 @@ from stages.running.workers import local_workers
 from stages.universe import check_panel, check_symbols
 
 DATA = Path("data")
-ONE_FOLD = (
-    "warning: split.folds makes one fold, and the stack needs two: weights are fitted on earlier folds. "
-    "Models are judged all the same: dvc repro report@<model>"
-)
+ONE_FOLD = "note: split.folds makes one fold: models are judged, there is no stack (its weights need an earlier fold)"
 HOW = "how the symbols were picked"
 READ_BYTES = 128  # of a row while it is read, about
 

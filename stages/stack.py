@@ -1,11 +1,14 @@
 """stack: combine the models out of fold, nested in time; judge the result, hold it against the gates. Numbers only.
 
 The weights of a fold are fitted on earlier folds' out-of-fold predictions, so the first fold has no stack: every
-number of this stage, also those of models and floors, is on the dates of the later folds.
+number of this stage, also those of models and floors, is on the dates of the later folds. A single fold has no stack:
+its models are compared on its own dates, and nothing is promoted.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,16 +28,19 @@ from stages.predictions import OutOfFold, write_stack
 from stages.records import write_record
 from stages.running.files import RESULTS, stage_output
 from stages.running.planned import check_loaded, read_plan
-from stages.running.stage import run
+from stages.running.stage import StageError, run
 
 
 def main() -> None:
     """Run the stage `stack`: combine the models, judge the combination and hold it against the gates."""
     plan = read_plan("stack")
-    names = plan.value("models")
     params, config = plan.section("stack", StackParams), plan.section("evaluate", EvaluateParams)
     store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
-    models = {name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in names}
+    trained = {
+        name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in plan.value("models")
+    }
+    models, left_out = with_signal(trained, config.min_symbols)
+    names = list(models)
     valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in names}
     with stage_output("stack") as folder:
         results = [combine(head, store, panel, models, params, config) for head in range(len(store.horizons))]
@@ -46,24 +52,39 @@ def main() -> None:
             gates=gates,
             floors=tuple(row for one in horizons for row in beside_floors(one, config)),
             valid=valid,
+            left_out=left_out,
             calendar=store.dates,
             delay=store.delay,
         )
         metrics = to_json_safe({f"h{result.horizon}": stack_metrics(result) for result in results})
         write_stack(results, store, next(iter(models.values())), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
-        write_json(folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates}))
+        write_json(
+            folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates, "left_out": left_out})
+        )
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "comparison.json", to_json_safe([row for one in horizons for row in result_rows(one)]))
         write_json(folder / "floors.json", to_json_safe(page.floors))
         write_curve(horizons[0].subject, folder / "rank_ic.csv")
         write_stack_bars(horizons, folder / "models.csv")
         write_record(folder / "page.json", page)
-        write_bundle(results, weights, store, names, gates, folder / "bundle")
+        write_bundle(results, weights, store, left_out, gates, folder / "bundle")
         check_loaded(plan)
         with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
             summary = write_summary(Path(aside), metrics, horizons, promoted(gates))
             summary.replace(RESULTS / "summary.json")
+
+
+def with_signal(models: Mapping[str, OutOfFold], min_symbols: int) -> tuple[dict[str, OutOfFold], dict[str, str]]:
+    """Models that take part, and those that have no signal, each with its reason. StageError where none takes part."""
+    reasons = {name: model.no_signal(min_symbols) for name, model in models.items()}
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    for name, reason in left_out.items():
+        print(f"{name} is left out of the ensemble: {reason}", file=sys.stderr)
+    if len(left_out) == len(models):
+        said = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        raise StageError(f"no model has a signal, so there is nothing to combine: {said}")
+    return {name: model for name, model in models.items() if name not in left_out}, left_out
 
 
 def stacked_horizon(result: HorizonResult, store: FeatureStore, config: EvaluateParams) -> StackedHorizon:
@@ -78,7 +99,7 @@ def stacked_horizon(result: HorizonResult, store: FeatureStore, config: Evaluate
         floors=result.floors,
         attainable=result.attainable,
         profile=profile(result.prediction, target, result.horizon, dates, store, config),
-        row_counts=row_counts(result.prediction, result.horizon, dates, store),
+        row_counts=row_counts(result.covered, result.horizon, dates, store),
     )
     return StackedHorizon(
         subject=subject,
@@ -93,8 +114,9 @@ def beside_floors(one: StackedHorizon, config: EvaluateParams) -> list[FloorRow]
     """The stack beside every floor, and each model beside the best one."""
     stack, horizon = one.subject, one.subject.horizon
     best = {stack.best_floor: stack.floors[stack.best_floor]}
+    stacked = {"stack": stack.judged} if one.has_stack else {}
     return [
-        *floor_rows({"stack": stack.judged}, stack.floors, horizon=horizon, config=config),
+        *floor_rows(stacked, stack.floors, horizon=horizon, config=config),
         *floor_rows(one.models, best, horizon=horizon, config=config),
     ]
 

@@ -10,6 +10,7 @@ import shutil
 from importlib import import_module
 
 from stages.json_files import write_json
+from stages.running.environment import check_launcher
 from stages.running.files import stage_output
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
@@ -20,7 +21,8 @@ ROOM = "stages.kline.tokenizer"
 
 def main() -> None:
     """Run the stage `tokenize_kline`: fit the tokenizers of K-line models; write nothing without such a model."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    check_launcher()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         raise StageError("tokenize_kline is run by one process: start it without a launcher")
     plan = read_plan("tokenize_kline")
     models = plan.value("kline_models")

@@ -23,6 +23,7 @@ from stages.processes.progress import TrainingProgress
 from stages.running.files import RESULTS, stage_output
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError, run
+from stages.scoring import ValidScores
 from stages.universe import check_store
 
 
@@ -69,6 +70,7 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
                 if only is not None:
                     return
                 valid, test = (finished[-1].predict(segment) for segment in ("valid", "test"))
+                check_signal(plan, fold.fold.index, valid.judged, progress)
                 frames += [valid.frame, test.frame]
                 log_best(live, fold.fold.index, valid.scores)
                 if folder:
@@ -81,10 +83,21 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
         one.discard_checkpoints()
 
 
+def check_signal(plan: Plan, fold: int, judged: ValidScores | None, progress: TrainingProgress) -> None:
+    """Say that a model has no signal in a fold; StageError where the run is to fail then (train.no_signal)."""
+    reason = None if judged is None else judged.no_signal
+    if reason is None:
+        return
+    if plan.value("train.no_signal") == "fail":
+        raise StageError(f"fold {fold}: {reason}; train.no_signal: leave_out lets the run go on without this model")
+    progress.note(f"no signal: {reason}; the stack will leave this model out (train.no_signal: fail ends the run)")
+
+
 def log_best(live: Live | None, fold: int, scores: dict[int, float]) -> None:
-    """Log the mean validation rank IC of a fold, where there is something to log to."""
-    if live:
-        live.log_metric(f"fold_{fold}/best_valid_rank_ic", float(np.mean(list(scores.values()))))
+    """Log the mean validation rank IC of a fold, where there is one and something to log to."""
+    mean = float(np.mean(list(scores.values())))
+    if live and np.isfinite(mean):
+        live.log_metric(f"fold_{fold}/best_valid_rank_ic", mean)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FoldConfig, needed_purge
-from factor_metrics import Evaluation, overfit_gap, promoted, redundant_pairs
+from factor_metrics import overfit_gap, promoted, redundant_pairs
 from factor_metrics.report import (
     DateSeries,
     Diversity,
@@ -22,18 +22,19 @@ from factor_metrics.report import (
 )
 from stages.drawing.shared import picture_of_folds, quality_rules, shared_facts, universe
 from stages.json_files import read_json
-from stages.judging.pages import StackedHorizon, StackPage, result_rows
+from stages.judging.pages import StackedHorizon, StackPage, forecasts, result_rows
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
 
 def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     """Gather everything the page shows; `split` is the folder with dataset.json, quality.json and folds.json."""
-    dataset, models = read_json(split / "dataset.json"), plan.value("models")
+    dataset, models = read_json(split / "dataset.json"), list(page.horizons[0].models)
     horizons = {one.subject.horizon: one for one in page.horizons}
+    stack = "their stack" if page.horizons[0].has_stack else "no stack"
     return ReportData(
         title="Factorcast: out-of-fold results",
-        subtitle=f"{dataset['name']} · {len(models)} models and their stack",
+        subtitle=f"{dataset['name']} · {len(models)} models and {stack}",
         promoted=promoted(page.gates),
         facts=facts(page, plan),
         gates=page.gates,
@@ -63,19 +64,17 @@ def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     )
 
 
-def forecasts(one: StackedHorizon) -> dict[str, Evaluation]:
-    """Return the stack and all models at one horizon, by name."""
-    return {"stack": one.subject.judged, **one.models}
-
-
 def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     """Return the facts at the head of the page."""
     first = page.horizons[0]
     training = (
         f"seed {plan.value('train.seed')}, ZeRO stage {plan.value('train.zero.stage')}, loss {plan.value('train.loss')}"
     )
+    folds = "the first one only teaches the stack its weights" if first.has_stack else page.gates[0].rule
+    left_out = {f"Left out: {name}": reason for name, reason in page.left_out.items()}
     return {
-        "Folds": f"{len(first.folds)}; the first one only teaches the stack its weights",
+        "Folds": f"{len(first.folds)}; {folds}",
+        **left_out,
         "Purge and embargo": purge_and_embargo(page, plan),
         "Training": training,
         **shared_facts(first.subject.dates, page.delay, plan.section("evaluate", EvaluateParams)),

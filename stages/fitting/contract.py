@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from factor_data import Fold, Segment
+from stages.scoring import ValidScores
 
 if TYPE_CHECKING:
     from dvclive.live import Live
@@ -30,17 +31,22 @@ class Predictions:
 
     frame: pd.DataFrame
     """The long frame of `stages.predictions`."""
-    scores: dict[int, float] = field(default_factory=dict)
-    """Mean rank IC per horizon for the valid dates; empty for others."""
+    judged: ValidScores | None = None
+    """Rank IC on the valid dates; None for other segments."""
     table: pd.DataFrame | None = None
     """Further columns beside the same keys: levels of quantiles, statistics of paths."""
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Mean rank IC per horizon for the valid dates; empty for others."""
+        return {} if self.judged is None else self.judged.rank_ic
 
 
 class Fitted(Protocol):
     """A model that is fitted on a fold."""
 
     def predict(self, segment: Segment) -> Predictions:
-        """Out-of-fold predictions of a segment. ValueError if those of the valid dates are constant."""
+        """Out-of-fold predictions of a segment. Of the valid dates with their score."""
         ...
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:

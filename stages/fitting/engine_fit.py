@@ -74,6 +74,8 @@ class Training:
     """Digest of the code that the stage's plan names."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    keep_last: bool = False
+    """Where no epoch has a score (there is no signal): the last one's weights, instead of an error."""
     describe: Callable[[Batch], str] | None = None
     """Describes a batch in a warning."""
     shown: Callable[[EpochRecord], float] = lambda record: record.score
@@ -121,6 +123,7 @@ class EngineFit:
             patience=training.patience,
             plateau=training.config.schedule_options if schedule == "plateau" else None,
             guard=training.guard,
+            keep_last=training.keep_last,
             most_pieces=training.most_pieces,
         )
         try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # What changes a training step by rounding at most, or not at all: a run may go on with another value.
-MAY_CHANGE_ON_RESUME = ("live_ic", "checkpoint", "zero", "accumulation", "recompute", "compile", "adam")
+MAY_CHANGE_ON_RESUME = ("live_ic", "checkpoint", "zero", "accumulation", "recompute", "compile", "adam", "no_signal")
 
 
 def decisive(settings: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, SampleWeights, Segment, WeightParams, WindowDataset
+from factor_metrics import to_json_safe
 from factor_models import input_kind, model_sizes
 from stages.scoring import ValidScores, valid_scores
 
@@ -102,6 +103,6 @@ class FoldInputs:
             "fold": self.fold.describe(),
             "train_samples": len(self.train_windows),
             "missing_inputs": self.missing_inputs(),
-            "valid_rank_ic": {str(horizon): score for horizon, score in scores.items()},
-            "best_head": max(scores, key=lambda horizon: scores[horizon]),
+            "valid_rank_ic": to_json_safe({str(horizon): score for horizon, score in scores.items()}),
+            "best_head": max(scores, key=lambda horizon: np.nan_to_num(scores[horizon], nan=-np.inf)),
         }

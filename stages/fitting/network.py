@@ -30,7 +30,6 @@ from factor_models import (
     FitResult,
     QuantileLoss,
     RunFolder,
-    UndefinedScoreError,
     build_model,
     count_flops,
     count_parameters,
@@ -102,12 +101,7 @@ class NetworkFold:
         training = self.training(model, start)
         if self.params.distillation is not None:
             self.inputs.train_windows = self.inputs.windows("train", targets=self.with_teacher())
-        try:
-            result = training.run(conditions.progress, conditions.live, conditions.watch)
-        except UndefinedScoreError:
-            if self.scores is not None:
-                self.scores.check(self.inputs.name, self.fold)
-            raise
+        result = training.run(conditions.progress, conditions.live, conditions.watch)
         return FittedNetwork(self, model, result, training.folder)
 
     def training(self, model: nn.Module, start: Mapping[str, Tensor] | None) -> Training:
@@ -128,6 +122,7 @@ class NetworkFold:
             code=self.code,
             checkpoint=params.checkpoint,
             guard=params.guard,
+            keep_last=True,
             describe=self.dates_of,
             shown=lambda record: self.rank_ic,
             reporter=self.live_ic,
@@ -242,10 +237,10 @@ class FittedNetwork:
             }
         else:
             rows, values = of.predict_rows(self.model, segment)
-        scores = inputs.valid_scores(rows, values).check(inputs.name, inputs.fold) if segment == "valid" else {}
+        judged = inputs.valid_scores(rows, values) if segment == "valid" else None
         frame = prediction_frame(inputs.store, inputs.fold, segment, rows, values)
         table = None if levels is None else frame.drop(columns="prediction").assign(**levels)
-        return Predictions(frame=frame, scores=scores, table=table)
+        return Predictions(frame=frame, judged=judged, table=table)
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
         """Write weights, configuration, model card and, where it has them, quantiles to a new folder."""

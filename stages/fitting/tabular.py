@@ -81,8 +81,8 @@ class FittedTabular:
         """Return the predictions of a segment; for `valid` with their rank IC by horizon."""
         inputs = self.inputs
         rows, values = self.predict_rows(segment)
-        scores = inputs.valid_scores(rows, values).check(inputs.name, inputs.fold) if segment == "valid" else {}
-        return Predictions(frame=prediction_frame(inputs.store, inputs.fold, segment, rows, values), scores=scores)
+        judged = inputs.valid_scores(rows, values) if segment == "valid" else None
+        return Predictions(frame=prediction_frame(inputs.store, inputs.fold, segment, rows, values), judged=judged)
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
         """Write the model, its configuration and its card to a new folder."""

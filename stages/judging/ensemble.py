@@ -28,7 +28,6 @@ from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS
-from stages.running.stage import StageError
 from stages.universe import check_forecasts
 
 
@@ -39,6 +38,9 @@ class HorizonResult:
     horizon: int
     dates: NDArray[np.datetime64]
     prediction: NDArray[np.float64]
+    """(num_dates, num_symbols) of the stack; NaN everywhere where there is none."""
+    covered: NDArray[np.float64]
+    """NaN where nothing is judged: outside the stack, or, without one, where a model has no prediction."""
     stack: Evaluation
     models: dict[str, Evaluation]
     floors: dict[str, Evaluation]
@@ -47,6 +49,11 @@ class HorizonResult:
     constant_shares: dict[str, float]
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
+
+    @property
+    def has_stack(self) -> bool:
+        """Return whether any fold had an earlier one to learn weights from."""
+        return bool(np.isfinite(self.prediction).any())
 
     @property
     def mean_attainable(self) -> float:
@@ -92,22 +99,23 @@ def combine(
         equal=stack.weights == "equal",
     )
     stacked = weights.prediction.reshape(label.shape)
-    scored = np.isfinite(stacked).any(axis=1)
-    if not scored.any():
-        raise StageError(f"horizon {horizon}: no fold has an earlier one to fit weights on; the stack needs two folds")
-    stacked, label, dates = stacked[scored], label[scored], dates[scored]
+    # Without a stack (one fold) the models are judged on the rows that all of them predict.
+    covered = stacked if np.isfinite(stacked).any() else predictions.sum(axis=0)
+    scored = np.isfinite(covered).any(axis=1)
+    stacked, label, dates, covered = stacked[scored], label[scored], dates[scored], covered[scored]
     forecasts = [forecast[scored] for forecast in forecasts]
-    check_forecasts("the stack", horizon, config, stacked, label)
+    check_forecasts("the stack", horizon, config, covered, label)
     return HorizonResult(
         horizon=horizon,
         dates=dates,
         prediction=stacked,
+        covered=covered,
         stack=evaluate_predictions(stacked, label, horizon=horizon, config=config),
         models={
             name: evaluate_predictions(forecast, label, horizon=horizon, config=config)
             for name, forecast in zip(models, forecasts, strict=True)
         },
-        floors=judge_floors(floor_signals(panel, dates, config.seed), stacked, label, horizon, config),
+        floors=judge_floors(floor_signals(panel, dates, config.seed), covered, label, horizon, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
         constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
@@ -127,7 +135,8 @@ def stack_metrics(result: HorizonResult) -> dict[str, Any]:
     metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
     if result.attainable is not None:
         metrics["attainable_rank_ic"] = result.mean_attainable
-        metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
+        if result.has_stack:
+            metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
     return metrics
 
 
@@ -142,6 +151,8 @@ def hold_against_gates(
     What is too good to be true is looked for at all horizons.
     """
     result = results[0]
+    if not result.has_stack:
+        return (no_stack(len(result.weights.folds)),)
     rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
     attained = {
         name: value / one.mean_attainable
@@ -163,3 +174,14 @@ def hold_against_gates(
         rank_ics=rank_ics,
         attained=attained,
     )
+
+
+def no_stack(num_folds: int) -> Gate:
+    """The one condition that is held against a run without a stack."""
+    rule = f"no stack: {in_words(num_folds)}; weights are learned on an earlier fold"
+    return Gate(name="folds", passed=False, value=float(num_folds), threshold=2.0, rule=rule)
+
+
+def in_words(num_folds: int) -> str:
+    """Return why no fold has weights."""
+    return "one fold" if num_folds == 1 else f"none of {num_folds} folds has an earlier one with known labels"

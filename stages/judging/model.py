@@ -71,7 +71,7 @@ def model_metrics(
     metrics: dict[str, dict[str, Any]] = {
         f"h{one.horizon}": {
             **one.judged.scores().to_dict(),
-            "valid_rank_ic": float(np.nanmean(valid[one.horizon])),
+            "valid_rank_ic": float(np.nanmean(known)) if np.isfinite(known := valid[one.horizon]).any() else np.nan,
             "best_floor_rank_ic": best_floor_rank_ic(one.floors),
         }
         for one in subjects

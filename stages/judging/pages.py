@@ -45,6 +45,11 @@ class StackedHorizon:
     correlation: NDArray[np.float64]
     """(num_models, num_models) between the models' predictions."""
 
+    @property
+    def has_stack(self) -> bool:
+        """Return whether any fold has weights: a single one has no earlier fold to learn them from."""
+        return bool(np.isfinite(self.weights).any())
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackPage:
@@ -55,14 +60,23 @@ class StackPage:
     floors: tuple[FloorRow, ...]
     valid: Mapping[str, Mapping[str, Mapping[str, float]]]
     """metrics.json of each model."""
+    left_out: Mapping[str, str]
+    """Models without a part in the stack, each with its reason."""
     calendar: NDArray[np.datetime64]
     delay: int
+
+
+def forecasts(one: StackedHorizon) -> dict[str, Evaluation]:
+    """Return the stack, where there is one, and all models at one horizon, by name."""
+    return {**({"stack": one.subject.judged} if one.has_stack else {}), **one.models}
 
 
 def result_rows(one: StackedHorizon) -> list[ResultRow]:
     """Stack, models and floors of one horizon."""
     return [
-        result_row("stack", "stack", one.subject.judged, one.subject),
-        *(result_row(name, "model", judged, one.subject) for name, judged in one.models.items()),
+        *(
+            result_row(name, "stack" if name == "stack" else "model", judged, one.subject)
+            for name, judged in forecasts(one).items()
+        ),
         *(result_row(name, "floor", judged, one.subject) for name, judged in one.subject.floors.items()),
     ]

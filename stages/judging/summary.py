@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from dvclive.live import Live
 
 from stages.judging.pages import StackedHorizon
@@ -30,8 +29,9 @@ def write_summary(
     for one in horizons[:MOST_LABELS]:
         label = f"h{one.subject.horizon}"
         stack = one.subject.judged.scores()
-        best = np.nanmax([judged.scores().rank_ic for judged in one.models.values()])
-        numbers = {"stack": stack.rank_ic, "low": stack.ci_low, "model": float(best)}
+        defined = [value for judged in one.models.values() if math.isfinite(value := judged.scores().rank_ic)]
+        best = max(defined, default=math.nan)
+        numbers = {"stack": stack.rank_ic, "low": stack.ci_low, "model": best}
         live.summary[label] = {name: value for name, value in numbers.items() if math.isfinite(value)}
     attained = metrics[f"h{horizons[0].subject.horizon}"].get("attained")
     if attained is not None:

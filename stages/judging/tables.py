@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from factor_metrics import evaluation_by_date, evaluation_by_fold, to_json_safe
 from factor_metrics.report import FloorRow, Subject
 from stages.json_files import write_json
-from stages.judging.pages import StackedHorizon
+from stages.judging.pages import StackedHorizon, forecasts
 
 
 def per_fold(subjects: Sequence[Subject], fold_of_date: NDArray[np.integer]) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: 
     means = [
         (one.horizon, f"h{one.horizon} q{quantile + 1}", value)
         for one in subjects
-        for quantile, value in enumerate(np.nanmean(one.judged.quantile_returns, axis=0))
+        for quantile, value in enumerate(mean_of_columns(one.judged.quantile_returns))
     ]
     table = pd.DataFrame(means, columns=["horizon", "quantile", "mean_return"])
     table.to_csv(folder / "quantiles.csv", index=False)
@@ -46,6 +46,14 @@ def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: 
     write_json(folder / "floors.json", to_json_safe(floors))
 
 
+def mean_of_columns(values: NDArray) -> NDArray:
+    """Return the mean of each column over what is defined; NaN where nothing is."""
+    means = np.full(values.shape[1], np.nan)
+    some = np.isfinite(values).any(axis=0)
+    means[some] = np.nanmean(values[:, some], axis=0)
+    return means
+
+
 def write_curve(subject: Subject, path: Path) -> None:
     """Rank IC per date of a subject, and its running sum."""
     frame = evaluation_by_date(subject.judged, subject.dates, horizon=subject.horizon)
@@ -57,6 +65,6 @@ def write_stack_bars(horizons: Sequence[StackedHorizon], path: Path) -> None:
     rows = [
         (f"h{one.subject.horizon} {name}", judged.scores().rank_ic)
         for one in horizons
-        for name, judged in {"stack": one.subject.judged, **one.models}.items()
+        for name, judged in forecasts(one).items()
     ]
     pd.DataFrame(rows, columns=["model", "rank_ic"]).to_csv(path, index=False)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Segment, read_folds
 from factor_data.store import fold_folder
+from factor_metrics import to_json_safe
 from factor_models import (
     FitResult,
     TensorBatch,
@@ -305,14 +306,12 @@ class FittedKronos:
         """The mean return of the paths; beside it all else that they say."""
         of = self.of
         rows, values = of.statistics(self.model, segment)
-        scores = {}
-        if segment == "valid":
-            judged = valid_scores(of.store, of.fold, rows, values[:, :, 0], of.min_symbols)
-            scores = judged.check(of.name, of.fold)
+        predicted = values[:, :, 0]
+        judged = valid_scores(of.store, of.fold, rows, predicted, of.min_symbols) if segment == "valid" else None
         frame = prediction_frame(of.store, of.fold, segment, rows, values[:, :, 0])
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
         table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
-        return Predictions(frame=frame, scores=scores, table=table)
+        return Predictions(frame=frame, judged=judged, table=table)
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
         """The predictor in the published form with its tokenizer, what its paths say, and how well that fits."""
@@ -348,7 +347,7 @@ class FittedKronos:
             "seed": of.params.seed,
             "fold": of.fold.describe(),
             "train_samples": len(of.ends["train"]),
-            "valid_rank_ic": {str(horizon): score for horizon, score in scores.items()},
+            "valid_rank_ic": to_json_safe({str(horizon): score for horizon, score in scores.items()}),
             "best_epoch": self.result.best_epoch,
             "notes": list(self.result.notes),
         }

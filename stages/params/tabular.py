@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from factor_data import DirectionRule, TargetKind, WeightParams
 
+NoSignal = Literal["leave_out", "fail"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TabularParams:
@@ -26,6 +28,8 @@ class TabularParams:
     """CPU threads of the process: part of the experiment, because it decides rounding."""
     determinism: Literal["bitwise", "fast"]
     """Written into the metadata; it does not change how a tabular model is fitted."""
+    no_signal: NoSignal
+    """A model whose forecasts are constant on every valid date of a fold has no part in the stack, or ends the run."""
     start: Literal["cold", "previous", "best_previous"]
     """Written into the metadata; every fold of a tabular model begins anew."""
 

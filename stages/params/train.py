@@ -24,6 +24,7 @@ from factor_models import (
 )
 from stages.params.checking import validate
 from stages.params.rules import MOST_THREADS, check_at_least, check_at_most
+from stages.params.tabular import NoSignal
 from stages.running.stage import StageError
 
 KEYS_IN_NO_PLAN = ("checkpoint", "live_ic")
@@ -117,6 +118,8 @@ class TrainParams(EngineConfig):
     """Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`)."""
     determinism: Literal["bitwise", "fast"] = "bitwise"
     """bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only)."""
+    no_signal: NoSignal = "leave_out"
+    """A model whose forecasts are constant on every valid date of a fold has no part in the stack, or ends the run."""
     guard: GuardConfig = field(default_factory=GuardConfig)
     """What happens when a loss or gradient is not finite."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

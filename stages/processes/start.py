@@ -18,7 +18,7 @@ from stages.processes.live_ic import LIVE
 from stages.processes.process import Process, Train
 from stages.processes.progress import keep_log
 from stages.processes.watch import Watch
-from stages.running.environment import timeout_minutes, whole_number
+from stages.running.environment import check_launcher, timeout_minutes, whole_number
 from stages.running.files import CHECKPOINTS, RESULTS, check_writable
 from stages.running.lock import exclusive
 from stages.running.planned import Plan
@@ -27,6 +27,7 @@ from stages.running.stage import StageError
 
 def start_network(name: str, plan: Plan, only: int | None, train: Train) -> None:
     """Run `train` as the environment wants it; in a process of a launcher that process's part."""
+    check_launcher()
     check_writable(CHECKPOINTS)  # or the run would fail at its first checkpoint
     processes = whole_number("FACTORCAST_PROCESSES", default=max(1, torch.cuda.device_count()))
     parallel = whole_number("FACTORCAST_PARALLEL_FOLDS", default=1)

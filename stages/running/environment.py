@@ -19,6 +19,9 @@ VARIABLES = {
     "FACTORCAST_TIMEOUT_MINUTES": "minutes without a step after which a process counts as hung, by default 30",
 }
 DEFAULT_MEMORY_MB = 1024
+MOST = {"FACTORCAST_MEMORY_MB": 2**30, "FACTORCAST_PARALLEL_FOLDS": 4096, "FACTORCAST_PROCESSES": 4096}
+"""Beyond are slips of the hand: a pebibyte, more processes than a cluster has."""
+MOST_MINUTES = 525_600
 
 
 def memory_budget() -> int:
@@ -29,8 +32,40 @@ def memory_budget() -> int:
 def whole_number(variable: str, default: int) -> int:
     """A whole number >= 1 from the environment."""
     text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise StageError(f"{variable} is {text!r}: must be a whole number >= 1")
+    if not text.isdecimal() or not text.isascii() or int(text[:20]) < 1:
+        raise StageError(f"{variable} is {shown(text)}: must be a whole number >= 1")
+    most = MOST[variable]
+    if len(text) > 20 or int(text) > most:
+        raise StageError(f"{variable} is {shown(text)}: must be at most {most:,}")
+    return int(text)
+
+
+def shown(text: str) -> str:
+    """Return a value for a message, whatever stands in it."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+
+
+def check_launcher() -> None:
+    """StageError unless the variables of a launcher of several machines are all there, and make sense."""
+    if "RANK" not in os.environ:
+        return
+    for variable in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        if variable not in os.environ:
+            raise StageError(
+                f"RANK is set and {variable} is not: a launcher sets both (docs/training.md); else unset RANK"
+            )
+    bounds = {"WORLD_SIZE": (1, 2**20), "MASTER_PORT": (1, 2**16 - 1), "LOCAL_RANK": (0, 4096)}
+    bounds["RANK"] = (0, number_between("WORLD_SIZE", *bounds["WORLD_SIZE"]) - 1)
+    for variable, (least, most) in bounds.items():
+        if variable in os.environ:
+            number_between(variable, least, most)
+
+
+def number_between(variable: str, least: int, most: int) -> int:
+    """A whole number that a launcher has set."""
+    text = os.environ[variable]
+    if not (text.isdecimal() and text.isascii() and len(text) < 20 and least <= int(text) <= most):
+        raise StageError(f"{variable} is {shown(text)}: must be a whole number from {least} to {most}")
     return int(text)
 
 
@@ -42,5 +77,7 @@ def timeout_minutes() -> float:
     except ValueError:
         value = -1.0
     if not value > 0:
-        raise StageError(f"FACTORCAST_TIMEOUT_MINUTES is {text!r}: must be a number > 0")
+        raise StageError(f"FACTORCAST_TIMEOUT_MINUTES is {shown(text)}: must be a number > 0")
+    if value > MOST_MINUTES:
+        raise StageError(f"FACTORCAST_TIMEOUT_MINUTES is {shown(text)}: must be at most {MOST_MINUTES:,}, a year")
     return value

@@ -16,6 +16,12 @@ RESTORE = "The last good results are in the DVC cache: make restore brings them 
 UNTOUCHED = "Nothing was changed."
 
 
+LESS_MEMORY = (
+    "end other programs, lower FACTORCAST_MEMORY_MB, FACTORCAST_PARALLEL_FOLDS or train.batch_dates, or make the "
+    "model smaller"
+)
+
+
 class StageError(ValueError):
     """A reason to stop that the user can act on."""
 
@@ -50,11 +56,26 @@ def has_lost_peer(error: RuntimeError) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
+def is_shortage(error: Exception) -> bool:
+    """Return True for a lack of memory, in the ways of Python, torch, Arrow and the system."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "std::bad_alloc")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 def describe(error: Exception) -> str | None:
     """The message of an error, with the common system errors said in words; None for an error of the program."""
+    if is_shortage(error):
+        said = str(error).strip().splitlines()[0] if str(error).strip() else "no memory is left"
+        return f"out of memory ({said}): {LESS_MEMORY}"
     if isinstance(error, RuntimeError):
         in_use = "EADDRINUSE" in str(error)
         return "MASTER_PORT is in use: choose another one" if in_use else None
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            f"too many files are open (at {error.filename or 'a file'}): raise the limit (ulimit -n 4096) and run again"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
     if isinstance(error, PermissionError):

@@ -44,6 +44,7 @@ class Stopped(BaseException):
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Within, a signal or the end of the starter raises `Stopped`; afterwards signals are as they were."""
+    starter_lives = starter()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     listen, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -51,7 +52,7 @@ def stoppable() -> Iterator[None]:
         signal.signal(number, stop)
     woken = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     ended = threading.Event()
-    watcher = threading.Thread(target=look_out, args=(listen, starter(), ended), daemon=True, name="starter")
+    watcher = threading.Thread(target=look_out, args=(listen, starter_lives, ended), daemon=True, name="starter")
     watcher.start()
     try:
         yield
@@ -96,6 +97,8 @@ def starter() -> Callable[[], bool]:
     me = psutil.Process()
     if LAUNCHER in os.environ:
         launcher = os.environ[LAUNCHER]
+        if not launcher.isdecimal():
+            raise ValueError(f"{LAUNCHER} is {launcher[:40]!r}: only a launcher sets it, to the number of its process")
         return lambda: str(os.getppid()) == launcher
     if "RANK" in os.environ:  # torchrun and the like
         return lambda: os.getppid() == PARENT

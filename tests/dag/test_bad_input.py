@@ -277,8 +277,14 @@ def test_a_programming_error_keeps_its_traceback() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (MemoryError("step 3 has no memory"), 2, "error in stage 'train': step 3 has no memory"),
-        (MemoryError(), 2, "error in stage 'train': MemoryError"),
+        (MemoryError("step 3 has no memory"), 2, "error in stage 'train': out of memory (step 3 has no memory): end"),
+        (MemoryError(), 2, "out of memory (no memory is left): end other programs, lower FACTORCAST_MEMORY_MB"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+            2,
+            "out of memory (DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes): end",
+        ),
+        (OSError(errno.EMFILE, "Too many open files", "a.npy"), 2, "open (at a.npy): raise the limit (ulimit -n 4096)"),
         (RuntimeError("[gloo/pair.cc:553] Connection closed by peer [127.0.0.1]:9"), LOST_PEER, "is lost"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 from stages import ROOT
 from stages.processes.launch import launch
 from stages.processes.watch import Watch
-from stages.running.environment import timeout_minutes, whole_number
+from stages.running.environment import check_launcher, memory_budget, timeout_minutes, whole_number
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
 from stages.running.starter import starter
@@ -148,6 +148,44 @@ def test_numbers_of_the_environment_are_checked(text: str, monkeypatch: pytest.M
         whole_number("FACTORCAST_PROCESSES", 1)
     with pytest.raises(StageError, match=f"FACTORCAST_TIMEOUT_MINUTES is '{text}': must be a number > 0"):
         timeout_minutes()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("FACTORCAST_PROCESSES", "9" * 30, "must be at most 4,096"),
+        ("FACTORCAST_PARALLEL_FOLDS", "\u0663", "must be a whole number >= 1"),
+        ("FACTORCAST_MEMORY_MB", "9" * 30, "must be at most 1,073,741,824"),
+        ("FACTORCAST_TIMEOUT_MINUTES", "inf", "must be at most 525,600"),
+        ("FACTORCAST_TIMEOUT_MINUTES", "nan", "must be a number > 0"),
+        ("FACTORCAST_LAUNCHER", "abc", "only a launcher sets it"),
+        ("RANK", "0", "RANK is set and WORLD_SIZE is not: a launcher sets both"),
+    ],
+)
+def test_absurd_values_of_the_environment_are_one_line_each(
+    variable: str, text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    readers: dict[str, Any] = {
+        "FACTORCAST_MEMORY_MB": memory_budget,
+        "FACTORCAST_TIMEOUT_MINUTES": timeout_minutes,
+        "FACTORCAST_LAUNCHER": starter,
+        "RANK": check_launcher,
+    }
+    read = readers.get(variable, lambda: whole_number(variable, 1))
+    with pytest.raises(ValueError, match=said) as refused:
+        read()
+    assert variable in str(refused.value)
+    assert len(str(refused.value)) < 160
+
+
+@pytest.mark.parametrize(("variable", "text"), [("RANK", "2"), ("WORLD_SIZE", "two"), ("MASTER_PORT", "70000")])
+def test_what_a_launcher_says_must_make_sense(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "29500", variable: text}
+    for name, value in group.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StageError, match=f"{variable} is '{text}': must be a whole number from"):
+        check_launcher()
 
 
 def test_taken_port_and_wrong_launcher_give_one_line_errors() -> None:

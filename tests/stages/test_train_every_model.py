@@ -78,7 +78,7 @@ def round_forecasts(monkeypatch: pytest.MonkeyPatch, last_bits: int) -> None:
 @pytest.mark.numeric
 @pytest.mark.parametrize("last_bits", [None, 0, 3])
 @pytest.mark.parametrize("name", ["linear", "tft"])
-def test_a_model_whose_output_is_constant_fails_the_stage(
+def test_a_model_whose_output_is_constant_fails_the_stage_where_that_is_asked_for(
     name: str, last_bits: int | None, tokenized: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inputs that do not tell symbols apart: every forecast of a date is the same number, up to rounding.
@@ -91,6 +91,7 @@ def test_a_model_whose_output_is_constant_fails_the_stage(
     for path in (copy.results / "tokenize").rglob("inputs.npy"):
         np.save(path, np.zeros_like(np.load(path)))
     shutil.rmtree(copy.results / "train", ignore_errors=True)
+    copy.change_params(lambda params: params["train"].update(no_signal="fail"))
     with pytest.raises(ValueError, match="constant on every valid date"):
         train_here(copy, name)
     assert not (copy.results / "train" / name).exists(), "nothing is left that could be evaluated"

@@ -76,9 +76,9 @@ def model_card(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     ----------
     config : "name" and the settings, as in config.json
     metadata : fold (`Fold.describe`: first and last date and number of dates of train, valid and test), train_samples,
-        horizons, delay, seed, num_parameters, valid_rank_ic by horizon, best_epoch (None: fitted in one go); where
-        the model has them, features, missing_inputs, target, best_head, flops_per_window (None: not counted), and
-        any "..._sha256" of what its inputs were made with
+        horizons, delay, seed, num_parameters, valid_rank_ic by horizon (None: undefined), best_epoch (None: fitted in
+        one go); where the model has them, features, missing_inputs, target, best_head, flops_per_window (None: not
+        counted), and any "..._sha256" of what its inputs were made with
 
     Raises
     ------
@@ -143,7 +143,9 @@ def _valid_results(metadata: Mapping[str, Any]) -> str:
     scores = {int(horizon): score for horizon, score in metadata["valid_rank_ic"].items()}
     lines = ["| horizon | mean rank IC |", "|---|---|"]
     lines += [
-        f"| {horizon} | {scores[horizon]:+.4f}{' (best)' if horizon == best else ''} |"
+        f"| {horizon} | undefined |"
+        if scores[horizon] is None
+        else f"| {horizon} | {scores[horizon]:+.4f}{' (best)' if horizon == best else ''} |"
         for horizon in metadata["horizons"]
     ]
     return "\n".join(lines)

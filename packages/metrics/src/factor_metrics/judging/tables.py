@@ -70,7 +70,7 @@ def evaluation_by_fold(
     for fold in np.unique(fold_of_date):
         of = fold_of_date == fold
         known = judged.rank_ic[of & np.isfinite(judged.rank_ic)]
-        mean = float(np.nanmean(judged.rank_ic[of]))
+        mean = _mean(judged.rank_ic[of])
         rows.append(
             {
                 "horizon": horizon,
@@ -78,15 +78,20 @@ def evaluation_by_fold(
                 "first": dates[of].min(),
                 "last": dates[of].max(),
                 "dates": int(of.sum()),
-                "ic": float(np.nanmean(judged.ic[of])),
+                "ic": _mean(judged.ic[of]),
                 "rank_ic": mean,
                 "rank_icir": float("nan") if no_dispersion(known) else mean / float(known.std(ddof=1)),
-                "hit_rate": float(np.mean(known > 0)),
-                "spread": float(np.nanmean(judged.spread[of])),
-                "turnover": float(np.nanmean(judged.turnover[of])),
+                "hit_rate": float(np.mean(known > 0)) if len(known) else float("nan"),
+                "spread": _mean(judged.spread[of]),
+                "turnover": _mean(judged.turnover[of]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _mean(values: NDArray) -> float:
+    """Return the mean over the defined dates; NaN where there is none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _check_dates(judged: Evaluation, name: str, values: NDArray) -> None:

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
@@ -16,6 +17,11 @@ from factor_models.writing import write_bytes
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+
+SMALL = 128
+"""A network of such sizes is built at once: the meta device takes two seconds to load."""
+MOST_LAYERS = 1024
+"""Sizes up to this are drawn up to be compared with the weights, whatever these are."""
 
 
 class Pretrained(nn.Module):
@@ -43,15 +49,42 @@ class Pretrained(nn.Module):
                 f"{folder / CONFIG_FILE}: a {cls.__name__} needs exactly the keys {sorted(known)}; "
                 f"missing {sorted(known - config.keys())}, unknown {sorted(config.keys() - known)}"
             )
-        model = cls(**config, **options)
         path = folder / WEIGHTS_FILE
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
+        cls._check_sizes(config, folder)
+        model = cls(**config, **options)
         try:
             model.load_state_dict(load(path.read_bytes()))
         except (SafetensorError, RuntimeError) as error:
             raise ValueError(f"{path}: does not hold a {cls.__name__} of {CONFIG_FILE}: {error}") from error
         return model.eval()
+
+    @classmethod
+    def _check_sizes(cls, config: dict[str, Any], folder: Path) -> None:
+        """ValueError unless the configuration makes a model of the shapes that the file's header tells, none built.
+
+        So no size is believed that the file does not bear out: a larger network is drawn up on the meta device first.
+        """
+        name, shapes = folder / CONFIG_FILE, _read_shapes(folder / WEIGHTS_FILE)
+        most = max([MOST_LAYERS, len(shapes), *(size for shape in shapes.values() for size in shape)])
+        for key, value in config.items():
+            if not isinstance(value, int | float) or not 0 <= value <= most:
+                raise ValueError(
+                    f"{name}: {key} = {value!r}: must be a number from 0 to {most}, by the weights beside it"
+                )
+        try:
+            with torch.device("meta" if max(config.values(), default=0) > SMALL else "cpu"):
+                drawn = cls(**config)
+        except (TypeError, ArithmeticError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{name}: makes no {cls.__name__}: {error}") from error
+        wanted = {key: list(value.shape) for key, value in drawn.state_dict().items()}
+        for key in sorted({*wanted, *shapes}):
+            if wanted.get(key) != shapes.get(key):
+                raise ValueError(
+                    f"{folder / WEIGHTS_FILE}: does not hold a {cls.__name__} of {CONFIG_FILE}: {key} has shape "
+                    f"{shapes.get(key)}, the configuration makes {wanted.get(key)}"
+                )
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write config.json and model.safetensors (float32, buffers included) into a folder."""
@@ -70,6 +103,15 @@ class Pretrained(nn.Module):
     def _weights(self) -> bytes:
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         return save({name: v.float() if v.is_floating_point() else v for name, v in tensors.items()})
+
+
+def _read_shapes(path: Path) -> dict[str, list[int]]:
+    """Shapes by name from the header of a safetensors file; ValueError where it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: does not hold weights, or not all: {error}") from error
 
 
 def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:

@@ -141,6 +141,8 @@ class Rules:
     guard: GuardConfig = field(default_factory=GuardConfig)
     most_pieces: int = 1
     """Micro batches at most, if memory runs out: dates in a process's share of a batch."""
+    keep_last: bool = False
+    """Where no epoch has a score: return the last one's weights, and say so in the notes, instead of an error."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "most_pieces"):
@@ -185,7 +187,7 @@ def fit(
     ------
     ValueError : a loss or gradient is not finite once too often (step, layer and batch are named), an epoch has no
         batch, or processes have different numbers of batches
-    UndefinedScoreError : no epoch had a defined score; a ValueError
+    UndefinedScoreError : no epoch had a defined score, unless `rules.keep_last`; a ValueError
     MemoryError : a step has no memory and every measure is taken
     MemoryExhaustedError : a step has no memory on one of several processes: all have to start again with less
     """
@@ -205,10 +207,15 @@ def fit(
         for callback in on_epoch:
             callback(record, state)
     if state.best_epoch < 0:
-        raise UndefinedScoreError(
+        why = (
             f"the score was NaN after each of {len(state.history)} epochs: predictions are constant, not finite or "
             "too few to be scored"
         )
+        if not rules.keep_last:
+            raise UndefinedScoreError(why)
+        state.best_epoch, state.best_weights = len(state.history) - 1, copy.deepcopy(engine.full_state_dict())
+        state.notes.append(f"{why}; the last one's weights are kept")
+        on_note(state.notes[-1])
     return FitResult(
         best_epoch=state.best_epoch,
         best_score=state.best_score,
