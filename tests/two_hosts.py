@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-HOSTS = {"fc-host-0": ("fc-cable-0", "172.30.7.1"), "fc-host-1": ("fc-cable-1", "172.30.7.2")}
+HOSTS = {"fc-host-0": ("fc-cable-0", "192.0.2.1"), "fc-host-1": ("fc-cable-1", "192.0.2.2")}
 PORT = 29511
 WORKER = Path(__file__).parent / "models" / "engine_worker.py"
 SOURCES = Path(__file__).parents[1] / "packages" / "models" / "src"
