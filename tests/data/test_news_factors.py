@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ class Server:
                 promised = len(content) + (100 if content.endswith(b"<cut>") else 0)
                 self.send_header("Content-Length", str(promised))
                 self.end_headers()
-                self.wfile.write(content)
+                with suppress(OSError):  # the client has gone
+                    self.wfile.write(content)
 
             def log_message(self, *args: object) -> None:
                 return

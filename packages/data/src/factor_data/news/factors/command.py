@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from factor_data.news.factors.endpoint import ChatEndpoint, EndpointError
 from factor_data.news.factors.extract import ExtractionReport, extract_factors, factor_table
 from factor_data.news.factors.prompt import FactorConfig
+from factor_data.parquet import write_parquet
 from factor_data.reading.news import read_news
 
 NEWS_FACTORS_HELP = (
@@ -54,12 +56,17 @@ def run_news_factors(options: argparse.Namespace) -> None:
     finally:
         print(file=sys.stderr)
     if options.table:
-        factor_table(news, options.out, config).to_parquet(options.table, index=False)
+        write_parquet(options.table, factor_table(news, options.out, config).map(_whole_characters))
     if report.failed:
         raise EndpointError(
             f"{report.failed} of {report.documents} documents have no answer, run again; {report.last_error}",
             is_final=False,
         )
+
+
+def _whole_characters(value: Any) -> Any:
+    """Text as Parquet can hold it: half of a character, which JSON may bring, becomes the mark of an unknown one."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value
 
 
 def _show(report: ExtractionReport) -> None:

@@ -124,7 +124,7 @@ def read_answers(path: str | Path) -> Mapping[str, dict[str, Any]]:
                     "ok",
                     "malformed",
                 )
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, RecursionError):
                 is_right = False
             if not is_right:
                 raise ValueError(f"{path}: line {number} is no answer: {line.strip()[:80]!r}")

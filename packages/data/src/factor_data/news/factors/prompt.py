@@ -15,8 +15,7 @@ PROMPT = (
     'strongest first. Answer with JSON alone: {{"factors": ["...", ...]}}, each factor one short sentence, fewer or '
     "none if the news holds fewer.\n\nNews:\n{text}"
 )
-NUMBERED = re.compile(r"^\s*(\d+)\s*[.):]\s+(\S.*?)\s*$", re.MULTILINE)
-OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+NUMBERED = re.compile(r"(\d{1,9})\s*[.):]\s+(\S.*)")
 PLACEHOLDERS = frozenset({"", "-", "--", "---", "n/a", "na", "nan", "none", "null"})
 
 
@@ -63,16 +62,18 @@ def parse_factors(reply: str, top_k: int) -> tuple[str, ...] | None:
 
     Accepted is, in this order: JSON as asked for; such JSON inside other text (a code fence, a greeting); a list
     numbered 1, 2, ... with one factor a line. No factor at all is a reply as well: `{"factors": []}`. Malformed are
-    more than `top_k` factors, one that is not text or only a placeholder ("--", "n/a"), and everything else.
+    more than `top_k` factors, one that is not text or only a placeholder ("--", "n/a"), and everything else, such as
+    JSON nested too deep to be read. The time is proportional to the length of the reply.
     """
-    for text in (reply, *OBJECT.findall(reply)):
+    for text in (reply, reply[reply.find("{") : reply.rfind("}") + 1]):
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         factors = content.get("factors") if isinstance(content, dict) else None
         return _checked(factors, top_k) if isinstance(factors, list) else None
-    numbered = NUMBERED.findall(reply)
+    lines = (NUMBERED.fullmatch(line.strip()) for line in reply.split("\n"))
+    numbered = [line.groups() for line in lines if line]
     if not numbered or [int(number) for number, _ in numbered] != list(range(1, len(numbered) + 1)):
         return None
     return _checked([factor for _, factor in numbered], top_k)
