@@ -8,7 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test test-fast test-isa repro why restore preset experiments bench study-acl18 study-nasdaq \
+.PHONY: help install lock format lint types test test-fast test-isa repro why restore verify preset experiments bench study-acl18 study-nasdaq \
   study-planted study-kline use-data sample-data clean lr-find soak fuzz
 
 help: ## Show this list
@@ -66,6 +66,9 @@ why: install ## Say which setting, module or data makes a stage run: make why ST
 
 restore: install ## Bring back the last good results that a failed run took away; params.yaml stays as it is
 	@python -m stages.commands.restore
+
+verify: install ## Read every file of data/ and results/ and name those that are not what was written
+	@python -m stages.commands.verify $(ARGS)
 
 preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)

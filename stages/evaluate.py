@@ -17,7 +17,7 @@ from stages.judging.tables import per_fold, write_tables
 from stages.params.evaluate import EvaluateParams
 from stages.predictions import OutOfFold
 from stages.records import write_record
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.universe import check_symbols
@@ -31,7 +31,7 @@ def main() -> None:
     plan = read_plan("evaluate", name)
     config, store = plan.section("evaluate", EvaluateParams), FeatureStore(RESULTS / "tokenize")
     check_symbols(vars(config), len(store.symbols))
-    oof = OutOfFold(RESULTS / "train" / name / "predictions.parquet", store)
+    oof = OutOfFold(stored(f"train/{name}", "predictions.parquet"), store)
     with stage_output(f"evaluate/{name}") as folder:
         subjects = judge_heads(name, oof, store, plan, config)
         floors = [row for one in subjects for row in beside_floors(one, config)]

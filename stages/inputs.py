@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from stages.json_files import read_json, write_json
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import run
 
@@ -18,11 +18,10 @@ from stages.running.stage import run
 def main() -> None:
     """Run the stage `inputs`: the digests of what each model reads beside the store."""
     plan = read_plan("inputs")
-    source = RESULTS / "tokenize_kline"
-    reading = read_json(source / "models.json")
+    reading = read_json(stored("tokenize_kline", "models.json"))
     with stage_output("inputs") as folder:
         for name in plan.value("models"):
-            tokens = digests(source / name) if name in reading else None
+            tokens = digests(stored("tokenize_kline", name)) if name in reading else None
             write_json(folder / f"{name}.json", {"tokens": tokens})
         check_loaded(plan)
 

@@ -10,7 +10,12 @@ from typing import Any
 def write_json(path: Path, document: Any) -> None:
     """Write JSON that any reader takes; NaN and infinity are refused (ValueError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_bytes(json_bytes(document))
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stages.json_files import read_json, write_json
+from stages.json_files import json_bytes, write_json
 from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
 from stages.planning.prerequisites import check_prerequisites
@@ -37,7 +37,7 @@ def write_plans(params: Params) -> None:
     """Write the plans that changed, and delete those of stages and models that are no more."""
     plans = {plan_path(plan["stage"]): plan for plan in (make_plan(*name, params) for name in stage_names(params))}
     READ.save()
-    changed = [path for path, plan in plans.items() if not path.exists() or read_json(path) != plan]
+    changed = [path for path, plan in plans.items() if not path.exists() or path.read_bytes() != json_bytes(plan)]
     for path in changed:
         replace_json(path, plans[path])
     check_writable(MADE_OF.parent)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import SEGMENTS, FeatureStore, Fold, Segment
+from factor_data import SEGMENTS, FeatureStore, Fold, Segment, read_parquet, write_parquet
 from factor_metrics import to_matrix
 from stages.scoring import told, why_unscored
 
@@ -43,7 +43,7 @@ class OutOfFold:
     """One model's `predictions.parquet`, on the calendar and symbols of the feature store."""
 
     def __init__(self, path: Path, store: FeatureStore) -> None:
-        self.frame = pd.read_parquet(path)
+        self.frame = read_parquet(path)
         self.store = store
 
     def dates(self, segment: str) -> NDArray[np.datetime64]:
@@ -124,4 +124,4 @@ def write_stack(results: Sequence[Stacked], store: FeatureStore, model: OutOfFol
                 }
             )
         )
-    pd.concat(frames).to_parquet(path, index=False)
+    write_parquet(path, pd.concat(frames))

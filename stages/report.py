@@ -8,7 +8,7 @@ from factor_metrics.report import build_report, evaluated_card
 from stages.drawing.model_page import model_page
 from stages.judging.pages import ModelPage
 from stages.records import read_record
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 
@@ -19,8 +19,8 @@ def main() -> None:
         raise StageError("say which model: python -m stages.report <model>")
     name = sys.argv[1]
     plan = read_plan("report", name)
-    page = read_record(RESULTS / "evaluate" / name / "page.json", ModelPage)
-    folds = sorted((RESULTS / "train" / name / "folds").glob("fold_*"))
+    page = read_record(stored(f"evaluate/{name}", "page.json"), ModelPage)
+    folds = sorted(stored(f"train/{name}", "folds").glob("fold_*"))
     with stage_output(f"report/{name}") as folder:
         data = model_page(page, plan, RESULTS / "split")
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")

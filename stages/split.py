@@ -21,6 +21,7 @@ from factor_data import (
     QualityReport,
     SavedPanel,
     SortedBars,
+    Sums,
     Workers,
     check_tested_once,
     clean_to_folder,
@@ -32,7 +33,9 @@ from factor_data import (
     read_news,
     sort_bars,
     write_folds,
+    write_parquet,
 )
+from factor_data.sums import SUMS
 from stages.json_files import write_json
 from stages.params.split import SplitParams
 from stages.running.files import stage_output
@@ -52,6 +55,7 @@ def main() -> None:
     plan = read_plan("split")
     params = plan.section("split", SplitParams)
     dataset = read_dataset(DATA)
+    check_data(DATA)
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
         check_any_left(quality)
@@ -146,19 +150,26 @@ def read_dataset(data: Path) -> dict[str, Any]:
     return parse_description(path.read_bytes(), str(path))
 
 
+def check_data(data: Path) -> None:
+    """Hold the data against the digests that were written with them; what was put there by hand may have none."""
+    if (data / SUMS).is_file():
+        sums = Sums(data)
+        for name in sums.digests:
+            sums.path(name)
+
+
 def carry_over(panel: SavedPanel, folder: Path) -> None:
     """News (checked) and the truth of a simulated market travel with the panel; a file without rows stands for none."""
     if (DATA / "news").is_dir():
         news = read_news(DATA / "news", calendar=panel.dates)
     else:
         news = pd.DataFrame({"timestamp": panel.dates[:0], "symbol": [], "text": []})
-    news.to_parquet(folder / "news.parquet", index=False)
+    write_parquet(folder / "news.parquet", news)
     if (DATA / "truth.parquet").exists():
         shutil.copyfile(DATA / "truth.parquet", folder / "truth.parquet")
     else:
-        pd.DataFrame({"timestamp": panel.dates[:0], "horizon": [], "attainable_rank_ic": []}).to_parquet(
-            folder / "truth.parquet", index=False
-        )
+        none = pd.DataFrame({"timestamp": panel.dates[:0], "horizon": [], "attainable_rank_ic": []})
+        write_parquet(folder / "truth.parquet", none)
 
 
 if __name__ == "__main__":

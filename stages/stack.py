@@ -26,7 +26,7 @@ from stages.params.evaluate import EvaluateParams
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, write_stack
 from stages.records import write_record
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 
@@ -36,12 +36,10 @@ def main() -> None:
     plan = read_plan("stack")
     params, config = plan.section("stack", StackParams), plan.section("evaluate", EvaluateParams)
     store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
-    trained = {
-        name: OutOfFold(RESULTS / "train" / name / "predictions.parquet", store) for name in plan.value("models")
-    }
+    trained = {name: OutOfFold(stored(f"train/{name}", "predictions.parquet"), store) for name in plan.value("models")}
     models, left_out = with_signal(trained, config.min_symbols)
     names = list(models)
-    valid = {name: read_json(RESULTS / "evaluate" / name / "metrics.json") for name in names}
+    valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
     with stage_output("stack") as folder:
         results = [combine(head, store, panel, models, params, config) for head in range(len(store.horizons))]
         gates = hold_against_gates(results, valid, names, params.gates)

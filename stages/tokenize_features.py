@@ -29,9 +29,10 @@ from factor_data import (
     open_panel,
     plan_features,
     read_folds,
+    read_parquet,
 )
 from stages.params.tokenize import TokenizeParams
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
@@ -44,11 +45,10 @@ def main() -> None:
     """Run the stage `tokenize`: write features, labels and tokens to the store."""
     stage = read_plan("tokenize")
     config = stage.section("tokenize", TokenizeParams)
-    source = RESULTS / "split"
-    panel = open_panel(source / "panel")
-    folds = read_folds(source / "folds.json")
+    panel = open_panel(RESULTS / "split" / "panel")
+    folds = read_folds(stored("split", "folds.json"))
     check_labels_apart(folds, panel.dates, config.horizons, config.delay)
-    news = read_split_news(source) if config.use_news else None
+    news = read_split_news() if config.use_news else None
     plan = plan_features(config.features or None, panel.symbols)
     check_no_lookahead(panel, plan.names, config)
     num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
@@ -86,9 +86,9 @@ def check_no_lookahead(panel: SavedPanel, names: Sequence[str], config: Tokenize
             raise StageError(f"tokenize.horizons: a label looks more than {reach} dates ahead: {error}") from None
 
 
-def read_split_news(split: Path) -> pd.DataFrame | None:
+def read_split_news() -> pd.DataFrame | None:
     """The news that split has checked; None where the data have none."""
-    news = pd.read_parquet(split / "news.parquet")
+    news = read_parquet(stored("split", "news.parquet"))
     return news if len(news) else None
 
 

@@ -14,13 +14,13 @@ import pandas as pd
 import torch
 from dvclive.live import Live
 
-from factor_data import FeatureStore, read_folds
+from factor_data import FeatureStore, read_folds, write_parquet
 from stages.fitting.contract import Conditions, Fitted, FoldModel
 from stages.fitting.determinism import set_determinism
 from stages.fitting.families import family_of, load_family
 from stages.processes.process import Process
 from stages.processes.progress import TrainingProgress
-from stages.running.files import RESULTS, stage_output
+from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.scoring import ValidScores
@@ -49,7 +49,7 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
     torch.set_num_threads(plan.value("train.threads"))
     set_determinism(plan.value("train.determinism"))
     family = load_family(family_of(name))
-    folds = read_folds(RESULTS / "split" / "folds.json")
+    folds = read_folds(stored("split", "folds.json"))
     check_store(FeatureStore(RESULTS / "tokenize"), folds, plan.value("evaluate.min_symbols"))
     waiting = family.prepare(name, plan, process.rank, process.world_size)
     steps, num_folds = max(fold.num_steps for fold in waiting), len(waiting)
@@ -77,7 +77,7 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
                     finished[-1].save(folder / "folds" / f"fold_{fold.fold.index:02d}", valid, test)
         if live and folder:
             live.end()
-            pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+            write_parquet(folder / "predictions.parquet", pd.concat(frames))
             check_loaded(plan)
     for one in finished:
         one.discard_checkpoints()

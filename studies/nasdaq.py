@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import Panel, assert_no_lookahead, forward_return, import_data
+from factor_data import Panel, assert_no_lookahead, forward_return, import_data, read_parquet, write_parquet
 from factor_data.lookahead import LookAheadError
 from factor_metrics import ic as pearson_ic
 from factor_metrics import rank_ic, summarize
@@ -123,12 +123,12 @@ def prepare(data: Path, days: NDArray[np.datetime64]) -> Workspace:
 
 def write_data(data: Path, target: Path) -> None:
     symbols = pd.read_csv(data / "rsr_nasdaq_symbols.csv")["symbol"]
-    bars = pd.read_parquet(data / "nasdaq.parquet")
+    bars = read_parquet(data / "nasdaq.parquet")
     source = STUDIES / "nasdaq" / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     wanted = bars["symbol"].isin(symbols) & (bars["timestamp"] >= FIRST_BAR)
-    bars[wanted].to_parquet(source / "bars.parquet", index=False)
+    write_parquet(source / "bars.parquet", bars[wanted])
     import_data(source, target)
 
 

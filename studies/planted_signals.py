@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from factor_data import read_parquet
 from factor_data.simulate.config import KINDS
 from factor_models import MODELS, input_kind
 from stages import ROOT
@@ -94,8 +95,8 @@ def run_market(market: str, names: list[str]) -> pd.DataFrame:
 
 def attainable(workspace: Workspace, name: str, horizon: int) -> float:
     """Mean rank IC of the true expectation on the model's test dates; NaN without a signal."""
-    truth = pd.read_parquet(workspace.results("split/truth.parquet"))
-    scored = pd.read_parquet(workspace.results(f"evaluate/{name}/ic.parquet"))
+    truth = read_parquet(workspace.results("split/truth.parquet"))
+    scored = read_parquet(workspace.results(f"evaluate/{name}/ic.parquet"))
     dates = scored.loc[(scored["horizon"] == horizon) & scored["rank_ic"].notna(), "timestamp"]
     known = truth[(truth["horizon"] == horizon) & truth["timestamp"].isin(dates)]
     return float(known["attainable_rank_ic"].mean())

@@ -16,6 +16,7 @@ from factor_data import (
     open_panel,
     plan_features,
     simulate_market,
+    write_sums,
 )
 
 
@@ -34,6 +35,7 @@ def make_store(folder: Path, num_symbols: int, horizons: tuple[int, ...]) -> Fea
     )
     writer.write_labels()
     writer.write_features()
+    write_sums(folder)
     return FeatureStore(folder)
 
 

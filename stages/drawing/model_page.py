@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data import checked
 from factor_metrics import compare_samples
 from factor_metrics.report import (
     DateSeries,
@@ -30,7 +31,7 @@ from stages.running.planned import Plan
 
 def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
     """Gather what the page of one model shows; `split` is the folder with dataset.json, quality.json and folds.json."""
-    dataset, subjects, name = read_json(split / "dataset.json"), page.subjects, page.subjects[0].name
+    dataset, subjects, name = read_json(checked(split, "dataset.json")), page.subjects, page.subjects[0].name
     return ReportData(
         title=f"Factorcast: {name}",
         subtitle=f"{dataset['name']} · out-of-fold predictions of one model",

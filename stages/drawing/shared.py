@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import fold_picture, read_folds
+from factor_data import checked, fold_picture, read_folds
 from factor_metrics.report import QualityRule
 from stages.json_files import read_json
 from stages.params.evaluate import EvaluateParams
@@ -16,7 +16,7 @@ from stages.params.evaluate import EvaluateParams
 
 def picture_of_folds(split: Path, calendar: NDArray[np.datetime64]) -> str:
     """When each fold trains, validates and tests, as inline SVG."""
-    return fold_picture(read_folds(split / "folds.json"), calendar)
+    return fold_picture(read_folds(checked(split, "folds.json")), calendar)
 
 
 def quality_rules(split: Path) -> list[QualityRule]:
@@ -29,7 +29,7 @@ def quality_rules(split: Path) -> list[QualityRule]:
             count=rule["count"],
             share=rule["share"],
         )
-        for rule in read_json(split / "quality.json")["rules"]
+        for rule in read_json(checked(split, "quality.json"))["rules"]
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FoldConfig, needed_purge
+from factor_data import FoldConfig, checked, needed_purge
 from factor_metrics import overfit_gap, promoted, redundant_pairs
 from factor_metrics.report import (
     DateSeries,
@@ -29,7 +29,7 @@ from stages.running.planned import Plan
 
 def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     """Gather everything the page shows; `split` is the folder with dataset.json, quality.json and folds.json."""
-    dataset, models = read_json(split / "dataset.json"), list(page.horizons[0].models)
+    dataset, models = read_json(checked(split, "dataset.json")), list(page.horizons[0].models)
     horizons = {one.subject.horizon: one for one in page.horizons}
     stack = "their stack" if page.horizons[0].has_stack else "no stack"
     return ReportData(

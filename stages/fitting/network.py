@@ -15,15 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from factor_data import (
-    Augmentation,
-    Batch,
-    FeatureStore,
-    Fold,
-    Segment,
-    read_folds,
-    training_targets,
-)
+from factor_data import Augmentation, Batch, FeatureStore, Fold, Segment, read_folds, training_targets, write_parquet
 from factor_models import Batch as BatchLike
 from factor_models import (
     Engine,
@@ -51,7 +43,7 @@ from stages.predictions import prediction_frame, quantile_column
 from stages.processes.live_ic import LiveIC
 from stages.processes.process import Train
 from stages.processes.start import start_network
-from stages.running.files import RESULTS
+from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
 from stages.scoring import ValidScores
 
@@ -250,7 +242,7 @@ class FittedNetwork:
         (folder / "model_card.md").write_text(card, encoding="utf-8")
         if valid.table is not None and test.table is not None:
             levels = pd.concat([valid.table, test.table], ignore_index=True)
-            levels.to_parquet(folder / "quantiles.parquet", index=False)
+            write_parquet(folder / "quantiles.parquet", levels)
 
     def metadata(self, scores: dict[int, float]) -> dict[str, Any]:
         """Return what is kept beside the weights: how the model was trained, and its validation scores."""
@@ -299,7 +291,7 @@ class NetworkFamily:
         )
         folds = [
             NetworkFold(inputs(fold=fold), params, plan.code, rank, world_size)
-            for fold in read_folds(RESULTS / "split" / "folds.json")
+            for fold in read_folds(stored("split", "folds.json"))
         ]
         if rank == 0:
             reserve_checkpoints(folds[0].new_network(), params, params.checkpoint, len(folds))

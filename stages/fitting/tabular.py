@@ -26,7 +26,7 @@ from stages.fitting.inputs import FoldInputs
 from stages.params.tabular import TabularParams
 from stages.predictions import prediction_frame
 from stages.processes.process import Process, Train
-from stages.running.files import RESULTS
+from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
 
 
@@ -129,7 +129,7 @@ class TabularFamily:
                 ),
                 params,
             )
-            for fold in read_folds(RESULTS / "split" / "folds.json")
+            for fold in read_folds(stored("split", "folds.json"))
         ]
 
     def start(self, name: str, plan: Plan, only: int | None, train: Train) -> None:

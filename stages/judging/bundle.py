@@ -1,16 +1,20 @@
-"""Bundle that new predictions need: the last fold's models, what was fitted with them, and their weights."""
+"""Bundle that new predictions need: the last fold's models, what was fitted with them, and their weights.
+
+It travels alone: its sums.json has the sha256 of every file, manifest.json among them.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Sums, write_sums
 from factor_metrics import Gate, promoted, to_json_safe
-from stages.json_files import write_json
+from stages.json_files import read_json, write_json
 from stages.judging.ensemble import HorizonResult
-from stages.running.files import RESULTS
+from stages.running.files import stored
 
 
 def write_bundle(
@@ -28,9 +32,9 @@ def write_bundle(
     number = int(results[0].weights.folds[-1])
     last = f"fold_{number:02d}"
     for name in results[0].models:
-        shutil.copytree(RESULTS / "train" / name / "folds" / last, folder / "models" / name)
+        shutil.copytree(stored(f"train/{name}", f"folds/{last}"), folder / "models" / name)
     (folder / "inputs").mkdir()
-    for path in sorted((RESULTS / "tokenize" / last).glob("*.json")):
+    for path in sorted(stored("tokenize", last).glob("*.json")):
         shutil.copyfile(path, folder / "inputs" / path.name)
     manifest = {
         "promoted": promoted(gates),
@@ -42,3 +46,11 @@ def write_bundle(
     if not results[0].has_stack:
         manifest |= {"weights": None, "why": gates[0].rule}
     write_json(folder / "manifest.json", to_json_safe(manifest))
+    write_sums(folder)
+
+
+def read_bundle(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a bundle; DamagedError naming a file that is not what was written, is missing or new."""
+    Sums(folder).check_all()
+    manifest: dict[str, Any] = read_json(folder / "manifest.json")
+    return manifest

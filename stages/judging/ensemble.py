@@ -27,7 +27,7 @@ from factor_models import StackResult, stack_oof
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold
-from stages.running.files import RESULTS
+from stages.running.files import stored
 from stages.universe import check_forecasts
 
 
@@ -120,7 +120,7 @@ def combine(
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
         constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
         | {"stack": constant_share(stacked, np.float32)},
-        attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+        attainable=attainable_rank_ic(stored("split", "truth.parquet"), horizon, dates),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Panel
+from factor_data import FeatureStore, Panel, read_parquet
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
@@ -46,7 +46,7 @@ def judge_floors(
 
 def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
     """Rank IC per date of the true expectation on a simulated market; None on real data and without a signal."""
-    truth = pd.read_parquet(path)
+    truth = read_parquet(path)
     truth = truth[truth["horizon"] == horizon]
     known = pd.Series(
         truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")

@@ -19,7 +19,7 @@ from factor_metrics import (
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, profile, row_counts
 from stages.predictions import OutOfFold
-from stages.running.files import RESULTS
+from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
 from stages.universe import check_forecasts
 
@@ -41,7 +41,7 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
                 dates=dates,
                 judged=evaluate_predictions(prediction, label, horizon=horizon, config=config),
                 floors=judge_floors(signals, prediction, label, horizon, config),
-                attainable=attainable_rank_ic(RESULTS / "split" / "truth.parquet", horizon, dates),
+                attainable=attainable_rank_ic(stored("split", "truth.parquet"), horizon, dates),
                 profile=profile(prediction, target, horizon, dates, store, config),
                 row_counts=row_counts(prediction, horizon, dates, store),
             )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data import write_parquet
 from factor_metrics import evaluation_by_date, evaluation_by_fold, to_json_safe
 from factor_metrics.report import FloorRow, Subject
 from stages.json_files import write_json
@@ -26,7 +27,7 @@ def per_fold(subjects: Sequence[Subject], fold_of_date: NDArray[np.integer]) -> 
 def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: Path) -> None:
     """ic.parquet, rank_ic.csv, quantiles.csv and floors.json."""
     frame = pd.concat([evaluation_by_date(one.judged, one.dates, horizon=one.horizon) for one in subjects])
-    frame.to_parquet(folder / "ic.parquet", index=False)
+    write_parquet(folder / "ic.parquet", frame)
     write_curve(subjects[0], folder / "rank_ic.csv")
     means = [
         (one.horizon, f"h{one.horizon} q{quantile + 1}", value)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, Segment, read_folds
+from factor_data import FeatureStore, Fold, Segment, read_folds, write_parquet
 from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from factor_models import (
@@ -60,7 +60,7 @@ from stages.params.train import TrainParams, parse_train
 from stages.predictions import prediction_frame
 from stages.processes.process import Train
 from stages.processes.start import start_network
-from stages.running.files import RESULTS
+from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
 from stages.running.stage import StageError
 from stages.scoring import valid_scores
@@ -88,7 +88,7 @@ def check_pair(name: str, config: KronosConfig, report: dict[str, Any], source: 
 
 def tokens_folder(name: str) -> Path:
     """Return the folder of the tokens that a model reads."""
-    return RESULTS / "tokenize_kline" / name
+    return stored("tokenize_kline", name)
 
 
 def read_tokenizer(source: Path, number: int, expected_hash: str) -> KronosTokenizer:
@@ -325,7 +325,7 @@ class FittedKronos:
         assert valid.table is not None
         assert test.table is not None
         paths = pd.concat([valid.table, test.table], ignore_index=True)
-        paths.to_parquet(folder / "paths.parquet", index=False)
+        write_parquet(folder / "paths.parquet", paths)
         on_test = paths[paths["segment"] == "test"]
         tables = {
             "baselines": baseline_table(of.store, of.fold, on_test, of.min_symbols),
@@ -372,7 +372,7 @@ class KlineFamily:
         data = read_kline_data()
         folds = [
             KronosFold(name, config, params, store, fold, data, source, plan, rank, world_size)
-            for fold in read_folds(RESULTS / "split" / "folds.json")
+            for fold in read_folds(stored("split", "folds.json"))
         ]
         if rank == 0:
             reserve_checkpoints(folds[0].model, params, params.checkpoint, len(folds))

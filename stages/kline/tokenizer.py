@@ -32,7 +32,7 @@ from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
 from stages.params.tokenize_kline import TokenizeKlineParams
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
-from stages.running.files import CHECKPOINTS, RESULTS, check_writable
+from stages.running.files import CHECKPOINTS, check_writable, stored
 from stages.running.planned import Plan
 
 WINDOWS_AT_ONCE = 512
@@ -46,7 +46,7 @@ def write_tokens(plan: Plan, folder: Path) -> None:
     check_writable(CHECKPOINTS)
     torch.set_num_threads(config.threads)
     start_distributed()
-    data, folds = read_kline_data(), read_folds(RESULTS / "split" / "folds.json")
+    data, folds = read_kline_data(), read_folds(stored("split", "folds.json"))
     reports = fit_tokenizers(data, folds, config, num_ahead, plan.value("tokenize.price"), folder, plan.code)
     finish_distributed()
     for number, report in enumerate(reports):

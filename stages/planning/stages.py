@@ -160,12 +160,13 @@ def make_plan(name: str, model: str, params: Params) -> dict[str, Any]:
     digests = found.digests(without=planned.ROOMS_IN_NO_PLAN)
     if roots.files is not None:
         digests |= file_digests(roots.files)
-    return {
+    document = {
         "stage": f"{name}@{model}" if model else name,
         "settings": stage.settings(params, model),
         "modules": digests,
         "distributions": found.distributions(without=planned.ROOMS_IN_NO_PLAN),
     }
+    return {**document, planned.DIGEST: planned.digest_of(document)}
 
 
 def file_digests(pattern: str) -> dict[str, str]:

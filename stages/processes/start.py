@@ -19,7 +19,7 @@ from stages.processes.process import Process, Train
 from stages.processes.progress import keep_log
 from stages.processes.watch import Watch
 from stages.running.environment import check_launcher, timeout_minutes, whole_number
-from stages.running.files import CHECKPOINTS, RESULTS, check_writable
+from stages.running.files import CHECKPOINTS, check_writable, stored
 from stages.running.lock import exclusive
 from stages.running.planned import Plan
 from stages.running.stage import StageError
@@ -75,6 +75,6 @@ def train_folds_apart(name: str, plan: Plan, parallel: int) -> None:
             f"FACTORCAST_PARALLEL_FOLDS is {parallel}: folds that begin with an earlier one's weights (train.start: "
             f"{start}) are trained one after another"
         )
-    folds = read_folds(RESULTS / "split" / "folds.json")
+    folds = read_folds(stored("split", "folds.json"))
     arguments = [[name, "--only-fold", str(fold.index)] for fold in folds]
     launch_pool("stages.train", arguments, parallel, LIVE / name)

@@ -1,4 +1,4 @@
-"""Results that appear whole or not at all."""
+"""Results that appear whole or not at all, with digests that every reader holds them against."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from factor_data import checked, write_sums
+from factor_data.sums import SUMS
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
 
@@ -39,6 +41,8 @@ def stage_output(name: str, min_free_bytes: int = MIN_FREE_BYTES) -> Iterator[Pa
         partial.mkdir()
         try:
             yield partial
+            if not (partial / SUMS).exists():  # a store has its own
+                write_sums(partial)
             for path in sorted(partial.rglob("*")):
                 if path.is_file():
                     with path.open("rb") as file:
@@ -65,6 +69,11 @@ def tidy(target: Path) -> None:
 def old_name(target: Path) -> Path:
     """Return the name under which a folder waits to be deleted while another one takes its place."""
     return target.with_name(f".{target.name}.old")
+
+
+def stored(name: str, file: str) -> Path:
+    """Return a file or folder below `results/<name>`; DamagedError where it is not what the stage has written."""
+    return checked(RESULTS / name, file)
 
 
 def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:

@@ -22,6 +22,7 @@ from stages.running.stage import StageError
 
 PLANS = RESULTS / "plan"
 PARAMS_FILE = Path("params.yaml")
+DIGEST = "sha256"
 MADE_OF = Path(".live") / "plan.json"
 """Digests of the params.yaml and of the code that the plan on disk was made of; no result."""
 
@@ -92,7 +93,14 @@ def read_plan(stage: str, model: str | None = None) -> Plan:
             f"{PARAMS_FILE} or the code has changed since the plan was made: run 'python -m stages.plan' first"
         )
     document = read_json(path)
+    if document.get(DIGEST) != digest_of({key: value for key, value in document.items() if key != DIGEST}):
+        raise StageError(f"{path} is not what was written there: run 'python -m stages.plan' again")
     return Plan(stage=name, settings=document["settings"], modules=document["modules"])
+
+
+def digest_of(document: dict[str, Any]) -> str:
+    """sha256 of a plan's content, by which a damaged one is known."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def made_of(params: Path = PARAMS_FILE, root: Path = ROOT) -> dict[str, str]:

@@ -38,6 +38,7 @@ from factor_data import (
     plan_features,
     simulate_market,
     walk_forward,
+    write_parquet,
 )
 from factor_data.chunks.write_store import write_index
 
@@ -192,7 +193,7 @@ def test_a_store_holds_no_scratch_file(whole: tuple[str, Path], folds: list[Fold
         "tokens.npy",
         "vocabulary.json",
     ]
-    shared = ["features.npy", "index.parquet", "labels.npy", "store.json"]
+    shared = ["features.npy", "index.parquet", "labels.npy", "store.json", "sums.json"]
     assert names_under(whole[1]) == sorted(
         [*shared, *(f"fold_{fold:02d}/{name}" for fold in range(len(folds)) for name in fitted)]
     )
@@ -209,7 +210,7 @@ def test_the_index_of_a_store_is_the_one_pandas_writes_whatever_the_row_groups(
         }
     )
     for rows in (300, 2**20):
-        frame.to_parquet(tmp_path / "expected.parquet", index=False, row_group_size=rows)
+        write_parquet(tmp_path / "expected.parquet", frame, row_group_size=rows)
         monkeypatch.setattr("factor_data.chunks.write_store.ROW_GROUP", rows)
         write_index(open_panel(saved), tmp_path / "actual.parquet")
         assert (tmp_path / "actual.parquet").read_bytes() == (tmp_path / "expected.parquet").read_bytes()

@@ -254,6 +254,9 @@ def test_files_round_trip_to_the_byte_and_name_what_is_wrong(tmp_path: Path) -> 
             assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     weights = tmp_path / "0" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"model\.safetensors: does not match sha256\.json"):
+        KronosTokenizer.from_pretrained(tmp_path / "0")
+    (tmp_path / "0" / "sha256.json").unlink()  # as a published folder has none
     with pytest.raises(ValueError, match=r"model\.safetensors: does not hold weights, or not all"):
         KronosTokenizer.from_pretrained(tmp_path / "0")
     with pytest.raises(ValueError, match="a KronosTokenizer needs exactly the keys"):

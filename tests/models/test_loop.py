@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Never
@@ -11,6 +12,9 @@ from typing import Any, Never
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file as read_tensors
+from safetensors.torch import save_file as write_tensors
 
 from factor_models import (
     FitState,
@@ -158,16 +162,59 @@ def test_a_save_that_dies_leaves_the_previous_state(tmp_path: Path, monkeypatch:
     assert fresh.step == 2
 
 
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 0x10
+    path.write_bytes(content)
+
+
+def scaled(path: Path) -> None:
+    """A file that is in order as such, of weights three times as large."""
+    with safe_open(path, "pt") as file:
+        texts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_tensors({name: 3 * value for name, value in tensors.items()}, path, texts)
+
+
+def without_texts(path: Path) -> None:
+    write_tensors(read_tensors(path), path)
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, scaled, without_texts, Path.unlink])
+@pytest.mark.parametrize("kind", ["step_00000006", "best_00000006"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, engine = RunFolder(tmp_path, "key"), CountingEngine()
+    weights = {"steps": torch.arange(5.0)}
     for engine.step in (3, 6):
-        folder.save(engine, FitState(next_epoch=engine.step))
-    newest = folder.directory / "step_00000006.safetensors"
-    newest.write_bytes(newest.read_bytes()[:100])
-    assert folder.restore(engine).next_epoch == 3
-    assert "step_00000006.safetensors cannot be read" in caplog.text
+        state = FitState(next_epoch=engine.step, best_epoch=engine.step - 1, best_weights=weights)
+        folder.save(engine, state)
+    damaged = folder.directory / f"{kind}.safetensors"
+    damage(damaged)
+    again = RunFolder(tmp_path, "key")
+    assert again.restore(engine).next_epoch == 3
+    assert damage is Path.unlink or f"{damaged.name} cannot be read" in caplog.text
+    assert not damaged.exists()
+    again.save(engine, FitState(next_epoch=4))
+
+
+def test_what_lies_about_in_a_run_folder_does_no_harm(tmp_path: Path) -> None:
+    folder, engine = RunFolder(tmp_path, "key", keep=1), CountingEngine()
+    folder.save(engine, FitState(next_epoch=1))
+    for name in ("step_abc.safetensors", "step_1.safetensors", "step_00000009.partial"):
+        (folder.directory / name).write_bytes(b"x")
+    again = RunFolder(tmp_path, "key", keep=2)
+    (folder.directory / "step_00000000.safetensors").write_bytes(b"cut off")
+    engine.step = 4
+    again.save(engine, FitState(next_epoch=2))
+    assert again.restore(engine).next_epoch == 2
+    (folder.directory / "shortages").write_bytes(b"\xffone")
+    with pytest.raises(ValueError, match=r"shortages holds .* delete it"):
+        again.shortages()
 
 
 def test_only_the_newest_checkpoints_and_the_best_weights_that_they_name_remain(tmp_path: Path) -> None:
@@ -293,9 +340,21 @@ def test_a_folder_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model.safetensors: no such file"):
         load_model(tmp_path)
     weights.write_bytes(content)
-    config = json.loads((tmp_path / "config.json").read_text()) | {"hidden": 6}
+    whole = (tmp_path / "config.json").read_bytes()
+    config = json.loads(whole) | {"hidden": 6}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"config.json: does not match the hash"):
+        load_model(tmp_path)
+    write_tensors({name: 3 * value for name, value in read_tensors(weights).items()}, weights)
+    (tmp_path / "config.json").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"model.safetensors: does not match the hash"):
+        load_model(tmp_path)
+    metadata = (tmp_path / "metadata.json").read_bytes()
+    (tmp_path / "metadata.json").write_bytes(metadata.replace(b'"best_epoch": 3', b'"best_epoch": 7'))
+    with pytest.raises(ValueError, match=r"metadata.json: was changed after it was written"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"config.json: must hold one object, found list"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json: is not JSON"):

@@ -97,6 +97,8 @@ from .news.vectors import TfidfEncoder as TfidfEncoder
 from .panel.panel import REQUIRED_COLUMNS as REQUIRED_COLUMNS
 from .panel.panel import UNIVERSE as UNIVERSE
 from .panel.panel import Panel as Panel
+from .parquet import read_parquet as read_parquet
+from .parquet import write_parquet as write_parquet
 from .quality.report import Offender as Offender
 from .quality.report import QualityReport as QualityReport
 from .quality.report import RuleResult as RuleResult
@@ -113,6 +115,10 @@ from .simulate.market import SimulatedMarket as SimulatedMarket
 from .simulate.market import simulate_market as simulate_market
 from .simulate.market import write_market as write_market
 from .store import FeatureStore as FeatureStore
+from .sums import DamagedError as DamagedError
+from .sums import Sums as Sums
+from .sums import checked as checked
+from .sums import write_sums as write_sums
 from .windows.augment import Augmentation as Augmentation
 from .windows.batch import Batch as Batch
 from .windows.dataset import WindowDataset as WindowDataset

@@ -17,6 +17,7 @@ from factor_data.atomic import new_folder
 from factor_data.chunks.sorting import SortedBars, sort_bars
 from factor_data.chunks.workers import Workers
 from factor_data.panel.panel import Panel
+from factor_data.parquet import CHECKSUMS
 from factor_data.reading.bars import iter_bar_tables
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.qlib import RESERVED
@@ -71,7 +72,7 @@ def export_bars(
 def _export_long(bars: SortedBars, folder: Path) -> None:
     fields = [("timestamp", pa.timestamp("ns")), ("symbol", pa.string())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in bars.column_names)])
-    with pq.ParquetWriter(folder / "bars.parquet", schema, compression="zstd") as writer:
+    with pq.ParquetWriter(folder / "bars.parquet", schema, compression="zstd", **CHECKSUMS) as writer:
         for part in _parts(bars):
             writer.write_table(pa.Table.from_pandas(part.to_pandas(), schema=schema, preserve_index=False))
 

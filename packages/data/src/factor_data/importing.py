@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from factor_data.atomic import new_folder, write_atomically
 from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
+from factor_data.parquet import VERIFIED
 from factor_data.reading.bars import tables_of
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.coverage import Coverage
@@ -28,6 +29,7 @@ from factor_data.reading.settings import IMPORT, settings_for
 from factor_data.reading.sources import File, PathLike, locate
 from factor_data.reading.table import Table
 from factor_data.reading.tabular import BarSource
+from factor_data.sums import write_sums
 
 LONG_LAYOUTS = ("long", "acl18", "dataset", "wide")  # written file by file: joined, a symbol might step back in time
 BATCH_VALUES = 10_000_000  # numbers in memory at a time: rows x columns
@@ -83,6 +85,7 @@ def import_data(
 
     Bars are as strictly checked as by `read_bars`. One batch is in memory at a time. One file per symbol, and
     qlib's folders, come out sorted by (symbol, time); one file per day by day; long files each as it is.
+    sums.json has the digests of what was written, but for dataset.yaml, which is there to be edited.
 
     Raises
     ------
@@ -99,6 +102,7 @@ def import_data(
         description = _own_description(root)
         coverage = _import_bars(found.bars, folder / "bars", found, meter)
         num_documents, news_zone = _import_news(found.news, folder / "news", meter)
+        write_sums(folder)
         zone = config.time_zone or coverage.zone
         told = {"layout": found.layout, **config.changed_fields()}
         _write_description(folder / "dataset.yaml", description or _described(root, coverage, zone), told)
@@ -232,7 +236,7 @@ def _first_missing(folder: Path, coverage: Coverage, symbols: Sequence[str]) -> 
     """The first three dates without a bar of some symbols, looked up in what was written."""
     found = {}
     for symbol in symbols:
-        bars = pq.read_table(folder, columns=["timestamp"], filters=[("symbol", "=", symbol)])
+        bars = pq.read_table(folder, columns=["timestamp"], filters=[("symbol", "=", symbol)], **VERIFIED)
         has = bars["timestamp"].to_numpy().astype(np.int64)
         span = coverage.dates[(coverage.dates >= has.min()) & (coverage.dates <= has.max())]
         missing = np.setdiff1d(span, has)[:3].astype("datetime64[ns]")

@@ -1,7 +1,8 @@
 """The feature store: what tokenize writes (`chunks.write_store`) and training reads.
 
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
-num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay).
+num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay),
+`sums.json` (digests of all files: each is held against its own when it is opened).
 Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`,
 `vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`), `left_out.json` where inputs are unknown on all
 of them, and what models read: `inputs.npy` float32, `tokens.npy` uint8, both (num_rows, num_inputs), the news columns
@@ -13,14 +14,16 @@ float32 and `news_document_rows.npy` (num_rows, 2) int64: the documents that eac
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.folds.fold import Fold, Segment
+from factor_data.parquet import read_parquet
+from factor_data.sums import Sums
 
 # Loaded where they are used: most readers of a store need no compiled kernel, and numba takes half a second to load.
 if TYPE_CHECKING:
@@ -36,24 +39,30 @@ LEFT_OUT = "left_out.json"
 
 def fold_folder(directory: Path, fold: int) -> Path:
     """Return the folder of a fold in a store."""
-    return directory / f"fold_{fold:02d}"
+    return directory / fold_name(fold)
+
+
+def fold_name(fold: int) -> str:
+    """Return the name of the folder of a fold."""
+    return f"fold_{fold:02d}"
 
 
 class FeatureStore:
-    """A store opened for reading; arrays are memory-mapped.
+    """A store opened for reading; arrays are memory-mapped, once their bytes are known to be those written.
 
     Attributes: `horizons`, `delay`; `dates` (num_dates,) sorted; `symbols` (num_symbols,) sorted; `date_code`,
     `symbol_code` (num_rows,) positions in them; `in_universe` (num_rows,) bool; `labels` (num_rows,
-    num_horizons) float64, NaN where unknown.
+    num_horizons) float64, NaN where unknown; `features` (num_rows, num_features) float32. Whatever reads a file of
+    the store raises DamagedError where it is not what was written.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        header = json.loads((directory / "store.json").read_text(encoding="utf-8"))
+        self.directory, self._sums = directory, Sums(directory)
+        header = self._json("store.json")
         self.horizons: tuple[int, ...] = tuple(header["horizons"])
         self.delay: int = header["delay"]
         self.feature_names: tuple[str, ...] = tuple(header["features"])
-        index = pd.read_parquet(directory / "index.parquet")
+        index = read_parquet(self._sums.path("index.parquet"))
         timestamp = index["timestamp"].to_numpy().astype("datetime64[ns]")
         self.dates, date_code = np.unique(timestamp, return_inverse=True)
         self.date_code = date_code.astype(np.int32)
@@ -61,8 +70,12 @@ class FeatureStore:
         self.symbols: NDArray[np.str_] = np.asarray(symbol.categories, dtype=str)
         self.symbol_code = symbol.codes.to_numpy().astype(np.int32)
         self.in_universe = index["in_universe"].to_numpy()
-        self.labels = np.load(directory / "labels.npy", mmap_mode="r")
-        self.features = np.load(directory / "features.npy", mmap_mode="r")
+        self.labels: NDArray[np.float64] = self._array("labels.npy")
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """(num_rows, num_features) float32 as computed."""
+        return self._array("features.npy")
 
     def feature(self, name: str) -> NDArray[np.float32]:
         """One feature as computed, (num_rows,); ValueError lists the names."""
@@ -96,33 +109,30 @@ class FeatureStore:
         """Ids of the symbols that the fold was trained on; every other one is unknown."""
         from factor_data.fit.vocabulary import SymbolVocabulary
 
-        return SymbolVocabulary.load(fold_folder(self.directory, fold) / "vocabulary.json")
+        return SymbolVocabulary.load(self._sums.path(f"{fold_name(fold)}/vocabulary.json"))
 
     def left_out(self, fold: int) -> tuple[str, ...]:
         """Inputs that are unknown on all training rows of a fold, and therefore missing on every row of it."""
-        path = fold_folder(self.directory, fold) / LEFT_OUT
-        return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
+        name = f"{fold_name(fold)}/{LEFT_OUT}"
+        return tuple(json.loads(self._sums.path(name).read_text("utf-8"))) if name in self._sums.digests else ()
 
     def inputs(self, fold: int) -> NDArray[np.float32]:
         """Normalised inputs (num_rows, num_inputs) float32; NaN = missing."""
-        return np.load(fold_folder(self.directory, fold) / "inputs.npy", mmap_mode="r")
+        return self._array(f"{fold_name(fold)}/inputs.npy")
 
     def tokens(self, fold: int) -> NDArray[np.uint8]:
         """Quantile tokens (num_rows, num_features) uint8; 0 = missing."""
-        return np.load(fold_folder(self.directory, fold) / "tokens.npy", mmap_mode="r")
+        return self._array(f"{fold_name(fold)}/tokens.npy")
 
     def documents(self, fold: int) -> DocumentVectors | None:
         """The documents each row knows; None where the store was written without (`documents_per_bar` 0)."""
         from factor_data.windows.texts import DocumentVectors
 
-        folder = fold_folder(self.directory, fold)
-        if not (folder / "news_documents.npy").exists():
+        vectors, bounds = (f"{fold_name(fold)}/{name}.npy" for name in ("news_documents", "news_document_rows"))
+        if vectors not in self._sums.digests:
             return None
-        vectors, bounds = (
-            np.load(folder / name, mmap_mode="r") for name in ("news_documents.npy", "news_document_rows.npy")
-        )
         per_bar = self._document(fold, "news_vectors")["config"]["documents_per_bar"]
-        return DocumentVectors(vectors=vectors, bounds=bounds, per_bar=per_bar)
+        return DocumentVectors(vectors=self._array(vectors), bounds=self._array(bounds), per_bar=per_bar)
 
     def text_encoder(self, fold: int) -> str:
         """Identity of what made the documents' vectors."""
@@ -141,5 +151,10 @@ class FeatureStore:
         return np.isin(self.dates, fold.dates(segment))[self.date_code] & self.in_universe
 
     def _document(self, fold: int, name: str) -> dict:
-        path = fold_folder(self.directory, fold) / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8"))
+        return self._json(f"{fold_name(fold)}/{name}.json")
+
+    def _json(self, name: str) -> dict:
+        return json.loads(self._sums.path(name).read_text(encoding="utf-8"))
+
+    def _array(self, name: str) -> NDArray:
+        return np.load(self._sums.path(name), mmap_mode="r", allow_pickle=False)

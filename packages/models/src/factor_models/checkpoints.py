@@ -4,7 +4,8 @@ No pickle; the same model gives the same bytes.
 
 `config.json` rebuilds the model (`{"name": "lstm", "num_features": 24, ...}`, the arguments of
 `build_model`). The metadata are the caller's (features, normaliser hash, best epoch ...), plus the hash of
-the weights, by which a torn or mixed folder is refused.
+the weights, of the configuration and of the metadata themselves, by which a torn, mixed or damaged folder is refused
+before anything is built of it.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ METADATA_FILE = "metadata.json"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_HASH = "weights_sha256"
 CONFIG_HASH = "config_sha256"
+METADATA_HASH = "metadata_sha256"
 
 
 def save_model(
     directory: Path, model: nn.Module | TabularModel, config: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     """Write a model folder. `config` holds "name" and the arguments `build_model` was called with."""
-    for reserved in (WEIGHTS_HASH, CONFIG_HASH):
+    for reserved in (WEIGHTS_HASH, CONFIG_HASH, METADATA_HASH):
         if reserved in metadata:
             raise ValueError(f"metadata[{reserved!r}] is written by save_model: leave it out")
     if "name" not in config:
@@ -46,8 +48,8 @@ def save_model(
         write_bytes(weights, save(tensors))
     else:
         model.save_weights(weights)
-    hashes = {WEIGHTS_HASH: _sha256(weights), CONFIG_HASH: _sha256(directory / CONFIG_FILE)}
-    write_json(directory / METADATA_FILE, metadata | hashes)
+    metadata = metadata | {WEIGHTS_HASH: _sha256(weights), CONFIG_HASH: _sha256(directory / CONFIG_FILE)}
+    write_json(directory / METADATA_FILE, metadata | {METADATA_HASH: _content_hash(metadata)})
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -71,13 +73,16 @@ def load_model(
     """
     directory = Path(directory)
     config, metadata = _read_json(directory / CONFIG_FILE), _read_json(directory / METADATA_FILE)
+    own = {key: value for key, value in metadata.items() if key != METADATA_HASH}
+    if metadata.get(METADATA_HASH) != _content_hash(own):
+        raise ValueError(f"{directory / METADATA_FILE}: was changed after it was written: it does not match its hash")
+    _check_hash(directory / CONFIG_FILE, metadata.get(CONFIG_HASH))
     for key, value in (expected or {}).items():
         if metadata.get(key) != value:
             raise ValueError(f"{directory}: metadata[{key!r}] is {metadata.get(key)!r}, expected {value!r}")
     model = build_model(**config)
     weights = directory / _weights_file(model)
-    for path, key in ((weights, WEIGHTS_HASH), (directory / CONFIG_FILE, CONFIG_HASH)):
-        _check_hash(path, metadata.get(key))
+    _check_hash(weights, metadata.get(WEIGHTS_HASH))
     if isinstance(model, nn.Module):
         model.load_state_dict(load(weights.read_bytes()))
         model.eval()
@@ -94,9 +99,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights")
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold one object, found {type(content).__name__}")
+    return content
 
 
 def _check_hash(path: Path, expected: str | None) -> None:
@@ -108,3 +116,7 @@ def _check_hash(path: Path, expected: str | None) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _content_hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

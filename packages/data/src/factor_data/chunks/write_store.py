@@ -32,7 +32,9 @@ from factor_data.labels.targets import LabelCheck
 from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.tone import NEWS_FEATURES
 from factor_data.panel.array_file import ArrayFile, Spans
+from factor_data.parquet import CHECKSUMS
 from factor_data.store import LEFT_OUT, fold_folder
+from factor_data.sums import write_sums
 
 ROW_GROUP = 1 << 20  # rows of a row group of index.parquet, as pandas writes it: 25 MiB in memory
 
@@ -105,7 +107,7 @@ class StoreWriter:
     def write_folds(
         self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None
     ) -> dict[int, tuple[str, ...]]:
-        """Per fold: fit on its training rows alone, write what was fitted and its inputs and tokens.
+        """Per fold: fit on its training rows alone, write what was fitted, inputs and tokens; at last the digests.
 
         Returns
         -------
@@ -120,6 +122,7 @@ class StoreWriter:
                 found[fold.index] = left_out
             elif fit.normaliser in RANK_KINDS:
                 ranked = ranked or inputs
+        write_sums(self.directory)
         return found
 
     def _write_fold(
@@ -206,7 +209,7 @@ def write_index(panel: SavedPanel, path: Path) -> None:
         )
         table = pa.Table.from_pandas(frame, preserve_index=False)
         if writer is None:
-            writer = pq.ParquetWriter(path, table.schema)
+            writer = pq.ParquetWriter(path, table.schema, **CHECKSUMS)
         writer.write_table(table)
     assert writer is not None
     writer.close()

@@ -186,13 +186,13 @@ class Panel:
         return pd.DataFrame({"timestamp": self.timestamp, "symbol": self.symbol, **self.columns})
 
     def save(self, directory: str | Path) -> None:
-        """Write one `.npy` per array and then the header `panel.json`; the folder is made if needed."""
+        """Write one `.npy` per array, the header `panel.json` and then the digests; the folder is made if needed."""
         with PanelWriter(directory) as writer:
             writer.append(self)
 
     @classmethod
     def load(cls, directory: str | Path, mmap: bool = True) -> Panel:
-        """Read a saved panel; with `mmap` the columns stay on disk until they are touched."""
+        """Read a saved panel, after its files were held against their digests; with `mmap` the columns stay on disk."""
         directory = Path(directory)
         header = read_header(directory)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from factor_data.atomic import write_json
 from factor_data.panel.array_file import write_header
 from factor_data.panel.header import FORMAT, HEADER
+from factor_data.sums import SUMS, write_sums
 
 REMAP_ROWS = 1 << 16
 
@@ -47,8 +48,8 @@ class PanelWriter:
     """Appends panels that share `symbols` and `dates`, in symbol order, to the files of one saved panel.
 
     Use it as a context manager. Files grow under temporary names and take their place together when the block
-    ends, the header last; on an error they are deleted and what was there before stays. With `compact` symbols
-    and dates without any row are left out at the end, as `Panel.compact` does.
+    ends, the header and the digests last; on an error they are deleted and what was there before stays. With
+    `compact` symbols and dates without any row are left out at the end, as `Panel.compact` does.
 
     Attributes: after the block, `symbols`, `dates` and `num_rows` of the panel as written.
     """
@@ -128,11 +129,13 @@ class PanelWriter:
                 assert write_header(file, (self.num_rows,), kind) == self._header_bytes[stem]
             file.flush()
             os.fsync(file.fileno())
+        (self.directory / SUMS).unlink(missing_ok=True)  # until all is in its place the folder holds no panel
         for stem, file in self._files.items():
             Path(file.name).replace(self.directory / f"{stem}.npy")
         header = {"format": FORMAT, "num_rows": self.num_rows, "num_dates": len(self.dates)}
         columns = {name: f"{stem}.npy" for name, stem in column_files(self._names).items()}
         write_json(self.directory / HEADER, {**header, "num_symbols": len(self.symbols), "columns": columns})
+        write_sums(self.directory)
 
     def _drop_unused(self) -> None:
         """Leave out symbols and dates that no row has, and count the codes anew, some rows at a time."""

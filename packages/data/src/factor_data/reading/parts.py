@@ -9,6 +9,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from factor_data.parquet import CHECKSUMS
 from factor_data.reading.table import Table
 
 ROW_GROUP_ROWS = 2**17
@@ -64,7 +65,7 @@ class Parts:
             return
         if self.writer is None:
             self.writer = pq.ParquetWriter(
-                self._path(), self.schema, compression="zstd", use_dictionary=["timestamp", "symbol"]
+                self._path(), self.schema, compression="zstd", use_dictionary=["timestamp", "symbol"], **CHECKSUMS
             )
         self.writer.write_table(pa.concat_tables(self.waiting), row_group_size=ROW_GROUP_ROWS)
         self.waiting, self.num_waiting = [], 0

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from factor_data.parquet import VERIFIED
 from factor_data.reading.dialect import Dialect
 from factor_data.reading.sources import File
 
@@ -44,7 +45,7 @@ def read_batches(file: File, columns: Sequence[str], batch_rows: int, dialect: D
 
 def _parquet_parts(opened: Any, columns: list[str], batch_rows: int) -> Iterator[tuple[pa.Table, float]]:
     # Arrow's default fetches all that was asked for at once; this holds a buffer per column
-    reader = pq.ParquetFile(opened, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES)
+    reader = pq.ParquetFile(opened, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES, **VERIFIED)
     num_read = 0
     for batch in reader.iter_batches(batch_size=batch_rows, columns=columns):
         num_read += batch.num_rows

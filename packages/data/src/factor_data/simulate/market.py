@@ -7,7 +7,6 @@ modules beside this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_atomically
+from factor_data.parquet import write_parquet
 from factor_data.simulate.bars import build_bars, calendar, symbol_names, to_frame
 from factor_data.simulate.config import MarketConfig
 from factor_data.simulate.returns import simulate_paths
 from factor_data.simulate.texts import draw_tones, write_texts
 from factor_data.simulate.truth import attainable, expected_returns
+from factor_data.sums import write_sums
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +72,7 @@ def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  
 
 
 def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, Any]:
-    """Write `bars/<year>.parquet`, `news/<year>.parquet` and `truth.parquet`; return facts for dataset.yaml."""
+    """Write `bars/<year>.parquet`, `news/<year>.parquet`, `truth.parquet` and the digests; facts for dataset.yaml."""
     directory = Path(directory)
     for name, frame in (("bars", market.bars), ("news", market.news)):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -81,6 +80,7 @@ def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, An
         for year in np.unique(years):
             _write_parquet(frame[years == year], directory / name / f"{year}.parquet")
     _write_parquet(market.truth, directory / "truth.parquet")
+    write_sums(directory)
     daily = market.config.frequency == "day"
     return {
         "name": "simulated market",
@@ -98,5 +98,4 @@ def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     stamp = table.schema.get_field_index("timestamp")
     table = table.set_column(stamp, "timestamp", table.column(stamp).cast(pa.timestamp("us")))
-    write: Callable[[Any], None] = lambda file: pq.write_table(table, file, compression="zstd")  # noqa: E731
-    write_atomically(path, write)
+    write_parquet(path, table, compression="zstd")

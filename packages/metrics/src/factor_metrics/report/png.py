@@ -55,7 +55,7 @@ def _read_series(path: Path) -> pd.DataFrame | None:
         return None
     import pandas as pd
 
-    return pd.read_parquet(path)
+    return pd.read_parquet(path, page_checksum_verification=True)
 
 
 def _draw_intervals(axis: Any, rows: list[ResultRow], horizon: int) -> None:

@@ -1,10 +1,14 @@
-"""Checkpoints in the published form: config.json and model.safetensors, the same bytes when saved again."""
+"""Checkpoints in the published form: config.json and model.safetensors, the same bytes when saved again.
+
+Beside them goes sha256.json, by which a folder that was written here is known to be what was written. Published ones
+have none.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
-from factor_models.writing import write_bytes
+from factor_models.writing import write_bytes, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+HASH_FILE = "sha256.json"
 
 SMALL = 128
 """A network of such sizes is built at once: the meta device takes two seconds to load."""
@@ -42,7 +47,8 @@ class Pretrained(nn.Module):
         broken file and for keys or shapes that do not fit; nothing is loaded partly.
         """
         folder = _local_folder(name_or_path, revision)
-        config = _read_config(folder / CONFIG_FILE)
+        _check_hashes(folder)
+        config = _read_object(folder / CONFIG_FILE)
         known = set(cls.stored_arguments())
         if config.keys() != known:
             raise ValueError(
@@ -87,18 +93,20 @@ class Pretrained(nn.Module):
                 )
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write config.json and model.safetensors (float32, buffers included) into a folder."""
+        """Write config.json, model.safetensors (float32, buffers included) and their hashes into a folder."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        config = json.dumps(self.config, indent=2, sort_keys=True, allow_nan=False)
-        write_bytes(directory / WEIGHTS_FILE, self._weights())
-        write_bytes(directory / CONFIG_FILE, config.encode())
+        config = json.dumps(self.config, indent=2, sort_keys=True, allow_nan=False).encode()
+        contents = {WEIGHTS_FILE: self._weights(), CONFIG_FILE: config}
+        for name, content in contents.items():
+            write_bytes(directory / name, content)
+        write_json(directory / HASH_FILE, {name: sha256(content).hexdigest() for name, content in contents.items()})
 
     @property
     def content_hash(self) -> str:
         """sha256 over configuration and weights: which model this is."""
         config = json.dumps(self.config, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(config.encode() + self._weights()).hexdigest()
+        return sha256(config.encode() + self._weights()).hexdigest()
 
     def _weights(self) -> bytes:
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
@@ -129,12 +137,21 @@ def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:
     return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _check_hashes(folder: Path) -> None:
+    """ValueError where sha256.json names other content."""
+    if (folder / HASH_FILE).is_file():
+        for name, expected in _read_object(folder / HASH_FILE).items():
+            path = folder / name
+            if path.is_file() and sha256(path.read_bytes()).hexdigest() != expected:
+                raise ValueError(f"{path}: does not match {HASH_FILE}: damaged, or changed after it was written")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: must hold one object, found {type(config).__name__}")

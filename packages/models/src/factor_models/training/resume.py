@@ -4,6 +4,7 @@ A changed parameter, data file or source gives another key, so a stale state is 
 file, `step_00000120.safetensors`, written aside and renamed, so it is whole or absent; it holds the state of engine,
 loop and generators of every process, at any step. The newest few stay, and the best weights that they name
 (`best_00000096.safetensors`). How many processes wrote it, and at which ZeRO stage, does not matter to who reads it.
+A file whose content is not what was written (`factor_models.sealed`) is told of, deleted, and passed over.
 
 The folder belongs outside the outputs of a run, and is deleted on success. Only the first process reads and writes.
 """
@@ -15,20 +16,22 @@ import hashlib
 import json
 import logging
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
 from torch import Tensor
 
+from factor_models.sealed import DamagedError, seal, unseal
 from factor_models.training.distributed import all_say, barrier, first_says, ranks
 from factor_models.training.loop import Anchor, EpochRecord, FitState, StepRecord
 from factor_models.training.schedules import Plateau
 from factor_models.training.seed import random_state, restore_random_state
 from factor_models.training.states import EngineState
 from factor_models.writing import write_bytes
+
+STEP_FILE = re.compile(r"step_(\d{8,})\.safetensors")
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +60,15 @@ class RunFolder:
         if keep < 1:
             raise ValueError(f"keep = {keep}: must be >= 1")
         self.directory, self.keep = Path(root) / key, keep
+        self._best_epochs: dict[int, int] = {}  # of the checkpoints that are known to be whole
 
     def shortages(self) -> int:
         """Return the number of measures against a lack of memory that earlier attempts had to take."""
         path = self.directory / "shortages"
-        return int(path.read_text()) if path.exists() else 0
+        text = path.read_bytes() if path.exists() else b"0"
+        if not re.fullmatch(rb"\d{1,4}", text):
+            raise ValueError(f"{path} holds {text[:20]!r}, no number of measures against a lack of memory: delete it")
+        return int(text)
 
     def note_shortage(self) -> None:
         """The next attempt has to take one measure more. Any process may call it."""
@@ -84,13 +91,14 @@ class RunFolder:
             content = _loop_content(state)
             content["numbers"] = {name: moment.engine.numbers for name, moment in moments.items()}
             content["world_size"] = ranks().world_size
-            write_bytes(self._path(engine.step), save(tensors, {"state": json.dumps(content)}))
+            self._best_epochs[engine.step] = state.best_epoch
+            write_bytes(self._path(engine.step), seal(tensors, {"state": json.dumps(content)}))
             self._delete_old()
         barrier()
 
     def restore(self, engine: Resumable) -> FitState | None:
         """Bring the engine back to the newest checkpoint; None without one. All processes must call it."""
-        content, tensors = self._read_newest() if ranks().rank == 0 else (None, {})
+        content, tensors, best = self._read_newest() if ranks().rank == 0 else (None, {}, {})
         content = first_says(content)
         if content is None:
             return None
@@ -103,7 +111,7 @@ class RunFolder:
         engine.restore(moments["now"].engine)
         restore_random_state(moments["now"].random)
         state.anchor = moments.get("anchor")
-        state.best_weights = first_says(self._read_best(state))
+        state.best_weights = first_says(best)
         if content["world_size"] != ranks().world_size:
             state.notes.append(
                 f"continued at step {engine.step} by {ranks().world_size} processes, begun by {content['world_size']}"
@@ -118,8 +126,9 @@ class RunFolder:
         barrier()
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
-        return sorted(int(path.stem.removeprefix("step_")) for path in self.directory.glob("step_*.safetensors"))
+        """Steps that have a checkpoint, ascending; files with other names are none."""
+        found = (STEP_FILE.fullmatch(path.name) for path in self.directory.glob("step_*.safetensors"))
+        return sorted(int(name[1]) for name in found if name)
 
     def _path(self, step: int, kind: str = "step") -> Path:
         return self.directory / f"{kind}_{step:08d}.safetensors"
@@ -127,37 +136,44 @@ class RunFolder:
     def _write_best(self, state: FitState) -> None:
         path = self._path(state.best_epoch + 1, "best")
         if state.best_epoch >= 0 and not path.exists():
-            write_bytes(path, save(state.best_weights))
+            write_bytes(path, seal(state.best_weights))
 
-    def _read_best(self, state: FitState) -> dict[str, Tensor]:
-        if ranks().rank != 0 or state.best_epoch < 0:
-            return {}
-        return load(self._path(state.best_epoch + 1, "best").read_bytes())
-
-    def _read_newest(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-        """The newest checkpoint that can be read; a damaged one is logged and skipped."""
+    def _read_newest(self) -> tuple[dict[str, Any] | None, dict[str, Tensor], dict[str, Tensor]]:
+        """State, tensors and best weights of the newest checkpoint that can be read whole."""
         for step in reversed(self.steps()):
-            path = self._path(step)
-            try:
-                with safe_open(path, framework="pt") as file:
-                    content = json.loads(file.metadata()["state"])
-                    return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (SafetensorError, OSError) as error:
-                log.warning("%s cannot be read (%s): the checkpoint before it is taken", path, error)
-        return None, {}
+            read = self._read(step)
+            if read is not None:
+                return read
+        return None, {}, {}
+
+    def _read(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]] | None:
+        """Return what a checkpoint holds and the best weights that it names; None, and no file, of a damaged one."""
+        path, best = self._path(step), None
+        try:
+            tensors, texts = unseal(path)
+            content = json.loads(texts["state"])
+            if content["best_epoch"] >= 0:
+                best = self._path(content["best_epoch"] + 1, "best")
+            weights = {} if best is None else unseal(best)[0]
+        except DamagedError as error:
+            log.warning("%s: the checkpoint before it is taken, or the beginning", error)
+            path.unlink()
+            if best is not None:
+                best.unlink(missing_ok=True)
+            return None
+        self._best_epochs[step] = content["best_epoch"]
+        return content, tensors, weights
 
     def _delete_old(self) -> None:
+        """Keep the newest checkpoints and the best weights that they name; of these all that are whole."""
         steps = self.steps()
         for step in steps[: -self.keep]:
             self._path(step).unlink()
-        needed = {self._path(self._best_of(step) + 1, "best") for step in steps[-self.keep :]}
+        whole = [step for step in steps[-self.keep :] if step in self._best_epochs or self._read(step)]
+        needed = {self._path(self._best_epochs[step] + 1, "best") for step in whole}
         for path in self.directory.glob("best_*.safetensors"):
             if path not in needed:
                 path.unlink()
-
-    def _best_of(self, step: int) -> int:
-        with safe_open(self._path(step), framework="pt") as file:
-            return int(json.loads(file.metadata()["state"])["best_epoch"])
 
 
 def _moment(name: str, numbers: dict[str, float], tensors: dict[str, Tensor]) -> Anchor:
