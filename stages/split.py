@@ -37,6 +37,7 @@ from factor_data import (
 )
 from factor_data.sums import SUMS
 from stages.json_files import write_json
+from stages.markets import assign_markets, checked_reach, tell_lost_labels
 from stages.params.split import SplitParams
 from stages.running.files import stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
@@ -60,7 +61,9 @@ def main() -> None:
         panel, quality = clean_panel(folder, params, workers)
         check_any_left(quality)
         horizons, delay = tuple(plan.value("tokenize.horizons")), plan.value("tokenize.delay")
-        folds = make_folds(panel.dates, params.folds, horizons=horizons, delay=delay)
+        tell_lost_labels(panel, delay, horizons)
+        reach = checked_reach(panel, params.folds.purge, delay + max(horizons))
+        folds = make_folds(panel.dates, params.folds, horizons=(reach - delay,), delay=delay)
         check_panel(untracked()["evaluate"], panel, folds, horizons, delay)
         check_tested_once(folds)
         check_folds_left(folds, panel, quality, workers)
@@ -85,7 +88,8 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         check_symbols(untracked()["evaluate"], len(bars.symbols))
         check_volume(bars, params)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
-    return open_panel(folder / "panel"), quality
+    panel = open_panel(folder / "panel")
+    return assign_markets(panel, folder / "panel", params.calendars), quality
 
 
 def check_volume(bars: SortedBars, params: SplitParams) -> None:

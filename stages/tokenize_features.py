@@ -47,7 +47,8 @@ def main() -> None:
     config = stage.section("tokenize", TokenizeParams)
     panel = open_panel(RESULTS / "split" / "panel")
     folds = read_folds(stored("split", "folds.json"))
-    check_labels_apart(folds, panel.dates, config.horizons, config.delay)
+    reach = panel.markets.reach(config.delay + max(config.horizons))
+    check_labels_apart(folds, panel.dates, (reach - config.delay,), config.delay)
     news = read_split_news() if config.use_news else None
     plan = plan_features(config.features or None, panel.symbols)
     check_no_lookahead(panel, plan.names, config)
@@ -78,7 +79,7 @@ def check_no_lookahead(panel: SavedPanel, names: Sequence[str], config: Tokenize
     if unknown:
         print(f"look-ahead: not checked, since they have no value: {', '.join(unknown[:5])} ({len(unknown)} features)")
     for horizon in config.horizons:
-        reach = config.delay + horizon
+        reach = panel.markets.reach(config.delay + horizon)
         try:
             label = partial(forward_return, horizon=horizon, delay=config.delay, price=config.price)
             check_label_reach(label, sample, reach, f"label of horizon {horizon}")

@@ -70,13 +70,18 @@ def _refuse_above(key: str, value: int, most: int, reason: str, why: str) -> Non
 
 
 def _most_labels(panel: SavedPanel, horizon: int, delay: int) -> NDArray[np.int64]:
-    """(num_dates,) symbols that can have a label at most: in the universe, and with a bar at entry and at exit."""
-    counts = np.zeros(len(panel.dates), dtype=np.int64)
+    """(num_dates,) symbols that can have a label at most: in the universe, their market with bars at entry and exit."""
+    markets, num_dates = panel.markets, len(panel.dates)
+    counts = np.zeros(markets.open.size, dtype=np.int64)
+    bars = np.zeros_like(counts)
     for spans in panel.symbol_parts(ROWS_AT_ONCE):
-        dates = panel.date_code.gather(spans)[panel.in_universe(spans)]
-        counts += np.bincount(dates, minlength=len(counts))
-    for ahead in (delay, delay + horizon):
-        later = np.zeros_like(counts)
-        later[: max(len(counts) - ahead, 0)] = panel.date_counts[ahead:]
-        counts = np.minimum(counts, later)
-    return counts
+        market = markets.code[panel.symbol_code.gather(spans)].astype(np.int64)
+        place = market * num_dates + panel.date_code.gather(spans)
+        bars += np.bincount(place, minlength=len(bars))
+        counts += np.bincount(place[panel.in_universe(spans)], minlength=len(bars))
+    first = num_dates * np.arange(len(markets.names))[:, None]
+    most = counts.reshape(markets.open.shape)
+    for steps in (delay, delay + horizon):
+        ahead = markets.ahead(steps)
+        most = np.minimum(most, np.where(ahead >= 0, bars[first + np.maximum(ahead, 0)], 0))
+    return most.sum(axis=0)

@@ -45,7 +45,7 @@ def teach(
         )
 
     forecasts = np.full(targets.shape, np.nan, dtype=np.float32)
-    gap = store.delay + max(store.horizons)
+    gap = store.dates_ahead(store.delay + max(store.horizons))
     for fitted, taught in cross_fit_rows(store.date_code[rows], config.blocks, gap):
         teacher = build_model(config.teacher, **sizes, **config.settings)
         assert isinstance(teacher, TabularModel)

@@ -94,7 +94,7 @@ def combine(
         np.repeat(np.searchsorted(store.dates, dates), num_symbols),
         np.repeat(fold, num_symbols),
         alpha=stack.alpha,
-        purge=store.delay + horizon,
+        purge=store.dates_ahead(store.delay + horizon),
         positive=stack.positive,
         equal=stack.weights == "equal",
     )

@@ -77,7 +77,7 @@ def row_counts(prediction: NDArray, horizon: int, dates: NDArray[np.datetime64],
     in_universe = int((on_dates & store.in_universe).sum())
     predicted = np.isfinite(prediction)
     known = np.isfinite(store.matrix(store.labels[:, store.horizons.index(horizon)], dates))
-    ended = np.searchsorted(store.dates, dates) + store.delay + horizon >= len(store.dates)
+    ended = np.searchsorted(store.dates, dates) + store.dates_ahead(store.delay + horizon) >= len(store.dates)
     return RowCounts(
         horizon=horizon,
         bars=int(on_dates.sum()),

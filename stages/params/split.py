@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from factor_data import CleanRules, FoldConfig
@@ -17,10 +17,15 @@ class SplitParams:
     """Thresholds and actions of the cleaning rules."""
     folds: FoldConfig
     """How dates are cut into training, validation and test."""
+    calendars: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Markets that trade on dates of their own, on which delay and horizons count: name -> symbols, or patterns of
+    them such as *.DE. Empty: they are told apart by the times of the week at which they trade; {all: ["*"]}: one."""
 
     def __post_init__(self) -> None:
         if self.folds.scheme == "cpcv":
             self._check_cpcv()
+        if empty := [name for name, patterns in self.calendars.items() if not patterns]:
+            raise ValueError(f"calendars.{empty[0]}: must name at least one symbol, or a pattern such as *.DE")
         test, step = self.folds.test, self.folds.step
         if test is not None and step is not None and step < test:
             raise ValueError(f"folds.step: {step} must be >= test = {test}, or a date is tested in two folds")

@@ -94,9 +94,14 @@ from .news.tone import fit_news_scorer as fit_news_scorer
 from .news.vectors import HashingEncoder as HashingEncoder
 from .news.vectors import TextEncoder as TextEncoder
 from .news.vectors import TfidfEncoder as TfidfEncoder
+from .panel.markets import Markets as Markets
+from .panel.markets import find_markets as find_markets
+from .panel.markets import lost_labels as lost_labels
+from .panel.markets import named_markets as named_markets
 from .panel.panel import REQUIRED_COLUMNS as REQUIRED_COLUMNS
 from .panel.panel import UNIVERSE as UNIVERSE
 from .panel.panel import Panel as Panel
+from .panel.saved_markets import write_markets as write_markets
 from .parquet import read_parquet as read_parquet
 from .parquet import write_parquet as write_parquet
 from .quality.report import Offender as Offender

@@ -26,6 +26,7 @@ from factor_data.reading.layouts import LAYOUTS
 from factor_data.reading.notes import LeftOut
 from factor_data.reading.vendors import VENDORS
 
+FEW = 0.03  # of the labels may be lost without a word
 BAR_WIDTH = 30
 REDRAW_SECONDS = 0.2
 MOST_NAMED = 20  # entries with a line of their own
@@ -140,6 +141,12 @@ def describe(summary: ImportSummary) -> str:
         "missing values: " + (", ".join(f"{name} {n:,}" for name, n in summary.null_counts.items() if n) or "none"),
         "missing dates between a symbol's first and last bar: " + _missing_dates(summary),
     ]
+    if summary.lost_share > FEW:
+        lines.append(
+            f"warning: on one calendar some {summary.lost_share:.0%} of the bars would have no label, since their "
+            "entry or exit falls on a date on which only other symbols have a bar. Markets that trade at other times "
+            "of the week are told apart by split; exchanges that differ by holidays are named in split.calendars"
+        )
     if summary.num_documents:
         lines.append(f"{summary.num_documents:,} news documents (time zone {summary.news_zone or 'not stated'})")
         if summary.news_zone != summary.zone:

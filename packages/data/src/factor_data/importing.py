@@ -52,6 +52,8 @@ class ImportSummary:
     """Column -> missing values."""
     missing_dates: dict[str, int]
     """Symbol -> dates without a bar between its first and last, most first."""
+    lost_share: float = 0.0
+    """Share of the bars, about, that have no label if all symbols count the same dates: entry or exit has no bar."""
     first_missing: dict[str, tuple[np.datetime64, ...]] = field(default_factory=dict)
     """The first three such dates of the three symbols with most."""
     empty_files: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def import_data(
         zone=zone,
         null_counts=coverage.null_counts,
         missing_dates=missing,
+        lost_share=coverage.lost_share(),
         first_missing=first_missing,
         empty_files=tuple(source.path for source in found.bars if source.path not in coverage.paths),
         left_out=found.notes.all_left_out(),

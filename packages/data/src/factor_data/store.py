@@ -61,6 +61,7 @@ class FeatureStore:
         header = self._json("store.json")
         self.horizons: tuple[int, ...] = tuple(header["horizons"])
         self.delay: int = header["delay"]
+        self._dates_ahead: list[int] = header["dates_ahead"]
         self.feature_names: tuple[str, ...] = tuple(header["features"])
         index = read_parquet(self._sums.path("index.parquet"))
         timestamp = index["timestamp"].to_numpy().astype("datetime64[ns]")
@@ -76,6 +77,10 @@ class FeatureStore:
     def features(self) -> NDArray[np.float32]:
         """(num_rows, num_features) float32 as computed."""
         return self._array("features.npy")
+
+    def dates_ahead(self, steps: int) -> int:
+        """Return how many of `dates` lie at most ahead of t, `steps` dates of a symbol's own market later."""
+        return self._dates_ahead[steps]
 
     def feature(self, name: str) -> NDArray[np.float32]:
         """One feature as computed, (num_rows,); ValueError lists the names."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from factor_data.atomic import write_json
@@ -92,10 +93,13 @@ class Sums:
 ADVICE = "damaged, or changed after it was written; have it written again"
 
 
-def write_sums(folder: str | Path) -> None:
-    """Write sums.json for what is in a folder now."""
+def write_sums(folder: str | Path, changed: Sequence[str] | None = None) -> None:
+    """Write sums.json for what is in a folder now; given which files are `changed`, only they are read."""
     folder = Path(folder)
-    write_json(folder / SUMS, {name: file_sha256(folder / name) for name in files_to_sum(folder)})
+    known = {} if changed is None else Sums(folder).digests
+    same = known.keys() - set(changed or ())
+    names = files_to_sum(folder)
+    write_json(folder / SUMS, {name: known[name] if name in same else file_sha256(folder / name) for name in names})
 
 
 def files_to_sum(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from factor_data.panel.array_file import ArrayFile, Spans, merge_adjacent
 from factor_data.panel.header import HEADER, read_header
+from factor_data.panel.markets import Markets, Rows, find_markets
 from factor_data.panel.panel import UNIVERSE, Panel
+from factor_data.panel.saved_markets import read_markets
 
 SCAN_ROWS = 1 << 14
 
@@ -26,6 +29,7 @@ class SavedPanel:
     starts : (num_symbols + 1,) int64 row offsets: the bars of symbol `s` are rows `starts[s]:starts[s + 1]`
     date_counts : (num_dates,) int64, bars of each date
     symbol_code, date_code, columns : the files of the arrays over rows
+    known_markets : as in `Panel`
     """
 
     symbols: NDArray[np.str_]
@@ -35,6 +39,7 @@ class SavedPanel:
     symbol_code: ArrayFile
     date_code: ArrayFile
     columns: dict[str, ArrayFile]
+    known_markets: Markets | None = None
 
     @property
     def num_rows(self) -> int:
@@ -46,6 +51,16 @@ class SavedPanel:
         """Bytes of a row as a panel holds it."""
         return 8 * (len(self.columns) + 1)
 
+    @property
+    def rows(self) -> Rows:
+        """Where the bars lie."""
+        return Rows(symbols=self.symbols, dates=self.dates, starts=self.starts, read=self.date_code.read)
+
+    @cached_property
+    def markets(self) -> Markets:
+        """Which symbols count bars on which dates."""
+        return self.known_markets or find_markets(self.rows)
+
     def read(self, first: int, last: int) -> Panel:
         """Rows `first:last` as a panel with all the symbols and dates; checked as every panel is."""
         return Panel(
@@ -54,6 +69,7 @@ class SavedPanel:
             symbol_code=self.symbol_code.read(first, last),
             date_code=self.date_code.read(first, last),
             columns={name: file.read(first, last) for name, file in self.columns.items()},
+            known_markets=self.markets,
         )
 
     def sample(self, num_symbols: int, num_dates: int, always: Sequence[str] = ()) -> Panel:
@@ -76,6 +92,7 @@ class SavedPanel:
             symbol_code=self.symbol_code.gather(chosen),
             date_code=self.date_code.gather(chosen) - np.int32(first),
             columns={name: file.gather(chosen) for name, file in self.columns.items()},
+            known_markets=self.markets,
         )
 
     def in_universe(self, spans: Spans) -> NDArray[np.bool_]:
@@ -142,6 +159,7 @@ def open_panel(directory: str | Path) -> SavedPanel:
         starts=np.r_[0, np.cumsum(_count(codes["symbol_code"], len(symbols)))],
         date_counts=_count(codes["date_code"], len(dates)),
         columns=columns,
+        known_markets=read_markets(directory, header),
         **codes,
     )
 

@@ -102,6 +102,8 @@ class StoreWriter:
             bases.path.unlink()
         write_index(self.panel, self.directory / "index.parquet")
         header = {"features": list(plan.names), "horizons": list(self.horizons), "delay": self.delay}
+        most = self.delay + max(self.horizons)
+        header["dates_ahead"] = [self.panel.markets.reach(steps) for steps in range(most + 1)]
         write_json(self.directory / "store.json", header)
 
     def write_folds(

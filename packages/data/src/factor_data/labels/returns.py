@@ -16,9 +16,9 @@ Price = Literal["close", "open"]
 def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "close") -> NDArray[np.float64]:
     """Return the simple return from entry at `t + delay` to exit at `t + delay + horizon`.
 
-    `price[t + delay + horizon] / price[t + delay] - 1` on the adjusted close or open, where t + k means k
-    positions later on the panel's calendar (not k bars of the symbol later). The open of t comes before the close of
-    t: with `price="open"` a prediction made at the close of t cannot be entered at delay 0.
+    `price[t + delay + horizon] / price[t + delay] - 1` on the adjusted close or open, where t + k means k positions
+    later on the calendar of the symbol's market (`Panel.markets`; not k bars of the symbol later). The open of t comes
+    before the close of t: with `price="open"` a prediction made at the close of t cannot be entered at delay 0.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ a plain float64 array. Windows, features and labels are arrays over the rows of 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.panel.header import read_header
+from factor_data.panel.markets import Markets, Rows, find_markets
 from factor_data.panel.panel_writer import PanelWriter
+from factor_data.panel.saved_markets import read_markets
 from factor_data.panel.stamps import as_stamps
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -33,6 +36,7 @@ class Panel:
     symbol_code : (num_rows,) int32, index into `symbols`
     date_code : (num_rows,) int32, index into `dates`
     columns : name -> (num_rows,) float64, NaN = missing; open, high, low, close, volume are always there
+    known_markets : which symbols count bars on which dates; None: found when it is asked for (`markets`)
     """
 
     symbols: NDArray[np.str_]
@@ -40,6 +44,7 @@ class Panel:
     symbol_code: NDArray[np.int32]
     date_code: NDArray[np.int32]
     columns: dict[str, NDArray[np.float64]]
+    known_markets: Markets | None = None
 
     def __post_init__(self) -> None:
         missing = [name for name in REQUIRED_COLUMNS if name not in self.columns]
@@ -126,14 +131,23 @@ class Panel:
             raise ValueError(f"the panel has no column {UNIVERSE!r}: clean it first (clean_bars)")
         return self.columns[UNIVERSE] > 0
 
+    @cached_property
+    def markets(self) -> Markets:
+        """Which symbols count bars on which dates: one calendar for all, but where some trade on dates of their own."""
+        if self.known_markets is not None:
+            return self.known_markets.of(self.symbols, self.dates)
+        read = lambda first, last: self.date_code[first:last]  # noqa: E731
+        return find_markets(Rows(symbols=self.symbols, dates=self.dates, starts=self.starts, read=read))
+
     def rows_at(self, shift: int) -> NDArray[np.int64]:
-        """(num_rows,) row of the same symbol `shift` calendar positions later (earlier if negative), -1 if absent."""
-        target = self.date_code.astype(np.int64) + shift
+        """(num_rows,) row of the same symbol `shift` dates of its market later (earlier if negative), -1 if absent."""
+        if not self.num_rows:
+            return np.zeros(0, dtype=np.int64)
+        ahead = self.markets.ahead(shift)[self.markets.code[self.symbol_code], self.date_code]
         key = self.row_key
-        found = np.searchsorted(key, key + shift)
-        found[(target < 0) | (target >= self.num_dates) | (found >= self.num_rows)] = 0
-        hit = (target >= 0) & (target < self.num_dates) & (key[found] == key + shift) if self.num_rows else found > 0
-        return np.where(hit, found, -1)
+        wanted = key + (ahead - self.date_code)
+        found = np.minimum(np.searchsorted(key, wanted), self.num_rows - 1)
+        return np.where((ahead >= 0) & (key[found] == wanted), found, -1)
 
     def select(self, mask: NDArray[np.bool_]) -> Panel:
         """Keep the rows of `mask`. Symbols, calendar and hence all codes stay as they are."""
@@ -205,4 +219,5 @@ class Panel:
             symbol_code=read("symbol_code.npy"),
             date_code=read("date_code.npy"),
             columns={name: read(file) for name, file in header["columns"].items()},
+            known_markets=read_markets(directory, header),
         )

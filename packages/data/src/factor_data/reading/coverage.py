@@ -96,6 +96,11 @@ class Coverage:
             names = {name for name, code in self.codes.items() if code in self.doubtful}
             check_keys(tables_of([source.keys_only() for source in sources], self.batch_rows), names)
 
+    def lost_share(self) -> float:
+        """Share of the bars, about, whose entry or exit has no bar if all symbols count the same dates."""
+        span = np.searchsorted(self.dates, self.last) - np.searchsorted(self.dates, self.first) + 1
+        return float((self.count * (1 - (self.count / span) ** 2)).sum() / max(self.num_bars, 1))
+
     def missing_dates(self) -> dict[str, int]:
         """Symbol -> dates of the calendar between its first and last bar without a bar, most first."""
         span = np.searchsorted(self.dates, self.last) - np.searchsorted(self.dates, self.first) + 1

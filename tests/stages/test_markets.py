@@ -1,0 +1,97 @@
+"""Exchanges with days of their own in one data set: split tells them apart, says so, and no label goes missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from factor_data import FeatureStore, import_data, read_folds
+from workplace import Workplace, make_workplace, smoke_document
+
+NEW_YORK = [f"US{number}" for number in range(6)]
+FRANKFURT = [f"DE{number}.DE" for number in range(6)]
+
+
+def market(folder: Path, names: list[str], days: pd.DatetimeIndex) -> None:
+    draw = np.random.default_rng(len(names[0]))
+    for name in names:
+        close = 100 * np.exp(draw.normal(0, 0.01, len(days)).cumsum()).round(4)
+        prices = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close}
+        frame = pd.DataFrame({"timestamp": days, "symbol": name, **prices, "volume": draw.lognormal(13, 1, len(days))})
+        frame.to_csv(folder / f"{name}.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """New York at 05:00 and Frankfurt at 23:00 of the day before, both in UTC; on no date do both have a bar."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "source").mkdir()
+    days = pd.bdate_range("2022-01-03", periods=200)
+    market(folder / "source", NEW_YORK, days + pd.Timedelta(hours=5))
+    market(folder / "source", FRANKFURT, days - pd.Timedelta(hours=1))
+    document = smoke_document()
+    document["models"] = ["linear"]
+    document["split"]["folds"] |= {"train": 180, "valid": 30, "test": 40, "step": 40, "purge": None}
+    document["evaluate"] |= {"min_symbols": 4, "quantiles": 3}
+    work = make_workplace(folder / "factorcast", document)
+    (work.path / "data").unlink()
+    import_data(folder / "source", work.path / "data")
+    return work
+
+
+def test_horizons_count_the_dates_of_a_symbols_own_market_and_folds_keep_their_labels_apart(
+    mixed: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("plan", "split", "tokenize_features"):
+        mixed.run(stage)
+    said = capsys.readouterr().err
+    assert "2 markets count bars on dates of their own" in said
+    assert "US0, US1, US2 and 3 more, on 200 of 400 dates" in said
+    assert "warning" not in said
+    store = FeatureStore(mixed.results / "tokenize")
+    for column, horizon in enumerate(store.horizons):
+        known = np.isfinite(store.labels[:, column]).reshape(12, 200).sum(axis=1)
+        assert known.tolist() == [200 - 1 - horizon] * 12
+    assert store.dates_ahead(21) == 42
+    for fold in read_folds(mixed.results / "split" / "folds.json"):
+        assert (np.searchsorted(store.dates, fold.valid[0]) - np.searchsorted(store.dates, fold.train[-1])) > 42
+
+
+def test_a_purge_that_does_not_reach_over_all_markets_is_refused(mixed: Workplace, tmp_path: Path) -> None:
+    work = mixed.copy(tmp_path / "factorcast")
+    work.change_params(lambda document: document["split"]["folds"].update(purge=21))
+    work.run("plan")
+    assert "split.folds.purge: 21 must be at least 42" in work.refused("split")
+
+
+@pytest.mark.parametrize(
+    ("calendars", "told"),
+    [
+        ({"all": ["*"]}, "of the labels of horizon"),
+        ({"us": ["US*"], "xetra": ["*.DE"]}, "us: US0, US1, US2 and 3 more"),
+    ],
+)
+def test_markets_are_named_in_params_yaml_and_one_calendar_says_what_it_costs(
+    calendars: dict[str, Any], told: str, mixed: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = mixed.copy(tmp_path / "factorcast")
+    work.change_params(lambda document: document["split"].update(calendars=calendars))
+    for stage in ("plan", "split"):
+        work.run(stage)
+    said = capsys.readouterr().err
+    assert told in said
+    assert "split.calendars" in said
+    assert ("warning" in said) == ("all" in calendars)
+
+
+def test_a_calendar_of_unknown_symbols_is_refused_by_its_key(mixed: Workplace, tmp_path: Path) -> None:
+    work = mixed.copy(tmp_path / "factorcast")
+    work.change_params(lambda document: document["split"].update(calendars={"us": ["US*"], "tse": ["*.T"]}))
+    work.run("plan")
+    assert "params.yaml: split.calendars: tse: '*.T' fits no symbol" in work.refused("split")
+    work.change_params(lambda document: document["split"].update(calendars={"us": []}))
+    assert "split.calendars.us: must name at least one symbol" in work.refused("plan")
