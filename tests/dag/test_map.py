@@ -63,7 +63,7 @@ def test_the_plan_depends_on_all_code_and_all_params_and_takes_part_in_no_run_ca
 
 @pytest.mark.parametrize("stage", [name for name in PLANNED if name not in ("train", "report", "report_stack")])
 def test_a_stage_depends_on_the_results_that_it_reads(stage: str, params: Params) -> None:
-    read = set(re.findall(r'RESULTS / "(\w+)"', source_of(stage, params))) - {stage}
+    read = set(re.findall(r'(?:RESULTS / |stored\(f?)"(\w+)["/]', source_of(stage, params))) - {stage}
     listed = {dep.split("/")[1] for dep in ALL[stage]["deps"] if dep.startswith("results/")} - {"plan"}
     assert listed == read
 

@@ -137,8 +137,8 @@ def test_no_message_repeats_the_key_or_what_steers_a_terminal(monkeypatch: pytes
             ask(reply)
         assert KEY not in str(error.value)
         assert str(error.value).isprintable()
-    with pytest.raises(EndpointError, match="status 401 Unauthorized"):
-        ask(b"HTTP/1.1 401 bad key\r\n\r\n")
+    with pytest.raises(EndpointError, match="status 404 Not Found"):
+        ask(b"HTTP/1.1 404 bad key\r\n\r\n")
 
 
 @pytest.mark.parametrize(
