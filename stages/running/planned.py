@@ -93,7 +93,8 @@ def read_plan(stage: str, model: str | None = None) -> Plan:
             f"{PARAMS_FILE} or the code has changed since the plan was made: run 'python -m stages.plan' first"
         )
     document = read_json(path)
-    if document.get(DIGEST) != digest_of({key: value for key, value in document.items() if key != DIGEST}):
+    digest = document.pop(DIGEST, None) if isinstance(document, dict) else None
+    if digest != digest_of(document):
         raise StageError(f"{path} is not what was written there: run 'python -m stages.plan' again")
     return Plan(stage=name, settings=document["settings"], modules=document["modules"])
 

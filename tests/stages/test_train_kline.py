@@ -100,6 +100,7 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
     shutil.copytree(results / "tokenize_kline" / "kronos" / "fold_00", saved / "other")
     other = load_file(saved / "other" / "model.safetensors")
     save_file({name: value + 0.01 for name, value in other.items()}, saved / "other" / "model.safetensors")
+    (saved / "other" / "sha256.json").unlink()  # changed on purpose
 
     def begin_with(params: dict[str, Any], tokenizer: str) -> None:
         params["tokenize_kline"] |= {"pretrained": tokenizer, "lr": 1e-9, "weight_decay": 0.0}

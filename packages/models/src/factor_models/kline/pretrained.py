@@ -143,7 +143,8 @@ def _check_hashes(folder: Path) -> None:
         for name, expected in _read_object(folder / HASH_FILE).items():
             path = folder / name
             if path.is_file() and sha256(path.read_bytes()).hexdigest() != expected:
-                raise ValueError(f"{path}: does not match {HASH_FILE}: damaged, or changed after it was written")
+                told = f"damaged, or changed since: delete {HASH_FILE} if that was meant"
+                raise ValueError(f"{path}: does not match {HASH_FILE}: {told}")
 
 
 def _read_object(path: Path) -> dict[str, Any]:
