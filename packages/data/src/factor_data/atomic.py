@@ -67,7 +67,8 @@ def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
         free = shutil.disk_usage(partial).free
         if free < num_bytes:
             raise ValueError(
-                f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, what is written may need {num_bytes / 2**20:.0f} MiB"
+                f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, what is written may need "
+                f"{num_bytes / 2**20:.0f} MiB"
             )
         yield partial
         partial.rename(target)
