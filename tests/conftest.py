@@ -12,13 +12,18 @@ from filelock import FileLock
 from checkout import Checkout, make_checkout
 from stages import ROOT
 
-# Files that run for minutes, the longest first.
+# Files that take longest, the longest first; the second starts without the finished run that the first one makes.
 LONG_FILES = [
-    "test_edits.py",
-    "test_training_ways.py",
     "test_run.py",
     "test_kill.py",
-    "test_packages_alone.py",
+    "test_run_cache.py",
+    "test_training_ways.py",
+    "test_edits.py",
+    "test_engine.py",
+    "test_train_every_model.py",
+    "test_no_lookahead.py",
+    "test_guards.py",
+    "test_estimators.py",
 ]
 REAL_DATA = ROOT.parent / "shared" / "data"
 

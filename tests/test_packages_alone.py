@@ -49,6 +49,7 @@ WITHOUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", USES)
 def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> None:
     python, site = empty_environment(tmp_path / "venv")

@@ -79,6 +79,7 @@ def peak_bytes(folder: Path, num_symbols: int, kind: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rank", "robust_zscore"])
 def test_a_set_of_five_times_the_budget_is_worked_on_within_the_budget(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

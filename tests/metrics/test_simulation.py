@@ -71,7 +71,6 @@ def coverage(
     return float(np.mean(hits))
 
 
-@pytest.mark.slow
 def test_95_percent_intervals_of_the_mean_ic_cover_the_truth_in_2000_panels(
     persistent_ics: np.ndarray,
 ) -> None:
@@ -81,7 +80,6 @@ def test_95_percent_intervals_of_the_mean_ic_cover_the_truth_in_2000_panels(
     assert 0.93 <= coverage(persistent_ics, truth, lambda s: newey_west_interval(s, HORIZON)) <= 0.97
 
 
-@pytest.mark.slow
 def test_stationary_blocks_cover_the_truth_as_well(persistent_ics: np.ndarray) -> None:
     def interval(series: np.ndarray) -> tuple[float, float]:
         return bootstrap_interval(series, HORIZON, num_bootstrap=500, method="stationary")

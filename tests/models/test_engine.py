@@ -7,16 +7,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from factor_models import get_loss
-from factor_models.training.engine_config import EngineConfig, ZeroConfig, learning_rate
 from warm import path_of_programs
 
-pytestmark = pytest.mark.numeric
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
@@ -162,50 +159,3 @@ def test_the_engine_is_quiet(weights: dict[tuple[int, str], Path]) -> None:
     folder = weights[1, "stage0"].parent
     assert (folder / "stdout.txt").read_text() == ""
     assert (folder / "stderr.txt").read_text() == ""
-
-
-def test_learning_rate_rises_then_follows_the_cosine_down() -> None:
-    config = EngineConfig(lr=1.0, schedule="warmup_cosine", warmup_share=0.2)
-    rates = [learning_rate(step, 10, config) for step in range(11)]
-    expected = [0.5, 1.0] + [0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(9)]
-    np.testing.assert_allclose(rates, expected, atol=1e-15)
-
-
-def test_constant_schedule_stays_after_the_warm_up() -> None:
-    config = EngineConfig(lr=0.5, schedule="constant", warmup_share=0.0)
-    assert [learning_rate(step, 10, config) for step in (0, 5, 10)] == [0.5, 0.5, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lr": 0.0}, "^lr = 0.0: must be a finite number > 0"),
-        ({"lr": float("nan")}, "^lr = nan"),
-        ({"accumulation": 0}, r"^accumulation = 0: must be >= 1"),
-        ({"clip_norm": -1.0}, "^clip_norm = -1.0: must be >= 0"),
-        ({"warmup_share": 1.0}, r"^warmup_share = 1.0: must be in \[0, 1\)"),
-        (
-            {"schedule": "steps"},
-            "^schedule = 'steps': must be one of 'constant', 'warmup_cosine'",
-        ),
-        ({"precision": "fp8"}, "^precision = 'fp8'"),
-    ],
-)
-def test_engine_settings_are_checked(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        EngineConfig(**settings)
-
-
-def test_zero_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"^stage = 4: must be one of 0, 1, 2, 3"):
-        ZeroConfig(stage=4)
-    with pytest.raises(ValueError, match=r"offload_optimizer = True: needs stage >= 1"):
-        ZeroConfig(stage=0, offload_optimizer=True)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is allowed on a GPU")
-def test_fp16_is_refused_on_a_cpu() -> None:
-    from factor_models.training.engine import Engine
-
-    with pytest.raises(ValueError, match=r"^precision = 'fp16': needs a GPU"):
-        Engine(torch.nn.Linear(2, 1), get_loss("mse"), EngineConfig(precision="fp16"), total_steps=1)

@@ -20,6 +20,7 @@ from models.test_engine import launch
 pytestmark = pytest.mark.numeric
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_offloaded_optimizer_gives_identical_bytes_where_gradients_are_clipped(
     processes: int, tmp_path: Path

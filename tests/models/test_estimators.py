@@ -62,6 +62,7 @@ def one_thread() -> Iterator[Any]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     representatives(FactorRegressor) + representatives(FactorClassifier),
     expected_failed_checks=lambda estimator: FAILS[estimator.model],

@@ -22,6 +22,8 @@ from stages.running.lock import exclusive
 from stages.running.stage import StageError
 from stages.running.starter import starter
 
+pytestmark = pytest.mark.slow
+
 LAUNCHER = "import sys; from pathlib import Path; from stages.processes.launch import launch; "
 LAUNCHER += "launch('launch_target', sys.argv[1:], 2, Path(sys.argv[1]))"
 

@@ -177,6 +177,7 @@ def by_row(frame: pd.DataFrame, store: FeatureStore) -> tuple[NDArray, NDArray]:
     return rows, frame["prediction"].to_numpy().reshape(len(store.horizons), -1).T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["linear", "lightgbm", "lstm", "tcn_attention", "token_transformer"])
 def test_no_prediction_looks_ahead(
     model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
@@ -189,6 +190,7 @@ def test_no_prediction_looks_ahead(
     assert_no_lookahead(predict, market[0], cut, rounding=0.0 if model == "lightgbm" else ROUNDING_FLOAT32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["linear", "lstm"])
 def test_directions_weights_and_a_teacher_do_not_look_ahead(
     model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
@@ -323,6 +325,7 @@ def test_a_forecast_that_knows_a_trace_of_the_next_return_is_caught(
         assert_no_lookahead(knowing, market[0], cut, rounding=ROUNDING_FLOAT32)
 
 
+@pytest.mark.slow
 def test_no_token_tokenizer_or_path_looks_ahead(
     market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
