@@ -31,6 +31,7 @@ from factor_metrics import (
     superior_predictive_ability,
 )
 
+pytestmark = pytest.mark.slow
 NUM_DATES, NUM_SYMBOLS, HORIZON = 250, 60, 5
 
 

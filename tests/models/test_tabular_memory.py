@@ -28,6 +28,7 @@ def table(is_known: bool, is_weighted: bool = False) -> Table:
     return Table(features=features, targets=targets, weights=weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "is_known", "is_weighted", "most"),
     [
