@@ -52,16 +52,15 @@ READ_AT_IMPORT = (
 READ_IN_FORKS = ("OMP_NUM_THREADS", "PYTHONPATH")
 """Those among them that every fork reads itself."""
 HAS_GPU = Path("/dev/nvidiactl").exists()
-"""CUDA does not outlive a fork: with a GPU every process is started cold."""
+"""CUDA does not outlive a fork, nor do libraries of macOS: there every process is started as users start it."""
 
 
 @cache
 def warm_folder() -> Path | None:
     """A folder with `PROGRAMS` that are warm until this process ends; None where nothing can be forked."""
-    if HAS_GPU or not hasattr(os, "fork"):
+    if HAS_GPU or sys.platform != "linux":
         return None
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     environment = {name: value for name, value in os.environ.items() if name not in READ_IN_FORKS}
     command, pipe = [sys.executable, __file__, str(folder)], subprocess.PIPE
     server = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, start_new_session=True)
@@ -98,7 +97,11 @@ def main() -> None:
         listening.bind(str(folder / "socket"))
         listening.listen(64)
         print("ready", flush=True)
-        request = serve(listening, environment) | {"executable": str(folder / "python")}
+        request = serve(listening, environment)
+    if request is None:
+        shutil.rmtree(folder)
+        os._exit(0)
+    sys.executable = str(folder / "python")
     run_to_end(take_place(request))
 
 
@@ -112,7 +115,6 @@ def take_place(request: dict[str, Any]) -> Callable[[], object]:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.executable = request["executable"]
     os.getppid = psutil.Process(request["pid"]).ppid
     if threads := os.environ.get("OMP_NUM_THREADS"):
         importlib.import_module("threadpoolctl").threadpool_limits(int(threads))
@@ -152,13 +154,13 @@ def run_to_end(code: Callable[[], object]) -> Never:
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 
-def serve(listening: socket.socket, environment: dict[str, str]) -> dict[str, Any]:
-    """Fork for each request; what returns, with the request, is the fork that does the work."""
+def serve(listening: socket.socket, environment: dict[str, str]) -> dict[str, Any] | None:
+    """Fork for each request; the fork that does the work returns with it, the server with None at the end of input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     while True:
         ready, _, _ = select.select([listening, sys.stdin], [], [])
         if sys.stdin in ready:
-            os._exit(0)
+            return None
         connection, _ = listening.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
