@@ -56,7 +56,7 @@ def test_a_rule_that_masks_everything_is_named_in_split_with_count_and_cure(samp
     said = workplace.refused("split")
     assert f"is left in the universe: outside_universe masks {num_bars:,} (in_universe of the data" in said
     assert "cure: split.clean.actions: {outside_universe: flag}" in said
-    say(workplace, min_history=10**12, actions={"outside_universe": "flag"})
+    say(workplace, min_history=10**6, actions={"outside_universe": "flag"})
     said = workplace.refused("split")
     assert "short_history masks" in said
     assert "cure: a lower split.clean.min_history" in said

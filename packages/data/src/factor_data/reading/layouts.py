@@ -72,8 +72,6 @@ FOLDER_LAYOUTS = {
     "acl18": FolderLayout(frozenset({"bars.parquet", "news.parquet"}), _acl18_bars, _acl18_news),
     "dataset": FolderLayout(frozenset({"bars"}), _dataset_bars, _dataset_news, frozenset({"news"})),
 }
-TRUTH = "truth.parquet"
-"""What lies beside the bars of a simulated market: no bars, though it has dates."""
 LAYOUTS = (*FILE_LAYOUTS, *FOLDER_LAYOUTS)
 
 
@@ -158,7 +156,7 @@ def _folder_layouts(root: File) -> list[str]:
 def note_others(root: File, layout: str, config: ReadConfig, notes: Notes, *, refuse_bars: bool) -> None:
     """Name what else lies in a folder of a layout, and refuse tables of bars there that it would pass over."""
     own = FOLDER_LAYOUTS[layout]
-    for listed in list_tables(root, notes, skip=own.holds | own.maybe | {TRUTH}):
+    for listed in list_tables(root, notes, skip=own.holds | own.maybe):
         header = read_header(listed, config, notes)
         kind = kind_of(header, config) if len(header.names) > 1 else None
         if refuse_bars and kind in FILE_LAYOUTS:

@@ -41,7 +41,7 @@ def symbol_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> 
 def kronos_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> list[KeyedFile]:
     """As `symbol_bars`, of files with `timestamps`; volume and amount may be absent."""
     for header in headers:
-        header.require("timestamps")
+        header.require("timestamps", *(["volume"] if "amount" in header.names else []))  # alone it says nothing
     return symbol_bars(headers, config if config.vendor else replace(config, vendor="kronos"), notes)
 
 
