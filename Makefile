@@ -102,8 +102,8 @@ lr-find: install ## Learning rate range test of a network: make lr-find MODEL=ls
 fuzz: install ## Damage what is kept on disk and read it again, from seeds (long): make fuzz ARGS="--seed 2"
 	@for file in tests/fuzz_*.py; do PYTHONPATH=.:tests:tests/dag python $$file $(ARGS) || exit 1; done
 
-soak: install ## Kill training runs at random moments, 50 times (long), and write benchmarks/results/kill_soak.md
-	@PYTHONPATH=.:tests:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --date "$$(date +%F)"
+soak: install ## Kill training runs, 50 times, then each stage, use-data, imports, 65 times (long); write benchmarks/results/kill_*.md
+	@PYTHONPATH=.:tests:tests/dag python tests/soak_kill.py $(or $(KILLS),50) --stage-kills $(or $(STAGE_KILLS),65) --date "$$(date +%F)"
 
 use-data: install ## Replace the simulated market by your own: make use-data SRC=folder [ARGS="--layout ..."]
 	@python -m stages.commands.use_data "$(SRC)" $(ARGS)
