@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Segment, open_panel, read_folds
+from factor_data.sums import write_sums
 from factor_metrics import rank_ic
 from stages.judging.ensemble import without_constant_dates
 from stages.params.evaluate import EvaluateParams
@@ -43,6 +44,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     longest = pd.concat(bars)["symbol"].value_counts().index[:6]
     for path, part in zip(paths, bars, strict=True):
         part[part["symbol"].isin(longest)].to_parquet(path, index=False)
+    write_sums(workplace.results / "sample")
     for stage in ("split", "tokenize_features"):
         workplace.run(stage)
     return workplace
