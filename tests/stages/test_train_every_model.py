@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, read_folds
+from factor_data.sums import write_sums
 from factor_models import KLINE_MODELS, MODELS, input_kind, load_model, model_sizes
 from stages import ROOT
 from stages.fitting.families import family_of
@@ -90,6 +91,7 @@ def test_a_model_whose_output_is_constant_fails_the_stage_where_that_is_asked_fo
     copy = tokenized.copy(tmp_path / "copy")
     for path in (copy.results / "tokenize").rglob("inputs.npy"):
         np.save(path, np.zeros_like(np.load(path)))
+    write_sums(copy.results / "tokenize")
     shutil.rmtree(copy.results / "train", ignore_errors=True)
     copy.change_params(lambda params: params["train"].update(no_signal="fail"))
     with pytest.raises(ValueError, match="constant on every valid date"):
