@@ -7,6 +7,7 @@ resumed) or killed (the same, ended at step 5).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -190,6 +191,7 @@ def write(ranks: Ranks, out: Path, ways: Any) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    gc.unfreeze()  # of a fork of warm.py: what holds a group has to be found
     out, mode = Path(sys.argv[1]), sys.argv[2]
     ranks = start_distributed()
     assert threads_of_exchange(), "the threads are looked for by another name"
