@@ -99,8 +99,18 @@ def make_checkout(path: Path, cold: bool = False) -> Checkout:
     return checkout
 
 
-def wait_for_queue(checkout: Checkout, tasks: int, seconds: float = 400) -> None:
-    """`dvc queue start` returns at once: wait until every task has ended, and demand that none failed."""
+def run_queue(checkout: Checkout, tasks: int, jobs: int = 1, seconds: float = 400) -> None:
+    """Run all tasks of the queue and demand that none failed; its workers, which wait for more, are stopped."""
+    # A worker holds the output of the command, and may outlive its tasks by a minute, or for ever.
+    checkout.run("sh", "-c", f"dvc queue start --jobs {jobs} > .dvc/tmp/queue.log 2>&1")
+    try:
+        wait_for_queue(checkout, tasks, seconds)
+    finally:
+        checkout.run("dvc", "queue", "stop")
+
+
+def wait_for_queue(checkout: Checkout, tasks: int, seconds: float) -> None:
+    """Return when every task has ended; none may have failed."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         status = checkout.run("dvc", "queue", "status").stdout

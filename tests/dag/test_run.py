@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from checkout import Checkout, make_checkout, stages_that_ran, wait_for_queue
+from checkout import Checkout, make_checkout, run_queue, stages_that_ran
 
 pytestmark = pytest.mark.end_to_end
 
@@ -90,8 +90,7 @@ def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_app
     copy_of_run.commit("one model")
     sweep = ["-S", "zoo.linear.alpha=1.0,3.0", "-S", "split.folds.embargo=3"]
     copy_of_run.run("dvc", "exp", "run", *sweep, "--queue")
-    copy_of_run.run("dvc", "queue", "start", "-j", "2")
-    wait_for_queue(copy_of_run, tasks=2)
+    run_queue(copy_of_run, tasks=2, jobs=2)
     names = copy_of_run.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert len(names) == 2
     shown = copy_of_run.run("dvc", "exp", "show", "--csv").stdout

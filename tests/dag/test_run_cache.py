@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout import Checkout, wait_for_queue
+from checkout import Checkout, run_queue
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
@@ -47,8 +47,7 @@ def test_two_queued_experiments_that_share_a_model_train_it_once(one_model: Chec
     for bootstrap in (150, 160):
         changes = ["-S", "zoo.linear.alpha=7.0", "-S", f"evaluate.bootstrap={bootstrap}"]
         one_model.run("dvc", "exp", "run", *changes, "--queue")
-    one_model.run("dvc", "queue", "start")
-    wait_for_queue(one_model, tasks=2)
+    run_queue(one_model, tasks=2)
     logs = "".join(path.read_text() for path in Path(one_model.path, ".dvc").rglob("*.out"))
     assert trainings(logs) == ["linear"]
 
