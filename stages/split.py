@@ -21,7 +21,6 @@ from factor_data import (
     QualityReport,
     SavedPanel,
     SortedBars,
-    Sums,
     Workers,
     check_tested_once,
     clean_to_folder,
@@ -35,11 +34,10 @@ from factor_data import (
     write_folds,
     write_parquet,
 )
-from factor_data.sums import SUMS
 from stages.json_files import write_json
 from stages.markets import assign_markets, checked_reach, tell_lost_labels
 from stages.params.split import SplitParams
-from stages.running.files import stage_output
+from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
@@ -152,14 +150,6 @@ def read_dataset(data: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StageError(f"{path}: is missing; write into it name: what the data are called, and universe: {HOW}")
     return parse_description(path.read_bytes(), str(path))
-
-
-def check_data(data: Path) -> None:
-    """Hold the data against the digests that were written with them; what was put there by hand may have none."""
-    if (data / SUMS).is_file():
-        sums = Sums(data)
-        for name in sums.digests:
-            sums.path(name)
 
 
 def carry_over(panel: SavedPanel, folder: Path) -> None:

@@ -31,8 +31,8 @@ from factor_models.kline import KronosTokenizer
 from factor_models.tabular.base import Table
 from factor_models.training.states import EngineState
 from stages.judging.bundle import read_bundle
+from stages.running.files import check_data
 from stages.running.stage import describe
-from stages.split import check_data
 from workplace import Workplace, make_workplace, smoke_document
 
 OUTCOMES = ("as written", "refused", "BELIEVED", "TRACEBACK", "UNNAMED")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from factor_data import checked, write_sums
+from factor_data import Sums, checked, write_sums
 from factor_data.sums import SUMS
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
@@ -74,6 +74,14 @@ def old_name(target: Path) -> Path:
 def stored(name: str, file: str) -> Path:
     """Return a file or folder below `results/<name>`; DamagedError where it is not what the stage has written."""
     return checked(RESULTS / name, file)
+
+
+def check_data(data: Path) -> None:
+    """Hold the data against the digests that were written with them; what was put there by hand may have none."""
+    if (data / SUMS).is_file():
+        sums = Sums(data)
+        for name in sums.digests:
+            sums.path(name)
 
 
 def check_writable(folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
