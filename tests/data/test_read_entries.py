@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -229,3 +230,27 @@ def test_a_header_of_very_many_columns_is_refused_in_no_time(suffix: str, tmp_pa
     path.write_text(",".join(names * 20) + "\n")
     with pytest.raises(ValueError, match=r"long.csv: cannot be read as CSV \(the line of names is longer"):
         read_bars(path)
+
+
+@pytest.mark.parametrize("put", [dangling, looping, pipe])
+@pytest.mark.parametrize("layout", ["symbol", "csmd", "dataset"])
+def test_news_that_are_no_folder_are_named(layout: str, put: Callable[[Path], None], tmp_path: Path) -> None:
+    """A disk of news that is not mounted is no market without news."""
+    source = tmp_path / "source"
+    source.mkdir()
+    WRITERS[layout](source)
+    if (source / "news").exists():
+        shutil.rmtree(source / "news")
+    put(source / "news")
+    assert "news" in {Path(one.path).name for one in import_data(source, tmp_path / "data").left_out}
+
+
+@pytest.mark.parametrize("put", STRANGE)
+@pytest.mark.parametrize("name", ["import.yaml", "dataset.yaml"])
+def test_settings_that_cannot_be_read_are_refused(name: str, put: Callable[[Path], None], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    write_vendor(source)
+    put(source / name)
+    with pytest.raises(ValueError, match=f"{name}: cannot be read"):
+        import_data(source, tmp_path / "data")

@@ -57,7 +57,9 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
 def _files(
     root: File, layout: str, config: ReadConfig, notes: Notes
 ) -> tuple[str, Sequence[BarSource], Sequence[NewsFile]]:
-    headers = read_headers([root], config, notes, skip=frozenset({"news"}))
+    folder = root.child("news")
+    has_news = root.is_folder() and folder.is_folder()
+    headers = read_headers([root], config, notes, skip=frozenset({"news"} if has_news else ()))
     kinds = {header.file.path: kind_of(header, config) for header in headers}
     if layout == "auto":
         strangers = {h.file.path for h in headers if kinds[h.file.path] is None or _is_list(h)}
@@ -70,8 +72,7 @@ def _files(
         file_layout([header for header in headers if header not in news] or headers, config)  # says why
         raise ValueError(f"{root}: holds no table of bars, but {[header.file.name for header in headers][:3]}")
     name = file_layout(chosen, config) if layout == "auto" else layout
-    folder = root.child("news")
-    if root.is_folder() and folder.is_folder():
+    if has_news:
         news += read_headers([folder], config, notes)
     for header in headers:
         if header.file.path in strangers:

@@ -156,7 +156,8 @@ def _folder_layouts(root: File) -> list[str]:
 def note_others(root: File, layout: str, config: ReadConfig, notes: Notes, *, refuse_bars: bool) -> None:
     """Name what else lies in a folder of a layout, and refuse tables of bars there that it would pass over."""
     own = FOLDER_LAYOUTS[layout]
-    for listed in list_tables(root, notes, skip=own.holds | own.maybe):
+    read = own.holds | {name for name in own.maybe if root.child(name).is_folder()}
+    for listed in list_tables(root, notes, skip=read):
         header = read_header(listed, config, notes)
         kind = kind_of(header, config) if len(header.names) > 1 else None
         if refuse_bars and kind in FILE_LAYOUTS:

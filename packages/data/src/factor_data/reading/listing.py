@@ -13,7 +13,7 @@ from factor_data.reading.sources import ENDINGS, TEXT_ENDINGS, File
 DEEPEST = 12  # folders within folders
 # what describes data and is no data; read elsewhere or by people
 ABOUT = re.compile(
-    r"(readme|license|licence|copying|changelog)(\..*)?|dataset\.yaml|import\.yaml|_success", re.IGNORECASE
+    r"(readme|license|licence|copying|changelog)(\..*)?|dataset\.yaml|import\.yaml|sums\.json|_success", re.IGNORECASE
 )
 PARTITION = re.compile(r"([A-Za-z_][\w.]*)=(.+)")
 

@@ -20,7 +20,7 @@ MOST_BYTES = 2**20
 def settings_for(root: File, map_file: PathLike | None, layout: str, config: ReadConfig) -> tuple[str, ReadConfig]:
     """Layout and configuration of a source: what is given, over what `map_file` or its own import.yaml says."""
     file = locate(map_file) if map_file is not None else root.child(NAME)
-    if map_file is None and not (root.is_folder() and file.trouble() is None and file.is_file()):
+    if map_file is None and not (root.is_folder() and NAME in {entry.name for entry in root.children()}):
         return layout, config
     with file.open() as opened:
         document = parse_plain(bytes(opened.read(MOST_BYTES + 1)), file.path)
