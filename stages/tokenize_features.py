@@ -14,6 +14,7 @@ import pandas as pd
 
 from factor_data import (
     UNIT_DEPENDENT,
+    FeaturePlan,
     FitConfig,
     Fold,
     LookAheadError,
@@ -24,7 +25,7 @@ from factor_data import (
     check_features,
     check_label_reach,
     check_labels_apart,
-    compute_features,
+    check_symbols_apart,
     forward_return,
     open_panel,
     plan_features,
@@ -50,8 +51,8 @@ def main() -> None:
     reach = panel.markets.reach(config.delay + max(config.horizons))
     check_labels_apart(folds, panel.dates, (reach - config.delay,), config.delay)
     news = read_split_news() if config.use_news else None
-    plan = plan_features(config.features or None, panel.symbols)
-    check_no_lookahead(panel, plan.names, config)
+    plan = feature_plan(panel, config)
+    check_no_lookahead(panel, plan, config)
     num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
     needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
     if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
@@ -62,20 +63,19 @@ def main() -> None:
     print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
 
 
-def check_no_lookahead(panel: SavedPanel, names: Sequence[str], config: TokenizeParams) -> None:
+def check_no_lookahead(panel: SavedPanel, plan: FeaturePlan, config: TokenizeParams) -> None:
     """Refuse features and labels that know more than they may: held to the gate on bars of the panel itself.
 
     After two dates all later bars are changed and dropped, and adj_close is multiplied as later splits would: nothing
     up to the dates may change. A label may look as far ahead as folds are purged for it.
     """
-    leaders = [name.partition("@")[2] for name in names if "@" in name]
+    leaders = [name.partition("@")[2] for name in plan.names if "@" in name]
     sample = panel.sample(CHECKED_SYMBOLS, CHECKED_DATES, leaders)
     try:
-        unknown = check_features(
-            lambda bars: compute_features(bars, names), sample, names, published=set(UNIT_DEPENDENT)
-        )
+        unknown = check_features(plan.values, sample, plan.names, published=set(UNIT_DEPENDENT))
     except (LookAheadError, ScaleError) as error:
         raise StageError(f"tokenize.features: a feature knows the future: {error}") from None
+    check_symbols_apart(plan, sample)
     if unknown:
         print(f"look-ahead: not checked, since they have no value: {', '.join(unknown[:5])} ({len(unknown)} features)")
     for horizon in config.horizons:
@@ -106,7 +106,7 @@ def fill_store(
         directory=folder,
         panel=panel,
         workers=workers,
-        plan=plan_features(config.features or None, panel.symbols),
+        plan=feature_plan(panel, config),
         horizons=config.horizons,
         delay=config.delay,
         price=config.price,
@@ -129,6 +129,11 @@ def fill_store(
             "of the fold; tokenize.strict: true refuses it",
             file=sys.stderr,
         )
+
+
+def feature_plan(panel: SavedPanel, config: TokenizeParams) -> FeaturePlan:
+    """Return the features of the section, those of the user's own among them."""
+    return plan_features(config.features or None, panel.symbols, config.own, tuple(panel.columns))
 
 
 def store_bytes(num_rows: int, num_features: int, num_news: int, num_horizons: int, num_folds: int) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from factor_data import (
     RANK_KINDS,
+    ColumnFeatures,
     NewsConfig,
     NewsVectorConfig,
     NormaliserKind,
+    OwnFeatures,
     Price,
     same_for_all_symbols,
 )
+from stages.params.checking import validate
 from stages.params.rules import check_at_least
 
 MOST_DIMENSIONS = 4096
@@ -25,7 +28,8 @@ class TokenizeParams:
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     features: tuple[str, ...]
-    """Features and sets of features (docs/features.md); an empty list means the set "bars"."""
+    """Features and sets of features (docs/features.md); an empty list means the set "bars", or, where the next three
+    keys name any, those alone."""
     horizons: tuple[int, ...]
     """Bars from entry to exit, one label and one model head each."""
     delay: int
@@ -48,6 +52,13 @@ class TokenizeParams:
     """Mean text vectors as further inputs, fitted per fold on training documents, and the documents one by one
     for models that read texts; null: none."""
 
+    columns: tuple[Any, ...] = ()
+    """Ready-made factors: columns of the bars by name or pattern, or {names, missing, max_age, values}."""
+    expressions: dict[str, str] = field(default_factory=dict)
+    """Feature name -> expression of columns, such as Mean($close, 20) / $close - 1."""
+    functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Python file in features/ -> its functions that are features."""
+
     def __post_init__(self) -> None:
         self._check_features()
         if not self.horizons or min(self.horizons) < 1:
@@ -62,9 +73,20 @@ class TokenizeParams:
         if self.news_vectors is not None and self.news_vectors.dimensions > MOST_DIMENSIONS:
             raise ValueError(f"news_vectors.dimensions: {self.news_vectors.dimensions} must be <= {MOST_DIMENSIONS}")
 
+    @property
+    def own(self) -> OwnFeatures:
+        """The features that the user brings."""
+        columns = [
+            one if isinstance(one, str) else validate(ColumnFeatures, one, where=f"columns.{number}.")
+            for number, one in enumerate(self.columns)
+        ]
+        return OwnFeatures(columns=tuple(columns), expressions=self.expressions, functions=self.functions)
+
     def _check_features(self) -> None:
+        own = self.own
+        names = () if own and not self.features else self.features or None
         try:
-            same = same_for_all_symbols(self.features or None)
+            same = same_for_all_symbols(names, own.named)
         except ValueError as error:
             raise ValueError(f"features: {error}") from None
         if same and self.normaliser in RANK_KINDS:

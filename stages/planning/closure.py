@@ -65,10 +65,16 @@ class Closure:
         return {name: version(name) for name in sorted({DISTRIBUTIONS.get(name, name) for name in names})}
 
 
-def closure(roots: Iterable[str], tables: Mapping[str, Collection[str]] | None = None) -> Closure:
-    """Everything that the modules `roots` can load. ValueError if a root is no module of the project."""
-    found: dict[str, Module] = {}
+def closure(
+    roots: Iterable[str], tables: Mapping[str, Collection[str]] | None = None, files: Iterable[str] = ()
+) -> Closure:
+    """Everything that the modules `roots` can load. ValueError if a root is no module of the project.
+
+    `files` are Python files of the user's, which may import project modules; they are named by their paths.
+    """
+    found: dict[str, Module] = {path: describe(path, Path(path)) for path in files}
     waiting = [name for root in roots for name in with_packages(root)]
+    waiting += [name for module in found.values() for name in module.project]
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -123,6 +129,11 @@ def read_module(name: str) -> Module:
     path = file_of(name)
     if path is None:
         raise ValueError(f"{name} is no module of the project")
+    return describe(name, path)
+
+
+def describe(name: str, path: Path) -> Module:
+    """A Python file with what it imports."""
     code, imported = READ.get(name, path)
     targets = [(one, home(one)) for one in imported]
     project = {package for _, target in targets if target is not None for package in with_packages(target)}

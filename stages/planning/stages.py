@@ -35,6 +35,8 @@ class Roots:
     """Keys of the tables that are used, by the table's module."""
     files: str | None = None
     """Pattern of further files that count, by their bytes."""
+    python: tuple[str, ...] = ()
+    """Python files of the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,11 @@ def script(name: str, files: str | None = None) -> Callable[[Params, str], Roots
     return lambda params, model: Roots(modules=(f"stages.{name}",), tables={}, files=files)
 
 
+def tokenize_roots(params: Params, model: str) -> Roots:
+    """The script, and the files of the user's own features."""
+    return Roots(modules=("stages.tokenize_features",), tables={}, python=tuple(sorted(params.tokenize.functions)))
+
+
 def train_roots(params: Params, model: str) -> Roots:
     """The script, the room of this kind of model, the model, and of a network its loss and its teacher."""
     family = family_of(model)
@@ -119,7 +126,7 @@ def kline_roots(params: Params, model: str) -> Roots:
 STAGES: dict[str, PlannedStage] = {
     "sample": PlannedStage(settings=keys("sample"), roots=script("sample")),
     "split": PlannedStage(settings=keys("split", "tokenize.horizons", "tokenize.delay"), roots=script("split")),
-    "tokenize": PlannedStage(settings=keys("tokenize"), roots=script("tokenize_features")),
+    "tokenize": PlannedStage(settings=keys("tokenize"), roots=tokenize_roots),
     "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
     "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),
     "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
@@ -156,7 +163,7 @@ def make_plan(name: str, model: str, params: Params) -> dict[str, Any]:
     """Return the plan of a stage from its file."""
     stage = STAGES[name]
     roots = stage.roots(params, model)
-    found = closure(roots.modules, roots.tables)
+    found = closure(roots.modules, roots.tables, roots.python)
     digests = found.digests(without=planned.ROOMS_IN_NO_PLAN)
     if roots.files is not None:
         digests |= file_digests(roots.files)

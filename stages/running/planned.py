@@ -108,7 +108,8 @@ def made_of(params: Path = PARAMS_FILE, root: Path = ROOT) -> dict[str, str]:
     """Return digests of the values in params.yaml, whose comments do not count, and of the bytes of all code."""
     values = json.dumps(untracked(params), default=str).encode()
     code = hashlib.sha256()
-    for path in sorted([*root.glob("stages/**/*.py"), *root.glob("packages/*/src/**/*.py")]):
+    own = params.parent.glob("features/*.py")
+    for path in [*sorted([*root.glob("stages/**/*.py"), *root.glob("packages/*/src/**/*.py")]), *sorted(own)]:
         code.update(path.read_bytes())
     return {"params": hashlib.sha256(values).hexdigest(), "code": code.hexdigest()}
 

@@ -19,6 +19,8 @@ from .features.alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
 from .features.alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .features.alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .features.alpha360_features import alpha360 as alpha360
+from .features.checks import check_symbols_apart as check_symbols_apart
+from .features.columns import ColumnFeatures as ColumnFeatures
 from .features.compute import FEATURE_SETS as FEATURE_SETS
 from .features.compute import FeaturePlan as FeaturePlan
 from .features.compute import available_features as available_features
@@ -28,7 +30,10 @@ from .features.compute import plan_features as plan_features
 from .features.compute import same_for_all_symbols as same_for_all_symbols
 from .features.dates import DATE_FEATURES as DATE_FEATURES
 from .features.dates import DateFeature as DateFeature
+from .features.expressions import Expression as Expression
+from .features.functions import check_functions as check_functions
 from .features.matrix import FeatureMatrix as FeatureMatrix
+from .features.own import OwnFeatures as OwnFeatures
 from .features.table import FEATURES as FEATURES
 from .fit.cross_section import cross_sectional_rank as cross_sectional_rank
 from .fit.cross_section import cross_sectional_zscore as cross_sectional_zscore

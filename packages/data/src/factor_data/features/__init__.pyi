@@ -3,6 +3,8 @@ from .alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
 from .alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .alpha360_features import alpha360 as alpha360
+from .checks import check_symbols_apart as check_symbols_apart
+from .columns import ColumnFeatures as ColumnFeatures
 from .compute import FEATURE_SETS as FEATURE_SETS
 from .compute import FeaturePlan as FeaturePlan
 from .compute import available_features as available_features
@@ -12,5 +14,8 @@ from .compute import plan_features as plan_features
 from .compute import same_for_all_symbols as same_for_all_symbols
 from .dates import DATE_FEATURES as DATE_FEATURES
 from .dates import DateFeature as DateFeature
+from .expressions import Expression as Expression
+from .functions import check_functions as check_functions
 from .matrix import FeatureMatrix as FeatureMatrix
+from .own import OwnFeatures as OwnFeatures
 from .table import FEATURES as FEATURES

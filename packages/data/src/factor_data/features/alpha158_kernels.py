@@ -32,6 +32,7 @@ from factor_data.features.ratios import (
     residual_over,
     std_over,
 )
+from factor_data.features.window_kernels import replace_sorted
 from factor_data.kernel_cache import kernel
 
 NUM_FEATURES = len(column.ALPHA158_NAMES)
@@ -192,25 +193,10 @@ def _quantiles(close: Floats, block: Block) -> None:
         above, below = int(upper), int(lower)
         high, small = ordered[above:], ordered[below:]
         for row in range(block.shape[1]):
-            _replace(ordered, known[PAD - window + row], known[PAD + row])
+            replace_sorted(ordered, known[PAD - window + row], known[PAD + row])
             last = close[PAD + row] if ordered[window - 1] < np.inf else np.nan
             block[column.QTLU + k, row] = (high[0] + (high[1] - high[0]) * (upper - above)) / last
             block[column.QTLD + k, row] = (small[0] + (small[1] - small[0]) * (lower - below)) / last
-
-
-@kernel(nogil=True)
-def _replace(ordered: Floats, old: float, new: float) -> None:
-    """Put `new` in the place of `old` and restore the order; `old` must be there."""
-    place = 0
-    for i in range(len(ordered)):
-        place += ordered[i] < old
-    while place + 1 < len(ordered) and ordered[place + 1] < new:
-        ordered[place] = ordered[place + 1]
-        place += 1
-    while place > 0 and ordered[place - 1] > new:
-        ordered[place] = ordered[place - 1]
-        place -= 1
-    ordered[place] = new
 
 
 @kernel(nogil=True, error_model="numpy")

@@ -32,13 +32,19 @@ def volume_weighted_price(panel: Panel) -> Floats:
     return (open_ + high + low + close) / 4.0
 
 
+def adjusted_vwap(panel: Panel) -> Floats:
+    """Return `volume_weighted_price` in adjusted units, (num_rows,)."""
+    vwap = volume_weighted_price(panel)
+    if "adj_close" not in panel.columns:
+        return vwap
+    return vwap * (panel.columns["adj_close"] / panel.columns["close"])
+
+
 def alpha_columns(panel: Panel) -> tuple[Floats, ...]:
     """Return adjusted open, high, low, close, volume and vwap, each (num_rows,)."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        vwap = volume_weighted_price(panel)
-        if "adj_close" in panel.columns:
-            vwap = vwap * (panel.columns["adj_close"] / panel.columns["close"])
-        return (*(panel.adjusted(name) for name in ("open", "high", "low", "close", "volume")), vwap)
+        prices = (panel.adjusted(name) for name in ("open", "high", "low", "close", "volume"))
+        return (*prices, adjusted_vwap(panel))
 
 
 def fill_by_symbol(panel: Panel, kernel: Kernel, num_features: int, threads: int | None) -> NDArray[np.float32]:

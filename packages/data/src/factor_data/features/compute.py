@@ -7,12 +7,15 @@ all rows of a date, so it can be computed in pieces of whole dates. A name is on
 - a feature of `FEATURES` (symbol) or `DATE_FEATURES` (date), an Alpha158 or an Alpha360 name;
 - `<symbol feature>@<symbol>`: that feature of one leading symbol, on all rows of the date, as `return_1@AAPL`;
 - a set of `FEATURE_SETS`, which stands for all its names.
+
+What users bring (`OwnFeatures`: ready-made columns, expressions, functions of a file) are symbol features too; they
+come after the names, and `<feature>@<symbol>` may be one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -22,18 +25,22 @@ from factor_data.features.alpha158_features import alpha158
 from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha360_features import ALPHA360_NAMES, alpha360
 from factor_data.features.dates import DATE_FEATURES, DateFeature, of_symbol
+from factor_data.features.indicators import INDICATORS
 from factor_data.features.matrix import FeatureMatrix
-from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES
+from factor_data.features.own import OwnFeatures
+from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES, Feature
 from factor_data.panel.panel import Panel
 
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "bars": tuple(BAR_FEATURES),
     "calendar": tuple(CALENDAR_FEATURES),
     "market": tuple(DATE_FEATURES),
+    "indicators": tuple(INDICATORS),
     "alpha158": ALPHA158_NAMES,
     "alpha360": ALPHA360_NAMES,
 }
 DEFAULT_SET = "bars"
+NO_OWN = OwnFeatures()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +52,24 @@ class FeaturePlan:
     names : the requested columns, in order, sets expanded
     symbol_names : the symbol features to compute first: those requested, then those that are only bases
     date_features : name -> date feature, of the requested date features
+    own : name -> function of a panel, of the features that the user brings
+    columns : columns of a panel that own features may read; None: all. The others, labels among them, are hidden
     """
 
     names: tuple[str, ...]
     symbol_names: tuple[str, ...]
     date_features: dict[str, DateFeature]
+    own: Mapping[str, Feature] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+
+    def values(self, panel: Panel, threads: int | None = None) -> NDArray[np.float32]:
+        """Return (num_rows, len(names)) float32 of a whole panel."""
+        in_universe = panel.in_universe if self.date_features else None
+        return self.all_values(self.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe)
+
+    def without_labels(self, panel: Panel) -> Panel:
+        """Return the panel with the columns that own features may read."""
+        return panel if self.columns is None else replace(panel, columns={c: panel.columns[c] for c in self.columns})
 
     def symbol_values(self, panel: Panel, threads: int | None = None) -> NDArray[np.float32]:
         """Return (num_rows, len(symbol_names)) float32 of a panel, or of any part of it that keeps whole symbols."""
@@ -58,17 +78,18 @@ class FeaturePlan:
             ("alpha158", ALPHA158_NAMES, alpha158),
             ("alpha360", ALPHA360_NAMES, alpha360),
         ):
-            places = [i for i, name in enumerate(self.symbol_names) if _family(name) == family]
+            places = [i for i, name in enumerate(self.symbol_names) if _FAMILIES.get(name) == family]
             if places:
                 matrix = compute(panel, threads).values
                 if self.symbol_names == family_names:
                     return matrix
                 columns = [family_names.index(self.symbol_names[place]) for place in places]
                 _copy_columns(matrix, columns, values, places)
+        known = self.without_labels(panel)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for place, name in enumerate(self.symbol_names):
-                if _family(name) == "table":
-                    column = FEATURES[name](panel).astype(np.float32)
+                if name not in _FAMILIES:
+                    column = self.own[name](known) if name in self.own else FEATURES[name](panel)
                     values[:, place] = np.where(np.isfinite(column), column, np.nan)
         return values
 
@@ -104,20 +125,22 @@ def available_features() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*FEATURES, *DATE_FEATURES, *ALPHA158_NAMES, *ALPHA360_NAMES)))
 
 
-def expand_features(names: Sequence[str] | None = None) -> tuple[str, ...]:
+def expand_features(names: Sequence[str] | None = None, own: Sequence[str] = ()) -> tuple[str, ...]:
     """Replace the names of sets by their features; all of the set "bars" by default.
 
     Two sets may share names (OPEN0 is in Alpha158 and in Alpha360): the first place counts. ValueError for a name
-    given twice, or twice by way of a set, and for unknown names.
+    given twice, or twice by way of a set, and for unknown names. `own` are names of the user's own features, of which
+    `<feature>@<symbol>` may be made.
     """
     chosen = tuple(FEATURE_SETS[DEFAULT_SET] if names is None else names)
-    unknown = [n for n in chosen if n not in FEATURE_SETS and not _is_feature(n)]
+    unknown = [n for n in chosen if n not in FEATURE_SETS and not _is_feature(n, own)]
     if unknown:
         near = get_close_matches(unknown[0], (*FEATURE_SETS, *available_features()), n=3)
         raise ValueError(
             f"unknown features {unknown}; "
             + (f"did you mean {', '.join(near)}? " if near else "")
-            + f"Sets are {list(FEATURE_SETS)}, names are listed by available_features()"
+            + f"Sets are {list(FEATURE_SETS)}, names are listed by available_features(); columns of the bars are named "
+            "under columns"
         )
     named = [name for name in chosen if name not in FEATURE_SETS]
     in_sets = {name for part in chosen if part in FEATURE_SETS for name in FEATURE_SETS[part]}
@@ -127,20 +150,42 @@ def expand_features(names: Sequence[str] | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in chosen for name in FEATURE_SETS.get(part, (part,))))
 
 
-def same_for_all_symbols(names: Sequence[str] | None = None) -> tuple[str, ...]:
+def same_for_all_symbols(names: Sequence[str] | None = None, own: Sequence[str] = ()) -> tuple[str, ...]:
     """Return those of the names whose value is one for the whole date: a rank within the date says nothing of them."""
     market = [name for name in FEATURE_SETS["market"] if name.startswith("market_")]
     constant = {*FEATURE_SETS["calendar"], *market}
-    return tuple(name for name in expand_features(names) if name in constant or "@" in name)
+    return tuple(name for name in expand_features(names, own) if name in constant or "@" in name)
 
 
-def plan_features(names: Sequence[str] | None, symbols: NDArray[np.str_]) -> FeaturePlan:
-    """Sort names into symbol and date features; `symbols` is the panel's table, for `<feature>@<symbol>`."""
-    columns = expand_features(names)
-    date_features = {name: _date_feature(name, symbols) for name in columns if not _is_symbol_feature(name)}
-    asked = [name for name in columns if _is_symbol_feature(name)]
+def plan_features(
+    names: Sequence[str] | None,
+    symbols: NDArray[np.str_],
+    own: OwnFeatures = NO_OWN,
+    columns: Sequence[str] = (),
+) -> FeaturePlan:
+    """Sort names into symbol and date features.
+
+    Parameters
+    ----------
+    names : features and sets; None: the set "bars", or, with features of the user's own, those alone
+    symbols : the panel's table, for `<feature>@<symbol>`
+    own : the features that the user brings; they come after `names`
+    columns : columns of the bars that own features may read, so without labels
+    """
+    brought = own.features(columns)
+    if clashing := [name for name in brought if name in FEATURE_SETS or _is_feature(name) or "@" in name]:
+        raise ValueError(f"a feature of your own cannot be called {clashing[0]!r}: that is a feature or set already")
+    wanted = expand_features(() if names is None and brought else names, tuple(brought))
+    date_features = {name: _date_feature(name, symbols) for name in wanted if not _is_symbol_feature(name)}
+    asked = [*(name for name in wanted if _is_symbol_feature(name)), *brought]
     bases = [base for feature in date_features.values() for base in feature.bases]
-    return FeaturePlan(names=columns, symbol_names=tuple(dict.fromkeys((*asked, *bases))), date_features=date_features)
+    return FeaturePlan(
+        names=(*wanted, *brought),
+        symbol_names=tuple(dict.fromkeys((*asked, *bases))),
+        date_features=date_features,
+        own=brought,
+        columns=tuple(columns) if brought else None,
+    )
 
 
 def compute_features(panel: Panel, names: Sequence[str] | None = None, threads: int | None = None) -> FeatureMatrix:
@@ -154,9 +199,7 @@ def compute_features(panel: Panel, names: Sequence[str] | None = None, threads: 
     ValueError naming the unknown or repeated features, or the symbol that the panel does not have
     """
     plan = plan_features(names, panel.symbols)
-    in_universe = panel.in_universe if plan.date_features else None
-    values = plan.all_values(plan.symbol_values(panel, threads), panel.date_code, panel.symbol_code, in_universe)
-    return FeatureMatrix(values=values, names=plan.names, panel=panel)
+    return FeatureMatrix(values=plan.values(panel, threads), names=plan.names, panel=panel)
 
 
 def _copy_columns(source: NDArray, columns: list[int], target: NDArray, places: list[int]) -> None:
@@ -171,17 +214,15 @@ _FAMILIES = {
 }
 
 
-def _family(name: str) -> str:
-    return _FAMILIES.get(name, "table")
-
-
 def _is_symbol_feature(name: str) -> bool:
     return name in FEATURES or name in _FAMILIES
 
 
-def _is_feature(name: str) -> bool:
+def _is_feature(name: str, own: Sequence[str] = ()) -> bool:
     base, at, symbol = name.partition("@")
-    return _is_symbol_feature(base) if at and symbol else _is_symbol_feature(name) or name in DATE_FEATURES
+    if at and symbol:
+        return _is_symbol_feature(base) or base in own
+    return _is_symbol_feature(name) or name in DATE_FEATURES
 
 
 def _date_feature(name: str, symbols: NDArray[np.str_]) -> DateFeature:

@@ -108,6 +108,23 @@ def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Flo
 
 
 @kernel(nogil=True)
+def rolling_covariance(left: Floats, right: Floats, age: NDArray[np.int64], window: int) -> Floats:
+    """Sample covariance (divisor `window - 1`) of two columns; exactly 0 where either is constant in the window."""
+    result = np.full(len(left), np.nan)
+    for row in range(len(left)):
+        if age[row] >= window - 1:
+            first = row - window + 1
+            mean_left, constant_left = _mean_and_constant(left, first, window)
+            mean_right, constant_right = _mean_and_constant(right, first, window)
+            cross = 0.0
+            for i in range(first, row + 1):
+                cross += (left[i] - mean_left) * (right[i] - mean_right)
+            known = cross == cross
+            result[row] = 0.0 if known and (constant_left or constant_right) else cross / (window - 1)
+    return result
+
+
+@kernel(nogil=True)
 def rolling_correlation(left: Floats, right: Floats, age: NDArray[np.int64], window: int) -> Floats:
     """Pearson correlation of two columns; NaN where either is constant in the window."""
     result = np.full(len(left), np.nan)

@@ -26,6 +26,7 @@ from factor_data.features.calendar import (
     time_of_day,
 )
 from factor_data.features.history import bar_age, lagged
+from factor_data.features.indicators import INDICATOR_FEATURES
 from factor_data.features.kernels import (
     Floats,
     rolling_correlation,
@@ -197,4 +198,4 @@ CALENDAR_FEATURES: dict[str, Feature] = {
     "time_of_day_cos": lambda panel: cosine(time_of_day(panel), HOURS_IN_DAY),
 }
 
-FEATURES: dict[str, Feature] = {**BAR_FEATURES, **CALENDAR_FEATURES}
+FEATURES: dict[str, Feature] = {**BAR_FEATURES, **CALENDAR_FEATURES, **INDICATOR_FEATURES}

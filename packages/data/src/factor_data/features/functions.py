@@ -1,0 +1,71 @@
+"""Features in a Python file of the user's: `def my_momentum(panel): ...`, a function of the panel as in `FEATURES`.
+
+A function is handed a panel of whole symbols, perhaps not all of them, and returns (num_rows,) numbers of each symbol's
+own bars up to t. `factor_data` is there to import from, such as its rolling kernels.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from factor_data.features.history import Floats
+from factor_data.panel.panel import Panel
+
+
+@dataclass(frozen=True)
+class FileFunction:
+    """A function of a file, found by name when it is first called: small enough to send to another process."""
+
+    path: str
+    name: str
+
+    def __call__(self, panel: Panel) -> Floats:
+        """Return (num_rows,) float64; ValueError if the function returns anything else."""
+        result = np.asarray(_function(self.path, self.name)(panel))
+        if result.shape != (panel.num_rows,) or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{self.path}: {self.name} must return one number per bar, ({panel.num_rows},), got {result.shape} "
+                f"{result.dtype}"
+            )
+        return result.astype(np.float64)
+
+
+def check_functions(path: str, names: tuple[str, ...]) -> None:
+    """ValueError unless the file defines functions of these names; it is read and not run."""
+    try:
+        tree = ast.parse(Path(path).read_bytes(), filename=path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except SyntaxError as error:
+        raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if missing := [name for name in names if name not in defined]:
+        raise ValueError(f"{path} defines no function {missing[0]!r}; it defines {', '.join(defined) or 'none'}")
+
+
+@cache
+def _function(path: str, name: str) -> Callable[[Panel], object]:
+    check_functions(path, (name,))
+    function: Callable[[Panel], object] = getattr(_module(path), name)
+    return function
+
+
+@cache
+def _module(path: str) -> object:
+    """The file as a module of its own; the import system keeps no other trace of it."""
+    name = f"features_of_user_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
