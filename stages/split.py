@@ -84,6 +84,9 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
         bars = sort_bars(tables, Path(scratch), workers)
         check_symbols(untracked()["evaluate"], len(bars.symbols))
+        check_symbols(untracked()["evaluate"], len(bars.symbols))
+        check_weights(untracked()["train"], bars.column_names)
+        check_volume(bars, params)
         check_volume(bars, params)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
     panel = open_panel(folder / "panel")
@@ -92,12 +95,12 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
 
 def check_volume(bars: SortedBars, params: SplitParams) -> None:
     """Ask whether a market without volume has none, and say where amount is not looked at."""
-    if "volume" in bars.silent and params.clean.actions.get("suspended") != "flag":
+    if "volume" in bars.facts.silent and params.clean.actions.get("suspended") != "flag":
         raise StageError(
             f"volume is 0 or less in all {bars.num_rows:,} bars: the rule 'suspended' would mask them all; "
             f"if this market has no volume (FX, indices), say so: {cure('suspended')}"
         )
-    if "amount" in bars.silent:
+    if "amount" in bars.facts.silent:
         print("amount is 0 or less in every bar: taken as not reported, no bar is suspended for it", file=sys.stderr)
 
 
@@ -140,6 +143,15 @@ def masked_by(quality: QualityReport) -> str:
 def cure(rule: str) -> str:
     """The line that keeps the bars a rule hits."""
     return f"split.clean.actions: {{{rule}: flag}}"
+
+
+def check_weights(train: dict[str, Any], columns: Sequence[str]) -> None:
+    """Refuse, before any training, weights by a column that the bars do not have."""
+    column = (train.get("weights") or {}).get("column")
+    if column is not None and column not in columns:
+        raise StageError(
+            f"params.yaml: train.weights.column: the bars have no column {column!r}; they have {', '.join(columns)}"
+        )
 
 
 def read_dataset(data: Path) -> dict[str, Any]:

@@ -325,13 +325,40 @@ def test_wrong_settings_are_refused_by_name_and_value() -> None:
         CleanRules(actions={"close_unusable": "flag"})
 
 
-def test_factors_without_prices_are_kept_where_a_missing_close_is_only_masked() -> None:
-    frame = quiet_frame().assign(open=np.nan, high=np.nan, low=np.nan, close=np.nan, factor_0=1.0)
-    cleaned, report = clean_bars(Panel.from_frame(frame), CleanRules(min_history=1, actions={"close_unusable": "mask"}))
+def test_bars_without_any_price_are_kept_and_rules_of_prices_say_that_they_do_not_apply() -> None:
+    frame = quiet_frame().assign(open=np.nan, high=np.nan, low=np.nan, close=np.nan, factor_0=1.0, luld=0.0)
+    frame.loc[3, ["factor_0", "luld"]] = [np.nan, 1.0]
+    rules = CleanRules(min_history=1, limit_column="luld", factor_columns=("factor_*",))
+    cleaned, report = clean_bars(Panel.from_frame(frame.drop(columns="adj_close", errors="ignore")), rules)
     assert cleaned.num_rows == len(frame)
+    assert np.flatnonzero(~cleaned.in_universe).tolist() == [3]
+    effects = {rule.name: rule.effect for rule in report.rules if rule.effect.startswith("not checked")}
+    assert effects == {
+        "close_unusable": "not checked: no close",
+        **{f"{name}_unusable": f"not checked: no {name}" for name in ("open", "high", "low", "adj_close")},
+        "range_crossed": "not checked: no high and no low",
+        "close_outside_range": "not checked: no close and no high and no low",
+        "open_outside_range": "not checked: no open and no high and no low",
+        "outside_universe": "not checked: no in_universe",
+        **dict.fromkeys(("large_move", "split_suspected", "duplicate_bar", "stale_price"), "not checked: no close"),
+        "adjusted_equals_close": "not checked: no adj_close",
+    }
+    assert {rule.name: rule.count for rule in report.rules if rule.count} == {"limit_day": 1, "missing_ratio": 1}
+
+
+def test_bars_with_other_prices_and_no_close_are_broken_and_not_bars_without_prices() -> None:
+    with pytest.raises(ValueError, match="none of 12 bars is left: close_unusable dropped 12"):
+        clean_bars(Panel.from_frame(quiet_frame().assign(close=np.nan)))
+
+
+def test_a_market_without_volume_is_not_suspended() -> None:
+    cleaned, report = clean_bars(
+        Panel.from_frame(quiet_frame().assign(volume=np.nan, amount=np.nan)), CleanRules(min_history=1)
+    )
     assert cleaned.in_universe.all()
-    assert (cleaned.columns["factor_0"] == 1.0).all()
-    assert report.count("close_unusable") == len(frame)
+    effects = {rule.name: rule.effect for rule in report.rules}
+    assert effects["suspended"] == "not checked: no volume or amount above 0 in any bar"
+    assert effects["volume_zero"] == effects["volume_negative"] == "not checked: no volume"
 
 
 def test_nothing_left_is_refused_with_the_reason() -> None:

@@ -66,6 +66,19 @@ def test_money_not_known_or_not_positive_has_the_weight_of_the_median() -> None:
     np.testing.assert_allclose(rooted, np.sqrt(weight), rtol=1e-6)
 
 
+def test_any_column_of_the_bars_may_stand_for_money_traded(folder: Path, store: FeatureStore, fold: Fold) -> None:
+    volume = Panel.load(folder / "panel").columns["volume"]
+    weights = SampleWeights.of_fold(WeightParams(column="volume", power=0.5), store, fold, folder / "panel")
+    expected = relative_weights(volume, store.date_code, store.in_universe, 0.5)
+    assert weights.within_date is not None
+    assert len(np.unique(weights.within_date)) > 100
+    np.testing.assert_array_equal(weights.within_date, expected)
+    with pytest.raises(ValueError, match=r"weights.column: the bars have no column 'ADV50'; they have \['open'"):
+        SampleWeights.of_fold(WeightParams(column="ADV50"), store, fold, folder / "panel")
+    with pytest.raises(ValueError, match="ADV50 takes the place of dollar_volume_bars"):
+        WeightParams(column="ADV50", dollar_volume_bars=20)
+
+
 def test_weights_by_money_traded_do_not_look_ahead(folder: Path, store: FeatureStore) -> None:
     panel = Panel.load(folder / "panel", mmap=False)
     later = panel.date_code > 100
@@ -108,7 +121,7 @@ def test_weights_of_a_fold_reach_batches(folder: Path, store: FeatureStore, fold
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({}, "needs dollar_volume_bars, half_life or both"), ({"half_life": 0.0}, "half_life: 0.0 must be > 0")],
+    [({}, "needs dollar_volume_bars, column or half_life"), ({"half_life": 0.0}, "half_life: 0.0 must be > 0")],
 )
 def test_settings_that_weigh_nothing_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -33,4 +33,4 @@ def clean_to_folder(bars: SortedBars, directory: str | Path, rules: CleanRules, 
 
 
 def _read_and_clean(bars: SortedBars, rules: CleanRules, symbols: tuple[int, int]) -> tuple[Panel, QualityReport]:
-    return clean_symbols(bars.read(symbols), rules, bars.silent)
+    return clean_symbols(bars.read(symbols), rules, bars.facts)

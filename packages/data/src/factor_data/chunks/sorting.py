@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from factor_data.chunks.saved_panel import whole_groups
 from factor_data.chunks.workers import COPIES, Workers
-from factor_data.cleaning.bars import TRADED
+from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_facts, seen_values
 from factor_data.panel.array_file import ArrayFile
 from factor_data.panel.panel import Panel
 from factor_data.reading.table import Table
@@ -66,7 +66,7 @@ class SortedBars:
     symbols, dates : as in `Panel`, over all rows
     counts : (num_symbols,) int64, rows of each symbol
     column_names : of the numbers, in the order of the first file
-    silent : columns of volume and amount without a value above 0 (`silent_columns`)
+    facts : columns without a value, and of volume and amount those without one above 0, in the whole
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class SortedBars:
         dates: NDArray[np.datetime64],
         column_names: tuple[str, ...],
         arrivals: _Arrivals,
-        silent: frozenset[str],
+        facts: ColumnFacts,
     ) -> None:
         unsorted = np.array(names, dtype=np.str_)
         order = np.argsort(unsorted)
         self.symbols: NDArray[np.str_] = unsorted[order]
-        self.dates, self.column_names, self.silent = dates, column_names, silent
+        self.dates, self.column_names, self.facts = dates, column_names, facts
         self._rank = np.empty(len(names), dtype=np.int32)
         self._rank[order] = np.arange(len(names), dtype=np.int32)
         self._runs, self._arrivals = runs, arrivals
@@ -207,7 +207,7 @@ class _Sorter:
         self.waiting: list[dict[str, NDArray]] = []
         self.waiting_bytes = self.num_rows = 0
         self.first: Table | None = None
-        self.seen: dict[str, list[bool]] = {}  # traded column -> any value of 0 or less, any above
+        self.seen: dict[str, Seen] = {}
 
     def add(self, table: Table) -> None:
         if self.first is None:
@@ -222,9 +222,8 @@ class _Sorter:
             "position": np.arange(self.num_rows, self.num_rows + rows),
             **{name: table.frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in columns},
         }
-        for name in (one for one in TRADED if one in arrays):
-            known = [(arrays[name] <= 0.0).any(), (arrays[name] > 0.0).any()]
-            self.seen[name] = np.logical_or(known, self.seen.get(name, [False, False])).tolist()
+        for name in columns:
+            self.seen[name] = seen_values(arrays[name], self.seen.get(name, NOTHING_SEEN))
         self.arrivals.paths.append(table.path)
         self.arrivals.first_rows.append(table.first_row)
         self.arrivals.positions.append(self.num_rows)
@@ -260,8 +259,7 @@ class _Sorter:
         if self.waiting:
             self.write_run()
         columns = tuple(name for name in self.runs[0].files if name not in KEYS)
-        silent = frozenset(name for name, seen in self.seen.items() if seen == [True, False])
-        return SortedBars(self.runs, list(self.number), self.dates, columns, self.arrivals, silent)
+        return SortedBars(self.runs, list(self.number), self.dates, columns, self.arrivals, column_facts(self.seen))
 
 
 def _increases(rank: NDArray[np.int32], date: NDArray[np.int32]) -> bool:

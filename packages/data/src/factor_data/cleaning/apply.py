@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.cleaning.bars import Bars, Mask, silent_columns
+from factor_data.cleaning.bars import NO_FACTS, Bars, ColumnFacts, Mask, facts_of
 from factor_data.cleaning.config import CleanRules
 from factor_data.cleaning.find import Found
 from factor_data.cleaning.rules import EVERY_INFINITE, HISTORY_RULES, LAST_RULES, VALUE_RULES, Action, Rule
@@ -28,7 +28,8 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
 
     Returns
     -------
-    (cleaned panel, report); the input is not changed. Every close is above 0 (or NaN, where `close_unusable` masks).
+    (cleaned panel, report); the input is not changed. Every close is above 0, or NaN where `close_unusable` masks and
+    in bars without any price: a rule that reads a column without a single value is not checked, as the report says.
     Symbols and dates without a bar left are gone. The column `in_universe` is 1.0 where a bar may be a sample on its
     date, and 0.0 where a rule has masked the bar as a whole, such as before the `min_history`-th bar of its symbol.
     All of it is known at t: a rule decides about a bar from the symbol's own bars up to it.
@@ -37,13 +38,13 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
     ------
     ValueError if a column that `rules` names is absent, or no bar is left
     """
-    cleaned, report = clean_symbols(panel, rules, silent_columns(panel))
+    cleaned, report = clean_symbols(panel, rules, facts_of(panel))
     report.check_not_empty()
     return cleaned.compact(), report
 
 
 def clean_symbols(
-    panel: Panel, rules: CleanRules = DEFAULT_RULES, silent: frozenset[str] = frozenset()
+    panel: Panel, rules: CleanRules = DEFAULT_RULES, facts: ColumnFacts = NO_FACTS
 ) -> tuple[Panel, QualityReport]:
     """Clean the bars of some symbols, to be put together later: cleaning is a map over symbols.
 
@@ -51,7 +52,7 @@ def clean_symbols(
     ----------
     panel : all bars of some symbols. Its `symbols` and `dates` are those of the whole, also where no bar is here
     rules : as for `clean_bars`
-    silent : `silent_columns` of the whole
+    facts : `facts_of` the whole, of which the panel is a part
 
     Returns
     -------
@@ -59,7 +60,7 @@ def clean_symbols(
     disjoint parts are put together by `QualityReport.merge`.
     """
     log = _Log(panel, rules)
-    cleaned = _clean(Bars(panel, silent), rules, log)
+    cleaned = _clean(Bars(panel, facts), rules, log)
     report = QualityReport(rules=tuple(log.results), settings=asdict(rules), coverage=Coverage.of(panel, cleaned))
     return cleaned, report
 
@@ -73,7 +74,7 @@ def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDAr
     rule depend on what the rules before it do, as in `clean_bars`
     """
     log = _Log(panel, rules)
-    _clean(Bars(panel, silent_columns(panel)), rules, log)
+    _clean(Bars(panel, facts_of(panel)), rules, log)
     hits = {name: np.zeros(panel.num_rows, dtype=bool) for name in log.rows}
     for name, rows in log.rows.items():
         hits[name][rows] = True
@@ -115,11 +116,12 @@ class _Log:
         """Let a rule act on the bars that are `present` (default all); returns the bars to drop, (num_rows,)."""
         action = self.rules.action(rule.name)
         nothing = np.zeros(bars.panel.num_rows, dtype=bool)
+        absent = [name for name in rule.reads if name not in bars]
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = rule.find(bars, self.rules)
+            found = None if absent else rule.find(bars, self.rules)
         if found is None:
             self.rows[rule.name] = np.zeros(0, dtype=np.intp)
-            self._add(rule, action, 0, (), effect=f"not checked: no {rule.needs}")
+            self._add(rule, action, 0, (), effect=f"not checked: no {' and no '.join(absent) or rule.needs}")
             return nothing
         hit = found.hit if present is None else found.hit & present
         rows = np.flatnonzero(hit)

@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.features.columns import matching_columns
 from factor_data.features.history import bar_age
-from factor_data.panel.panel import Panel
+from factor_data.panel.panel import PRICE_COLUMNS, Panel
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 TRADED = ("volume", "amount")
+Seen = tuple[bool, bool]
+"""Whether a column has a value of 0 or less, and one above."""
+NOTHING_SEEN: Seen = (False, False)
 
 
-def silent_columns(panel: Panel) -> frozenset[str]:
-    """Volume and amount where they are 0 or less in every bar of the data: the market does not report them.
+class ColumnFacts(NamedTuple):
+    """Facts about the data as a whole, of which a part of the symbols knows nothing by itself."""
 
-    A fact about the data set, like a column that is absent; of a part of the symbols it must be that of the whole.
+    absent: frozenset[str] = frozenset()
+    """Columns without a single value; they count as not there."""
+    silent: frozenset[str] = frozenset()
+    """Volume and amount where they are 0 or less in every bar: the market does not report them."""
+
+
+NO_FACTS = ColumnFacts()
+
+
+def column_facts(seen: Mapping[str, Seen]) -> ColumnFacts:
+    """Return the facts that follow from what was seen of each column.
+
+    A close without a value is absent only where open, high and low have none either: bars with other prices and no
+    close are broken.
     """
-    return frozenset(name for name in TRADED if name in panel.columns and _is_silent(panel.columns[name]))
+    unknown = {name for name, values in seen.items() if values == NOTHING_SEEN}
+    absent = unknown if unknown.issuperset(PRICE_COLUMNS) else unknown - {"close"}
+    silent = (name for name in TRADED if seen.get(name) == (True, False))
+    return ColumnFacts(absent=frozenset(absent), silent=frozenset(silent))
 
 
-def _is_silent(values: Floats) -> bool:
-    return bool((values <= 0.0).any() and not (values > 0.0).any())
+def seen_values(values: Floats, before: Seen = NOTHING_SEEN) -> Seen:
+    """Return what is seen of a column after some more of its values."""
+    return before[0] or bool((values <= 0.0).any()), before[1] or bool((values > 0.0).any())
+
+
+def facts_of(panel: Panel) -> ColumnFacts:
+    """Return the facts about the data of a whole panel."""
+    return column_facts({name: seen_values(values) for name, values in panel.columns.items()})
 
 
 class Bars:
     """Columns of a panel under cleaning. Columns are copied when they are first written to.
 
-    `universe` is True where no rule has taken the bar out of the universe, `rows` are the rows of the bars in the
-    panel that cleaning began with. Everything here is a function of
-    the symbol's own bars, at t and before.
+    A column that is absent by the `facts` counts as not there. `universe` is True where no rule has taken the bar out
+    of the universe, `rows` are the rows of the bars in the panel that cleaning began with. Everything here is a
+    function of the symbol's own bars, at t and before.
     """
 
-    def __init__(self, panel: Panel, silent: frozenset[str] = frozenset()) -> None:
-        self.panel, self.silent = panel, silent
+    def __init__(self, panel: Panel, facts: ColumnFacts = NO_FACTS) -> None:
+        self.panel, self.facts = panel, facts
         self.columns = dict(panel.columns)
         self.universe = np.ones(panel.num_rows, dtype=bool)
         self.rows = np.arange(panel.num_rows)
@@ -50,7 +77,7 @@ class Bars:
         return self.columns[name]
 
     def __contains__(self, name: str) -> bool:
-        return name in self.columns
+        return name in self.columns and name not in self.facts.absent
 
     def blank(self, name: str, hit: Mask) -> None:
         """Set a column to NaN where `hit`; the panel's own array stays as it is."""
@@ -61,15 +88,10 @@ class Bars:
 
     def factor_columns(self, patterns: tuple[str, ...]) -> list[str]:
         """Return the columns that any of the names or patterns fits; ValueError if one fits none."""
-        names: dict[str, None] = {}
-        for pattern in patterns:
-            found = (
-                [pattern] if pattern in self.columns else [name for name in self.columns if fnmatchcase(name, pattern)]
-            )
-            if not found:
-                raise ValueError(f"factor_columns: the bars have no column {pattern!r}; they have {list(self.columns)}")
-            names.update(dict.fromkeys(found))
-        return list(names)
+        try:
+            return list(dict.fromkeys(name for one in patterns for name in matching_columns(one, self.columns)))
+        except ValueError as error:
+            raise ValueError(f"factor_columns: {error}") from None
 
     def select(self, keep: Mask) -> Bars:
         """Return the bars of `keep`; symbols, dates and codes stay as they are."""
@@ -77,7 +99,7 @@ class Bars:
             return self
         columns = {name: values[keep] for name, values in self.columns.items()}
         code, date = self.panel.symbol_code[keep], self.panel.date_code[keep]
-        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns), self.silent)
+        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns), self.facts)
         kept._copied = set(columns)
         kept.universe = self.universe[keep]
         kept.rows = self.rows[keep]

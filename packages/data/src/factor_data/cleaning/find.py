@@ -82,17 +82,17 @@ def infinite_value(bars: Bars, rules: Thresholds) -> Found:
 
 
 def unusable(column: str) -> Find:
-    """Return a rule that finds bars whose `column` is not above 0; NaN counts. Without the column it is skipped."""
+    """Return a rule that finds bars whose `column` is not above 0; NaN counts."""
 
-    def find(bars: Bars, rules: Thresholds) -> Found | None:
-        return Found(~(bars[column] > 0.0)) if column in bars else None
+    def find(bars: Bars, rules: Thresholds) -> Found:
+        return Found(~(bars[column] > 0.0))
 
     return find
 
 
-def outside_universe(bars: Bars, rules: Thresholds) -> Found | None:
+def outside_universe(bars: Bars, rules: Thresholds) -> Found:
     """Find bars that the data mark as outside the universe."""
-    return Found(~(bars[UNIVERSE] > 0.0)) if UNIVERSE in bars else None
+    return Found(~(bars[UNIVERSE] > 0.0))
 
 
 def range_crossed(bars: Bars, rules: Thresholds) -> Found:
@@ -112,8 +112,7 @@ def outside_range(column: str) -> Find:
 
 def suspended(bars: Bars, rules: Thresholds) -> Found | None:
     """Find bars without trading: volume or amount of 0 or less, where the data have values above 0 of it at all."""
-    columns = [name for name in TRADED if name in bars and name not in bars.silent]
-    hits = [bars[name] <= 0.0 for name in columns]
+    hits = [bars[name] <= 0.0 for name in TRADED if name in bars and name not in bars.facts.silent]
     return Found(np.logical_or.reduce(hits)) if hits else None
 
 
@@ -141,7 +140,8 @@ def missing_ratio(bars: Bars, rules: Thresholds) -> Found | None:
 
 def limit_day(bars: Bars, rules: Thresholds) -> Found | None:
     """Find bars at the price limit, by the column where it is known, else by the size of the move."""
-    if rules.limit_column is None and rules.limit_move is None:
+    by_move = rules.limit_move is not None and "close" in bars
+    if rules.limit_column is None and not by_move:
         return None
     unknown = np.ones(bars.panel.num_rows, dtype=bool)
     hit = ~unknown
@@ -189,10 +189,8 @@ def calendar_gap(bars: Bars, rules: Thresholds) -> Found:
     return Found(gap > 0, gap, gap)
 
 
-def adjusted_equals_close(bars: Bars, rules: Thresholds) -> Found | None:
+def adjusted_equals_close(bars: Bars, rules: Thresholds) -> Found:
     """The first bar of each symbol whose adjusted close equals its close throughout: a fact about the whole sample."""
-    if "adj_close" not in bars:
-        return None
     code = bars.panel.symbol_code
     differs = np.bincount(code, weights=bars["adj_close"] != bars["close"], minlength=bars.panel.num_symbols)
     return Found(bars.first & (differs[code] == 0))

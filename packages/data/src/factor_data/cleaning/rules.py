@@ -33,7 +33,8 @@ class Rule:
     find : the bars it hits, or None where what `needs` says is absent
     blanks : columns that `mask` sets to NaN; none: `mask` takes the bar out of the universe
     default, actions : what it does, and what it can do
-    needs : what must be there for the rule to be checked
+    reads : columns that must be there, with a value somewhere in the data, for the rule to be checked
+    needs : what else must be there
     unit : what it counts: bars, symbols, or the calendar dates that are missing
     """
 
@@ -44,6 +45,7 @@ class Rule:
     default: Action
     actions: tuple[Action, ...] = ACTIONS
     blanks: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     needs: str = ""
     unit: Literal["bars", "symbols", "dates"] = "bars"
 
@@ -69,6 +71,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="close missing or not above 0",
         column="close",
         find=find.unusable("close"),
+        reads=("close",),
         default="drop",
         actions=("drop", "mask"),  # mask: for ready-made factors and targets that come without prices
         blanks=("close",),
@@ -81,7 +84,7 @@ VALUE_RULES: tuple[Rule, ...] = (
             find=find.unusable(column),
             default="mask",
             blanks=(column,),
-            needs=column,
+            reads=(column,),
         )
         for column in ("open", "high", "low", "adj_close")
     ),
@@ -90,6 +93,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="high below low",
         column="high",
         find=find.range_crossed,
+        reads=("high", "low"),
         default="mask",
         blanks=("high", "low"),
     ),
@@ -98,6 +102,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="close outside [low, high]",
         column="close",
         find=find.outside_range("close"),
+        reads=("close", "high", "low"),
         default="mask",
         blanks=("high", "low"),
     ),
@@ -106,6 +111,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="open outside [low, high]",
         column="open",
         find=find.outside_range("open"),
+        reads=("open", "high", "low"),
         default="mask",
         blanks=("open",),
     ),
@@ -122,6 +128,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="volume below 0",
         column="volume",
         find=find.volume_negative,
+        reads=("volume",),
         default="mask",
         blanks=("volume",),
     ),
@@ -130,6 +137,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         text="volume is 0",
         column="volume",
         find=find.volume_zero,
+        reads=("volume",),
         default="flag",
         blanks=("volume",),
     ),
@@ -146,8 +154,8 @@ VALUE_RULES: tuple[Rule, ...] = (
         text=f"{UNIVERSE} of the data is missing or 0",
         column=UNIVERSE,
         find=find.outside_universe,
+        reads=(UNIVERSE,),
         default="mask",
-        needs=UNIVERSE,
     ),
 )
 
@@ -166,6 +174,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
         text="one-bar move above {max_abs_return:g}",
         column="move",
         find=find.large_move,
+        reads=("close",),
         default="flag",
     ),
     Rule(
@@ -173,6 +182,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
         text="price ratio near 2, 3, 4 ... or its inverse, not adjusted",
         column="price ratio",
         find=find.split_suspected,
+        reads=("close",),
         default="flag",
     ),
     Rule(
@@ -180,6 +190,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
         text="all prices and the volume as on the bar before",
         column="close",
         find=find.duplicate_bar,
+        reads=("close",),
         default="flag",
     ),
     Rule(
@@ -187,6 +198,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
         text="close unchanged for {stale_bars} bars in a row or more",
         column="close",
         find=find.stale_price,
+        reads=("close",),
         default="flag",
     ),
     Rule(
@@ -205,7 +217,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
         find=find.adjusted_equals_close,
         default="flag",
         actions=("flag",),
-        needs="adj_close",
+        reads=("adj_close",),
         unit="symbols",
     ),
 )

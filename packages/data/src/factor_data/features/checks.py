@@ -33,5 +33,5 @@ def check_symbols_apart(plan: FeaturePlan, panel: Panel) -> None:
         if len(wrong):
             raise ValueError(
                 f"feature {name!r} looks at other symbols: {len(wrong)} values change when some are left out, first "
-                f"{panel.symbol[wrong[0]]} at {panel.timestamp[wrong[0]]}; it must be a function of the symbol's own bars"
+                f"{panel.symbol[wrong[0]]} at {panel.timestamp[wrong[0]]}; only the symbol's own bars may decide it"
             )

@@ -53,14 +53,14 @@ class FeaturePlan:
     symbol_names : the symbol features to compute first: those requested, then those that are only bases
     date_features : name -> date feature, of the requested date features
     own : name -> function of a panel, of the features that the user brings
-    columns : columns of a panel that own features may read; None: all. The others, labels among them, are hidden
+    labels : columns of a panel that look ahead: own features are not shown them
     """
 
     names: tuple[str, ...]
     symbol_names: tuple[str, ...]
     date_features: dict[str, DateFeature]
     own: Mapping[str, Feature] = field(default_factory=dict)
-    columns: tuple[str, ...] | None = None
+    labels: tuple[str, ...] = ()
 
     def values(self, panel: Panel, threads: int | None = None) -> NDArray[np.float32]:
         """Return (num_rows, len(names)) float32 of a whole panel."""
@@ -69,7 +69,7 @@ class FeaturePlan:
 
     def without_labels(self, panel: Panel) -> Panel:
         """Return the panel with the columns that own features may read."""
-        return panel if self.columns is None else replace(panel, columns={c: panel.columns[c] for c in self.columns})
+        return replace(panel, columns={name: x for name, x in panel.columns.items() if name not in self.labels})
 
     def symbol_values(self, panel: Panel, threads: int | None = None) -> NDArray[np.float32]:
         """Return (num_rows, len(symbol_names)) float32 of a panel, or of any part of it that keeps whole symbols."""
@@ -162,6 +162,7 @@ def plan_features(
     symbols: NDArray[np.str_],
     own: OwnFeatures = NO_OWN,
     columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
 ) -> FeaturePlan:
     """Sort names into symbol and date features.
 
@@ -170,9 +171,10 @@ def plan_features(
     names : features and sets; None: the set "bars", or, with features of the user's own, those alone
     symbols : the panel's table, for `<feature>@<symbol>`
     own : the features that the user brings; they come after `names`
-    columns : columns of the bars that own features may read, so without labels
+    columns : columns of the bars, which own features are made of
+    labels : those of them that look ahead, so that no feature may read them
     """
-    brought = own.features(columns)
+    brought = own.features([name for name in columns if name not in labels])
     if clashing := [name for name in brought if name in FEATURE_SETS or _is_feature(name) or "@" in name]:
         raise ValueError(f"a feature of your own cannot be called {clashing[0]!r}: that is a feature or set already")
     wanted = expand_features(() if names is None and brought else names, tuple(brought))
@@ -184,7 +186,7 @@ def plan_features(
         symbol_names=tuple(dict.fromkeys((*asked, *bases))),
         date_features=date_features,
         own=brought,
-        columns=tuple(columns) if brought else None,
+        labels=tuple(labels),
     )
 
 

@@ -44,12 +44,21 @@ class SampleWeights:
         if config is None:
             return cls()
         within = of_date = None
-        if config.dollar_volume_bars is not None:
-            money = mean_money_traded(Panel.load(panel), config.dollar_volume_bars)
+        if config.dollar_volume_bars is not None or config.column is not None:
+            money = _money(Panel.load(panel), config)
             within = relative_weights(money, store.date_code, store.in_universe, config.power)
         if config.half_life is not None:
             of_date = recency_weights(store.dates, fold.train, config.half_life)[store.date_code]
         return cls(within_date=within, of_date=of_date)
+
+
+def _money(panel: Panel, config: WeightParams) -> NDArray[np.float64]:
+    if config.dollar_volume_bars is not None:
+        return mean_money_traded(panel, config.dollar_volume_bars)
+    assert config.column is not None
+    if config.column not in panel.columns:
+        raise ValueError(f"weights.column: the bars have no column {config.column!r}; they have {list(panel.columns)}")
+    return np.asarray(panel.columns[config.column])
 
 
 def mean_money_traded(panel: Panel, bars: int) -> NDArray[np.float64]:

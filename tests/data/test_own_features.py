@@ -1,0 +1,134 @@
+"""Ready-made columns and other features of users: patterns, missing values, categories, labels kept out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from factor_data import (
+    ColumnFeatures,
+    Expression,
+    LookAheadError,
+    OwnFeatures,
+    Panel,
+    check_own_features,
+    plan_features,
+)
+
+NAN = np.nan
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    """Two symbols of five bars."""
+    stamps = pd.bdate_range("2020-01-01", periods=5)
+    price = np.arange(10.0, 20.0)
+    bars = pd.DataFrame(
+        {
+            "timestamp": np.tile(stamps, 2),
+            "symbol": np.repeat(["A", "B"], 5),
+            **dict.fromkeys(("open", "high", "low", "close", "volume"), price),
+            "f_1": [1.0, NAN, NAN, NAN, 2.0, NAN, 3.0, NAN, np.inf, 4.0],
+            "f_2": price,
+            "sector": [1.0, 1.0, 1.0, 1.0, NAN, 2.0, 2.0, 2.0, 2.0, 2.0],
+            "next": np.append(price[1:], NAN),
+        }
+    )
+    return Panel.from_frame(bars)
+
+
+def values(panel: Panel, labels: tuple[str, ...] = (), **own: object) -> dict[str, list[float]]:
+    plan = plan_features(None, panel.symbols, OwnFeatures(**own), tuple(panel.columns), labels)
+    return dict(zip(plan.names, plan.values(panel).T.tolist(), strict=True))
+
+
+def same(actual: list[float], expected: list[float]) -> bool:
+    return bool(np.array_equal(actual, expected, equal_nan=True))
+
+
+@pytest.mark.parametrize(
+    ("missing", "max_age", "expected"),
+    [
+        ("keep", None, [1, NAN, NAN, NAN, 2, NAN, 3, NAN, NAN, 4]),
+        ("zero", None, [1, 0, 0, 0, 2, 0, 3, 0, 0, 4]),
+        ("last", 2, [1, 1, 1, NAN, 2, NAN, 3, 3, 3, 4]),
+        ("last", 9, [1, 1, 1, 1, 2, NAN, 3, 3, 3, 4]),
+    ],
+)
+def test_a_missing_value_becomes_what_its_rule_says_and_never_another_symbols(
+    missing: str, max_age: int | None, expected: list[float], panel: Panel
+) -> None:
+    found = values(panel, columns=(ColumnFeatures(names=("f_1",), missing=missing, max_age=max_age),))
+    assert same(found["f_1"], expected)
+
+
+def test_a_pattern_stands_for_factors_and_never_for_prices_or_volume(panel: Panel) -> None:
+    assert list(values(panel, columns=("*",))) == ["f_1", "f_2", "sector", "next"]
+    assert list(values(panel, columns=("f_2", "close"))) == ["f_2", "close"]
+
+
+def test_categories_become_a_flag_a_value(panel: Panel) -> None:
+    found = values(panel, columns=(ColumnFeatures(names=("sector",), values=(1, 2.5)),))
+    assert same(found["sector=1"], [1, 1, 1, 1, NAN, 0, 0, 0, 0, 0])
+    assert same(found["sector=2.5"], [0, 0, 0, 0, NAN, 0, 0, 0, 0, 0])
+
+
+def test_a_column_that_looks_ahead_is_shown_to_no_feature(panel: Panel) -> None:
+    assert "next" not in values(panel, ("next",), columns=("*",))
+    for own in ({"columns": ("next",)}, {"expressions": {"x": "$next / $close"}}):
+        with pytest.raises(ValueError, match="no column 'next'"):
+            values(panel, ("next",), **own)
+    plan = plan_features(None, panel.symbols, OwnFeatures(columns=("f_1",)), tuple(panel.columns), ("next",))
+    assert "next" not in plan.without_labels(panel).columns
+
+
+@pytest.mark.parametrize("name", ["return_1", "bars", "KMID", "market_return_1", "x@A"])
+def test_a_name_that_is_taken_is_refused(name: str, panel: Panel) -> None:
+    with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+        values(panel, expressions={name: "$close / $open"})
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"names": ()}, "names: must name"),
+        ({"names": ("f_1",), "max_age": 3}, "max_age: 3 goes with missing: last"),
+        ({"names": ("f_1",), "missing": "last"}, "max_age: None goes with missing: last"),
+        ({"names": ("f_1",), "missing": "last", "max_age": 0}, "max_age: 0 must be >= 1"),
+        ({"names": ("sector",), "values": (1.0, 1.0)}, "must be different"),
+    ],
+)
+def test_rules_that_contradict_themselves_are_refused(rules: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        ColumnFeatures(**rules)
+
+
+def test_a_leader_may_be_of_the_users_own(panel: Panel) -> None:
+    own = OwnFeatures(expressions={"x": "$close / $open + $f_2"})
+    plan = plan_features(["x@B"], panel.symbols, own, tuple(panel.columns))
+    universe = panel.with_columns(in_universe=np.ones(panel.num_rows))
+    found = dict(zip(plan.names, plan.values(universe).T.tolist(), strict=True))
+    assert found["x@B"] == [*found["x"][5:], *found["x"][5:]]
+
+
+def later_close(panel: Panel) -> np.ndarray:
+    return np.append(panel.columns["close"][1:], NAN)
+
+
+def others(panel: Panel) -> np.ndarray:
+    return np.bincount(panel.date_code, panel.columns["close"])[panel.date_code]
+
+
+@pytest.mark.parametrize(
+    ("function", "why"), [(later_close, "'x' looks ahead"), (others, "'x' looks at other symbols")]
+)
+def test_a_function_that_breaks_a_rule_is_named(function: Callable, why: str, panel: Panel) -> None:
+    plan = plan_features(None, panel.symbols, OwnFeatures(expressions={"x": "$close"}), tuple(panel.columns))
+    check_own_features(plan, panel)
+    assert isinstance(plan.own["x"], Expression)
+    plan.own["x"] = function
+    with pytest.raises(LookAheadError if function is later_close else ValueError, match=why):
+        check_own_features(plan, panel)
