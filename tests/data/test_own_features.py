@@ -76,6 +76,28 @@ def test_categories_become_a_flag_a_value(panel: Panel) -> None:
     assert same(found["sector=2.5"], [0, 0, 0, 0, NAN, 0, 0, 0, 0, 0])
 
 
+def test_a_feature_is_neutral_to_the_group_of_its_bar_and_date() -> None:
+    """Four symbols of two sectors on two dates; the last is out of the universe on the second date."""
+    stamps, symbols = pd.bdate_range("2020-01-01", periods=2), ["A", "B", "C", "D"]
+    index = pd.MultiIndex.from_product([symbols, stamps], names=["symbol", "timestamp"])
+    frame = pd.DataFrame({"f_1": [1.0, 1.0, 3.0, 5.0, 2.0, NAN, 8.0, 9.0]}, index=index).reset_index()
+    frame["sector"] = [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]
+    frame["in_universe"] = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    panel = Panel.from_frame(frame.assign(**dict.fromkeys(("open", "high", "low", "close", "volume"), 7.0)))
+    rules = ColumnFeatures(names=("f_*",), neutral="sector")
+    found = values(panel, columns=(rules,), expressions={"twice": "2 * $f_1"})
+    assert list(found) == ["f_1~sector", "twice"]
+    assert same(found["f_1~sector"], [-1, -2, 1, 2, -3, NAN, 3, NAN])
+    plan = plan_features(
+        ["twice~sector"], panel.symbols, OwnFeatures(expressions={"twice": "2 * $f_1"}), (*panel.columns,)
+    )
+    assert same(plan.values(panel)[:, 0].tolist(), [-2, -4, 2, 4, -6, NAN, 6, NAN])
+    with pytest.raises(ValueError, match="'return_1~industry': the bars have no column 'industry' of groups"):
+        plan_features(["return_1~industry"], panel.symbols, columns=(*panel.columns,))
+    with pytest.raises(ValueError, match=r"repeat: .*f_1"):
+        values(panel, columns=(rules, ColumnFeatures(names=("f_1",), missing="zero")))
+
+
 def test_a_column_that_looks_ahead_is_shown_to_no_feature(panel: Panel) -> None:
     assert "next" not in values(panel, ("next",), columns=("*",))
     for own in ({"columns": ("next",)}, {"expressions": {"x": "$next / $close"}}):
@@ -85,7 +107,7 @@ def test_a_column_that_looks_ahead_is_shown_to_no_feature(panel: Panel) -> None:
     assert "next" not in plan.without_labels(panel).columns
 
 
-@pytest.mark.parametrize("name", ["return_1", "bars", "KMID", "market_return_1", "x@A"])
+@pytest.mark.parametrize("name", ["return_1", "bars", "KMID", "market_return_1", "x@A", "x~y"])
 def test_a_name_that_is_taken_is_refused(name: str, panel: Panel) -> None:
     with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
         values(panel, expressions={name: "$close / $open"})
@@ -99,6 +121,7 @@ def test_a_name_that_is_taken_is_refused(name: str, panel: Panel) -> None:
         ({"names": ("f_1",), "missing": "last"}, "max_age: None goes with missing: last"),
         ({"names": ("f_1",), "missing": "last", "max_age": 0}, "max_age: 0 must be >= 1"),
         ({"names": ("sector",), "values": (1.0, 1.0)}, "must be different"),
+        ({"names": ("sector",), "values": (1.0,), "neutral": "sector"}, "neutral: sector goes with numbers"),
     ],
 )
 def test_rules_that_contradict_themselves_are_refused(rules: dict[str, object], why: str) -> None:

@@ -37,6 +37,9 @@ class ColumnFeatures:
     """For categories and flags: one feature a value, named sector=10, that is 1 where the column has it, 0 where it has
     another and missing where it has none; empty: the column is a number."""
 
+    neutral: str | None = None
+    """Column of groups, such as sector: the feature f_1~sector is the value minus the mean of its group on the date."""
+
     def __post_init__(self) -> None:
         if not self.names:
             raise ValueError("names: must name at least one column")
@@ -46,6 +49,8 @@ class ColumnFeatures:
             raise ValueError(f"max_age: {self.max_age} must be >= 1")
         if len(set(self.values)) < len(self.values):
             raise ValueError(f"values: {list(self.values)} must be different")
+        if self.values and self.neutral is not None:
+            raise ValueError(f"neutral: {self.neutral} goes with numbers, not with values")
 
     def features(self, available: Sequence[str]) -> dict[str, ColumnFeature]:
         """The features by name, in the order of `names`; a pattern's in the order of the bars' columns."""

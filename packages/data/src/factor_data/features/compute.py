@@ -6,10 +6,11 @@ all rows of a date, so it can be computed in pieces of whole dates. A name is on
 
 - a feature of `FEATURES` (symbol) or `DATE_FEATURES` (date), an Alpha158 or an Alpha360 name;
 - `<symbol feature>@<symbol>`: that feature of one leading symbol, on all rows of the date, as `return_1@AAPL`;
+- `<symbol feature>~<column>`: that feature minus its mean over the date's symbols of one group, as `return_20~sector`;
 - a set of `FEATURE_SETS`, which stands for all its names.
 
 What users bring (`OwnFeatures`: ready-made columns, expressions, functions of a file) are symbol features too; they
-come after the names, and `<feature>@<symbol>` may be one of them.
+come after the names, and the feature before `@` or `~` may be one of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 from factor_data.features.alpha158_features import alpha158
 from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.alpha360_features import ALPHA360_NAMES, alpha360
-from factor_data.features.dates import DATE_FEATURES, DateFeature, of_symbol
+from factor_data.features.columns import ColumnFeature
+from factor_data.features.dates import DATE_FEATURES, GROUP, DateFeature, neutral_to_group, of_symbol
 from factor_data.features.indicators import INDICATORS
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.features.own import OwnFeatures
@@ -129,8 +131,8 @@ def expand_features(names: Sequence[str] | None = None, own: Sequence[str] = ())
     """Replace the names of sets by their features; all of the set "bars" by default.
 
     Two sets may share names (OPEN0 is in Alpha158 and in Alpha360): the first place counts. ValueError for a name
-    given twice, or twice by way of a set, and for unknown names. `own` are names of the user's own features, of which
-    `<feature>@<symbol>` may be made.
+    given twice, or twice by way of a set, and for unknown names. `own` are names of the user's own features, which may
+    stand before `@` and `~`.
     """
     chosen = tuple(FEATURE_SETS[DEFAULT_SET] if names is None else names)
     unknown = [n for n in chosen if n not in FEATURE_SETS and not _is_feature(n, own)]
@@ -174,18 +176,30 @@ def plan_features(
     columns : columns of the bars, which own features are made of
     labels : those of them that look ahead, so that no feature may read them
     """
-    brought = own.features([name for name in columns if name not in labels])
-    if clashing := [name for name in brought if name in FEATURE_SETS or _is_feature(name) or "@" in name]:
+    available = [name for name in columns if name not in labels]
+    brought = own.features(available)
+    if clashing := [name for name in brought.functions if name in FEATURE_SETS or _is_feature(name) or _marks(name)]:
         raise ValueError(f"a feature of your own cannot be called {clashing[0]!r}: that is a feature or set already")
-    wanted = expand_features(() if names is None and brought else names, tuple(brought))
-    date_features = {name: _date_feature(name, symbols) for name in wanted if not _is_symbol_feature(name)}
-    asked = [*(name for name in wanted if _is_symbol_feature(name)), *brought]
+    names = expand_features(() if names is None and brought.names else names, tuple(brought.functions))
+    wanted = (*names, *brought.names)
+    if repeated := sorted(set(names) & set(brought.names)):
+        raise ValueError(f"features repeat: {repeated}")
+    functions = dict(brought.functions)
+    date_features: dict[str, DateFeature] = {}
+    for name in wanted:
+        base, group, column = name.partition(GROUP)
+        if group:
+            date_features[name] = DateFeature(bases=(base, f"{GROUP}{column}"), function=neutral_to_group)
+            functions[f"{GROUP}{column}"] = _group_column(name, column, available)
+        elif name not in functions and not _is_symbol_feature(name):
+            date_features[name] = _date_feature(name, symbols)
+    asked = [name for name in wanted if name not in date_features]
     bases = [base for feature in date_features.values() for base in feature.bases]
     return FeaturePlan(
-        names=(*wanted, *brought),
+        names=wanted,
         symbol_names=tuple(dict.fromkeys((*asked, *bases))),
         date_features=date_features,
-        own=brought,
+        own=functions,
         labels=tuple(labels),
     )
 
@@ -221,10 +235,21 @@ def _is_symbol_feature(name: str) -> bool:
 
 
 def _is_feature(name: str, own: Sequence[str] = ()) -> bool:
-    base, at, symbol = name.partition("@")
-    if at and symbol:
-        return _is_symbol_feature(base) or base in own
+    if mark := _marks(name):
+        base, _, rest = name.partition(mark[0])
+        return bool(rest) and len(mark) == 1 and (_is_symbol_feature(base) or base in own)
     return _is_symbol_feature(name) or name in DATE_FEATURES
+
+
+def _marks(name: str) -> list[str]:
+    """The marks `@` and `~` in a name."""
+    return [letter for letter in name if letter in f"@{GROUP}"]
+
+
+def _group_column(name: str, column: str, available: Sequence[str]) -> ColumnFeature:
+    if column not in available:
+        raise ValueError(f"feature {name!r}: the bars have no column {column!r} of groups; they have {list(available)}")
+    return ColumnFeature(column)
 
 
 def _date_feature(name: str, symbols: NDArray[np.str_]) -> DateFeature:
