@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, SampleWeights, Segment, WeightParams, WindowDataset
+from factor_data import (
+    FeatureStore,
+    Fold,
+    SampleWeights,
+    Segment,
+    WeightParams,
+    WindowDataset,
+    WindowRules,
+    session_codes,
+)
 from factor_metrics import to_json_safe
 from factor_models import input_kind, model_sizes
 from stages.scoring import ValidScores, valid_scores
@@ -20,7 +29,7 @@ ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
 class FoldInputs:
     """A model's inputs on a fold. They are mapped from disk; nothing is copied but what `windows` and batches take."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the model, its data and the rules for its samples
         self,
         name: str,
         settings: Any,
@@ -31,14 +40,17 @@ class FoldInputs:
         panel: Path,
         min_symbols: int,
         outputs_per_target: int = 1,
+        rules: WindowRules | None = None,
     ) -> None:
         self.name, self.settings, self.store, self.targets, self.fold = name, settings, store, targets, fold
         self.min_symbols = min_symbols
         self.kind = input_kind(name)
+        self.rules = rules or WindowRules()
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
         self.weights = SampleWeights.of_fold(weights, store, fold, panel)
+        self.missing_mask = self.rules.missing_mask and self.kind == "features"
         sizes = {
-            "num_features": self.inputs.shape[1],
+            "num_features": self.inputs.shape[1] * (1 + self.missing_mask),
             "num_horizons": len(store.horizons) * outputs_per_target,
         }
         self.symbol_ids: NDArray[np.integer] | None = None
@@ -71,14 +83,27 @@ class FoldInputs:
             symbol_ids=self.symbol_ids,
             texts=self.texts,
             weights=self.weights.within_date,
+            max_missing=self.rules.max_missing,
+            max_gap=self.rules.max_gap,
+            session_code=self.sessions(),
+            missing_mask=self.missing_mask,
         )
         if len(dataset) == 0:
-            raise ValueError(f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history")
+            raise ValueError(
+                f"fold {self.fold.index}: no sample in {segment} has {dataset.lookback} bars of history"
+                + (f" under train.windows ({dataset.report})" if self.rules != WindowRules() else "")
+            )
         return dataset
 
     def valid_scores(self, rows: NDArray, values: NDArray) -> ValidScores:
         """What forecasts (num_rows, num_horizons) of the valid dates are worth."""
         return valid_scores(self.store, self.fold, rows, values, self.min_symbols)
+
+    def sessions(self) -> NDArray[np.int64] | None:
+        """Number of the session of each row; None where windows may span several."""
+        if not self.rules.session_starts:
+            return None
+        return session_codes(self.store.dates, self.rules.session_starts)[self.store.date_code]
 
     def missing_inputs(self) -> int:
         """Missing values among the inputs of the training rows; 0 of tokens, which have one for missing."""
@@ -102,6 +127,8 @@ class FoldInputs:
             "seed": seed,
             "fold": self.fold.describe(),
             "train_samples": len(self.train_windows),
+            "train_windows": asdict(self.train_windows.report),
+            "missing_mask": self.missing_mask,
             "missing_inputs": self.missing_inputs(),
             "valid_rank_ic": to_json_safe({str(horizon): score for horizon, score in scores.items()}),
             "best_head": max(scores, key=lambda horizon: np.nan_to_num(scores[horizon], nan=-np.inf)),

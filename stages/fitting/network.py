@@ -288,6 +288,7 @@ class NetworkFamily:
             panel=RESULTS / "split" / "panel",
             min_symbols=plan.value("evaluate.min_symbols"),
             outputs_per_target=outputs,
+            rules=params.windows,
         )
         folds = [
             NetworkFold(inputs(fold=fold), params, plan.code, rank, world_size)

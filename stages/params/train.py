@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from factor_data import Augmentation, DirectionRule, TargetKind, WeightParams
+from factor_data import Augmentation, DirectionRule, TargetKind, WeightParams, WindowRules
 from factor_models import (
     CheckpointConfig,
     DistilledLoss,
@@ -104,6 +104,8 @@ class TrainParams(EngineConfig):
     to bar."""
     weights: WeightParams | None = None
     """How much windows and dates of training count; null: all the same."""
+    windows: WindowRules | None = None
+    """Which windows networks learn and predict from; null: all that have their bars."""
     distillation: DistillationParams | None = None
     """A tabular model whose forecasts networks learn from besides the labels; null: none."""
     augmentation: Augmentation | None

@@ -15,7 +15,7 @@ from stages.running.stage import StageError
 
 DATA, POINTER = Path("data"), Path("data.dvc")
 FEATURES = Path("features")
-KLINE_KNOWS_ONLY = {"start": "cold", "weights": None, "distillation": None, "stop_on": "rank_ic"}
+KLINE_KNOWS_ONLY = {"start": "cold", "weights": None, "windows": None, "distillation": None, "stop_on": "rank_ic"}
 """Keys of `train` and their only value that a K-line model, trained on tokens, can follow."""
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_data import BlockedMatrix, Panel, WindowDataset, session_codes
+from factor_data import Augmentation, BlockedMatrix, Panel, WindowDataset, session_codes
 
 NUM_FEATURES = 2
 
@@ -117,6 +117,31 @@ def test_a_window_that_bridges_a_long_gap_is_refused_and_counted() -> None:
     strict = one_symbol(dates, max_gap=0)
     assert strict.rows.tolist() == [2, 5, 6]
     assert (strict.report.short_history, strict.report.gap, strict.report.samples) == (2, 4, 3)
+
+
+def test_a_session_lasts_until_the_next_begins_also_over_midnight() -> None:
+    stamps = pd.to_datetime(
+        ["2024-01-02 09:00", "2024-01-02 11:30", "2024-01-02 13:00", "2024-01-02 21:00", "2024-01-03 02:30",
+         "2024-01-03 09:00"],
+    ).to_numpy()  # fmt: skip
+    lunch_and_night = session_codes(stamps, ("09:00", "13:00", "21:00"))
+    assert (lunch_and_night - lunch_and_night[0]).tolist() == [0, 0, 1, 2, 2, 3]
+    days = session_codes(stamps)
+    assert (days - days[0]).tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_a_mask_stands_beside_the_inputs_and_knows_what_augmentation_took_away() -> None:
+    features = np.array([[1.0, np.nan], [2.0, 4.0], [np.nan, 5.0]], dtype=np.float32)
+    code = {"symbol_code": np.zeros(3, dtype=int), "date_code": np.arange(3)}
+    dataset = WindowDataset(features, None, 2, missing_mask=True, **code)
+    (batch,) = dataset.batches(2)
+    np.testing.assert_array_equal(batch.windows[..., :2], [features[:2], features[1:]])
+    np.testing.assert_array_equal(batch.windows[..., 2:], np.isnan(batch.windows[..., :2]))
+    (taken,) = dataset.batches(2, seed=1, augmentation=Augmentation(mask_share=0.9))
+    np.testing.assert_array_equal(taken.windows[..., 2:], np.isnan(taken.windows[..., :2]))
+    assert taken.windows[..., 2:].sum() > batch.windows[..., 2:].sum()
+    with pytest.raises(ValueError, match="missing_mask needs floating-point features; uint8 tokens have one"):
+        WindowDataset(np.ones((3, 2), dtype=np.uint8), None, 2, missing_mask=True, **code)
 
 
 def test_intraday_windows_do_not_span_the_night_when_told_so() -> None:

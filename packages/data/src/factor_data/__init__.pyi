@@ -133,6 +133,7 @@ from .windows.augment import Augmentation as Augmentation
 from .windows.batch import Batch as Batch
 from .windows.dataset import WindowDataset as WindowDataset
 from .windows.prefetching import prefetch as prefetch
+from .windows.rules import WindowRules as WindowRules
 from .windows.samples import SampleReport as SampleReport
 from .windows.samples import session_codes as session_codes
 from .windows.source import BlockedMatrix as BlockedMatrix

@@ -2,6 +2,7 @@ from .augment import Augmentation as Augmentation
 from .batch import Batch as Batch
 from .dataset import WindowDataset as WindowDataset
 from .prefetching import prefetch as prefetch
+from .rules import WindowRules as WindowRules
 from .samples import SampleReport as SampleReport
 from .samples import session_codes as session_codes
 from .source import BlockedMatrix as BlockedMatrix

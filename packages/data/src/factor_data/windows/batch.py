@@ -61,6 +61,11 @@ class Batch:
         windows = augmentation.apply(self.windows, samples, seed=seed, epoch=epoch, step=self.step)
         return replace(self, windows=windows)
 
+    def with_missing_mask(self) -> Batch:
+        """Return the batch with as many inputs again: 1 where an input is missing, else 0."""
+        mask = np.isnan(self.windows).astype(self.windows.dtype)
+        return replace(self, windows=np.concatenate([self.windows, mask], axis=2))
+
     def split(self, num_parts: int, *, whole_dates: bool = False) -> list[Batch]:
         """Cut into at most `num_parts` batches of nearly equal size that share this one's memory.
 

@@ -44,6 +44,8 @@ class WindowDataset:
         complete ones
     max_gap : the most calendar dates that may be missing between two neighbouring bars of a window; None: any
     session_code : (num_rows,) int; windows with bars of more than one session are refused (see `session_codes`)
+    missing_mask : whether batches have as many inputs again, 1 where an input is missing (NaN) and else 0; `windows`
+        has the inputs alone
     transform : (batch, lookback, num_features) -> the same shape, applied to every batch of windows, before
         augmentation: a normalisation that looks at each window alone
 
@@ -68,6 +70,7 @@ class WindowDataset:
         max_missing: float = 1.0,
         max_gap: int | None = None,
         session_code: NDArray[np.integer] | None = None,
+        missing_mask: bool = False,
         transform: Transform | None = None,
     ) -> None:
         check_lengths(features, labels, {"symbol_code": symbol_code, "date_code": date_code})
@@ -79,6 +82,9 @@ class WindowDataset:
         self.num_features = features.shape[1]
         self.transform = transform
         self._source: Source = features if isinstance(features, BlockedMatrix) else DenseMatrix(features)
+        if missing_mask and not np.issubdtype(self._source.dtype, np.floating):
+            raise ValueError(f"missing_mask needs floating-point features; {self._source.dtype} tokens have one, 0")
+        self._missing_mask = missing_mask
         self._labels, self._weights, self._symbol_ids, self._texts = labels, weights, symbol_ids, texts
         self._symbol_code, self._date_code = np.asarray(symbol_code), np.asarray(date_code)
         self.rows, self.report = find_samples(
@@ -188,7 +194,7 @@ class WindowDataset:
                 positions, groups = self._dates.samples(dates)
                 view = None if copy or augmentation else self._view(positions)
                 batch = self._batch(step, positions, groups, view)
-                yield (batch if augmentation is None else self._augmented(batch, augmentation, seed, epoch))
+                yield self._finished(batch, augmentation, seed, epoch)
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
@@ -239,7 +245,7 @@ class WindowDataset:
                 _, groups = np.unique(self._date_code[self.rows[positions]], return_inverse=True)
                 out = buffer[: len(positions)] if reuse_buffer else None
                 batch = self._batch(step, positions, groups, out=out)
-                yield (batch if augmentation is None else self._augmented(batch, augmentation, seed, epoch))
+                yield self._finished(batch, augmentation, seed, epoch)
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
@@ -249,11 +255,6 @@ class WindowDataset:
         if by_block:
             return epoch_order_by_block(np.searchsorted(self.rows, self._source.block_starts), seed, epoch)
         return epoch_order(len(self), seed, epoch)
-
-    def _augmented(self, batch: Batch, augmentation: Augmentation, seed: int | None, epoch: int) -> Batch:
-        """Samples are known by symbol and date as one number, the same whatever other bars there are."""
-        symbol, date = (codes[batch.rows].astype(np.int64) for codes in (self._symbol_code, self._date_code))
-        return batch.augmented(augmentation, symbol << 32 | date, seed, epoch)
 
     def _batch(
         self,
@@ -277,6 +278,16 @@ class WindowDataset:
             texts=texts,
             step=step,
         )
+
+    def _finished(self, batch: Batch, augmentation: Augmentation | None, seed: int | None, epoch: int) -> Batch:
+        """Augment, then mark what is missing: what augmentation takes away is missing too.
+
+        Samples are known by symbol and date as one number, the same whatever other bars there are.
+        """
+        if augmentation is not None:
+            symbol, date = (codes[batch.rows].astype(np.int64) for codes in (self._symbol_code, self._date_code))
+            batch = batch.augmented(augmentation, symbol << 32 | date, seed, epoch)
+        return batch.with_missing_mask() if self._missing_mask else batch
 
     def _transformed(self, windows: NDArray) -> NDArray:
         if self.transform is None:

@@ -5,6 +5,7 @@ A row without a whole window is no sample. Nothing is padded, repeated or filled
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,17 @@ class SampleReport:
     """Rows that are left."""
 
 
-def session_codes(timestamps: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Return the calendar day of each stamp, (num_rows,): windows of intraday bars that share it span no night."""
-    return np.asarray(timestamps).astype("datetime64[D]").astype(np.int64)
+def session_codes(timestamps: NDArray[np.datetime64], starts: Sequence[str] = ("00:00",)) -> NDArray[np.int64]:
+    """Return the number of the session of each stamp, (num_rows,): windows that share it span no break.
+
+    `starts` are the times of day, HH:MM, at which a session begins. A session lasts until the next one begins, also
+    over midnight; by default it is a calendar day.
+    """
+    stamps = np.asarray(timestamps)
+    day = stamps.astype("datetime64[D]")
+    minutes = np.array([int(start[:2]) * 60 + int(start[3:]) for start in starts]).astype("timedelta64[m]")
+    begun = np.searchsorted(minutes, stamps - day, side="right")
+    return day.astype(np.int64) * len(starts) + begun
 
 
 def find_samples(
