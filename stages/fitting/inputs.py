@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
 class FoldInputs:
     """A model's inputs on a fold. They are mapped from disk; nothing is copied but what `windows` and batches take."""
 
-    def __init__(  # noqa: PLR0913 -- the model, its data and the rules for its samples
+    def __init__(
         self,
         name: str,
         settings: Any,

@@ -18,6 +18,7 @@ from factor_data import (
     plan_features,
     simulate_market,
 )
+from factor_data.sums import write_sums
 from stages import ROOT
 from stages.params.reading import Params, parse_params
 from stages.planning.prerequisites import check_prerequisites
@@ -58,6 +59,7 @@ def add_factors(workplace: Workplace) -> None:
         sector = bars["symbol"].rank(method="dense") % 3
         eps = np.where(np.arange(len(bars)) % 30 == 0, generator.standard_normal(len(bars)), np.nan)
         pd.concat([bars.assign(sector=sector, eps=eps), factors], axis=1).to_parquet(path, index=False)
+    write_sums(workplace.path / "data")
 
 
 @pytest.fixture(scope="module")
