@@ -18,11 +18,13 @@ from pathlib import Path
 from factor_data import (
     CleanRules,
     FoldConfig,
+    Label,
     StoreWriter,
     Workers,
     clean_to_folder,
     import_data,
     iter_bar_tables,
+    longest_reach,
     make_folds,
     open_panel,
     plan_features,
@@ -30,7 +32,7 @@ from factor_data import (
     write_folds,
 )
 
-HORIZONS, DELAY = (1, 5, 20), 1
+LABELS = {f"h{horizon}": Label(horizon=horizon) for horizon in (1, 5, 20)}
 
 
 @contextmanager
@@ -51,14 +53,13 @@ def run(source: Path, folder: Path, workers: Workers) -> None:
     panel = open_panel(folder / "panel")
     with timed("folds"):
         config = FoldConfig(scheme="rolling", train=500, valid=100, test=250, step=250)
-        write_folds(folder / "folds.json", make_folds(panel.dates, config, horizons=HORIZONS, delay=DELAY))
+        write_folds(folder / "folds.json", make_folds(panel.dates, config, reach=longest_reach(LABELS)))
     writer = StoreWriter(
         directory=folder / "store",
         panel=panel,
         workers=workers,
         plan=plan_features(["alpha158"], panel.symbols),
-        horizons=HORIZONS,
-        delay=DELAY,
+        labels=LABELS,
     )
     with timed("labels"):
         writer.write_labels()

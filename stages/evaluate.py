@@ -1,4 +1,4 @@
-"""evaluate: one model's out-of-fold predictions judged per horizon, beside floors that need no model. Numbers only."""
+"""evaluate: one model's out-of-fold predictions judged per label, beside floors that need no model. Numbers only."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def main() -> None:
     with stage_output(f"evaluate/{name}") as folder:
         subjects = judge_heads(name, oof, store, plan, config)
         floors = [row for one in subjects for row in beside_floors(one, config)]
-        valid = {
-            horizon: valid_rank_ic(store, oof, head, config.min_symbols) for head, horizon in enumerate(store.horizons)
-        }
+        valid = {label: valid_rank_ic(store, oof, label, config.min_symbols) for label in plan.value("labels")}
         metrics = to_json_safe(model_metrics(subjects, valid, oof, store, plan, config))
         write_tables(subjects, floors, folder)
         windows = per_fold(subjects, oof.fold_of_date())
@@ -50,13 +48,12 @@ def main() -> None:
             valid=valid,
             fold_of_date=oof.fold_of_date(),
             calendar=store.dates,
-            delay=store.delay,
             left_out=left_out_of_folds(store, oof),
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
-    tell(name, metrics, {f"h{one.horizon}": one.judged.rank_ic_summary.undefined for one in subjects})
+    tell(name, metrics, {one.label: one.judged.rank_ic_summary.undefined for one in subjects})
 
 
 def left_out_of_folds(store: FeatureStore, oof: OutOfFold) -> dict[int, tuple[str, ...]]:
@@ -66,7 +63,7 @@ def left_out_of_folds(store: FeatureStore, oof: OutOfFold) -> dict[int, tuple[st
 
 
 def tell(name: str, metrics: Mapping[str, Mapping[str, Any]], undefined: Mapping[str, str]) -> None:
-    """The result in a line or two per horizon; `undefined` says why there is no t."""
+    """The result in a line or two per label; `undefined` says why there is no t."""
     for key, values in metrics.items():
         t_stat = f"none ({undefined[key]})"
         if not undefined[key]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from factor_data import SavedPanel, find_markets, lost_labels, named_markets, write_markets
+from factor_data import Labels, SavedPanel, find_markets, lost_labels, named_markets, write_markets
 from stages.running.stage import StageError
 
 FEW = 0.03
@@ -27,14 +27,20 @@ def assign_markets(panel: SavedPanel, folder: Path, calendars: Mapping[str, Sequ
     return replace(panel, known_markets=markets)
 
 
-def tell_lost_labels(panel: SavedPanel, delay: int, horizons: Sequence[int]) -> None:
+def tell_lost_labels(panel: SavedPanel, labels: Labels) -> None:
     """Warn where labels are lost because entry or exit falls on a date on which only other symbols have a bar."""
-    lost = {horizon: lost_labels(panel.rows, panel.markets, delay, horizon) for horizon in horizons}
-    horizon = max(lost, key=lambda one: lost[one][0])
-    share, symbol, most = lost[horizon]
+    lost = {
+        name: lost_labels(panel.rows, panel.markets, label.delay, label.horizon)
+        for name, label in labels.items()
+        if label.horizon is not None
+    }
+    name = max(lost, key=lambda one: lost[one][0], default=None)
+    if name is None:
+        return
+    share, symbol, most = lost[name]
     if share > FEW:
         print(
-            f"warning: {share:.0%} of the labels of horizon {horizon} are unknown: the symbol has no bar at entry or "
+            f"warning: {share:.0%} of the labels {name} are unknown: the symbol has no bar at entry or "
             f"exit, others of its market have; most of {symbol}, {most:.0%}. Where exchanges have holidays or hours of "
             "their own, name their symbols in split.calendars, and bars are counted on their own dates",
             file=sys.stderr,

@@ -1,6 +1,6 @@
 """predictions.parquet, the one schema of it: written and read.
 
-A long frame (timestamp, symbol, fold, segment, horizon, prediction), out of fold only.
+A long frame (timestamp, symbol, fold, segment, label, prediction), out of fold only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from stages.scoring import told, why_unscored
 
 
 def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray) -> pd.DataFrame:
-    """Predictions (num_rows, num_horizons) as the long frame that a model's `predictions.parquet` holds."""
-    heads = len(store.horizons)
+    """Predictions (num_rows, num_labels) as the long frame that a model's `predictions.parquet` holds."""
+    heads = len(store.heads)
     codes = np.tile(store.symbol_code[rows], heads)
     return pd.DataFrame(
         {
@@ -28,7 +28,7 @@ def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: ND
             "symbol": pd.Categorical.from_codes(codes, pd.Index(store.symbols)),
             "fold": np.int16(fold.index),
             "segment": pd.Categorical([segment] * len(codes), categories=SEGMENTS),
-            "horizon": np.repeat(np.array(store.horizons, dtype=np.int16), len(rows)),
+            "label": pd.Categorical.from_codes(np.repeat(np.arange(heads), len(rows)), pd.Index(store.heads)),
             "prediction": values.T.reshape(-1),
         }
     )
@@ -63,20 +63,20 @@ class OutOfFold:
     def no_signal(self, min_symbols: int) -> str | None:
         """Return why this model has no part in an ensemble: the first fold in which it has no signal; else None."""
         dates, store = self.dates("valid"), self.store
-        labels = {horizon: store.matrix(store.labels[:, head], dates) for head, horizon in enumerate(store.horizons)}
+        outcomes = {label: store.matrix(store.label(label), dates) for label in store.heads}
         for fold in self.folds():
-            forecasts = {horizon: self.matrix(horizon, "valid", fold) for horizon in labels}
-            reasons = {one: why_unscored(forecasts[one], labels[one], min_symbols, "valid") for one in labels}
-            if reason := told({horizon: reason for horizon, reason in reasons.items() if reason}):
+            forecasts = {label: self.matrix(label, "valid", fold) for label in outcomes}
+            reasons = {one: why_unscored(forecasts[one], outcomes[one], min_symbols, "valid") for one in outcomes}
+            if reason := told({label: reason for label, reason in reasons.items() if reason}):
                 return f"fold {fold}: {reason}"
         return None
 
-    def matrix(self, horizon: int, segment: str, fold: int | None = None) -> NDArray[np.floating]:
-        """Predictions of a horizon on `dates(segment)` and all symbols; NaN where there is none.
+    def matrix(self, label: str, segment: str, fold: int | None = None) -> NDArray[np.floating]:
+        """Predictions of a label on `dates(segment)` and all symbols; NaN where there is none.
 
         Of the type that they were computed in, which says by how much equal ones may differ.
         """
-        wanted = (self.frame["horizon"] == horizon) & (self.frame["segment"] == segment)
+        wanted = (self.frame["label"] == label) & (self.frame["segment"] == segment)
         if fold is not None:
             wanted &= self.frame["fold"] == fold
         frame = self.frame[wanted]
@@ -91,11 +91,11 @@ class OutOfFold:
 
 
 class Stacked(Protocol):
-    """A stack at one horizon: predictions (num_dates, num_symbols), NaN where there is none."""
+    """A stack of one label: predictions (num_dates, num_symbols), NaN where there is none."""
 
     @property
-    def horizon(self) -> int:
-        """Return the horizon in bars."""
+    def label(self) -> str:
+        """Return the name of the label."""
 
     @property
     def dates(self) -> NDArray[np.datetime64]:
@@ -119,7 +119,7 @@ def write_stack(results: Sequence[Stacked], store: FeatureStore, model: OutOfFol
                     "symbol": pd.Categorical.from_codes(column, pd.Index(store.symbols)),
                     "fold": np.array([fold_of[date] for date in result.dates], dtype=np.int16)[row],
                     "segment": pd.Categorical(["test"] * len(row)),
-                    "horizon": np.int16(result.horizon),
+                    "label": pd.Categorical([result.label] * len(row), categories=list(store.heads)),
                     "prediction": result.prediction[row, column].astype(np.float32),
                 }
             )

@@ -16,41 +16,41 @@ from factor_metrics import constant_dates, rank_ic
 class ValidScores:
     """Scores of forecasts on the valid dates of a fold."""
 
-    rank_ic: dict[int, float]
-    """Mean rank IC per horizon; NaN where there is none."""
-    undefined: dict[int, str]
-    """Why, per horizon without one."""
+    rank_ic: dict[str, float]
+    """Mean rank IC per label; NaN where there is none."""
+    undefined: dict[str, str]
+    """Why, per label without one."""
 
     @property
     def no_signal(self) -> str | None:
-        """Why the forecasts order no symbols: horizons without a rank IC, and the reason; None where all have one."""
+        """Why the forecasts order no symbols: labels without a rank IC, and the reason; None where all have one."""
         return told(self.undefined)
 
 
-def told(undefined: Mapping[int, str]) -> str | None:
-    """Return horizons without a rank IC and why, in words; None without any."""
+def told(undefined: Mapping[str, str]) -> str | None:
+    """Return labels without a rank IC and why, in words; None without any."""
     reasons: dict[str, list[str]] = {}
-    for horizon, reason in undefined.items():
-        reasons.setdefault(reason, []).append(str(horizon))
-    return "; ".join(f"at horizon {', '.join(of)} predictions {reason}" for reason, of in reasons.items()) or None
+    for label, reason in undefined.items():
+        reasons.setdefault(reason, []).append(label)
+    return "; ".join(f"for {', '.join(of)} predictions {reason}" for reason, of in reasons.items()) or None
 
 
 def valid_scores(store: FeatureStore, fold: Fold, rows: NDArray, values: NDArray, min_symbols: int) -> ValidScores:
-    """Return the mean rank IC per horizon of forecasts (num_rows, num_horizons) on the valid dates of a fold.
+    """Return the mean rank IC per label of forecasts (num_rows, num_labels) on the valid dates of a fold.
 
     NaN where none is defined, and where on no date the values differ by more than float32 rounds equal ones: whether
     these come out equal or not depends on the CPU.
     """
     scores, undefined = {}, {}
-    for head, horizon in enumerate(store.horizons):
+    for head, name in enumerate(store.heads):
         spread = np.full(len(store.date_code), np.nan)
         spread[rows] = values[:, head]
         label = store.matrix(store.labels[:, head], fold.valid)
         forecast = store.matrix(spread, fold.valid)
         reason = why_unscored(forecast, label, min_symbols, "valid")
-        scores[horizon] = float("nan") if reason else float(np.nanmean(rank_ic(forecast, label, min_symbols)))
+        scores[name] = float("nan") if reason else float(np.nanmean(rank_ic(forecast, label, min_symbols)))
         if reason:
-            undefined[horizon] = reason
+            undefined[name] = reason
     return ValidScores(rank_ic=scores, undefined=undefined)
 
 

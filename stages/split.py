@@ -18,6 +18,7 @@ import pandas as pd
 from factor_data import (
     SEGMENTS,
     Fold,
+    Label,
     QualityReport,
     SavedPanel,
     SortedBars,
@@ -36,6 +37,7 @@ from factor_data import (
 )
 from stages.json_files import write_json
 from stages.markets import assign_markets, checked_reach, tell_lost_labels
+from stages.params.checking import validate
 from stages.params.split import SplitParams
 from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
@@ -58,11 +60,12 @@ def main() -> None:
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
         check_any_left(quality)
-        horizons, delay = tuple(plan.value("tokenize.horizons")), plan.value("tokenize.delay")
-        tell_lost_labels(panel, delay, horizons)
-        reach = checked_reach(panel, params.folds.purge, delay + max(horizons))
-        folds = make_folds(panel.dates, params.folds, horizons=(reach - delay,), delay=delay)
-        check_panel(untracked()["evaluate"], panel, folds, horizons, delay)
+        document = untracked()
+        labels = validate(dict[str, Label], document["tokenize"]["labels"], "params.yaml: tokenize.labels.")
+        tell_lost_labels(panel, labels)
+        reach = checked_reach(panel, params.folds.purge, plan.value("tokenize.reach"))
+        folds = make_folds(panel.dates, params.folds, reach=reach)
+        check_panel(document["evaluate"], panel, folds, labels)
         check_tested_once(folds)
         check_folds_left(folds, panel, quality, workers)
         if len(folds) < 2:

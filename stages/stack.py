@@ -8,7 +8,8 @@ its models are compared on its own dates, and nothing is promoted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +18,9 @@ from factor_metrics import promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.bundle import write_bundle
-from stages.judging.ensemble import HorizonResult, combine, hold_against_gates, stack_metrics
+from stages.judging.ensemble import LabelResult, combine, hold_against_gates, stack_metrics
 from stages.judging.judge import profile, row_counts
-from stages.judging.pages import StackedHorizon, StackPage, result_rows
+from stages.judging.pages import StackedLabel, StackPage, result_rows
 from stages.judging.summary import write_summary
 from stages.judging.tables import write_curve, write_stack_bars
 from stages.params.evaluate import EvaluateParams
@@ -38,38 +39,37 @@ def main() -> None:
     store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
     trained = {name: OutOfFold(stored(f"train/{name}", "predictions.parquet"), store) for name in plan.value("models")}
     models, left_out = with_signal(trained, config.min_symbols)
-    names = list(models)
+    names, listed = list(models), plan.value("labels")
     valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
     with stage_output("stack") as folder:
-        results = [combine(head, store, panel, models, params, config) for head in range(len(store.horizons))]
+        results = [combine(label, store, panel, models, params, config) for label in listed]
         gates = hold_against_gates(results, valid, names, params.gates)
-        weights = {f"h{result.horizon}": result.weights_by_fold() for result in results}
-        horizons = [stacked_horizon(result, store, config) for result in results]
+        weights = {result.label: result.weights_by_fold() for result in results}
+        labels = [stacked_label(result, store, panel, listed, config) for result in results]
         page = StackPage(
-            horizons=tuple(horizons),
+            labels=tuple(labels),
             gates=gates,
-            floors=tuple(row for one in horizons for row in beside_floors(one, config)),
+            floors=tuple(row for one in labels for row in beside_floors(one, config)),
             valid=valid,
             left_out=left_out,
             calendar=store.dates,
-            delay=store.delay,
         )
-        metrics = to_json_safe({f"h{result.horizon}": stack_metrics(result) for result in results})
+        metrics = to_json_safe({result.label: stack_metrics(result) for result in results})
         write_stack(results, store, next(iter(models.values())), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
         write_json(
             folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates, "left_out": left_out})
         )
         write_json(folder / "metrics.json", metrics)
-        write_json(folder / "comparison.json", to_json_safe([row for one in horizons for row in result_rows(one)]))
+        write_json(folder / "comparison.json", to_json_safe([row for one in labels for row in result_rows(one)]))
         write_json(folder / "floors.json", to_json_safe(page.floors))
-        write_curve(horizons[0].subject, folder / "rank_ic.csv")
-        write_stack_bars(horizons, folder / "models.csv")
+        write_curve(labels[0].subject, folder / "rank_ic.csv")
+        write_stack_bars(labels, folder / "models.csv")
         write_record(folder / "page.json", page)
         write_bundle(results, weights, store, left_out, gates, folder / "bundle")
         check_loaded(plan)
         with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
-            summary = write_summary(Path(aside), metrics, horizons, promoted(gates))
+            summary = write_summary(Path(aside), metrics, labels, promoted(gates))
             summary.replace(RESULTS / "summary.json")
 
 
@@ -85,21 +85,24 @@ def with_signal(models: Mapping[str, OutOfFold], min_symbols: int) -> tuple[dict
     return {name: model for name, model in models.items() if name not in left_out}, left_out
 
 
-def stacked_horizon(result: HorizonResult, store: FeatureStore, config: EvaluateParams) -> StackedHorizon:
-    """The stack at one horizon with what its page shows; it is calibrated against what its weights are fitted to."""
-    head, dates = store.horizons.index(result.horizon), result.dates
-    target = store.matrix(store.targets("zscore")[:, head], dates)
+def stacked_label(
+    result: LabelResult, store: FeatureStore, panel: Panel, listed: Sequence[str], config: EvaluateParams
+) -> StackedLabel:
+    """The stack of one label with what its page shows; it is calibrated against what its weights are fitted to."""
+    label, dates = result.label, result.dates
+    target = store.matrix(store.targets("zscore")[:, store.head(label)], dates)
     subject = Subject(
         name="stack",
-        horizon=result.horizon,
+        label=label,
+        overlap=result.overlap,
         dates=dates,
         judged=result.stack,
         floors=result.floors,
         attainable=result.attainable,
-        profile=profile(result.prediction, target, result.horizon, dates, store, config),
-        row_counts=row_counts(result.covered, result.horizon, dates, store),
+        profile=profile(result.prediction, target, label, dates, store, listed, config),
+        row_counts=row_counts(result.covered, label, dates, store, panel),
     )
-    return StackedHorizon(
+    return StackedLabel(
         subject=subject,
         models=result.models,
         folds=tuple(int(fold) for fold in result.weights.folds),
@@ -108,15 +111,13 @@ def stacked_horizon(result: HorizonResult, store: FeatureStore, config: Evaluate
     )
 
 
-def beside_floors(one: StackedHorizon, config: EvaluateParams) -> list[FloorRow]:
+def beside_floors(one: StackedLabel, config: EvaluateParams) -> list[FloorRow]:
     """The stack beside every floor, and each model beside the best one."""
-    stack, horizon = one.subject, one.subject.horizon
+    stack = one.subject
+    rows = partial(floor_rows, label=stack.label, overlap=stack.overlap, config=config)
     best = {stack.best_floor: stack.floors[stack.best_floor]}
     stacked = {"stack": stack.judged} if one.has_stack else {}
-    return [
-        *floor_rows(stacked, stack.floors, horizon=horizon, config=config),
-        *floor_rows(one.models, best, horizon=horizon, config=config),
-    ]
+    return [*rows(stacked, stack.floors), *rows(one.models, best)]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from factor_data import (
     FeaturePlan,
     FitConfig,
     Fold,
+    LabelReport,
     LookAheadError,
     SavedPanel,
     ScaleError,
@@ -26,12 +28,13 @@ from factor_data import (
     check_label_reach,
     check_labels_apart,
     check_symbols_apart,
-    forward_return,
+    label_values,
     open_panel,
     plan_features,
     read_folds,
     read_parquet,
 )
+from stages.json_files import write_json
 from stages.params.tokenize import TokenizeParams
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
@@ -48,19 +51,21 @@ def main() -> None:
     config = stage.section("tokenize", TokenizeParams)
     panel = open_panel(RESULTS / "split" / "panel")
     folds = read_folds(stored("split", "folds.json"))
-    reach = panel.markets.reach(config.delay + max(config.horizons))
-    check_labels_apart(folds, panel.dates, (reach - config.delay,), config.delay)
+    check_labels_apart(folds, panel.dates, panel.markets.reach(config.reach))
     news = read_split_news() if config.use_news else None
     plan = feature_plan(panel, config)
     check_no_lookahead(panel, plan, config)
     num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
-    needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.horizons), len(folds))
+    needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.labels), len(folds))
     if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
         needed += document_bytes(len(news), config.news_vectors.dimensions, panel.num_rows, len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
-        fill_store(folder, panel, folds, news, config, workers)
+        labels = fill_store(folder, panel, folds, news, config, workers)
+        write_json(folder / "labels.json", [label.to_dict() for label in labels])
         check_loaded(stage)
-    print(f"{len(plan.names)} features, horizons {list(config.horizons)}, {len(folds)} folds")
+    print(f"{len(plan.names)} features, {len(labels)} labels, {len(folds)} folds")
+    for label in labels:
+        print(f"{label} ({label.rule})")
 
 
 def check_no_lookahead(panel: SavedPanel, plan: FeaturePlan, config: TokenizeParams) -> None:
@@ -78,13 +83,18 @@ def check_no_lookahead(panel: SavedPanel, plan: FeaturePlan, config: TokenizePar
     check_symbols_apart(plan, sample)
     if unknown:
         print(f"look-ahead: not checked, since they have no value: {', '.join(unknown[:5])} ({len(unknown)} features)")
-    for horizon in config.horizons:
-        reach = panel.markets.reach(config.delay + horizon)
+    for name, label in config.heads.items():
+        if label.column is not None:
+            continue  # made by whoever made the data
+        reach = panel.markets.reach(label.ahead)
         try:
-            label = partial(forward_return, horizon=horizon, delay=config.delay, price=config.price)
-            check_label_reach(label, sample, reach, f"label of horizon {horizon}")
+            # Whether a symbol has stopped or pauses takes all dates to know: the rule for that is left out here.
+            values = partial(label_values, label=replace(label, delisting="drop"))
+            check_label_reach(values, sample, reach, f"label {name}")
         except LookAheadError as error:
-            raise StageError(f"tokenize.horizons: a label looks more than {reach} dates ahead: {error}") from None
+            raise StageError(
+                f"tokenize.labels.{name}: the label looks more than {reach} dates ahead: {error}"
+            ) from None
 
 
 def read_split_news() -> pd.DataFrame | None:
@@ -100,18 +110,16 @@ def fill_store(
     news: pd.DataFrame | None,
     config: TokenizeParams,
     workers: Workers,
-) -> None:
+) -> list[LabelReport]:
     """Labels first, since they may be refused; then features, then a fold at a time."""
     writer = StoreWriter(
         directory=folder,
         panel=panel,
         workers=workers,
         plan=feature_plan(panel, config),
-        horizons=config.horizons,
-        delay=config.delay,
-        price=config.price,
+        labels=config.heads,
     )
-    writer.write_labels()
+    labels = writer.write_labels()
     for fold in folds:
         writer.check_labels(fold)
     writer.write_features()
@@ -129,17 +137,18 @@ def fill_store(
             "of the fold; tokenize.strict: true refuses it",
             file=sys.stderr,
         )
+    return labels
 
 
 def feature_plan(panel: SavedPanel, config: TokenizeParams) -> FeaturePlan:
-    """Return the features of the section, those of the user's own among them."""
-    return plan_features(config.features or None, panel.symbols, config.own, tuple(panel.columns))
+    """Return the features of the section, those of the user's own among them; none may read what labels are made of."""
+    return plan_features(config.features or None, panel.symbols, config.own, tuple(panel.columns), config.ahead_columns)
 
 
-def store_bytes(num_rows: int, num_features: int, num_news: int, num_horizons: int, num_folds: int) -> int:
+def store_bytes(num_rows: int, num_features: int, num_news: int, num_labels: int, num_folds: int) -> int:
     """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
     per_fold = 5 * (num_features + num_news)
-    return num_rows * (4 * num_features + 8 * num_horizons + per_fold * num_folds)
+    return num_rows * (4 * num_features + 8 * num_labels + per_fold * num_folds)
 
 
 def document_bytes(num_documents: int, dimensions: int, num_rows: int, num_folds: int) -> int:

@@ -93,7 +93,7 @@ def check_signal(plan: Plan, fold: int, judged: ValidScores | None, progress: Tr
     progress.note(f"no signal: {reason}; the stack will leave this model out (train.no_signal: fail ends the run)")
 
 
-def log_best(live: Live | None, fold: int, scores: dict[int, float]) -> None:
+def log_best(live: Live | None, fold: int, scores: dict[str, float]) -> None:
     """Log the mean validation rank IC of a fold, where there is one and something to log to."""
     mean = float(np.mean(list(scores.values())))
     if live and np.isfinite(mean):

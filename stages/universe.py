@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, SavedPanel
+from factor_data import FeatureStore, Fold, Label, Labels, SavedPanel
 from stages.running.stage import StageError
 
 KEYS = {"quantiles": "no date would have a spread", "min_symbols": "no date would have an IC"}
@@ -29,13 +29,11 @@ def check_symbols(evaluate: Mapping[str, Any], num_symbols: int) -> None:
             )
 
 
-def check_panel(
-    evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], horizons: Sequence[int], delay: int
-) -> None:
+def check_panel(evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], labels: Labels) -> None:
     """Refuse an evaluation that asks for more symbols than any date has: none of the test or a fold's valid dates."""
     tested = np.concatenate([fold.test for fold in folds])
-    for horizon in horizons:
-        known, label = _most_labels(panel, horizon, delay), f"more symbols with a label of {horizon} bars"
+    for name, how in labels.items():
+        known, label = _most_labels(panel, how), f"more symbols with a label {name}"
         most = int(known[np.isin(panel.dates, tested)].max(initial=0))
         for key, why in KEYS.items():
             _refuse_above(key, evaluate[key], most, f"no test date has {label}", why)
@@ -48,19 +46,19 @@ def check_panel(
 def check_store(store: FeatureStore, folds: Sequence[Fold], min_symbols: int) -> None:
     """Refuse, before anything is fitted, folds on whose valid dates nothing could be scored."""
     for fold in folds:
-        for head, horizon in enumerate(store.horizons):
-            known = np.isfinite(store.matrix(store.labels[:, head], fold.valid)).sum(axis=1)
-            reason = f"no valid date of fold {fold.index} has more symbols with a label of {horizon} bars"
+        for name in store.heads:
+            known = np.isfinite(store.matrix(store.label(name), fold.valid)).sum(axis=1)
+            reason = f"no valid date of fold {fold.index} has more symbols with a label {name}"
             _refuse_above("min_symbols", min_symbols, int(known.max(initial=0)), reason, KEYS["min_symbols"])
 
 
 def check_forecasts(
-    name: str, horizon: int, evaluate: Any, forecast: NDArray[np.floating], label: NDArray[np.floating]
+    name: str, label: str, evaluate: Any, forecast: NDArray[np.floating], outcome: NDArray[np.floating]
 ) -> None:
     """Refuse forecasts (num_dates, num_symbols) of which no date can be judged, for want of symbols."""
-    most = int((np.isfinite(forecast) & np.isfinite(label)).sum(axis=1).max(initial=0))
+    most = int((np.isfinite(forecast) & np.isfinite(outcome)).sum(axis=1).max(initial=0))
     for key, why in KEYS.items():
-        reason = f"no test date has more symbols with a label of {horizon} bars and a forecast of {name}"
+        reason = f"no test date has more symbols with a label {label} and a forecast of {name}"
         _refuse_above(key, getattr(evaluate, key), most, reason, why)
 
 
@@ -69,8 +67,11 @@ def _refuse_above(key: str, value: int, most: int, reason: str, why: str) -> Non
         raise StageError(f"params.yaml: evaluate.{key}: {value} must be at most {most}: {reason}, so {why}")
 
 
-def _most_labels(panel: SavedPanel, horizon: int, delay: int) -> NDArray[np.int64]:
-    """(num_dates,) symbols that can have a label at most: in the universe, their market with bars at entry and exit."""
+def _most_labels(panel: SavedPanel, label: Label) -> NDArray[np.int64]:
+    """(num_dates,) symbols that can have a label at most: in the universe, their market with bars at entry and exit.
+
+    At exit only where a symbol that stops before has no label; of a column only the universe is known.
+    """
     markets, num_dates = panel.markets, len(panel.dates)
     counts = np.zeros(markets.open.size, dtype=np.int64)
     bars = np.zeros_like(counts)
@@ -81,7 +82,8 @@ def _most_labels(panel: SavedPanel, horizon: int, delay: int) -> NDArray[np.int6
         counts += np.bincount(place[panel.in_universe(spans)], minlength=len(bars))
     first = num_dates * np.arange(len(markets.names))[:, None]
     most = counts.reshape(markets.open.shape)
-    for steps in (delay, delay + horizon):
+    needed = () if label.column is not None else (label.delay, label.ahead)
+    for steps in needed[: 2 if label.delisting == "drop" else 1]:
         ahead = markets.ahead(steps)
         most = np.minimum(most, np.where(ahead >= 0, bars[first + np.maximum(ahead, 0)], 0))
     return most.sum(axis=0)

@@ -34,8 +34,7 @@ NUM_TRAIN, NUM_VALID = 756, 252
 LOOKBACK = 16
 PUBLISHED = {"lstm": 0.032, "alstm": 0.035, "stockmixer": 0.043}
 CHANGES: dict[str, Any] = {
-    "tokenize.horizons": [1],
-    "tokenize.delay": 0,
+    "tokenize.labels": {"h1": {"horizon": 1, "delay": 0}},
     "tokenize.use_news": False,
     "train.loss": "ic",
     "train.lr": 0.001,

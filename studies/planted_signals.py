@@ -31,7 +31,7 @@ CHANGES: dict[str, Any] = {
     "sample.symbols": 150,
     "sample.bars": 900,
     "split.folds": {"scheme": "rolling", "train": 500, "valid": 100, "test": 250, "step": 250, "purge": 6},
-    "tokenize.horizons": HORIZONS,
+    "tokenize.labels": {f"h{horizon}": {"horizon": horizon} for horizon in HORIZONS},
     "train.epochs": 5,
     "train.patience": 3,
     "train.threads": 1,
@@ -97,7 +97,7 @@ def attainable(workspace: Workspace, name: str, horizon: int) -> float:
     """Mean rank IC of the true expectation on the model's test dates; NaN without a signal."""
     truth = read_parquet(workspace.results("split/truth.parquet"))
     scored = read_parquet(workspace.results(f"evaluate/{name}/ic.parquet"))
-    dates = scored.loc[(scored["horizon"] == horizon) & scored["rank_ic"].notna(), "timestamp"]
+    dates = scored.loc[(scored["label"] == f"h{horizon}") & scored["rank_ic"].notna(), "timestamp"]
     known = truth[(truth["horizon"] == horizon) & truth["timestamp"].isin(dates)]
     return float(known["attainable_rank_ic"].mean())
 

@@ -1,12 +1,12 @@
 """Checks of a finished run of the default parameters: python tests/check_default_run.py FOLDER (called by .ci/run).
 
-With a signal the stack attains at least 0.6 of what is attainable at horizon 1, out of sample, and is promoted. Without
+With a signal the stack attains at least 0.6 of what is attainable for h1, out of sample, and is promoted. Without
 one, every interval covers 0 and promotion is refused. A second repro runs nothing.
 
 Numbers are compared with the committed ones within what CPUs may differ in (`stages.rounding`), where code, data and
 parameters are those of the commit.
 
-Intervals are those of the stack, models and floors at every horizon. Those of the stack and the models have to cover 0.
+Intervals are those of the stack, models and floors for every label. Those of the stack and the models have to cover 0.
 Floors are fitted to nothing, so all that can move them is chance: as many may miss 0 as chance allows (97.5 %).
 """
 
@@ -31,14 +31,14 @@ def read(path: Path) -> Any:
 
 def check_with_signal(results: Path) -> None:
     attained = read(results / "stack" / "metrics.json")["h1"]["attained"]
-    print(f"attained / attainable rank IC at horizon 1: {attained:.3f}")
+    print(f"attained / attainable rank IC of h1: {attained:.3f}")
     assert attained >= 0.6
     failed = [gate["rule"] for gate in read(results / "stack" / "gates.json")["gates"] if not gate["passed"]]
     assert not failed, failed
 
 
 def check_without_signal(results: Path) -> None:
-    intervals = {f"{row['name']} h{row['horizon']}": row for row in read(results / "stack" / "comparison.json")}
+    intervals = {f"{row['name']} {row['label']}": row for row in read(results / "stack" / "comparison.json")}
     # On all test dates, not only on those of the stack.
     for path in sorted(results.glob("evaluate/*/metrics.json")):
         intervals |= {f"{path.parent.name} {key}, all folds": row for key, row in read(path).items()}

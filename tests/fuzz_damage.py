@@ -150,7 +150,7 @@ def read_store(folder: Path) -> Any:
     return [
         store.labels, store.features, store.dates, store.symbols, store.date_code, store.symbol_code, store.in_universe,
         store.inputs(0), store.tokens(0), store.normaliser(0).hash, store.tokenizer(0).hash, store.vocabulary(0).hash,
-        store.horizons, store.delay, store.feature_names, documents and [documents.vectors, documents.bounds],
+        store.heads, store.feature_names, documents and [documents.vectors, documents.bounds],
     ]  # fmt: skip
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from factor_data import (
+    DirectionRule,
     FeatureStore,
+    Label,
+    Labels,
     MarketConfig,
     Panel,
     StoreWriter,
@@ -20,8 +23,13 @@ from factor_data import (
 )
 
 
-def make_store(folder: Path, num_symbols: int, horizons: tuple[int, ...]) -> FeatureStore:
-    """Labels and features of a simulated market of 160 days, delay 1; `folder/panel` holds its cleaned bars."""
+def returns_over(*horizons: int, rule: DirectionRule | None = None) -> Labels:
+    """Returns by name, h1 and so on, in the order of the heads."""
+    return {f"h{horizon}": Label(horizon=horizon, direction=rule or DirectionRule()) for horizon in horizons}
+
+
+def make_store(folder: Path, num_symbols: int, labels: Labels) -> FeatureStore:
+    """Labels and features of a simulated market of 160 days; `folder/panel` holds its cleaned bars."""
     bars = Panel.from_frame(simulate_market(MarketConfig(symbols=num_symbols, bars=160)).bars)
     clean_bars(bars)[0].save(folder / "panel")
     panel = open_panel(folder / "panel")
@@ -30,8 +38,7 @@ def make_store(folder: Path, num_symbols: int, horizons: tuple[int, ...]) -> Fea
         panel=panel,
         workers=Workers(max_bytes=10**8),
         plan=plan_features(None, panel.symbols),
-        horizons=horizons,
-        delay=1,
+        labels=labels,
     )
     writer.write_labels()
     writer.write_features()

@@ -127,7 +127,7 @@ def main() -> None:
     plan = read_plan("tally")
     times = plan.section("tally", TallyParams).times
     with stage_output("tally") as folder:
-        write_json(folder / "tally.json", {"labels": times * len(plan.value("tokenize.horizons"))})
+        write_json(folder / "tally.json", {"labels": times * len(plan.value("labels"))})
         check_loaded(plan)
 
 
@@ -267,7 +267,7 @@ RECIPES: dict[str, tuple[Edit, ...]] = {
         Edit(
             path="stages/planning/stages.py",
             after="STAGES: dict[str, PlannedStage] = {\n",
-            text='    "tally": PlannedStage(settings=keys("tally", "tokenize.horizons"), roots=script("tally")),\n',
+            text='    "tally": PlannedStage(settings=keys("tally", "labels"), roots=script("tally")),\n',
         ),
         Edit(path="dvc.yaml", after="\nstages:", text=BLOCK),
         Edit(path="stages/params/tally.py", text=SECTION),

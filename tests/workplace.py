@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from stages import ROOT
-from stages.params.presets import PRESETS, overlay
+from stages.params.overlays import overlay
+from stages.params.presets import PRESETS
 from stages.params.reading import Params, parse_params, read_document, read_params
 
 

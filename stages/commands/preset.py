@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.params.overlays import merges
 from stages.params.presets import preset, preset_names, with_preset
 from stages.params.reading import PARAMS_FILE, parse_params, read_document
 from stages.running.stage import UNTOUCHED, StageError, run
@@ -52,7 +53,7 @@ def write(values: Mapping[str, Any]) -> None:
 def lay_over(document: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
     """Set the values of a nested mapping in a document, in place."""
     for key, value in values.items():
-        if isinstance(value, Mapping) and isinstance(document.get(key), MutableMapping):
+        if merges(key, document.get(key), value):
             lay_over(document[key], value)
         else:
             document[key] = value

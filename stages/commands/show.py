@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Print the comparison of all models at all horizons, with the verdict of the gates."""
+    """Print the comparison of all models for all labels, with the verdict of the gates."""
     rows = read_json(STACK / "comparison.json")
     if sys.argv[1:] == ["--markdown"]:
         print(markdown(rows))
@@ -60,16 +60,16 @@ def main() -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Rank IC and interval: a row per model, stack and floor, a column per horizon, all on the same dates."""
-    horizons = sorted({row["horizon"] for row in rows})
+    """Rank IC and interval: a row per model, stack and floor, a column per label, all on the same dates."""
+    labels = list(dict.fromkeys(row["label"] for row in rows))
     result = Table(title="Rank IC out of fold with its interval, all on the same dates")
     result.add_column("", no_wrap=True)
-    for horizon in horizons:
-        result.add_column(f"horizon {horizon}", justify="right", no_wrap=True)
+    for label in labels:
+        result.add_column(label, justify="right", no_wrap=True)
     for name, kind in {row["name"]: row["kind"] for row in rows}.items():
-        by_horizon = {row["horizon"]: row for row in rows if row["name"] == name}
+        by_label = {row["label"]: row for row in rows if row["name"] == name}
         style = {"stack": "bold", "floor": "dim"}.get(kind)
-        result.add_row(f"floor: {name}" if kind == "floor" else name, *map(cell, by_horizon.values()), style=style)
+        result.add_row(f"floor: {name}" if kind == "floor" else name, *map(cell, by_label.values()), style=style)
     metrics = read_json(STACK / "metrics.json").values()
     if all("attained" in values for values in metrics):
         result.add_row("stack: attained / attainable", *[f"{values['attained']:.0%}" for values in metrics])
@@ -86,12 +86,12 @@ def cell(row: dict[str, Any]) -> str:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The same with every column, as one Markdown table per horizon."""
+    """The same with every column, as one Markdown table per label."""
     lines = []
-    for horizon in sorted({row["horizon"] for row in rows}):
-        lines += [f"### Horizon {horizon}", "", "| | kind | " + " | ".join(COLUMNS) + " | |"]
+    for label in dict.fromkeys(row["label"] for row in rows):
+        lines += [f"### {label}", "", "| | kind | " + " | ".join(COLUMNS) + " | |"]
         lines.append("|---" * (len(COLUMNS) + 3) + "|")
-        for row in (row for row in rows if row["horizon"] == horizon):
+        for row in (row for row in rows if row["label"] == label):
             cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in COLUMNS]
             mark = "below the best floor" if row["below_floor"] else ""
             lines.append(f"| {row['name']} | {row['kind']} | " + " | ".join(cells) + f" | {mark} |")

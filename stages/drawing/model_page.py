@@ -40,12 +40,13 @@ def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
         rows=[row for one in subjects for row in result_rows(one)],
         floors=page.floors,
         attained=[row for one in subjects for row in attained_row(name, one.judged, one)],
-        ic_series={one.horizon: beside_floor(one, "rank_ic", one.attainable) for one in subjects},
-        standard_errors={one.horizon: standard_error(one) for one in subjects},
-        spread_series={one.horizon: beside_floor(one, "spread") for one in subjects},
-        turnover_series={one.horizon: beside_floor(one, "turnover") for one in subjects},
-        profiles={one.horizon: one.profile for one in subjects},
-        overfit=[row for one in subjects for row in overfit(one, page.fold_of_date, page.valid[one.horizon])],
+        ic_series={one.label: beside_floor(one, "rank_ic", one.attainable) for one in subjects},
+        standard_errors={one.label: standard_error(one) for one in subjects},
+        spread_series={one.label: beside_floor(one, "spread") for one in subjects},
+        turnover_series={one.label: beside_floor(one, "turnover") for one in subjects},
+        overlaps={one.label: one.overlap for one in subjects},
+        profiles={one.label: one.profile for one in subjects},
+        overfit=[row for one in subjects for row in overfit(one, page.fold_of_date, page.valid[one.label])],
         fold_picture=picture_of_folds(split, page.calendar),
         universe=universe(dataset),
         row_counts=[one.row_counts for one in subjects],
@@ -64,7 +65,7 @@ def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
         "Training": f"{training}, loss {plan.value('train.loss')}, per fold",
         "Folds": f"{len(np.unique(page.fold_of_date))}, every date predicted by the fold that did not see it",
         **left_out_inputs(page.left_out),
-        **shared_facts(page.subjects[0].dates, page.delay, plan.section("evaluate", EvaluateParams)),
+        **shared_facts(page.subjects, plan.section("evaluate", EvaluateParams)),
     }
 
 
@@ -75,7 +76,7 @@ def left_out_inputs(left_out: Mapping[int, tuple[str, ...]]) -> dict[str, str]:
 
 
 def result_rows(subject: Subject) -> list[ResultRow]:
-    """Return the rows of the model and of each floor at one horizon."""
+    """Return the rows of the model and of each floor for one label."""
     return [
         result_row(subject.name, "model", subject.judged, subject),
         *(result_row(name, "floor", judged, subject) for name, judged in subject.floors.items()),
@@ -93,14 +94,14 @@ def beside_floor(subject: Subject, series: str, attainable: NDArray[np.float64] 
 
 def overfit(subject: Subject, folds: NDArray[np.int64], valid: NDArray[np.float64]) -> list[Overfit]:
     """Valid beside test rank IC: of all folds, then of each."""
-    test, horizon = subject.judged.rank_ic, subject.horizon
-    compared = {"all folds": compare_samples(valid[np.isfinite(valid)], test, horizon)}
+    test, overlap = subject.judged.rank_ic, subject.overlap
+    compared = {"all folds": compare_samples(valid[np.isfinite(valid)], test, overlap)}
     for position, fold in enumerate(np.unique(folds)):
-        compared[f"fold {fold}"] = compare_samples(valid[position], test[folds == fold], horizon)
+        compared[f"fold {fold}"] = compare_samples(valid[position], test[folds == fold], overlap)
     return [
         Overfit(
             name=name,
-            horizon=horizon,
+            label=subject.label,
             valid_rank_ic=one.in_sample,
             test_rank_ic=one.out_of_sample,
             gap=one.degradation,

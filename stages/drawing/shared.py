@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import checked, fold_picture, read_folds
-from factor_metrics.report import QualityRule
+from factor_metrics.report import QualityRule, Subject
 from stages.json_files import read_json
 from stages.params.evaluate import EvaluateParams
 
@@ -33,11 +34,13 @@ def quality_rules(split: Path) -> list[QualityRule]:
     ]
 
 
-def shared_facts(dates: NDArray[np.datetime64], delay: int, config: EvaluateParams) -> dict[str, str]:
-    """How any forecast was scored."""
+def shared_facts(subjects: Sequence[Subject], config: EvaluateParams) -> dict[str, str]:
+    """What was forecast, and how any forecast was scored."""
+    dates = subjects[0].dates
     return {
+        **{f"Label {one.label}": one.row_counts.rule for one in subjects},
         "Dates that are scored": f"{len(dates)}, {dates[0]!s:.10} to {dates[-1]!s:.10}",
-        "Prediction": f"made at the close of t, entered {delay} bar(s) later",
+        "Prediction": "made at the close of t",
         "Intervals": f"{config.confidence:.0%}, block bootstrap with {config.bootstrap} resamples",
         "Costs": "none are taken off; a spread is before costs",
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FoldConfig, checked, needed_purge
+from factor_data import FoldConfig, checked
 from factor_metrics import overfit_gap, promoted, redundant_pairs
 from factor_metrics.report import (
     DateSeries,
@@ -22,51 +23,52 @@ from factor_metrics.report import (
 )
 from stages.drawing.shared import picture_of_folds, quality_rules, shared_facts, universe
 from stages.json_files import read_json
-from stages.judging.pages import StackedHorizon, StackPage, forecasts, result_rows
+from stages.judging.pages import StackedLabel, StackPage, forecasts, result_rows
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
 
 def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     """Gather everything the page shows; `split` is the folder with dataset.json, quality.json and folds.json."""
-    dataset, models = read_json(checked(split, "dataset.json")), list(page.horizons[0].models)
-    horizons = {one.subject.horizon: one for one in page.horizons}
-    stack = "their stack" if page.horizons[0].has_stack else "no stack"
+    dataset, models = read_json(checked(split, "dataset.json")), list(page.labels[0].models)
+    labels = {one.subject.label: one for one in page.labels}
+    stack = "their stack" if page.labels[0].has_stack else "no stack"
     return ReportData(
         title="Factorcast: out-of-fold results",
         subtitle=f"{dataset['name']} · {len(models)} models and {stack}",
         promoted=promoted(page.gates),
         facts=facts(page, plan),
         gates=page.gates,
-        rows=[row for one in page.horizons for row in result_rows(one)],
+        rows=[row for one in page.labels for row in result_rows(one)],
         floors=page.floors,
         attained=[
             row
-            for one in page.horizons
+            for one in page.labels
             for name, judged in forecasts(one).items()
             for row in attained_row(name, judged, one.subject)
         ],
-        ic_series={h: series(one, "rank_ic", one.subject.attainable) for h, one in horizons.items()},
-        standard_errors={h: standard_error(one.subject) for h, one in horizons.items()},
-        spread_series={h: series(one, "spread") for h, one in horizons.items()},
-        turnover_series={h: series(one, "turnover") for h, one in horizons.items()},
-        profiles={h: one.subject.profile for h, one in horizons.items()},
+        ic_series={name: series(one, "rank_ic", one.subject.attainable) for name, one in labels.items()},
+        standard_errors={name: standard_error(one.subject) for name, one in labels.items()},
+        spread_series={name: series(one, "spread") for name, one in labels.items()},
+        turnover_series={name: series(one, "turnover") for name, one in labels.items()},
+        overlaps={name: one.subject.overlap for name, one in labels.items()},
+        profiles={name: one.subject.profile for name, one in labels.items()},
         weights={
-            h: WeightTable(folds=[f"fold {fold}" for fold in one.folds], models=models, matrix=one.weights)
-            for h, one in horizons.items()
+            name: WeightTable(folds=[f"fold {fold}" for fold in one.folds], models=models, matrix=one.weights)
+            for name, one in labels.items()
         },
-        diversity={h: diversity(one, models, plan) for h, one in horizons.items()},
-        overfit=[line for h in horizons for line in overfit(h, page, plan)],
+        diversity={name: diversity(one, models, plan) for name, one in labels.items()},
+        overfit=[line for label in labels for line in overfit(label, page, plan)],
         fold_picture=picture_of_folds(split, page.calendar),
         universe=universe(dataset),
-        row_counts=[one.subject.row_counts for one in page.horizons],
+        row_counts=[one.subject.row_counts for one in page.labels],
         quality=quality_rules(split),
     )
 
 
 def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     """Return the facts at the head of the page."""
-    first = page.horizons[0]
+    first = page.labels[0]
     training = (
         f"seed {plan.value('train.seed')}, ZeRO stage {plan.value('train.zero.stage')}, loss {plan.value('train.loss')}"
     )
@@ -75,13 +77,19 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     return {
         "Folds": f"{len(first.folds)}; {folds}",
         **left_out,
-        "Purge and embargo": purge_and_embargo(page, plan),
+        "Purge and embargo": purge_and_embargo(plan),
         "Training": training,
-        **shared_facts(first.subject.dates, page.delay, plan.section("evaluate", EvaluateParams)),
+        **{f"Training of {name}": words(own) for name, own in plan.value("own_train").items()},
+        **shared_facts([one.subject for one in page.labels], plan.section("evaluate", EvaluateParams)),
     }
 
 
-def series(one: StackedHorizon, name: str, attainable: NDArray[np.float64] | None = None) -> DateSeries:
+def words(own: dict[str, Any]) -> str:
+    """Return the keys of `train` that a model has of its own, as text."""
+    return ", ".join(f"{key} {value}" for key, value in own.items())
+
+
+def series(one: StackedLabel, name: str, attainable: NDArray[np.float64] | None = None) -> DateSeries:
     """A series of the stack and every model, and what is attainable where that is known."""
     values = {forecast: getattr(judged, name) for forecast, judged in forecasts(one).items()}
     if attainable is not None:
@@ -89,7 +97,7 @@ def series(one: StackedHorizon, name: str, attainable: NDArray[np.float64] | Non
     return date_series(one.subject.dates, values)
 
 
-def diversity(one: StackedHorizon, models: Sequence[str], plan: Plan) -> Diversity:
+def diversity(one: StackedLabel, models: Sequence[str], plan: Plan) -> Diversity:
     """Return the rank correlations between the models, with the pairs that the gate calls redundant."""
     pairs = redundant_pairs(one.correlation, models, plan.value("stack.gates.max_correlation"))
     return Diversity(
@@ -99,25 +107,24 @@ def diversity(one: StackedHorizon, models: Sequence[str], plan: Plan) -> Diversi
     )
 
 
-def overfit(horizon: int, page: StackPage, plan: Plan) -> list[Overfit]:
-    """Return the gap between validation and test of each model at one horizon, with the gate's threshold."""
+def overfit(label: str, page: StackPage, plan: Plan) -> list[Overfit]:
+    """Return the gap between validation and test of each model for one label, with the gate's threshold."""
     return [
         Overfit(
             name=name,
-            horizon=horizon,
-            valid_rank_ic=metrics[f"h{horizon}"]["valid_rank_ic"],
-            test_rank_ic=metrics[f"h{horizon}"]["rank_ic"],
-            gap=overfit_gap(metrics[f"h{horizon}"]),
+            label=label,
+            valid_rank_ic=metrics[label]["valid_rank_ic"],
+            test_rank_ic=metrics[label]["rank_ic"],
+            gap=overfit_gap(metrics[label]),
             threshold=plan.value("stack.gates.max_overfit_gap"),
         )
         for name, metrics in page.valid.items()
     ]
 
 
-def purge_and_embargo(page: StackPage, plan: Plan) -> str:
+def purge_and_embargo(plan: Plan) -> str:
     """Return purge and embargo in words; by default those that the labels need."""
     folds = plan.section("split.folds", FoldConfig)
-    needed = needed_purge([one.subject.horizon for one in page.horizons], page.delay)
-    purge = needed if folds.purge is None else folds.purge
+    purge = plan.value("tokenize.reach") if folds.purge is None else folds.purge
     embargo = "the scheme's own embargo" if folds.embargo is None else f"an embargo of {folds.embargo}"
     return f"{purge} dates and {embargo} ({folds.scheme} folds)"

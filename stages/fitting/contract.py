@@ -37,8 +37,8 @@ class Predictions:
     """Further columns beside the same keys: levels of quantiles, statistics of paths."""
 
     @property
-    def scores(self) -> dict[int, float]:
-        """Mean rank IC per horizon for the valid dates; empty for others."""
+    def scores(self) -> dict[str, float]:
+        """Mean rank IC per label for the valid dates; empty for others."""
         return {} if self.judged is None else self.judged.rank_ic
 
 

@@ -51,7 +51,7 @@ class FoldInputs:
         self.missing_mask = self.rules.missing_mask and self.kind == "features"
         sizes = {
             "num_features": self.inputs.shape[1] * (1 + self.missing_mask),
-            "num_horizons": len(store.horizons) * outputs_per_target,
+            "num_horizons": len(store.heads) * outputs_per_target,
         }
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
@@ -96,7 +96,7 @@ class FoldInputs:
         return dataset
 
     def valid_scores(self, rows: NDArray, values: NDArray) -> ValidScores:
-        """What forecasts (num_rows, num_horizons) of the valid dates are worth."""
+        """What forecasts (num_rows, num_labels) of the valid dates are worth."""
         return valid_scores(self.store, self.fold, rows, values, self.min_symbols)
 
     def sessions(self) -> NDArray[np.int64] | None:
@@ -113,7 +113,7 @@ class FoldInputs:
         pieces = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
         return sum(int(np.isnan(self.inputs[piece]).sum()) for piece in pieces)
 
-    def metadata(self, target: str, seed: int, scores: dict[int, float]) -> dict[str, Any]:
+    def metadata(self, target: str, seed: int, scores: dict[str, float]) -> dict[str, Any]:
         """Metadata for a user of the model, with hashes of the inputs it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
@@ -121,8 +121,8 @@ class FoldInputs:
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,
-            "horizons": list(store.horizons),
-            "delay": store.delay,
+            "heads": list(store.heads),
+            "labels": {name: label.describe() for name, label in store.heads.items()},
             "target": target,
             "seed": seed,
             "fold": self.fold.describe(),
@@ -130,6 +130,6 @@ class FoldInputs:
             "train_windows": asdict(self.train_windows.report),
             "missing_mask": self.missing_mask,
             "missing_inputs": self.missing_inputs(),
-            "valid_rank_ic": to_json_safe({str(horizon): score for horizon, score in scores.items()}),
-            "best_head": max(scores, key=lambda horizon: np.nan_to_num(scores[horizon], nan=-np.inf)),
+            "valid_rank_ic": to_json_safe(scores),
+            "best_head": max(scores, key=lambda name: np.nan_to_num(scores[name], nan=-np.inf)),
         }

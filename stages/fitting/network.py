@@ -58,7 +58,7 @@ class NetworkFold:
     def __init__(self, inputs: FoldInputs, params: TrainParams, code: str, rank: int = 0, world_size: int = 1) -> None:
         self.inputs, self.params, self.code = inputs, params, code
         self.rank, self.world_size = rank, world_size
-        self.loss = network_loss(params, inputs.store.horizons, taught=True)
+        self.loss = network_loss(params, inputs.store.heads, taught=True)
         self.scores: ValidScores | None = None  # of the last epoch
         self.rank_ic = float("nan")
 
@@ -159,7 +159,7 @@ class NetworkFold:
     def predict_rows(
         self, model: nn.Module, segment: Segment, last_dates: int | None = None
     ) -> tuple[NDArray, NDArray]:
-        """Rows and (num_rows, num_horizons) predictions of a segment, the same on every process."""
+        """Rows and (num_rows, num_labels) predictions of a segment, the same on every process."""
         rows, outputs = self.outputs(model, segment, last_dates)
         return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
 
@@ -175,7 +175,7 @@ class NetworkFold:
         rows, outputs = self.outputs(model, "valid")
         store, targets = self.inputs.store, self.inputs.targets
         dates, groups = np.unique(store.date_code[rows], return_inverse=True)
-        loss = network_loss(self.params, store.horizons, taught=False)
+        loss = network_loss(self.params, store.heads, taught=False)
         target, group = torch.from_numpy(targets[rows]), torch.from_numpy(groups.astype(np.int64))
         sums = loss.batch_statistic(target, group, len(dates))
         if sums is not None:
@@ -244,7 +244,7 @@ class FittedNetwork:
             levels = pd.concat([valid.table, test.table], ignore_index=True)
             write_parquet(folder / "quantiles.parquet", levels)
 
-    def metadata(self, scores: dict[int, float]) -> dict[str, Any]:
+    def metadata(self, scores: dict[str, float]) -> dict[str, Any]:
         """Return what is kept beside the weights: how the model was trained, and its validation scores."""
         inputs, params = self.of.inputs, self.of.params
         encoder = {} if inputs.texts is None else {"text_encoder": inputs.store.text_encoder(inputs.fold.index)}
@@ -274,10 +274,10 @@ class NetworkFamily:
     def prepare(self, name: str, plan: Plan, rank: int, world_size: int) -> list[FoldModel]:
         """Return every fold, its inputs checked, without fitting any."""
         store = FeatureStore(RESULTS / "tokenize")
-        params = parse_train(plan.with_untracked("train"), store.horizons, where="train.")
+        params = parse_train(plan.with_untracked("train"), tuple(store.heads), where="train.")
         settings: Any = plan.section(f"zoo.{name}", model_config(name))
-        targets = training_targets(store, params.target, params.direction)
-        outputs = network_loss(params, store.horizons, taught=False).outputs_per_target
+        targets = training_targets(store, params.target)
+        outputs = network_loss(params, store.heads, taught=False).outputs_per_target
         inputs = partial(
             FoldInputs,
             name,
@@ -306,13 +306,13 @@ class NetworkFamily:
 FAMILY = NetworkFamily()
 
 
-def network_loss(params: TrainParams, horizons: tuple[int, ...], taught: bool) -> Any:
+def network_loss(params: TrainParams, heads: Iterable[str], taught: bool) -> Any:
     """The loss of section `train`; `taught`: with its teacher, where it has one."""
     teacher = params.distillation if taught else None
     return training_loss(
         params.loss,
         params.loss_settings,
-        horizons,
+        list(heads),
         share=None if teacher is None else teacher.share,
         temperature=1.0 if teacher is None else teacher.temperature,
     )

@@ -73,12 +73,12 @@ class FittedTabular:
         self.of, self.inputs, self.model = fold, fold.inputs, model
 
     def predict_rows(self, segment: Segment) -> tuple[NDArray, NDArray]:
-        """Return the rows of a segment and their predictions (num_rows, num_horizons)."""
+        """Return the rows of a segment and their predictions (num_rows, num_labels)."""
         rows = self.inputs.windows(segment).rows
         return rows, self.model.predict(self.of.table(rows))
 
     def predict(self, segment: Segment) -> Predictions:
-        """Return the predictions of a segment; for `valid` with their rank IC by horizon."""
+        """Return the predictions of a segment; for `valid` with their rank IC by label."""
         inputs = self.inputs
         rows, values = self.predict_rows(segment)
         judged = inputs.valid_scores(rows, values) if segment == "valid" else None
@@ -114,7 +114,7 @@ class TabularFamily:
         params = plan.section("train", TabularParams)
         settings: Any = plan.section(f"zoo.{name}", model_config(name))
         store = FeatureStore(RESULTS / "tokenize")
-        targets = training_targets(store, params.target, params.direction)
+        targets = training_targets(store, params.target)
         return [
             TabularFold(
                 FoldInputs(

@@ -23,9 +23,9 @@ def teach(
     rows: NDArray[np.integer],
     weights: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """Forecasts of the teacher (num_rows, num_horizons) for the training rows `rows`, NaN elsewhere.
+    """Forecasts of the teacher (num_rows, num_labels) for the training rows `rows`, NaN elsewhere.
 
-    `targets` (num_rows, num_horizons) is what the network is fitted to; `weights` (num_rows,) of the rows, None: all 1.
+    `targets` (num_rows, num_labels) is what the network is fitted to; `weights` (num_rows,) of the rows, None: all 1.
     """
     inputs = store.inputs(fold.index)
     symbols = None
@@ -45,8 +45,7 @@ def teach(
         )
 
     forecasts = np.full(targets.shape, np.nan, dtype=np.float32)
-    gap = store.dates_ahead(store.delay + max(store.horizons))
-    for fitted, taught in cross_fit_rows(store.date_code[rows], config.blocks, gap):
+    for fitted, taught in cross_fit_rows(store.date_code[rows], config.blocks, store.reach):
         teacher = build_model(config.teacher, **sizes, **config.settings)
         assert isinstance(teacher, TabularModel)
         forecasts[rows[taught]] = teacher.fit(table(rows[fitted])).predict(table(rows[taught]))

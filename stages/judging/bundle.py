@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from factor_data import FeatureStore, Sums, write_sums
 from factor_metrics import Gate, promoted, to_json_safe
 from stages.json_files import read_json, write_json
-from stages.judging.ensemble import HorizonResult
+from stages.judging.ensemble import LabelResult
 from stages.running.files import stored
 
 
 def write_bundle(
-    results: Sequence[HorizonResult],
+    results: Sequence[LabelResult],
     weights: Mapping[str, Mapping[str, Mapping[str, float]]],
     store: FeatureStore,
     left_out: Mapping[str, str],
@@ -38,9 +39,9 @@ def write_bundle(
         shutil.copyfile(path, folder / "inputs" / path.name)
     manifest = {
         "promoted": promoted(gates),
-        "horizons": [result.horizon for result in results],
-        "delay": store.delay,
-        "weights": {horizon: by_fold[f"fold {number}"] for horizon, by_fold in weights.items()},
+        "labels": {result.label: asdict(store.heads[result.label]) for result in results},
+        "heads": list(store.heads),
+        "weights": {label: by_fold[f"fold {number}"] for label, by_fold in weights.items()},
         "left_out": left_out,
     }
     if not results[0].has_stack:

@@ -1,4 +1,4 @@
-"""One horizon's ensemble: models combined out of fold and judged, with floors, on the dates that have a stack."""
+"""One label's ensemble: models combined out of fold and judged, with floors, on the dates that have a stack."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ from stages.universe import check_forecasts
 
 
 @dataclass(frozen=True, kw_only=True)
-class HorizonResult:
-    """All there is to say of one horizon, on the dates that have a stack."""
+class LabelResult:
+    """All there is to say of one label, on the dates that have a stack."""
 
-    horizon: int
+    label: str
+    overlap: int
+    """Dates over which the labels of neighbouring dates overlap."""
     dates: NDArray[np.datetime64]
     prediction: NDArray[np.float64]
     """(num_dates, num_symbols) of the stack; NaN everywhere where there is none."""
@@ -61,9 +63,9 @@ class HorizonResult:
         return float("nan") if self.attainable is None else float(np.nanmean(self.attainable))
 
     def mean_rank_ics(self) -> dict[str, float]:
-        """Return the mean rank IC of the stack and of every model, by name and horizon."""
+        """Return the mean rank IC of the stack and of every model, by name and label."""
         judged = {"stack": self.stack, **self.models}
-        return {f"{name} at horizon {self.horizon}": one.rank_ic_summary.mean for name, one in judged.items()}
+        return {f"{name} for {self.label}": one.rank_ic_summary.mean for name, one in judged.items()}
 
     def weights_by_fold(self) -> dict[str, dict[str, float]]:
         """NaN for the first fold where weights are learned, since it has none before it to learn from."""
@@ -74,53 +76,54 @@ class HorizonResult:
 
 
 def combine(
-    head: int,
+    label: str,
     store: FeatureStore,
     panel: Panel,
     models: dict[str, OutOfFold],
     stack: StackParams,
     config: EvaluationConfig,
-) -> HorizonResult:
-    """Stack one horizon and judge stack, models and floors on the dates that have a stack."""
-    horizon, any_model = store.horizons[head], next(iter(models.values()))
+) -> LabelResult:
+    """Stack one label and judge stack, models and floors on the dates that have a stack."""
+    how, any_model = store.heads[label], next(iter(models.values()))
     dates, fold = any_model.dates("test"), any_model.fold_of_date()
-    forecasts = [model.matrix(horizon, "test") for model in models.values()]
+    forecasts = [model.matrix(label, "test") for model in models.values()]
     predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
-    label = store.matrix(store.labels[:, head], dates)
-    num_symbols = label.shape[1]
+    outcome = store.matrix(store.label(label), dates)
+    num_symbols = outcome.shape[1]
     weights = stack_oof(
         predictions.reshape(len(models), -1),
-        label.reshape(-1),
+        outcome.reshape(-1),
         np.repeat(np.searchsorted(store.dates, dates), num_symbols),
         np.repeat(fold, num_symbols),
         alpha=stack.alpha,
-        purge=store.dates_ahead(store.delay + horizon),
+        purge=store.dates_ahead(label),
         positive=stack.positive,
         equal=stack.weights == "equal",
     )
-    stacked = weights.prediction.reshape(label.shape)
+    stacked = weights.prediction.reshape(outcome.shape)
     # Without a stack (one fold) the models are judged on the rows that all of them predict.
     covered = stacked if np.isfinite(stacked).any() else predictions.sum(axis=0)
     scored = np.isfinite(covered).any(axis=1)
-    stacked, label, dates, covered = stacked[scored], label[scored], dates[scored], covered[scored]
+    stacked, outcome, dates, covered = stacked[scored], outcome[scored], dates[scored], covered[scored]
     forecasts = [forecast[scored] for forecast in forecasts]
-    check_forecasts("the stack", horizon, config, covered, label)
-    return HorizonResult(
-        horizon=horizon,
+    check_forecasts("the stack", label, config, covered, outcome)
+    return LabelResult(
+        label=label,
+        overlap=how.overlap,
         dates=dates,
         prediction=stacked,
         covered=covered,
-        stack=evaluate_predictions(stacked, label, horizon=horizon, config=config),
+        stack=evaluate_predictions(stacked, outcome, horizon=how.overlap, config=config),
         models={
-            name: evaluate_predictions(forecast, label, horizon=horizon, config=config)
+            name: evaluate_predictions(forecast, outcome, horizon=how.overlap, config=config)
             for name, forecast in zip(models, forecasts, strict=True)
         },
-        floors=judge_floors(floor_signals(panel, dates, config.seed), covered, label, horizon, config),
+        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), covered, outcome, how, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
         constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
         | {"stack": constant_share(stacked, np.float32)},
-        attainable=attainable_rank_ic(stored("split", "truth.parquet"), horizon, dates),
+        attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
     )
 
 
@@ -129,8 +132,8 @@ def without_constant_dates(forecast: NDArray[np.floating]) -> NDArray[np.float64
     return np.where(constant_dates(forecast, np.float32)[:, None], np.nan, forecast.astype(np.float64))
 
 
-def stack_metrics(result: HorizonResult) -> dict[str, Any]:
-    """The summary of a horizon; on a simulated market with what was attainable on the same dates."""
+def stack_metrics(result: LabelResult) -> dict[str, Any]:
+    """The summary of a label; on a simulated market with what was attainable on the same dates."""
     metrics = result.stack.scores().to_dict()
     metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
     if result.attainable is not None:
@@ -141,14 +144,14 @@ def stack_metrics(result: HorizonResult) -> dict[str, Any]:
 
 
 def hold_against_gates(
-    results: Sequence[HorizonResult],
+    results: Sequence[LabelResult],
     valid: Mapping[str, Any],
     names: Sequence[str],
     config: GateConfig,
 ) -> tuple[Gate, ...]:
-    """Every condition for promotion, at the first horizon; `valid` has the metrics.json of each model.
+    """Every condition for promotion, for the first label; `valid` has the metrics.json of each model.
 
-    What is too good to be true is looked for at all horizons.
+    What is too good to be true is looked for in all labels.
     """
     result = results[0]
     if not result.has_stack:
@@ -165,11 +168,12 @@ def hold_against_gates(
         num_oof_rows=int(np.isfinite(result.prediction).sum()),
         stack_ic=result.stack.rank_ic,
         floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
-        overfit_gaps={name: overfit_gap(metrics[f"h{result.horizon}"]) for name, metrics in valid.items()},
+        overfit_gaps={name: overfit_gap(metrics[result.label]) for name, metrics in valid.items()},
         constant_shares=result.constant_shares,
         correlation=result.correlation,
         model_names=names,
-        horizon=result.horizon,
+        label=result.label,
+        horizon=result.overlap,
         num_looks=(len(names) + 1) * len(results),
         rank_ics=rank_ics,
         attained=attained,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Panel, read_parquet
+from factor_data import FeatureStore, Label, Panel, decided_by_delisting, read_parquet
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
@@ -21,10 +21,18 @@ from factor_metrics import (
 )
 from factor_metrics.report import RowCounts
 
+TRUE_DELAY = 1
+"""Delay of the labels whose true expectation a simulated market brings along."""
 
-def floor_signals(panel: Panel, dates: NDArray[np.datetime64], seed: int) -> dict[str, NDArray[np.float64]]:
-    """Signals (len(dates), num_symbols) that need no model: of adjusted closes up to each date, and a random one."""
-    floors = price_floors(panel.to_matrix(panel.adjusted("close")))
+
+def floor_signals(
+    panel: Panel, dates: NDArray[np.datetime64], seed: int, measure: str = "return"
+) -> dict[str, NDArray[np.float64]]:
+    """Signals (len(dates), num_symbols) that need no model: of adjusted closes up to each date, and a random one.
+
+    A label that measures volatility is also held against past volatility.
+    """
+    floors = price_floors(panel.to_matrix(panel.adjusted("close")), of_volatility=measure == "volatility")
     position = np.searchsorted(panel.dates, dates)
     signals = {name: signal[position] for name, signal in floors.items()}
     return {**signals, "random": random_ranking((len(dates), panel.num_symbols), seed)}
@@ -33,21 +41,27 @@ def floor_signals(panel: Panel, dates: NDArray[np.datetime64], seed: int) -> dic
 def judge_floors(
     signals: Mapping[str, NDArray],
     prediction: NDArray,
-    label: NDArray,
-    horizon: int,
+    outcome: NDArray,
+    label: Label,
     config: EvaluationConfig,
 ) -> dict[str, Evaluation]:
     """Each floor on exactly the dates and symbols that the model predicted."""
     covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
     return {
-        floor: evaluate_predictions(signal, label, horizon=horizon, config=config) for floor, signal in covered.items()
+        floor: evaluate_predictions(signal, outcome, horizon=label.overlap, config=config)
+        for floor, signal in covered.items()
     }
 
 
-def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
-    """Rank IC per date of the true expectation on a simulated market; None on real data and without a signal."""
+def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
+    """Rank IC per date of the true expectation on a simulated market.
+
+    None on real data, without a signal, and of a label whose expectation is not known.
+    """
     truth = read_parquet(path)
-    truth = truth[truth["horizon"] == horizon]
+    if (label.measure, label.delay, label.price) != ("return", TRUE_DELAY, "close"):
+        return None
+    truth = truth[truth["horizon"] == label.horizon]
     known = pd.Series(
         truth["attainable_rank_ic"].to_numpy(), index=truth["timestamp"].to_numpy().astype("datetime64[ns]")
     )
@@ -58,32 +72,40 @@ def attainable_rank_ic(path: Path, horizon: int, dates: NDArray[np.datetime64]) 
 def profile(
     prediction: NDArray,
     target: NDArray,
-    horizon: int,
+    label: str,
     dates: NDArray[np.datetime64],
     store: FeatureStore,
+    listed: Sequence[str],
     config: EvaluationConfig,
 ) -> Profile:
     """Quantiles, decay and calibration of a prediction; `target` is what it was fitted to, in its unit.
 
-    Both are (num_dates, num_symbols).
+    Both are (num_dates, num_symbols). The decay goes over the labels as they are listed.
     """
-    labels = {h: store.matrix(store.labels[:, head], dates) for head, h in enumerate(store.horizons)}
-    return profile_forecast(prediction, labels, horizon, target, config=config)
+    outcomes = {name: store.matrix(store.label(name), dates) for name in listed}
+    overlaps = {name: store.heads[name].overlap for name in listed}
+    return profile_forecast(prediction, outcomes, label, target, overlaps=overlaps, config=config)
 
 
-def row_counts(prediction: NDArray, horizon: int, dates: NDArray[np.datetime64], store: FeatureStore) -> RowCounts:
+def row_counts(
+    prediction: NDArray, name: str, dates: NDArray[np.datetime64], store: FeatureStore, panel: Panel
+) -> RowCounts:
     """Counts of the rows of the scored dates by what became of them."""
+    label = store.heads[name]
     on_dates = np.isin(store.dates, dates)[store.date_code]
     in_universe = int((on_dates & store.in_universe).sum())
     predicted = np.isfinite(prediction)
-    known = np.isfinite(store.matrix(store.labels[:, store.horizons.index(horizon)], dates))
-    ended = np.searchsorted(store.dates, dates) + store.dates_ahead(store.delay + horizon) >= len(store.dates)
+    known = np.isfinite(store.matrix(store.label(name), dates))
+    ended = np.searchsorted(store.dates, dates) + store.dates_ahead(name) >= len(store.dates)
+    delisted = store.matrix(decided_by_delisting(panel, label).astype(np.float64), dates) > 0
     return RowCounts(
-        horizon=horizon,
+        label=name,
+        rule=label.describe(),
         bars=int(on_dates.sum()),
         in_universe=in_universe,
         without_prediction=in_universe - int(predicted.sum()),
         without_price=int((predicted & ~known)[~ended].sum()),
-        after_the_end=int(predicted[ended].sum()),
+        delisted=int((predicted & delisted).sum()),
+        after_the_end=int((predicted & ~known)[ended].sum()),
         scored=int((predicted & known).sum()),
     )

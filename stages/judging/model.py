@@ -1,4 +1,4 @@
-"""One model judged per horizon, beside floors that need no model."""
+"""One model judged per label, beside floors that need no model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import DirectionRule, FeatureStore, Panel, directions, training_targets
+from factor_data import FeatureStore, Panel, directions, training_targets
 from factor_metrics import (
     EvaluationConfig,
     best_floor_rank_ic,
@@ -25,68 +25,67 @@ from stages.universe import check_forecasts
 
 
 def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig) -> list[Subject]:
-    """The model and its floors at every horizon."""
-    targets = training_targets(store, plan.value("train.target"), direction_rule(plan))
-    dates = oof.dates("test")
-    signals = floor_signals(Panel.load(RESULTS / "split" / "panel"), dates, config.seed)
+    """The model and its floors for every label, as params.yaml lists them."""
+    targets, listed = training_targets(store, plan.value("train.target")), plan.value("labels")
+    dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
+    measures = {label.measure for label in store.heads.values()}
+    signals = {measure: floor_signals(panel, dates, config.seed, measure) for measure in measures}
     subjects = []
-    for head, horizon in enumerate(store.horizons):
-        prediction, label = oof.matrix(horizon, "test"), store.matrix(store.labels[:, head], dates)
-        target = store.matrix(targets[:, head], dates)
-        check_forecasts(name, horizon, config, prediction, label)
+    for label in listed:
+        how, outcome = store.heads[label], store.matrix(store.label(label), dates)
+        prediction, target = oof.matrix(label, "test"), store.matrix(targets[:, store.head(label)], dates)
+        check_forecasts(name, label, config, prediction, outcome)
         subjects.append(
             Subject(
                 name=name,
-                horizon=horizon,
+                label=label,
+                overlap=how.overlap,
                 dates=dates,
-                judged=evaluate_predictions(prediction, label, horizon=horizon, config=config),
-                floors=judge_floors(signals, prediction, label, horizon, config),
-                attainable=attainable_rank_ic(stored("split", "truth.parquet"), horizon, dates),
-                profile=profile(prediction, target, horizon, dates, store, config),
-                row_counts=row_counts(prediction, horizon, dates, store),
+                judged=evaluate_predictions(prediction, outcome, horizon=how.overlap, config=config),
+                floors=judge_floors(signals[how.measure], prediction, outcome, how, config),
+                attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+                profile=profile(prediction, target, label, dates, store, listed, config),
+                row_counts=row_counts(prediction, label, dates, store, panel),
             )
         )
     return subjects
 
 
-def direction_rule(plan: Plan) -> DirectionRule:
-    """Return the rule that makes directions of returns."""
-    return plan.section("train.direction", DirectionRule)
-
-
 def beside_floors(subject: Subject, config: EvaluationConfig) -> list[FloorRow]:
     """Return the model beside every floor, compared date by date."""
-    return floor_rows({subject.name: subject.judged}, subject.floors, horizon=subject.horizon, config=config)
+    return floor_rows(
+        {subject.name: subject.judged}, subject.floors, label=subject.label, overlap=subject.overlap, config=config
+    )
 
 
 def model_metrics(
     subjects: Sequence[Subject],
-    valid: Mapping[int, NDArray[np.float64]],
+    valid: Mapping[str, NDArray[np.float64]],
     oof: OutOfFold,
     store: FeatureStore,
     plan: Plan,
     config: EvaluationConfig,
 ) -> dict[str, dict[str, Any]]:
-    """metrics.json: the scores of every horizon; of a direction also how well its sign is called."""
+    """metrics.json: the scores of every label; of a direction also how well its sign is called."""
     metrics: dict[str, dict[str, Any]] = {
-        f"h{one.horizon}": {
+        one.label: {
             **one.judged.scores().to_dict(),
-            "valid_rank_ic": float(np.nanmean(known)) if np.isfinite(known := valid[one.horizon]).any() else np.nan,
+            "valid_rank_ic": float(np.nanmean(known)) if np.isfinite(known := valid[one.label]).any() else np.nan,
             "best_floor_rank_ic": best_floor_rank_ic(one.floors),
         }
         for one in subjects
     }
     if plan.value("train.target") == "direction":
-        outcomes = directions(store, direction_rule(plan))
-        for head, one in enumerate(subjects):
-            outcome, logit = store.matrix(outcomes[:, head], one.dates), oof.matrix(one.horizon, "test")
-            called = direction_scores(logit, outcome, horizon=one.horizon, config=config)
-            metrics[f"h{one.horizon}"] |= called.to_dict()
+        outcomes = directions(store)
+        for one in subjects:
+            outcome = store.matrix(outcomes[:, store.head(one.label)], one.dates)
+            called = direction_scores(oof.matrix(one.label, "test"), outcome, horizon=one.overlap, config=config)
+            metrics[one.label] |= called.to_dict()
     return metrics
 
 
-def valid_rank_ic(store: FeatureStore, oof: OutOfFold, head: int, min_symbols: int) -> NDArray[np.float64]:
+def valid_rank_ic(store: FeatureStore, oof: OutOfFold, label: str, min_symbols: int) -> NDArray[np.float64]:
     """(num_folds, num_valid_dates) rank IC on the valid dates, for the overfit gap; never a result."""
-    label = store.matrix(store.labels[:, head], oof.dates("valid"))
-    folds = [oof.matrix(store.horizons[head], "valid", fold) for fold in oof.folds()]
-    return np.stack([rank_ic(prediction, label, min_symbols) for prediction in folds])
+    outcome = store.matrix(store.label(label), oof.dates("valid"))
+    folds = [oof.matrix(label, "valid", fold) for fold in oof.folds()]
+    return np.stack([rank_ic(prediction, outcome, min_symbols) for prediction in folds])

@@ -17,24 +17,23 @@ class ModelPage:
     """One model, judged."""
 
     subjects: tuple[Subject, ...]
-    """Per horizon."""
+    """Per label."""
     floors: tuple[FloorRow, ...]
     metrics: Mapping[str, Mapping[str, float | None]]
     """metrics.json."""
-    valid: Mapping[int, NDArray[np.float64]]
-    """Per horizon (num_folds, num_valid_dates) the rank IC on valid dates."""
+    valid: Mapping[str, NDArray[np.float64]]
+    """Per label (num_folds, num_valid_dates) the rank IC on valid dates."""
     fold_of_date: NDArray[np.int64]
     """(num_dates,) the fold that tests each scored date."""
     calendar: NDArray[np.datetime64]
     """All dates of the panel."""
-    delay: int
     left_out: Mapping[int, tuple[str, ...]]
     """Fold -> inputs that were unknown on all its training rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackedHorizon:
-    """One horizon of the stack."""
+class StackedLabel:
+    """One label of the stack."""
 
     subject: Subject
     models: Mapping[str, Evaluation]
@@ -55,7 +54,7 @@ class StackedHorizon:
 class StackPage:
     """The stack, judged."""
 
-    horizons: tuple[StackedHorizon, ...]
+    labels: tuple[StackedLabel, ...]
     gates: tuple[Gate, ...]
     floors: tuple[FloorRow, ...]
     valid: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -63,16 +62,15 @@ class StackPage:
     left_out: Mapping[str, str]
     """Models without a part in the stack, each with its reason."""
     calendar: NDArray[np.datetime64]
-    delay: int
 
 
-def forecasts(one: StackedHorizon) -> dict[str, Evaluation]:
-    """Return the stack, where there is one, and all models at one horizon, by name."""
+def forecasts(one: StackedLabel) -> dict[str, Evaluation]:
+    """Return the stack, where there is one, and all models for one label, by name."""
     return {**({"stack": one.subject.judged} if one.has_stack else {}), **one.models}
 
 
-def result_rows(one: StackedHorizon) -> list[ResultRow]:
-    """Stack, models and floors of one horizon."""
+def result_rows(one: StackedLabel) -> list[ResultRow]:
+    """Stack, models and floors of one label."""
     return [
         *(
             result_row(name, "stack" if name == "stack" else "model", judged, one.subject)

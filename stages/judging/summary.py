@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dvclive.live import Live
 
-from stages.judging.pages import StackedHorizon
+from stages.judging.pages import StackedLabel
 
 MOST_LABELS = 3
 """Labels in the summary, the first ones: `dvc exp show` has a column per number."""
@@ -17,7 +17,7 @@ MOST_LABELS = 3
 def write_summary(
     folder: Path,
     metrics: Mapping[str, Mapping[str, float | None]],
-    horizons: Sequence[StackedHorizon],
+    labels: Sequence[StackedLabel],
     promoted: bool,
 ) -> Path:
     """Write at most 12 numbers to a file in `folder`, and return it.
@@ -26,14 +26,13 @@ def write_summary(
     attainable at the first label, and whether it is promoted; what is undefined is left out.
     """
     live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
-    for one in horizons[:MOST_LABELS]:
-        label = f"h{one.subject.horizon}"
+    for one in labels[:MOST_LABELS]:
         stack = one.subject.judged.scores()
         defined = [value for judged in one.models.values() if math.isfinite(value := judged.scores().rank_ic)]
         best = max(defined, default=math.nan)
         numbers = {"stack": stack.rank_ic, "low": stack.ci_low, "model": best}
-        live.summary[label] = {name: value for name, value in numbers.items() if math.isfinite(value)}
-    attained = metrics[f"h{horizons[0].subject.horizon}"].get("attained")
+        live.summary[one.subject.label] = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    attained = metrics[labels[0].subject.label].get("attained")
     if attained is not None:
         live.summary["attained"] = attained
     live.summary["promoted"] = int(promoted)

@@ -13,33 +13,35 @@ from factor_data import write_parquet
 from factor_metrics import evaluation_by_date, evaluation_by_fold, to_json_safe
 from factor_metrics.report import FloorRow, Subject
 from stages.json_files import write_json
-from stages.judging.pages import StackedHorizon, forecasts
+from stages.judging.pages import StackedLabel, forecasts
 
 
 def per_fold(subjects: Sequence[Subject], fold_of_date: NDArray[np.integer]) -> pd.DataFrame:
     """One row per label and fold; `name` tells them apart in a plot."""
-    tables = [evaluation_by_fold(one.judged, one.dates, fold_of_date, horizon=one.horizon) for one in subjects]
+    tables = [evaluation_by_fold(one.judged, one.dates, fold_of_date, label=one.label) for one in subjects]
     table = pd.concat(tables)
-    names = [f"h{horizon} fold {fold}" for horizon, fold in zip(table["horizon"], table["fold"], strict=True)]
+    names = [f"{label} fold {fold}" for label, fold in zip(table["label"], table["fold"], strict=True)]
     return table.assign(name=names)
 
 
 def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: Path) -> None:
     """ic.parquet, rank_ic.csv, quantiles.csv and floors.json."""
-    frame = pd.concat([evaluation_by_date(one.judged, one.dates, horizon=one.horizon) for one in subjects])
+    frame = pd.concat(
+        [evaluation_by_date(one.judged, one.dates, label=one.label, overlap=one.overlap) for one in subjects]
+    )
     write_parquet(folder / "ic.parquet", frame)
     write_curve(subjects[0], folder / "rank_ic.csv")
     means = [
-        (one.horizon, f"h{one.horizon} q{quantile + 1}", value)
+        (one.label, f"{one.label} q{quantile + 1}", value)
         for one in subjects
         for quantile, value in enumerate(mean_of_columns(one.judged.quantile_returns))
     ]
-    table = pd.DataFrame(means, columns=["horizon", "quantile", "mean_return"])
+    table = pd.DataFrame(means, columns=["label", "quantile", "mean_return"])
     table.to_csv(folder / "quantiles.csv", index=False)
-    beside = {(row.horizon, row.floor): row for row in rows}
+    beside = {(row.label, row.floor): row for row in rows}
     floors = {
-        f"h{one.horizon}": {
-            floor: {**judged.scores().to_dict(), **beside[one.horizon, floor].to_difference()}
+        one.label: {
+            floor: {**judged.scores().to_dict(), **beside[one.label, floor].to_difference()}
             for floor, judged in one.floors.items()
         }
         for one in subjects
@@ -57,15 +59,15 @@ def mean_of_columns(values: NDArray) -> NDArray:
 
 def write_curve(subject: Subject, path: Path) -> None:
     """Rank IC per date of a subject, and its running sum."""
-    frame = evaluation_by_date(subject.judged, subject.dates, horizon=subject.horizon)
+    frame = evaluation_by_date(subject.judged, subject.dates, label=subject.label, overlap=subject.overlap)
     frame[["timestamp", "rank_ic", "cumulative_rank_ic"]].to_csv(path, index=False)
 
 
-def write_stack_bars(horizons: Sequence[StackedHorizon], path: Path) -> None:
+def write_stack_bars(labels: Sequence[StackedLabel], path: Path) -> None:
     """Mean rank IC of the stack and of each model, a row per label and forecast."""
     rows = [
-        (f"h{one.subject.horizon} {name}", judged.scores().rank_ic)
-        for one in horizons
+        (f"{one.subject.label} {name}", judged.scores().rank_ic)
+        for one in labels
         for name, judged in forecasts(one).items()
     ]
     pd.DataFrame(rows, columns=["model", "rank_ic"]).to_csv(path, index=False)

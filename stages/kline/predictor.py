@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, Segment, read_folds, write_parquet
+from factor_data import FeatureStore, Fold, Labels, Segment, read_folds, write_parquet
 from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from factor_models import (
@@ -142,12 +142,7 @@ class KronosFold:
     ) -> None:
         self.name, self.config, self.store, self.fold, self.code = name, config, store, fold, plan.code
         self.min_symbols: int = plan.value("evaluate.min_symbols")
-        self.params = replace(
-            params,
-            lr=config.lr or params.lr,
-            epochs=config.epochs or params.epochs,
-            batch_dates=config.batch_dates or params.batch_dates,
-        )
+        self.params = params
         self.rank, self.world_size = rank, world_size
         self.data, self.source = data, source
         self.report = read_json(source / "report.json")
@@ -234,7 +229,7 @@ class KronosFold:
         return FittedKronos(self, model, result)
 
     def statistics(self, model: Kronos, segment: Segment) -> tuple[NDArray, NDArray[np.float32]]:
-        """Rows and what their paths say, (num_rows, num_horizons, STATISTICS).
+        """Rows and what their paths say, (num_rows, num_labels, STATISTICS).
 
         One date at a time, so that a prediction does not depend on which other dates are predicted; dates are spread
         over processes and threads.
@@ -248,7 +243,7 @@ class KronosFold:
         with ThreadPoolExecutor(self.params.threads) as pool:
             parts = list(pool.map(lambda chosen: self._date_statistics(model, chosen, known), dates))
         torch.set_num_threads(threads)
-        shape = (len(self.store.horizons), len(STATISTICS))
+        shape = (len(self.store.heads), len(STATISTICS))
         values = np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
         mine = np.concatenate(dates) if dates else np.empty(0, np.int64)
         gathered_rows, gathered = gather_predictions(mine, values.reshape(len(values), -1))
@@ -288,12 +283,17 @@ class KronosFold:
         bars, stamps_past, stamps_ahead = (torch.from_numpy(one).to(device) for one in (x, past, ahead))
         tokenizer, context = self.tokenizer.to(device), self.config.max_context
         paths = generate(tokenizer, model, bars, stamps_past, stamps_ahead, context, sampling)
-        column = COLUMN_OF_PRICE[self.report["price"]]
-        prices = paths.bars[..., column].float().cpu().numpy()
-        prices = prices * scale[:, :, column][:, None, :] + center[:, :, column][:, None, :]
-        last = values[:, -1, 3]
-        factors = [path_factors(prices, last, self.store.delay, horizon) for horizon in self.store.horizons]
-        return np.stack([statistic_columns(one) for one in factors], axis=1)
+        generated, last = paths.bars.float().cpu().numpy(), values[:, -1, 3]
+
+        def prices(column: int) -> NDArray[np.float32]:
+            return generated[..., column] * scale[:, :, column][:, None, :] + center[:, :, column][:, None, :]
+
+        columns = []
+        for label in self.store.heads.values():
+            assert label.horizon is not None, "params.yaml with a ready-made column is refused"
+            made = prices(COLUMN_OF_PRICE[label.price])
+            columns.append(statistic_columns(path_factors(made, last, label.delay, label.horizon)))
+        return np.stack(columns, axis=1)
 
 
 class FittedKronos:
@@ -303,12 +303,12 @@ class FittedKronos:
         self.of, self.model, self.result = fold, model, result
 
     def predict(self, segment: Segment) -> Predictions:
-        """The mean return of the paths; beside it all else that they say."""
+        """The mean return of the paths, or their volatility where that is the label; beside it all that they say."""
         of = self.of
         rows, values = of.statistics(self.model, segment)
-        predicted = values[:, :, 0]
-        judged = valid_scores(of.store, of.fold, rows, predicted, of.min_symbols) if segment == "valid" else None
-        frame = prediction_frame(of.store, of.fold, segment, rows, values[:, :, 0])
+        points = point_forecasts(values, of.store.heads)
+        judged = valid_scores(of.store, of.fold, rows, points, of.min_symbols) if segment == "valid" else None
+        frame = prediction_frame(of.store, of.fold, segment, rows, points)
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
         table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
         return Predictions(frame=frame, judged=judged, table=table)
@@ -333,21 +333,21 @@ class FittedKronos:
         }
         write_report(folder / "paths.json", of.fold.index, metadata, tables)
 
-    def metadata(self, scores: dict[int, float]) -> dict[str, Any]:
+    def metadata(self, scores: dict[str, float]) -> dict[str, Any]:
         """Metadata for a user of the predictor."""
         of = self.of
         return {
             "name": of.name,
             "kline_tokenizer_sha256": of.tokenizer_hash,
             TRAINED_UNTIL: of.trained_until,
-            "window": {key: of.report[key] for key in ("lookback", "num_ahead", "clip", "price")},
+            "window": {key: of.report[key] for key in ("lookback", "num_ahead", "clip")},
             "max_context": of.config.max_context,
-            "horizons": list(of.store.horizons),
-            "delay": of.store.delay,
+            "heads": list(of.store.heads),
+            "labels": {name: label.describe() for name, label in of.store.heads.items()},
             "seed": of.params.seed,
             "fold": of.fold.describe(),
             "train_samples": len(of.ends["train"]),
-            "valid_rank_ic": to_json_safe({str(horizon): score for horizon, score in scores.items()}),
+            "valid_rank_ic": to_json_safe(scores),
             "best_epoch": self.result.best_epoch,
             "notes": list(self.result.notes),
         }
@@ -368,7 +368,7 @@ class KlineFamily:
         source = tokens_folder(name)
         check_pair(name, config, read_json(source / "report.json"), source)
         store = FeatureStore(RESULTS / "tokenize")
-        params = parse_train(plan.with_untracked("train"), store.horizons, where="train.")
+        params = parse_train(plan.with_untracked("train"), tuple(store.heads), where="train.")
         data = read_kline_data()
         folds = [
             KronosFold(name, config, params, store, fold, data, source, plan, rank, world_size)
@@ -384,6 +384,12 @@ class KlineFamily:
 
 
 FAMILY = KlineFamily()
+
+
+def point_forecasts(values: NDArray[np.float32], heads: Labels) -> NDArray[np.float32]:
+    """Return (num_rows, num_labels) forecasts that are ranked, of what paths say (num_rows, num_labels, STATISTICS)."""
+    picked = {"return": STATISTICS.index("mean"), "volatility": STATISTICS.index("volatility")}
+    return np.stack([values[:, head, picked[label.measure]] for head, label in enumerate(heads.values())], axis=1)
 
 
 def statistic_columns(factors: PathFactors) -> NDArray[np.float32]:

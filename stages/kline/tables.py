@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from factor_data import FeatureStore, Fold
+from factor_data import FeatureStore, Fold, Label
 from factor_metrics import random_ranking, rank_ic, to_json_safe
 from factor_models.kline import QUANTILES, calibration
 from stages.json_files import write_json
@@ -21,22 +21,22 @@ VOLATILITY = "volatility_20"
 
 
 def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, min_symbols: int) -> list[dict[str, Any]]:
-    """Return the paths beside their baselines, a row per horizon.
+    """Return the paths beside their baselines, a row per label that is a return.
 
     Mean rank IC and root mean squared error of the paths' mean beside last close and random walk, and rank
     correlation with the size of the return of the paths' volatility beside that of the last 20 bars.
     """
     rows = []
-    for head, horizon in enumerate(store.horizons):
-        chosen = paths[paths["horizon"] == horizon]
+    for name in returns(store):
+        chosen = paths[paths["label"] == name]
         dates = np.sort(chosen["timestamp"].unique()).astype("datetime64[ns]")
-        label = store.matrix(store.labels[:, head], dates)
+        label = store.matrix(store.label(name), dates)
         mean, volatility = (spread(store, chosen, column, dates) for column in ("mean", "volatility"))
         known = np.isfinite(label) & np.isfinite(mean)
         size = np.where(known, np.abs(label), np.nan)
         walk = np.where(known, random_ranking(label.shape, fold.index), np.nan)
         row = {
-            "horizon": horizon,
+            "label": name,
             "rank_ic": mean_of(rank_ic(mean, label, min_symbols)),
             "rank_ic_random_walk": mean_of(rank_ic(walk, label, min_symbols)),
             "rmse": root_mean_square((mean - label)[known]),
@@ -51,28 +51,33 @@ def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, min_sym
 
 
 def calibration_table(store: FeatureStore, paths: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how well quantiles are calibrated, a row per horizon and level.
+    """Return how well quantiles are calibrated, a row per label that is a return and level.
 
     The share of returns below the paths' quantile, and below that of a Gaussian random walk with the volatility of
     the last 20 bars.
     """
     rows = []
-    for head, horizon in enumerate(store.horizons):
-        chosen = paths[paths["horizon"] == horizon]
+    for name, how in returns(store).items():
+        chosen = paths[paths["label"] == name]
         dates = np.sort(chosen["timestamp"].unique()).astype("datetime64[ns]")
-        label = store.matrix(store.labels[:, head], dates).ravel()
-        quantiles = np.column_stack([spread(store, chosen, name, dates).ravel() for name in QUANTILE_COLUMNS])
+        label = store.matrix(store.label(name), dates).ravel()
+        quantiles = np.column_stack([spread(store, chosen, column, dates).ravel() for column in QUANTILE_COLUMNS])
         covered = np.isfinite(quantiles).all(axis=1)
         tables = {"paths": quantiles}
         if VOLATILITY in store.feature_names:
-            past = store.matrix(store.feature(VOLATILITY), dates).ravel() * np.sqrt(horizon)
+            past = store.matrix(store.feature(VOLATILITY), dates).ravel() * np.sqrt(how.overlap)
             tables["random_walk"] = past[:, None] * ndtri(np.array(QUANTILES))
             covered &= np.isfinite(past)
         label = np.where(covered, label, np.nan)
-        below = {name: calibration(table, label) for name, table in tables.items()}
+        below = {of: calibration(table, label) for of, table in tables.items()}
         for number, level in enumerate(QUANTILES):
-            rows.append({"horizon": horizon, "level": level} | {name: one.below[number] for name, one in below.items()})
+            rows.append({"label": name, "level": level} | {of: one.below[number] for of, one in below.items()})
     return rows
+
+
+def returns(store: FeatureStore) -> dict[str, Label]:
+    """The labels that are returns, in the order of the heads."""
+    return {name: label for name, label in store.heads.items() if label.measure == "return"}
 
 
 def spread(store: FeatureStore, chosen: pd.DataFrame, column: str, dates: NDArray) -> NDArray[np.float64]:

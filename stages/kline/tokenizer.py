@@ -41,13 +41,13 @@ WINDOWS_AT_ONCE = 512
 def write_tokens(plan: Plan, folder: Path) -> None:
     """Tokenizers and tokens of every fold into `folder`."""
     config = plan.section("tokenize_kline", TokenizeKlineParams)
-    num_ahead = plan.value("tokenize.delay") + max(plan.value("tokenize.horizons"))
+    num_ahead = plan.value("tokenize.reach")
     start_tokenizer(config)  # a wrong path is refused before any data are read
     check_writable(CHECKPOINTS)
     torch.set_num_threads(config.threads)
     start_distributed()
     data, folds = read_kline_data(), read_folds(stored("split", "folds.json"))
-    reports = fit_tokenizers(data, folds, config, num_ahead, plan.value("tokenize.price"), folder, plan.code)
+    reports = fit_tokenizers(data, folds, config, num_ahead, folder, plan.code)
     finish_distributed()
     for number, report in enumerate(reports):
         print(describe(number, report))
@@ -58,7 +58,6 @@ def fit_tokenizers(
     folds: Sequence[Fold],
     config: TokenizeKlineParams,
     num_ahead: int,
-    price: str,
     folder: Path,
     code: str,
 ) -> list[dict[str, Any]]:
@@ -76,7 +75,7 @@ def fit_tokenizers(
             sys.exit(watch.exit_status)
     for one in fits:
         one.training.folder.delete()
-    window = {"lookback": config.lookback, "num_ahead": num_ahead, "clip": config.clip, "price": price}
+    window = {"lookback": config.lookback, "num_ahead": num_ahead, "clip": config.clip}
     start = start_tokenizer(config).content_hash if config.pretrained else None
     report = {"needed": True, **window, "pretrained_sha256": start, "folds": reports}
     write_json(folder / "report.json", report)

@@ -20,7 +20,7 @@ def main() -> None:
         case _:
             raise StageError("usage: python -m stages.params [--preset NAME]")
     params = parse_params(document, name)
-    print(f"{name} is valid: {len(params.models)} models, horizons {list(params.tokenize.horizons)}")
+    print(f"{name} is valid: {len(params.models)} models, labels {', '.join(params.tokenize.labels)}")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def known_keys(schema: Any, location: Location) -> list[str]:
     sections = dataclasses_in(schema)
     for part in location:
         inner = [hints[str(part)] for one in sections if str(part) in (hints := get_type_hints(one))]
-        sections = [found for one in inner for found in dataclasses_in(one)]
+        if inner:  # else it is a name of the user's in a mapping, or a place in a list
+            sections = [found for one in inner for found in dataclasses_in(one)]
     return [field.name for one in sections for field in fields(one)]
 
 

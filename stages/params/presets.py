@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.params.overlays import overlay
 from stages.params.reading import read_document
 from stages.running.stage import StageError
 
@@ -27,12 +28,3 @@ def preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise StageError(f"there is no preset {name!r}: {PRESETS}/ has {', '.join(preset_names())}")
     return read_document(PRESETS / f"{name}.yaml")
-
-
-def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings merge key by key; anything else of `above` takes the place of what lies below."""
-    merged = dict(below)
-    for key, value in above.items():
-        own = merged.get(key)
-        merged[key] = overlay(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from factor_data import MarketConfig, check_purge
-from factor_models import KLINE_MODELS, available_models, input_kind, model_config
+from factor_data import MarketConfig
+from factor_models import KLINE_MODELS, available_models
 from factor_models.kline import check_context
 from stages.params.checking import validate
 from stages.params.evaluate import EvaluateParams
@@ -18,7 +18,8 @@ from stages.params.split import SplitParams
 from stages.params.stack import StackParams
 from stages.params.tokenize import TokenizeParams
 from stages.params.tokenize_kline import TokenizeKlineParams
-from stages.params.train import TrainParams, with_loss_settings
+from stages.params.train import ListedLabels, TrainParams, read_train
+from stages.params.zoo import ZooModel, parse_zoo
 from stages.running.stage import StageError
 
 PARAMS_FILE = Path("params.yaml")
@@ -42,7 +43,7 @@ class Params:
     train: TrainParams
     """How every model is trained."""
     zoo: dict[str, Any]
-    """Settings of each model by its name."""
+    """Settings of each model by its name, and keys of `train` that are its own."""
     evaluate: EvaluateParams
     """How predictions are judged."""
     stack: StackParams
@@ -54,44 +55,63 @@ class Params:
         known = (*available_models(), *KLINE_MODELS)
         if unknown := [name for name in self.models if name not in known]:
             raise ValueError(f"models: {unknown[0]!r} is unknown; known are {', '.join(known)}")
-        if self.split.folds.purge is not None:
-            try:
-                check_purge(self.split.folds.purge, self.tokenize.horizons, self.tokenize.delay)
-            except ValueError as error:
-                raise ValueError(f"split.folds.{error}") from None
+        self._check_purge()
         self._check_inheritance()
+        columns = [name for name, label in self.tokenize.labels.items() if label.column is not None]
+        if columns and self.kline_models:
+            raise ValueError(
+                f"models: {self.kline_models[0]} forecasts returns and volatilities of the bars that it generates; "
+                f"tokenize.labels.{columns[0]} is a column"
+            )
+
+    def _check_purge(self) -> None:
+        """No label may reach across the dates that are left out between segments; without a number they are as many."""
+        purge = self.split.folds.purge
+        name, farthest = max(self.tokenize.labels.items(), key=lambda item: item[1].ahead)
+        if purge is not None and purge < farthest.ahead:
+            key = "reach" if farthest.horizon is None else "horizon"
+            raise ValueError(
+                f"split.folds.purge: {purge} must be >= {farthest.ahead}, the dates that label {name} looks ahead "
+                f"(tokenize.labels.{name}.{key})"
+            )
 
     def _check_inheritance(self) -> None:
         """Nothing may reach a fold from another one that has learned on its test dates: those of cpcv have."""
         if self.split.folds.scheme != "cpcv":  # all others move forward: earlier folds end before later ones test
             return
         trained = "split.folds.scheme: cpcv trains every fold on dates that the others test"
-        if self.train.start != "cold":
-            raise ValueError(
-                f"train.start: {self.train.start} would begin a fold with weights that have learned its test dates, "
-                f"since {trained}; use cold"
-            )
+        for key, train in self._trainings().items():
+            if train.start != "cold":
+                raise ValueError(
+                    f"{key}.start: {train.start} would begin a fold with weights that have learned its test dates, "
+                    f"since {trained}; use cold"
+                )
         if self.stack.weights != "equal":
             raise ValueError(
                 f"stack.weights: {self.stack.weights} would learn from forecasts of models that have learned the test "
                 f"dates, since {trained}; use equal"
             )
 
+    def _trainings(self) -> dict[str, TrainParams]:
+        """Section `train`, and that of each model with keys of its own, by its place."""
+        own = {name: one for name, one in self.zoo.items() if isinstance(one, ZooModel) and one.own}
+        return {"train": self.train} | {f"zoo.{name}.train": one.train(self.train) for name, one in own.items()}
+
+    def train_of(self, model: str) -> TrainParams:
+        """Section `train` with the model's own keys in it."""
+        own: ZooModel = self.zoo[model]
+        return own.train(self.train)
+
     @property
     def kline_models(self) -> list[str]:
         """Those of `models` that read K-lines."""
         return [name for name in self.models if name in KLINE_MODELS]
 
-    @property
-    def num_ahead(self) -> int:
-        """Bars from the close of t to the last exit."""
-        return self.tokenize.delay + max(self.tokenize.horizons)
-
     def check_contexts(self) -> None:
         """Refuse K-line models whose windows do not fit their context."""
         for name in self.kline_models:
             try:
-                check_context(self.tokenize_kline.lookback, self.num_ahead, self.zoo[name].max_context)
+                check_context(self.tokenize_kline.lookback, self.tokenize.reach, self.zoo[name].settings.max_context)
             except ValueError as error:
                 raise StageError(f"zoo.{name}: tokenize_kline.{error}") from None
 
@@ -119,11 +139,13 @@ def read_document(path: Path) -> dict[str, Any]:
 def parse_params(document: Mapping[str, Any], name: str) -> Params:
     """Sections held against their schemas, and against each other; `name` is what errors call the document."""
     params: Params = validate(Params, document, where=f"{name}: ")
-    train = with_loss_settings(params.train, params.tokenize.horizons, where=f"{name}: train.")
-    params = replace(params, train=train, zoo=parse_zoo(params.zoo, params.models, where=f"{name}: zoo."))
+    labels = ListedLabels(listed=tuple(params.tokenize.labels), heads=tuple(params.tokenize.heads))
+    train = read_train(document["train"], labels, where=f"{name}: train.")
+    zoo = parse_zoo(document, labels, name)
     try:
+        params = replace(params, train=train, zoo=zoo)
         params.check_contexts()
-    except StageError as error:
+    except ValueError as error:
         raise StageError(f"{name}: {error}") from None
     return params
 
@@ -133,30 +155,7 @@ def section_names() -> list[str]:
     return [field.name for field in fields(Params)]
 
 
-def parse_zoo(zoo: Mapping[str, Any], models: tuple[str, ...], where: str) -> dict[str, Any]:
-    """One configuration object per section of `zoo`; one of `models` without a section has its defaults."""
-    known = (*available_models(), *KLINE_MODELS)
-    if unknown := sorted(set(zoo) - set(known)):
-        raise StageError(f"{where}{unknown[0]}: unknown model; known are {', '.join(known)}")
-    sections = {name: {} for name in models} | dict(zoo)
-    parsed = {name: validate(model_config(name), section, f"{where}{name}.") for name, section in sections.items()}
-    for name, section in parsed.items():
-        check_base(section, f"{where}{name}.")
-    return parsed
-
-
-def check_base(section: Any, where: str) -> None:
-    """Refuse a model around a price model that is none, or settings that are not that one's."""
-    base = getattr(section, "base", None)
-    if base is None:
-        return
-    usable = [name for name in available_models() if input_kind(name) == "features"]
-    if base not in usable:
-        raise StageError(f"{where}base: {base!r} must read windows of features: one of {', '.join(usable)}")
-    validate(model_config(base), section.settings, f"{where}settings.")
-
-
 def plain(section: Any) -> Any:
     """A section as JSON has it: every field, defaults filled in."""
     document = asdict(section) if is_dataclass(section) and not isinstance(section, type) else section
-    return json.loads(json.dumps(document))
+    return json.loads(json.dumps(document, default=asdict))

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from factor_data import DirectionRule, TargetKind, WeightParams
+from factor_data import TargetKind, WeightParams
 
 NoSignal = Literal["leave_out", "fail"]
 
@@ -19,9 +19,7 @@ class TabularParams:
     seed: int
     """Seed of whatever the model draws."""
     target: TargetKind
-    """Per-date transform of the label, or its direction."""
-    direction: DirectionRule
-    """Rule by which returns become directions (target: direction only)."""
+    """Per-date transform of the label, or its direction by the label's own rule."""
     weights: WeightParams | None
     """How much windows and dates of training count; null: all the same."""
     threads: int

@@ -8,15 +8,20 @@ from typing import Any, ClassVar
 from factor_data import (
     RANK_KINDS,
     ColumnFeatures,
+    Label,
     NewsConfig,
     NewsVectorConfig,
     NormaliserKind,
     OwnFeatures,
-    Price,
+    check_label_names,
+    in_head_order,
+    longest_reach,
     same_for_all_symbols,
 )
 from stages.params.checking import validate
-from stages.params.rules import check_at_least
+
+NOT_LABELS = ("attained", "promoted")
+"""Names of the numbers that stand beside the labels in results/summary.json."""
 
 MOST_DIMENSIONS = 4096
 """Numbers of a text vector: each is an input of every bar."""
@@ -30,12 +35,8 @@ class TokenizeParams:
     features: tuple[str, ...]
     """Features and sets of features (docs/features.md); an empty list means the set "bars", or, where the next three
     keys name any, those alone."""
-    horizons: tuple[int, ...]
-    """Bars from entry to exit, one label and one model head each."""
-    delay: int
-    """Bars from the close of t to entry."""
-    price: Price
-    """Entry and exit at this price of their bars."""
+    """What is forecast, by name (docs/labels.md): one head each, shown in this order, the first one held against the
+    gates."""
     normaliser: NormaliserKind
     """How features are brought to one scale, fitted on the training dates of each fold."""
     clip: float
@@ -61,17 +62,35 @@ class TokenizeParams:
 
     def __post_init__(self) -> None:
         self._check_features()
-        if not self.horizons or min(self.horizons) < 1:
-            raise ValueError(f"horizons: {list(self.horizons)} must be one or more whole numbers >= 1")
-        if sorted(set(self.horizons)) != list(self.horizons):
-            raise ValueError(f"horizons: {list(self.horizons)} must increase, each once")
-        check_at_least(self, delay=0)
+        if taken := [name for name in self.labels if name in NOT_LABELS]:
+            raise ValueError(f"labels: {taken[0]} is the name of a number of the summary")
+        try:
+            check_label_names(self.labels)
+        except ValueError as error:
+            raise ValueError(f"labels: {error}") from None
         if not 2 <= self.num_tokens <= 255:
             raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
         if self.news_vectors is not None and self.news_vectors.dimensions > MOST_DIMENSIONS:
             raise ValueError(f"news_vectors.dimensions: {self.news_vectors.dimensions} must be <= {MOST_DIMENSIONS}")
+
+    @property
+    def heads(self) -> dict[str, Label]:
+        """The labels in the order of columns and heads, which is not that of the list."""
+        return in_head_order(self.labels)
+
+    @property
+    def reach(self) -> int:
+        """Dates after t that the farthest label of t is made of."""
+        return longest_reach(self.labels)
+
+    @property
+    def ahead_columns(self) -> tuple[str, ...]:
+        """Columns of the bars that labels are made of: no feature may read them."""
+        labels = self.labels.values()
+        found = [one.column for one in labels] + [one.delisting for one in labels if isinstance(one.delisting, str)]
+        return tuple(dict.fromkeys(name for name in found if name not in (None, "drop", "last")))
 
     @property
     def own(self) -> OwnFeatures:

@@ -19,7 +19,7 @@ class TokenizeKlineParams(EngineConfig):
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     lookback: int
-    """Bars a window starts from; it goes on for tokenize.delay + the longest horizon."""
+    """Bars a window starts from; it goes on to the exit of the farthest label."""
     clip: float
     """Normalised bars are clipped to [-clip, clip]."""
     every: int

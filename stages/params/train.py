@@ -6,10 +6,11 @@ trained. A tabular model is fitted with few of the keys (`stages.params.tabular`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from factor_data import Augmentation, DirectionRule, TargetKind, WeightParams, WindowRules
+from factor_data import Augmentation, TargetKind, WeightParams, WindowRules
 from factor_models import (
     CheckpointConfig,
     DistilledLoss,
@@ -96,9 +97,7 @@ class TrainParams(EngineConfig):
     loss_settings: Any = field(default_factory=dict)
     """Settings of the loss; those that are not given have their defaults."""
     target: TargetKind
-    """Per-date transform of the label that models are fitted to, or its direction."""
-    direction: DirectionRule = field(default_factory=DirectionRule)
-    """Rule by which returns become directions (target: direction only)."""
+    """Per-date transform of the label that models are fitted to, or its direction by the label's own rule."""
     consecutive_dates: int = 1
     """Dates are shuffled in runs of so many consecutive ones; above 1, the turnover term sees changes from bar
     to bar."""
@@ -141,24 +140,61 @@ class TrainParams(EngineConfig):
             raise ValueError(f"loss: {error}") from None
 
 
-def parse_train(document: Any, horizons: tuple[int, ...], where: str) -> TrainParams:
-    """The section as it stands in a plan."""
+PER_LABEL = ("target_ic", "rho", "target_weights")
+"""Settings of losses that may have a number per label: a mapping by name, or a list in the order of the labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedLabels:
+    """Names of the labels in two orders."""
+
+    listed: tuple[str, ...]
+    """As params.yaml lists them."""
+    heads: tuple[str, ...]
+    """As models have their heads, whatever the list (`factor_data.in_head_order`)."""
+
+
+def parse_train(document: Any, heads: tuple[str, ...], where: str) -> TrainParams:
+    """The section as it stands in a plan, where what is per label is in the order of the heads."""
+    return read_train(document, ListedLabels(listed=heads, heads=heads), where)
+
+
+def read_train(document: Any, labels: ListedLabels, where: str) -> TrainParams:
+    """The section as it is written; the settings of its loss as their own object, in the order of the heads."""
     train: TrainParams = validate(TrainParams, document, where)
-    return with_loss_settings(train, horizons, where)
+    return with_loss_settings(train, labels, where)
 
 
-def with_loss_settings(train: TrainParams, horizons: tuple[int, ...], where: str) -> TrainParams:
+def with_loss_settings(train: TrainParams, labels: ListedLabels, where: str) -> TrainParams:
     """The settings of the loss as its configuration object; StageError unless loss, target and teacher suit."""
-    settings = validate(loss_config(train.loss), train.loss_settings, where=f"{where}loss_settings.")
+    given = train.loss_settings
+    if isinstance(given, Mapping):
+        given = {
+            key: in_heads(value, key, labels, where) if key in PER_LABEL else value for key, value in given.items()
+        }
+    settings = validate(loss_config(train.loss), given, where=f"{where}loss_settings.")
     checked = replace(train, loss_settings=settings)
     try:
-        check_loss(checked, horizons)
+        check_loss(checked, labels.heads)
     except ValueError as error:
         raise StageError(f"{where}{error}") from None
     return checked
 
 
-def check_loss(train: TrainParams, horizons: tuple[int, ...]) -> None:
+def in_heads(value: Any, key: str, labels: ListedLabels, where: str) -> Any:
+    """A setting that has a number per label, by name or in their listed order, in the order of the heads."""
+    if isinstance(value, Mapping):
+        if set(value) != set(labels.heads):
+            raise StageError(
+                f"{where}loss_settings.{key}: names {', '.join(map(str, value))}, labels are {', '.join(labels.listed)}"
+            )
+        return [value[name] for name in labels.heads]
+    if isinstance(value, list | tuple) and len(value) == len(labels.listed):
+        return [value[labels.listed.index(name)] for name in labels.heads]
+    return value
+
+
+def check_loss(train: TrainParams, heads: tuple[str, ...]) -> None:
     """Loss, its settings, target and distillation belong together; ValueError names the key and the rule."""
     is_direction = train.target == "direction"
     if is_classification(train.loss) and not is_direction:
@@ -175,7 +211,7 @@ def check_loss(train: TrainParams, horizons: tuple[int, ...]) -> None:
         )
     share = None if train.distillation is None else train.distillation.share
     try:
-        loss = get_loss(train.loss, [f"h{horizon}" for horizon in horizons], **vars(train.loss_settings))
+        loss = get_loss(train.loss, heads, **vars(train.loss_settings))
         if share is not None:
             DistilledLoss(loss, share, None)
     except ValueError as error:

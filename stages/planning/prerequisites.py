@@ -35,10 +35,13 @@ def check_prerequisites(params: Params) -> None:
         check_file(path, names)
     for name in params.kline_models:
         for key, value in KLINE_KNOWS_ONLY.items():
-            if getattr(params.train, key) != value:
-                raise StageError(f"params.yaml: train.{key}: {name} is trained on tokens and knows only {value}")
-        if params.zoo[name].pretrained is not None:
-            read_pretrained(Kronos, f"zoo.{name}.pretrained", params.zoo[name].pretrained)
+            if getattr(params.train_of(name), key) != value:
+                raise StageError(
+                    f"params.yaml: train.{key}: {name} is trained on tokens and knows only {value}, which may stand "
+                    f"under zoo.{name}.train"
+                )
+        if params.zoo[name].settings.pretrained is not None:
+            read_pretrained(Kronos, f"zoo.{name}.pretrained", params.zoo[name].settings.pretrained)
     if params.kline_models and params.tokenize_kline.pretrained is not None:
         read_pretrained(KronosTokenizer, "tokenize_kline.pretrained", params.tokenize_kline.pretrained)
 

@@ -52,12 +52,12 @@ def networks(params: Params) -> Iterator[tuple[str, Any, Callable[[], nn.Module]
     """(key of its section, section, how to build it) of every network that a run would train."""
     for name in params.models:
         if name not in KLINE_MODELS and input_kind(name) != "last_bar":
-            yield f"zoo.{name}", params.zoo[name], partial(new_network, name, params)
+            yield f"zoo.{name}", params.zoo[name].settings, partial(new_network, name, params)
     tokenizer = params.tokenize_kline.model
     for name in params.kline_models:
         yield "tokenize_kline.model", tokenizer, partial(KronosTokenizer, **tokenizer.arguments())
-        arguments = params.zoo[name].arguments(tokenizer.s1_bits, tokenizer.s2_bits)
-        yield f"zoo.{name}", params.zoo[name], partial(Kronos, **arguments)
+        arguments = params.zoo[name].settings.arguments(tokenizer.s1_bits, tokenizer.s2_bits)
+        yield f"zoo.{name}", params.zoo[name].settings, partial(Kronos, **arguments)
 
 
 def new_network(name: str, params: Params) -> nn.Module:
@@ -66,9 +66,9 @@ def new_network(name: str, params: Params) -> nn.Module:
     model = build_model(
         name,
         num_features=len(expand_features(params.tokenize.features or None)),
-        num_horizons=len(params.tokenize.horizons),
+        num_horizons=len(params.tokenize.labels),
         **{size: known[size] for size in model_sizes(name)},
-        **vars(params.zoo[name]),
+        **vars(params.zoo[name].settings),
     )
     assert isinstance(model, nn.Module)
     return model

@@ -50,10 +50,10 @@ class PlannedStage:
 
 
 def keys(*wanted: str) -> Callable[[Params, str], dict[str, Any]]:
-    """Settings by dotted keys; `{model}` stands for the model."""
+    """Settings by dotted keys; `{model}` stands for the model, whose own keys of `train` are in that section."""
 
     def pick(params: Params, model: str) -> dict[str, Any]:
-        document = plain(params)
+        document = document_of(params, model)
         chosen: dict[str, Any] = {}
         for key in (one.format(model=model) for one in wanted):
             *sections, last = key.split(".")
@@ -64,6 +64,27 @@ def keys(*wanted: str) -> Callable[[Params, str], dict[str, Any]]:
         return chosen
 
     return pick
+
+
+def document_of(params: Params, model: str) -> dict[str, Any]:
+    """params.yaml as it decides results: for a model with its own keys of `train`, for the labels what stages need."""
+    document = plain(params)
+    document["zoo"] = {name: one["settings"] for name, one in document["zoo"].items()}
+    document["own_train"] = {
+        name: plain(one.own) for name, one in params.zoo.items() if one.own and name in params.models
+    }
+    if model:
+        document["train"] = plain(params.train_of(model))
+    document["labels"] = list(params.tokenize.labels)
+    document["tokenize"] |= {"labels": plain(params.tokenize.heads), "reach": params.tokenize.reach}
+    return document
+
+
+def tokenize_settings(params: Params, model: str) -> dict[str, Any]:
+    """The section, its labels in the order of heads: how params.yaml lists them decides no number."""
+    chosen = keys("tokenize")(params, model)
+    del chosen["tokenize"]["reach"]
+    return chosen
 
 
 def train_settings(params: Params, model: str) -> dict[str, Any]:
@@ -79,7 +100,7 @@ def kline_settings(params: Params, model: str) -> dict[str, Any]:
     """The section, what it takes from `tokenize`, and the K-line models; without any nothing decides."""
     if not params.kline_models:
         return {"kline_models": []}
-    wanted = keys("tokenize_kline", "tokenize.delay", "tokenize.horizons", "tokenize.price")
+    wanted = keys("tokenize_kline", "tokenize.reach")
     return {"kline_models": params.kline_models, **wanted(params, model)}
 
 
@@ -95,18 +116,18 @@ def tokenize_roots(params: Params, model: str) -> Roots:
 
 def train_roots(params: Params, model: str) -> Roots:
     """The script, the room of this kind of model, the model, and of a network its loss and its teacher."""
-    family = family_of(model)
+    family, train = family_of(model), params.train_of(model)
     models = {model}
     losses: set[str] = set()
     if family == "network":
-        losses.add(params.train.loss)
-        if params.train.distillation is not None:
-            models.add(params.train.distillation.teacher)
-        base = getattr(params.zoo[model], "base", None)
+        losses.add(train.loss)
+        if train.distillation is not None:
+            models.add(train.distillation.teacher)
+        base = getattr(params.zoo[model].settings, "base", None)
         models |= {base} if base in MODELS else set()
     if family == "kline":
         # It is trained with the first; section `train` is checked as a whole, and so with the second.
-        losses |= {"mse", params.train.loss}
+        losses |= {"mse", train.loss}
     entries = [*((MODELS | KLINE_MODELS)[one] for one in models), *(LOSSES[one] for one in losses)]
     return Roots(
         modules=("stages.train", FAMILIES[family], *sorted({entry.module for entry in entries})),
@@ -125,15 +146,15 @@ def kline_roots(params: Params, model: str) -> Roots:
 
 STAGES: dict[str, PlannedStage] = {
     "sample": PlannedStage(settings=keys("sample"), roots=script("sample")),
-    "split": PlannedStage(settings=keys("split", "tokenize.horizons", "tokenize.delay"), roots=script("split")),
-    "tokenize": PlannedStage(settings=keys("tokenize"), roots=tokenize_roots),
+    "split": PlannedStage(settings=keys("split", "tokenize.reach"), roots=script("split")),
+    "tokenize": PlannedStage(settings=tokenize_settings, roots=tokenize_roots),
     "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
     "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),
     "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
     "evaluate": PlannedStage(
-        settings=keys("evaluate", "train.target", "train.direction"), roots=script("evaluate"), per_model=True
+        settings=keys("labels", "evaluate", "train.target"), roots=script("evaluate"), per_model=True
     ),
-    "stack": PlannedStage(settings=keys("models", "stack", "evaluate"), roots=script("stack")),
+    "stack": PlannedStage(settings=keys("models", "labels", "stack", "evaluate"), roots=script("stack")),
     "report": PlannedStage(
         settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),
         roots=script("report", files=PAGE_FILES),
@@ -141,7 +162,15 @@ STAGES: dict[str, PlannedStage] = {
     ),
     "report_stack": PlannedStage(
         settings=keys(
-            "models", "split.folds", "train.seed", "train.loss", "train.zero.stage", "evaluate", "stack.gates"
+            "models",
+            "split.folds",
+            "tokenize.reach",
+            "train.seed",
+            "train.loss",
+            "train.zero.stage",
+            "own_train",
+            "evaluate",
+            "stack.gates",
         ),
         roots=script("report_stack", files=PAGE_FILES),
     ),

@@ -51,8 +51,8 @@ class LiveIC:
                 shutil.rmtree(self.folder, ignore_errors=True)  # of an earlier run
             self.reporter = LiveICReporter(
                 self.folder,
-                [f"h{horizon}" for horizon in store.horizons],
-                horizons=store.horizons,
+                list(store.heads),
+                horizons=[label.overlap for label in store.heads.values()],
                 every_steps=config.every_steps,
                 every_minutes=config.every_minutes,
                 max_dates=MAX_DATES,

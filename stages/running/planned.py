@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from stages import ROOT
 from stages.json_files import read_json
 from stages.params.checking import validate
+from stages.params.overlays import overlay
 from stages.params.plain_yaml import parse_yaml
 from stages.running.files import RESULTS
 from stages.running.stage import StageError
@@ -70,8 +71,13 @@ class Plan:
         return section
 
     def with_untracked(self, section: str) -> dict[str, Any]:
-        """A section together with the keys of params.yaml that are in no plan, since they decide nothing."""
-        return untracked().get(section, {}) | self.value(section)
+        """A section together with the keys of params.yaml that are in no plan, since they decide nothing.
+
+        A model's own ones, under `zoo`, take the place of those of the section.
+        """
+        document, model = untracked(), self.stage.partition("@")[2]
+        own = (document["zoo"].get(model) or {}).get(section, {})
+        return overlay(document.get(section, {}), own) | self.value(section)
 
 
 def plan_path(stage: str) -> Path:

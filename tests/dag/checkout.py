@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from stages import ROOT
-from stages.params.presets import overlay
+from stages.params.overlays import overlay
 from stages.params.reading import read_document
 from stages.running.planned import MADE_OF, made_of
 from warm import path_of_programs

@@ -45,7 +45,8 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
         lambda d: d.update(evaluat={}),
         ["evaluat", "unknown key", "did you mean 'evaluate'"],
     ),
-    "a missing key": (lambda d: d["tokenize"].pop("delay"), ["tokenize.delay", "missing"]),
+    "a missing key": (lambda d: d["tokenize"].pop("clip"), ["tokenize.clip", "missing"]),
+    "the key of before": (lambda d: d["tokenize"].update(horizons=[1, 5]), ["tokenize.horizons", "unknown key"]),
     "a missing field of a fold scheme": (
         lambda d: d["split"]["folds"].pop("step"),
         ["split.folds", "scheme rolling needs step"],
@@ -61,8 +62,8 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
     "a wrong type": (lambda d: d["train"].update(epochs="six"), ["train.epochs", "'six'", "integer"]),
     "a float for a count": (lambda d: d["split"]["folds"].update(train=10.5), ["split.folds.train", "10.5"]),
     "a text for a flag": (lambda d: d["stack"].update(positive="no"), ["stack.positive", "'no'"]),
-    "horizon 0": (lambda d: d["tokenize"].update(horizons=[0, 5]), ["tokenize.horizons", "[0, 5]", ">= 1"]),
-    "a horizon twice": (lambda d: d["tokenize"].update(horizons=[1, 1]), ["tokenize.horizons", "[1, 1]"]),
+    "horizon 0": (lambda d: d["tokenize"]["labels"]["h1"].update(horizon=0), ["tokenize.labels.h1.horizon: 0", ">= 1"]),
+    "no label": (lambda d: d["tokenize"].update(labels={}), ["tokenize.labels: at least one label"]),
     "a purge that leaks": (lambda d: d["split"]["folds"].update(purge=20), ["split.folds.purge", "20", "21"]),
     "an unknown feature": (
         lambda d: d["tokenize"].update(features=["returns"]),
@@ -217,7 +218,7 @@ def test_a_constant_label_is_refused_before_training(sampled: Checkout, tmp_path
         np.save(path, np.ones_like(np.load(path)))
     refused = checkout.stage("tokenize_features")
     assert refused.returncode == 2
-    assert "horizon 1 is constant" in refused.stderr
+    assert "label h1 is constant" in refused.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(

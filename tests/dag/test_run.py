@@ -30,16 +30,17 @@ def test_the_report_and_every_result_is_there(finished_run: Checkout) -> None:
     assert (results / "split" / "quality.html").exists()
     assert json.loads((results / "stack" / "gates.json").read_text())["gates"]
     predictions = pd.read_parquet(results / "train" / "lstm" / "predictions.parquet")
-    assert list(predictions.columns) == ["timestamp", "symbol", "fold", "segment", "horizon", "prediction"]
+    assert list(predictions.columns) == ["timestamp", "symbol", "fold", "segment", "label", "prediction"]
     assert set(predictions["segment"].unique()) == {"valid", "test"}
     assert predictions["prediction"].notna().all()
     for fold in sorted((results / "train" / "lstm" / "folds").iterdir()):
         assert {path.name for path in fold.iterdir()} >= {"config.json", "model.safetensors", "metadata.json"}
         metadata = json.loads((fold / "metadata.json").read_text())
         scores = metadata["valid_rank_ic"]
-        assert sorted(int(horizon) for horizon in scores) == metadata["horizons"]
+        assert set(scores) == set(metadata["labels"])
+        assert metadata["heads"] == ["h1", "h5", "h20"]
         assert scores[str(metadata["best_head"])] == max(scores.values()), "the head that did best on valid dates"
-        assert len(load_file(fold / "model.safetensors")["head.weight"]) == len(scores), "a head per horizon"
+        assert len(load_file(fold / "model.safetensors")["head.weight"]) == len(scores), "a head per label"
 
 
 def test_the_reports_open_offline(finished_run: Checkout) -> None:

@@ -14,6 +14,7 @@ from factor_data import (
     CleanRules,
     FitConfig,
     Fold,
+    Label,
     StoreWriter,
     Table,
     Workers,
@@ -61,8 +62,7 @@ def write_all(folder: Path, num_symbols: int, kind: str) -> None:
         panel=panel,
         workers=workers,
         plan=plan_features(NAMES, panel.symbols),
-        horizons=(1, 5),
-        delay=1,
+        labels={"h1": Label(horizon=1), "h5": Label(horizon=5)},
     )
     writer.write_labels()
     writer.check_labels(fold)

@@ -21,7 +21,6 @@ from factor_data import (
     cpcv_paths,
     fold_picture,
     make_folds,
-    needed_purge,
     walk_forward,
 )
 
@@ -35,7 +34,7 @@ def places(dates: np.ndarray, calendar: np.ndarray = DAYS) -> list[int]:
 
 
 def folds_of(num_dates: int = 40, horizons: tuple[int, ...] = (1,), delay: int = 1, **config: Any) -> list[Fold]:
-    return make_folds(DAYS[:num_dates], FoldConfig(**config), horizons=horizons, delay=delay)
+    return make_folds(DAYS[:num_dates], FoldConfig(**config), reach=delay + max(horizons))
 
 
 def months(fold: Fold, segment: str) -> list[str]:
@@ -71,7 +70,7 @@ def test_the_last_day_of_a_range_includes_its_bars() -> None:
         scheme="fixed", train_range=("2020-01-01", "2020-01-03"), valid_range=("2020-01-04", "2020-01-05T12:00"),
         test_range=("2020-01-05T12:00:01", "2020-01-06"),
     )  # fmt: skip
-    (fold,) = make_folds(stamps, config, horizons=[1], delay=0)
+    (fold,) = make_folds(stamps, config, reach=1)
     assert [len(fold.train), len(fold.valid), len(fold.test)] == [5, 2, 3]
 
 
@@ -116,7 +115,7 @@ def test_ratio_of_tenths_is_not_a_date_short() -> None:
 
 def test_yearly_folds_follow_the_hand_made_table() -> None:
     config = FoldConfig(scheme="yearly", max_train_years=3, min_train_years=2, valid_months=2, min_test=200)
-    folds = make_folds(BUSINESS, config, horizons=[1, 5], delay=1)
+    folds = make_folds(BUSINESS, config, reach=6)
     rows = [
         (
             fold.describe()["train_first"],
@@ -135,9 +134,7 @@ def test_yearly_folds_follow_the_hand_made_table() -> None:
         assert [len(months(fold, "test")), len(fold.purge)] == [12, 12]
         position = places(fold.train, BUSINESS)[-1]
         assert places(fold.valid, BUSINESS)[0] - position == 7  # six dates lie between
-    (only, *_) = make_folds(
-        BUSINESS, FoldConfig(scheme="yearly", min_train_years=5, valid_months=12), horizons=[1], delay=0
-    )
+    (only, *_) = make_folds(BUSINESS, FoldConfig(scheme="yearly", min_train_years=5, valid_months=12), reach=1)
     assert (months(only, "train")[-1], months(only, "valid")[0], months(only, "test")[-1]) == (
         "2018-12",
         "2019-01",
@@ -147,7 +144,7 @@ def test_yearly_folds_follow_the_hand_made_table() -> None:
 
 def test_yearly_embargo_follows_every_earlier_test_year() -> None:
     config = FoldConfig(scheme="yearly", min_train_years=2, valid_months=2, embargo=3)
-    folds = make_folds(BUSINESS, config, horizons=[1], delay=1)
+    folds = make_folds(BUSINESS, config, reach=2)
     assert [len(fold.embargo) for fold in folds] == [0, 0, 3, 6]
     assert folds[2].embargo.astype("datetime64[D]").astype(str).tolist() == [
         "2018-01-01",
@@ -169,7 +166,7 @@ def test_yearly_embargo_follows_every_earlier_test_year() -> None:
 )
 def test_yearly_refuses_what_cannot_be(config: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_folds(BUSINESS, FoldConfig(scheme="yearly", **config), horizons=[1], delay=1)
+        make_folds(BUSINESS, FoldConfig(scheme="yearly", **config), reach=2)
 
 
 def test_combinatorial_folds_are_purged_on_both_sides_and_embargoed_after() -> None:
@@ -274,9 +271,10 @@ def test_no_label_takes_a_price_of_another_segment(
         if config["scheme"] == "yearly"
         else np.arange("2020-01-01", "2020-04-01" if daily else "2020-05-20", dtype="datetime64[D]")
     )
-    purge = None if more_purge is None else needed_purge(horizons, delay) + more_purge
+    purge = None if more_purge is None else delay + max(horizons) + more_purge
     try:
-        folds = make_folds(calendar, FoldConfig(**config, purge=purge, embargo=embargo), horizons=horizons, delay=delay)
+        reach = delay + max(horizons)
+        folds = make_folds(calendar, FoldConfig(**config, purge=purge, embargo=embargo), reach=reach)
     except ValueError as error:
         if not re.search("leave none|too short|leaves nothing|would have none|leave nothing", str(error)):
             raise
@@ -300,29 +298,28 @@ def test_no_label_takes_a_price_of_another_segment(
 
 def test_a_purge_that_is_too_small_is_refused_and_one_that_is_larger_is_kept() -> None:
     lengths = {"scheme": "rolling", "train": 10, "valid": 4, "test": 4, "step": 4}
-    with pytest.raises(ValueError, match=r"delay \+ longest horizon = 1 \+ 5 = 6, got 5"):
+    with pytest.raises(ValueError, match="the longest reach of a label, 6 dates, got 5"):
         folds_of(**lengths, purge=5, horizons=(1, 5))
     fold = folds_of(**lengths, purge=7, horizons=(1, 5))[0]
     assert places(fold.valid)[0] - places(fold.train)[-1] == 8
 
 
-@pytest.mark.parametrize(("horizons", "delay"), [([], 1), ([0, 5], 1), ([1], -1)])
-def test_labels_that_cannot_be_have_no_purge(horizons: list[int], delay: int) -> None:
-    with pytest.raises(ValueError, match="horizons must be >= 1 and delay >= 0"):
-        needed_purge(horizons, delay)
+def test_a_label_that_reaches_nowhere_has_no_purge() -> None:
+    with pytest.raises(ValueError, match="reach must be at least 1 date, got 0"):
+        folds_of(scheme="rolling", train=10, valid=4, test=4, step=4, purge=5, horizons=(0,), delay=0)
 
 
 def test_folds_whose_labels_meet_are_refused_with_the_dates() -> None:
     folds = walk_forward(DAYS, train=10, valid=4, test=4, step=4, purge=3, embargo=0)
-    check_labels_apart(folds, DAYS, [2], delay=1)
+    check_labels_apart(folds, DAYS, 3)
     with pytest.raises(
         ValueError,
-        match=r"fold 0: the train label of 2020-01-10 takes prices up to 1 \+ 3 dates later, and valid has 2020-01-14",
+        match=r"fold 0: the train label of 2020-01-10 takes prices up to 4 dates later, and valid has 2020-01-14",
     ):
-        check_labels_apart(folds, DAYS, [3], delay=1)
+        check_labels_apart(folds, DAYS, 4)
     behind = Fold(index=4, train=DAYS[20:], valid=DAYS[:0], test=DAYS[5:18])
     with pytest.raises(ValueError, match=r"fold 4: the test label of 2020-01-18 .* and train has 2020-01-21"):
-        check_labels_apart([behind], DAYS, [3], delay=1)
+        check_labels_apart([behind], DAYS, 4)
 
 
 def test_the_derived_embargo_follows_the_labels_where_training_follows_a_test() -> None:

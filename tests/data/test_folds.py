@@ -103,10 +103,10 @@ def test_an_embargo_that_eats_the_training_is_refused() -> None:
         walk_forward(DAYS, train=3, valid=1, test=1, step=1, purge=0, embargo=20)
 
 
-def test_purge_must_cover_delay_and_horizon() -> None:
-    check_purge(21, horizons=[1, 20], delay=1)
-    with pytest.raises(ValueError, match=r"1 \+ 20 = 21, got 20"):
-        check_purge(20, horizons=[1, 20], delay=1)
+def test_purge_must_cover_the_longest_reach() -> None:
+    check_purge(21, reach=21)
+    with pytest.raises(ValueError, match="the longest reach of a label, 21 dates, got 20"):
+        check_purge(20, reach=21)
 
 
 def test_rows_of_a_fold_are_the_bars_of_its_dates(panel: Panel) -> None:

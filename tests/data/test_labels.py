@@ -115,14 +115,14 @@ def test_a_constant_or_single_date_is_missing(kind: str) -> None:
     assert np.isnan(target).tolist() == [True, True, True, True, False, False]
 
 
-def test_labels_without_information_are_refused_by_segment_and_horizon() -> None:
+def test_labels_without_information_are_refused_by_segment_and_label() -> None:
     labels = np.array([[0.1, 0.2], [0.2, 0.2], [np.nan, 0.3], [np.nan, 0.2]])
     late, early = np.array([False, False, True, True]), np.array([True, True, False, False])
-    check_labels(labels, [1, 5], {"fold 0 train": np.array([True, True, True, False])})
-    with pytest.raises(ValueError, match="fold 1 train: label of horizon 1 is known on 0 of 2 rows"):
-        check_labels(labels, [1, 5], {"fold 1 train": late})
-    with pytest.raises(ValueError, match=r"fold 0 train: label of horizon 5 is constant \(0.2 on 2 rows\)"):
-        check_labels(labels, [1, 5], {"fold 0 train": early})
+    check_labels(labels, ["h1", "h5"], {"fold 0 train": np.array([True, True, True, False])})
+    with pytest.raises(ValueError, match="fold 1 train: label h1 is known on 0 of 2 rows"):
+        check_labels(labels, ["h1", "h5"], {"fold 1 train": late})
+    with pytest.raises(ValueError, match=r"fold 0 train: label h5 is constant \(0.2 on 2 rows\)"):
+        check_labels(labels, ["h1", "h5"], {"fold 0 train": early})
 
 
 def test_rank_gauss_and_demeaned_targets_equal_scipy_and_pandas() -> None:

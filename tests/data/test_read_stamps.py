@@ -183,9 +183,7 @@ BAD = {
 EDGES: dict[str, Callable[[object], object]] = {
     "panel": lambda stamps: Panel.from_frame(bars(stamps)),
     "calendar of a panel": lambda stamps: Panel.from_frame(bars(NAIVE), dates=stamps),  # type: ignore[arg-type]
-    "folds": lambda stamps: make_folds(
-        stamps, FoldConfig(scheme="ratio", ratios=(0.5, 0.2, 0.3)), horizons=[1], delay=1
-    ),  # type: ignore[arg-type]
+    "folds": lambda stamps: make_folds(stamps, FoldConfig(scheme="ratio", ratios=(0.5, 0.2, 0.3)), reach=2),  # type: ignore[arg-type]
     "news": lambda stamps: document_rows(
         pd.DataFrame({"timestamp": stamps, "symbol": "A", "text": "x"}), PANEL, NewsClock()
     ),

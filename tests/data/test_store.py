@@ -33,7 +33,7 @@ from factor_data import (
     fit_news_scorer,
     fit_news_vectors,
     fit_normaliser,
-    forward_return,
+    label_values,
     open_panel,
     plan_features,
     simulate_market,
@@ -41,9 +41,10 @@ from factor_data import (
     write_parquet,
 )
 from factor_data.chunks.write_store import write_index
+from market_samples import returns_over
 
 NAMES = ["return_1", "volatility_5", "market_return_1"]
-HORIZONS = (1, 5)
+LABELS = returns_over(1, 5)
 MARKET = simulate_market(MarketConfig(symbols=12, bars=150))
 NEWS = NewsConfig(min_count=3, cutoff_minutes=960)
 VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960, documents_per_bar=2)
@@ -73,7 +74,7 @@ def fold(folds: list[Fold]) -> Fold:
 
 @pytest.fixture(scope="module")
 def labels(panel: Panel) -> NDArray[np.float64]:
-    return np.column_stack([forward_return(panel, horizon) for horizon in HORIZONS])
+    return np.column_stack([label_values(panel, label) for label in LABELS.values()])
 
 
 def write_store(
@@ -86,7 +87,7 @@ def write_store(
 ) -> Path:
     panel = open_panel(saved)
     plan = plan_features(NAMES, panel.symbols)
-    writer = StoreWriter(directory=folder, panel=panel, workers=workers, plan=plan, horizons=HORIZONS, delay=1)
+    writer = StoreWriter(directory=folder, panel=panel, workers=workers, plan=plan, labels=LABELS)
     writer.write_labels()
     for fold in folds:
         writer.check_labels(fold)
@@ -221,8 +222,8 @@ def test_a_fold_without_a_label_is_refused_as_check_labels_does(
 ) -> None:
     late = Fold(index=3, train=panel.dates[-4:], valid=panel.dates[:1], test=panel.dates[:1])
     rows = late.rows(panel, "train") & panel.in_universe
-    with pytest.raises(ValueError, match=r"fold 3 train: label of horizon 5 is known on 0 of") as whole:
-        check_labels(labels, HORIZONS, {"fold 3 train": rows})
+    with pytest.raises(ValueError, match=r"fold 3 train: label h5 is known on 0 of") as whole:
+        check_labels(labels, tuple(LABELS), {"fold 3 train": rows})
     with pytest.raises(ValueError, match="fold 3 train") as parts:
         write_store(tmp_path, saved, [late], Workers(max_bytes=5_000))
     assert str(parts.value) == str(whole.value)
@@ -236,8 +237,8 @@ def test_rows_come_back_as_the_panel_has_them(store: FeatureStore, panel: Panel)
     np.testing.assert_array_equal(store.dates[store.date_code], panel.timestamp)
     np.testing.assert_array_equal(store.symbols[store.symbol_code], panel.symbol)
     np.testing.assert_array_equal(store.in_universe, panel.columns["in_universe"] > 0)
-    assert store.horizons == HORIZONS
-    assert store.delay == 1
+    assert store.heads == LABELS
+    assert (store.reach, store.head("h5")) == (6, 1)
 
 
 def test_inputs_and_tokens_are_the_fitted_transforms_of_the_features(store: FeatureStore) -> None:

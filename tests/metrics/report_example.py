@@ -24,6 +24,8 @@ from factor_metrics.report import (
 
 DATES = [f"2020-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
 
+OVERLAPS = {"h1": 1, "h5": 5}
+
 
 def series(*names: str) -> DateSeries:
     """Noise with one gap for each name."""
@@ -34,30 +36,30 @@ def series(*names: str) -> DateSeries:
 
 
 def profile() -> Profile:
-    """A weak forecast of two horizons on a small market."""
+    """A weak forecast of two labels on a small market."""
     generator = np.random.default_rng(4)
     label = generator.normal(size=(len(DATES), 30))
     prediction = 0.3 * label + generator.normal(size=label.shape)
-    labels = {1: label, 5: label + generator.normal(size=label.shape)}
-    return profile_forecast(prediction, labels, 1, label, num_bootstrap=50)
+    labels = {"h1": label, "h5": label + generator.normal(size=label.shape)}
+    return profile_forecast(prediction, labels, "h1", label, overlaps=OVERLAPS, num_bootstrap=50)
 
 
 def example(model: str = "ridge", **changes: Any) -> ReportData:
     """A stack's report, `model` being the name of one of its models."""
     nan = math.nan
     reached = Scores(rank_ic=0.071, ci_low=0.064, ci_high=0.078)
-    stack = ResultRow(name="stack", kind="stack", horizon=1, scores=replace(reached, num_dates=600))
+    stack = ResultRow(name="stack", kind="stack", label="h1", scores=replace(reached, num_dates=600))
     rows = [
-        ResultRow(name="momentum", kind="floor", horizon=1, scores=Scores(rank_ic=0.031, num_dates=600)),
-        ResultRow(name=model, kind="model", horizon=1, scores=Scores(rank_ic=-0.02), below_floor=True),
-        ResultRow(name="empty", kind="model", horizon=1, scores=Scores(rank_ic=nan)),
+        ResultRow(name="momentum", kind="floor", label="h1", scores=Scores(rank_ic=0.031, num_dates=600)),
+        ResultRow(name=model, kind="model", label="h1", scores=Scores(rank_ic=-0.02), below_floor=True),
+        ResultRow(name="empty", kind="model", label="h1", scores=Scores(rank_ic=nan)),
         stack,
-        replace(stack, horizon=5, scores=replace(reached, rank_ic=nan, ci_low=nan)),
+        replace(stack, label="h5", scores=replace(reached, rank_ic=nan, ci_low=nan)),
     ]
     floor = FloorRow(
         name="stack",
         floor="momentum",
-        horizon=1,
+        label="h1",
         rank_ic=0.071,
         floor_rank_ic=0.031,
         difference=0.04,
@@ -78,34 +80,37 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
             floor,
             replace(floor, floor="reversal", low=-0.01),
             replace(floor, name=model, difference=-0.01, low=-0.02, high=0.0),
-            replace(floor, floor=model, horizon=5, difference=nan, low=nan, high=None, p_value=nan),
+            replace(floor, floor=model, label="h5", difference=nan, low=nan, high=None, p_value=nan),
         ],
         attained=[
-            Attained(name="stack", horizon=1, rank_ic=0.071, attainable_rank_ic=0.096, ratio=0.74),
-            Attained(name=model, horizon=5, rank_ic=nan, attainable_rank_ic=None, ratio=nan),
+            Attained(name="stack", label="h1", rank_ic=0.071, attainable_rank_ic=0.096, ratio=0.74),
+            Attained(name=model, label="h5", rank_ic=nan, attainable_rank_ic=None, ratio=nan),
         ],
-        ic_series={1: series(model, "stack", "attainable"), 5: series(model, "stack")},
-        standard_errors={1: 0.1, 5: nan},
-        spread_series={1: series("stack", model), 5: series(model, "stack")},
-        turnover_series={1: series("stack"), 5: series("stack")},
-        profiles={1: profile(), 5: profile()},
-        weights={1: WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
-        diversity={1: Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])},
+        ic_series={"h1": series(model, "stack", "attainable"), "h5": series(model, "stack")},
+        standard_errors={"h1": 0.1, "h5": nan},
+        spread_series={"h1": series("stack", model), "h5": series(model, "stack")},
+        turnover_series={"h1": series("stack"), "h5": series("stack")},
+        overlaps=OVERLAPS,
+        profiles={"h1": profile(), "h5": profile()},
+        weights={"h1": WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
+        diversity={"h1": Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])},
         overfit=[
-            Overfit(name=model, horizon=1, valid_rank_ic=0.1, test_rank_ic=0.0, gap=0.1, threshold=0.02),
-            Overfit(name="z", horizon=1, valid_rank_ic=nan, test_rank_ic=nan, gap=nan),
+            Overfit(name=model, label="h1", valid_rank_ic=0.1, test_rank_ic=0.0, gap=0.1, threshold=0.02),
+            Overfit(name="z", label="h1", valid_rank_ic=nan, test_rank_ic=nan, gap=nan),
         ],
         fold_picture='<svg viewBox="0 0 10 10"><rect width="5" height="5" fill="currentColor"/></svg>',
         universe=f"all that {model} knows",
         row_counts=[
             RowCounts(
-                horizon=1,
+                label="h1",
                 bars=100,
                 in_universe=80,
                 without_prediction=10,
                 without_price=5,
                 after_the_end=1,
                 scored=64,
+                delisted=3,
+                rule=f"{model} over 1 bar",
             )
         ],
         quality=[QualityRule(rule=model, description=model, action="drop", count=3, share=nan)],

@@ -31,7 +31,7 @@ def floor(rank_ic: float | None, difference: float | None, low: float | None, st
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A folder as the stage evaluate writes it; the model is below its floor at horizon 5."""
+    """A folder as the stage evaluate writes it; the model is below its floor for h5."""
     folder = tmp_path / "evaluate" / "ridge"
     folder.mkdir(parents=True)
     metrics = {"h1": {**SCORES, "best_floor_rank_ic": 0.02}, "h5": {**SCORES, "best_floor_rank_ic": 0.06}}
@@ -47,7 +47,8 @@ def model(tmp_path: Path) -> Path:
         pd.DataFrame(
             {
                 "timestamp": dates,
-                "horizon": np.int16(h),
+                "label": f"h{h}",
+                "overlap": np.int16(h),
                 "rank_ic": generator.normal(0.05, 0.1, 40),
                 "spread": 0.001,
             }
@@ -69,7 +70,7 @@ def stack(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_model_s_table_has_a_line_per_forecast_and_horizon_and_marks_it(
+def test_a_model_s_table_has_a_line_per_forecast_and_label_and_marks_it(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(model)]) == 0
@@ -78,11 +79,11 @@ def test_a_model_s_table_has_a_line_per_forecast_and_horizon_and_marks_it(
     one, five = (line for line in lines if line.startswith("ridge "))
     table = [re.split(r"  +", line) for line in (one, five)]
     assert table[0] == [
-        *("ridge", "1", "+0.0500", "[+0.030, +0.070]", "+4.0", "250"),
+        *("ridge", "h1", "+0.0500", "[+0.030, +0.070]", "+4.0", "250"),
         *("momentum", "+0.0200", "+0.0300", "[+0.010, +0.030]"),
     ]
     assert table[1][6:] == ["momentum", "+0.0600", "-0.0100", "[-0.020, +0.000]", "BELOW THE FLOOR"]
-    assert [line.split()[:3] for line in lines if "random" in line] == [["floor:", "random", "1"]]
+    assert [line.split()[:3] for line in lines if "random" in line] == [["floor:", "random", "h1"]]
     assert len(lines) == 3 + 5
 
 

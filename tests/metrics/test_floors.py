@@ -21,12 +21,13 @@ from factor_metrics import (
     moving_average_gap,
     opposite_of_last_sign,
     paired_difference,
+    past_volatility,
     price_floors,
     random_ranking,
     random_ranking_interval,
     rank_ic,
 )
-from factor_metrics.floors.price_floors import PRICE_FLOORS
+from factor_metrics.floors.price_floors import PRICE_FLOORS, VOLATILITY_FLOORS
 
 NAN = np.nan
 
@@ -65,6 +66,14 @@ def test_the_distance_from_the_high_equals_that_of_pandas_and_leaves_missing_clo
     np.testing.assert_array_equal(distance_from_high(gap, 3).ravel(), [NAN, NAN, -0.5, NAN, NAN, NAN])
 
 
+def test_past_volatility_is_that_of_pandas() -> None:
+    close = closes()
+    squares = pd.DataFrame(np.log(close[1:] / close[:-1]) ** 2).reindex(range(-1, len(close) - 1))
+    expected = np.sqrt(squares.rolling(20, min_periods=10).mean()).to_numpy(copy=True)
+    expected[:19] = NAN
+    np.testing.assert_allclose(past_volatility(close), expected, rtol=1e-9)
+
+
 def test_the_majority_counts_moves_when_they_are_known() -> None:
     close = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 0.5], [1.0, 1.0, NAN], [0.5, 0.5, 0.2]])
     # Up to each date: nothing; 2 of 3 up; 2 of 5; 2 of 7 (the third symbol has no return on the last date).
@@ -79,7 +88,7 @@ def test_no_floor_looks_ahead(seed: int, date: int) -> None:
     close = closes(seed)
     changed = close.copy()
     changed[date:] *= np.random.default_rng(seed).uniform(0.5, 2.0, size=changed[date:].shape)
-    for floor in (*PRICE_FLOORS.values(), majority_class):
+    for floor in (*PRICE_FLOORS.values(), *VOLATILITY_FLOORS.values(), majority_class):
         whole = floor(close)
         np.testing.assert_array_equal(floor(changed)[:date], whole[:date])
         np.testing.assert_array_equal(floor(close[:date]), whole[:date])
@@ -88,6 +97,7 @@ def test_no_floor_looks_ahead(seed: int, date: int) -> None:
 def test_every_floor_of_the_table_orders_symbols() -> None:
     table = price_floors(closes(missing=0.0))
     assert list(table) == list(PRICE_FLOORS)
+    assert list(price_floors(closes(), of_volatility=True)) == [*PRICE_FLOORS, *VOLATILITY_FLOORS]
     label = np.random.default_rng(1).normal(size=(120, 15))
     for signal in table.values():
         assert np.isfinite(rank_ic(signal, label)[-1])

@@ -32,6 +32,7 @@ def good_case() -> dict[str, Any]:
         "constant_shares": {"linear": 0.0, "lstm": 0.0, "stack": 0.0},
         "correlation": np.array([[1.0, 0.5], [0.5, 1.0]]),
         "model_names": ("linear", "lstm"),
+        "label": "h1",
         "horizon": 1,
         "num_looks": 6,
     }

@@ -77,7 +77,7 @@ def test_a_date_that_says_nothing_is_missing_not_zero() -> None:
 
 def test_a_calibrated_forecast_has_slope_one_inside_its_interval() -> None:
     prediction, label = market(num_dates=300)
-    found = profile_forecast(prediction, {1: label}, 1, label).calibration
+    found = profile_forecast(prediction, {"h1": label}, "h1", label, overlaps={"h1": 1}).calibration
     assert found is not None
     assert found.slope.low[0] < 1.0 < found.slope.high[0]
     assert (np.diff(found.predicted) > 0).all()
@@ -95,29 +95,32 @@ def test_estimates_are_the_means_and_bootstrap_intervals_of_their_series() -> No
     assert np.isnan([found.mean[1], found.low[1], found.high[1]]).all()
 
 
-def test_decay_is_the_rank_ic_against_every_horizon_and_of_old_forecasts() -> None:
+def test_decay_is_the_rank_ic_against_every_label_and_of_old_forecasts() -> None:
     prediction, label = market()
     other = np.roll(label, 3, axis=1)
-    found = profile_forecast(prediction, {5: other, 1: label}, 1, delays=(0, 2, 99), num_bootstrap=50)
-    assert found.horizon_decay.names == ("1", "5")
-    assert found.horizon_decay.mean[0] == pytest.approx(np.nanmean(rank_ic(prediction, label)))
-    assert found.horizon_decay.mean[1] == pytest.approx(np.nanmean(rank_ic(prediction, other)))
+    labels = {"other": other, "h1": label}
+    found = profile_forecast(
+        prediction, labels, "h1", overlaps={"h1": 1, "other": 5}, delays=(0, 2, 99), num_bootstrap=50
+    )
+    assert found.label_decay.names == ("other", "h1")
+    assert found.label_decay.mean[1] == pytest.approx(np.nanmean(rank_ic(prediction, label)))
+    assert found.label_decay.mean[0] == pytest.approx(np.nanmean(rank_ic(prediction, other)))
     assert found.delay_decay.names == ("0", "2")
-    assert found.delay_decay.mean[0] == found.horizon_decay.mean[0]
+    assert found.delay_decay.mean[0] == found.label_decay.mean[1]
     assert found.delay_decay.mean[1] == pytest.approx(np.nanmean(rank_ic(prediction[:-2], label[2:])))
     assert found.calibration is None
 
 
 def test_quantile_means_leave_the_market_out() -> None:
     prediction, label = market(num_dates=200)
-    found = profile_forecast(prediction, {1: label}, 1, num_bootstrap=50).quantiles
-    shifted = profile_forecast(prediction, {1: label + 7.0}, 1, num_bootstrap=50).quantiles
+    found = profile_forecast(prediction, {"h1": label}, "h1", overlaps={"h1": 1}, num_bootstrap=50).quantiles
+    shifted = profile_forecast(prediction, {"h1": label + 7.0}, "h1", overlaps={"h1": 1}, num_bootstrap=50).quantiles
     np.testing.assert_allclose(shifted.mean, found.mean, atol=1e-9)
     assert found.mean.sum() == pytest.approx(0.0, abs=1e-9)
     assert (np.diff(found.mean) > 0).all()
 
 
-def test_the_own_horizon_must_be_among_the_labels() -> None:
+def test_the_own_label_must_be_among_the_labels() -> None:
     prediction, label = market()
-    with pytest.raises(ValueError, match=r"own horizon 3, got \[1\]"):
-        profile_forecast(prediction, {1: label}, 3)
+    with pytest.raises(ValueError, match=r"own label h3, got \['h1'\]"):
+        profile_forecast(prediction, {"h1": label}, "h3", overlaps={"h1": 1})

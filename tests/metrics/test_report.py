@@ -87,9 +87,9 @@ def test_every_chart_has_its_values_and_every_value_its_chart() -> None:
     page, values = Page(html), values_in(html)
     drawn = {key for key in page.ids if key.startswith("chart-")}
     assert drawn == set(values["charts"])
-    kinds = {re.sub(r"-\d+$", "", key) for key in drawn}
+    kinds = {re.sub(r"-h\d+$", "", key) for key in drawn}
     assert kinds == {
-        "chart-rank-ic", "chart-decay-horizon", "chart-decay-delay", "chart-quantiles", "chart-spread",
+        "chart-rank-ic", "chart-decay-label", "chart-decay-delay", "chart-quantiles", "chart-spread",
         "chart-drawdown", "chart-turnover", "chart-calibration",
     }  # fmt: skip
     for chart in values["charts"].values():
@@ -105,11 +105,14 @@ def test_charts_are_drawn_without_the_script() -> None:
     assert len(paths) > 60
     assert all(re.fullmatch(r"[MLHVhZ0-9.e+ -]*", path) for path in paths)
     assert sum(len(path) > 200 for path in paths) >= 8
-    assert "hidden" not in [name for name, _ in page.attributes if name == "data-horizon"]
+    assert "hidden" not in [name for name, _ in page.attributes if name == "data-label"]
 
 
 def test_hostile_names_are_text() -> None:
-    html = build_report(example(HOSTILE, title=HOSTILE, subtitle=HOSTILE))
+    data = example(HOSTILE, title=HOSTILE, subtitle=HOSTILE)
+    series = {**data.ic_series, HOSTILE: data.ic_series["h5"]}
+    rows = [*data.rows, replace(data.rows[0], label=HOSTILE)]
+    html = build_report(replace(data, ic_series=series, rows=rows))
     assert HOSTILE not in html
     assert "alert('x')</" not in html
     page = Page(html)
@@ -152,15 +155,15 @@ def test_verdict_of_a_stack_is_that_of_its_gates() -> None:
 def test_verdict_of_a_model_is_told_from_its_floors() -> None:
     data = example(promoted=None, subject="ridge")
     above, unproven, below, _ = (replace(row, name="ridge") for row in data.floors)
-    assert verdict(replace(data, floors=[above])) == ("pass", "ridge is above every floor at every horizon")
+    assert verdict(replace(data, floors=[above])) == ("pass", "ridge is above every floor for every label")
     assert verdict(replace(data, floors=[above, unproven])) == (
         "warn",
-        "ridge is not proven to be above a floor at horizon 1",
+        "ridge is not proven to be above a floor for h1",
     )
-    both = [unproven, below, replace(below, horizon=5)]
-    assert verdict(replace(data, floors=both)) == ("fail", "ridge is below a floor at horizon 1 and 5")
-    three = [*both, replace(below, horizon=20)]
-    assert verdict(replace(data, floors=three))[1] == "ridge is below a floor at horizon 1, 5 and 20"
+    both = [unproven, below, replace(below, label="h5")]
+    assert verdict(replace(data, floors=both)) == ("fail", "ridge is below a floor for h1 and h5")
+    three = [*both, replace(below, label="h20")]
+    assert verdict(replace(data, floors=three))[1] == "ridge is below a floor for h1, h5 and h20"
     assert verdict(replace(data, floors=())) == ("warn", "ridge was held against no floor")
 
 
@@ -174,10 +177,10 @@ def test_a_forecast_whose_difference_is_unknown_counts_as_below_its_floor() -> N
     assert replace(row, difference=None).status == "below"
 
 
-def test_floors_are_marked_one_horizon_at_a_time() -> None:
+def test_floors_are_marked_one_label_at_a_time() -> None:
     html = build_report(example())
     part = html[html.index('<section id="floors"') : html.index('<section id="attained"')]
-    first, second = part.split('data-horizon="5"')
+    first, second = part.split('data-label="h5"')
     assert [first.count(text) for text in ("above</span>", "unproven</span>", "below floor</span>")] == [
         1,
         1,
@@ -189,10 +192,10 @@ def test_floors_are_marked_one_horizon_at_a_time() -> None:
 def test_summary_is_told_from_the_data() -> None:
     text = summary_text(example())
     assert (
-        "At horizon 1 the stack has a rank IC of +0.071 [0.064, 0.078] on 600 dates, attaining 74 % of what "
+        "On h1 the stack has a rank IC of +0.071 [0.064, 0.078] on 600 dates, attaining 74 % of what "
         "is attainable; the best single model (ridge) has −0.020 and the best floor (momentum) has +0.031."
     ) in text
-    assert "At horizon 5 no forecast has a rank IC." in text
+    assert "On h5 no forecast has a rank IC." in text
     assert summary_text(example(rows=(), gates=())) == "No forecast was scored."
 
 
@@ -203,7 +206,7 @@ def test_gates_count_what_was_met_missed_and_not_measured() -> None:
 
 def test_rows_are_ordered_and_marked() -> None:
     html = build_report(example())
-    part = html[html.index('id="results"') : html.index("Horizon 5")]
+    part = html[html.index('id="results"') : html.index("Label h5")]
     order = [part.index(f'<th scope="row">{name}') for name in ("stack", "ridge", "empty", "momentum")]
     assert order == sorted(order)
     assert part.count("below floor") == 1

@@ -32,9 +32,9 @@ seen.next=plot.querySelector(".tip").innerText;
 plot.dispatchEvent(new PointerEvent("pointerleave"));seen.tips=all(".tip").length;
 var button=document.querySelector(".legend button");button.click();
 seen.hidden=all(".plot path.off").length;button.click();seen.back=all(".plot path.off").length;
-var shown=function(){return all("[data-horizon]").filter(function(v){return !v.hidden})
-.map(function(v){return v.dataset.horizon})};
-seen.first=shown();all(".horizons button")[1].click();seen.second=shown();
+var shown=function(){return all("[data-label]").filter(function(v){return !v.hidden})
+.map(function(v){return v.dataset.label})};
+seen.first=shown();all(".labels button")[1].click();seen.second=shown();
 seen.drawn=all(".plot path").filter(function(p){return p.getTotalLength()>0}).length;
 seen.strokes=all(".plot .line").map(function(p){return getComputedStyle(p).stroke});
 seen.paper=getComputedStyle(document.body).backgroundColor;seen.ink=getComputedStyle(document.body).color;
@@ -85,9 +85,9 @@ def test_a_legend_hides_a_line_and_shows_it_again(light: dict[str, Any]) -> None
     assert (light["hidden"], light["back"]) == (1, 0)
 
 
-def test_the_switch_shows_one_horizon_in_every_section(light: dict[str, Any]) -> None:
-    assert set(light["first"]) == {"1"}
-    assert set(light["second"]) == {"5"}
+def test_the_switch_shows_one_label_in_every_section(light: dict[str, Any]) -> None:
+    assert set(light["first"]) == {"h1"}
+    assert set(light["second"]) == {"h5"}
 
 
 def test_a_dark_screen_gets_a_dark_page_and_a_narrow_one_no_sideways_scrolling(

@@ -91,10 +91,10 @@ def test_a_row_of_results_is_written_flat_and_read_back() -> None:
     scores = Scores(
         **{field.name: 0.5 + place for place, field in enumerate(fields(Scores))}  # type: ignore[arg-type]
     )
-    row = ResultRow(name="lstm", kind="model", horizon=5, scores=scores, below_floor=True)
+    row = ResultRow(name="lstm", kind="model", label="h5", scores=scores, below_floor=True)
     document = to_json_safe(row)
     assert list(document) == [
-        *("name", "kind", "horizon", "rank_ic", "ci_low", "ci_high", "t_stat", "p_value"),
+        *("name", "kind", "label", "rank_ic", "ci_low", "ci_high", "t_stat", "p_value"),
         *("effective_dates", "naive_t_stat", "icir", "ic", "hit_rate"),
         *("spread", "turnover", "num_dates", "below_floor"),
     ]
@@ -110,7 +110,7 @@ class MoreScores(Scores):
 
 
 def test_a_new_score_is_a_field_and_appears_in_files_and_in_the_table() -> None:
-    row = ResultRow(name="lstm", kind="model", horizon=5, scores=MoreScores(rank_ic=0.5))
+    row = ResultRow(name="lstm", kind="model", label="h5", scores=MoreScores(rank_ic=0.5))
     assert to_json_safe(row)["tail_hit_rate"] == 0.1234
     assert to_json_safe(row.scores)["tail_hit_rate"] == 0.1234
     table = results_html([row])
@@ -145,8 +145,8 @@ def test_a_config_judges_as_the_same_loose_numbers() -> None:
         evaluate_horizons([prediction], [label], horizons=[2], **loose)[2],  # type: ignore[arg-type]
     )
     same(
-        profile_forecast(prediction, {2: label}, 2, label, config=config).quantiles,
-        profile_forecast(prediction, {2: label}, 2, label, **loose).quantiles,  # type: ignore[arg-type]
+        profile_forecast(prediction, {"h2": label}, "h2", label, overlaps={"h2": 2}, config=config).quantiles,
+        profile_forecast(prediction, {"h2": label}, "h2", label, overlaps={"h2": 2}, **loose).quantiles,  # type: ignore[arg-type]
     )
 
 

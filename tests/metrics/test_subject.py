@@ -32,7 +32,7 @@ from factor_metrics.report.card import HEADER
 CONFIG = EvaluationConfig(quantiles=3, min_symbols=5, bootstrap=100)
 DATES = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]").astype("datetime64[ns]")
 COUNTS = RowCounts(
-    horizon=5,
+    label="h5",
     bars=1200,
     in_universe=1200,
     without_prediction=0,
@@ -54,7 +54,8 @@ def subject() -> Subject:
     prediction = label + generator.normal(size=label.shape)
     return Subject(
         name="knowing",
-        horizon=5,
+        label="h5",
+        overlap=5,
         dates=DATES,
         judged=judge(prediction),
         floors={
@@ -62,25 +63,27 @@ def subject() -> Subject:
             "random": judge(random_ranking(label.shape)),
         },
         attainable=np.full(60, 0.5),
-        profile=profile_forecast(prediction, {5: label}, 5, config=CONFIG),
+        profile=profile_forecast(prediction, {"h5": label}, "h5", overlaps={"h5": 5}, config=CONFIG),
         row_counts=COUNTS,
     )
 
 
 def test_a_forecast_is_held_against_its_floors_on_the_same_dates(subject: Subject) -> None:
-    rows = floor_rows({"knowing": subject.judged}, subject.floors, horizon=5, config=CONFIG)
+    rows = floor_rows({"knowing": subject.judged}, subject.floors, label="h5", overlap=5, config=CONFIG)
     assert [row.floor for row in rows] == list(subject.floors)
     for row in rows:
         paired = subject.judged.rank_ic - subject.floors[row.floor].rank_ic
         assert row.difference == pytest.approx(np.nanmean(paired))
     assert {row.status for row in rows} == {"above"}
     assert subject.best_floor == max(rows, key=lambda row: row.floor_rank_ic or -1.0).floor
-    (turned,) = floor_rows({"random": subject.floors["random"]}, {"knowing": subject.judged}, horizon=5, config=CONFIG)
+    (turned,) = floor_rows(
+        {"random": subject.floors["random"]}, {"knowing": subject.judged}, label="h5", overlap=5, config=CONFIG
+    )
     assert turned.status == "below"
 
 
 def test_a_floors_file_has_the_difference_its_interval_and_the_verdict() -> None:
-    row = FloorRow(name="a", floor="b", horizon=1, rank_ic=0.5, floor_rank_ic=0.2, difference=0.3, low=0.1, high=0.4)
+    row = FloorRow(name="a", floor="b", label="h1", rank_ic=0.5, floor_rank_ic=0.2, difference=0.3, low=0.1, high=0.4)
     assert row.to_difference() == {
         "difference": 0.3,
         "difference_low": 0.1,
@@ -95,7 +98,7 @@ def test_what_does_not_beat_the_best_floor_is_marked(subject: Subject) -> None:
     above = result_row("knowing", "model", subject.judged, subject)
     assert not above.below_floor
     assert above.scores == subject.judged.scores()
-    assert (above.name, above.kind, above.horizon) == ("knowing", "model", 5)
+    assert (above.name, above.kind, above.label) == ("knowing", "model", "h5")
     assert not any(result_row(name, "floor", judged, subject).below_floor for name, judged in subject.floors.items())
     below = replace(subject, judged=subject.floors["random"], floors={"knowing": subject.judged})
     assert result_row("random", "model", below.judged, below).below_floor
@@ -104,10 +107,10 @@ def test_what_does_not_beat_the_best_floor_is_marked(subject: Subject) -> None:
 def test_the_card_of_a_model_ends_with_its_results_beside_the_best_floor(subject: Subject) -> None:
     scores = subject.judged.scores().to_dict()
     metrics = {"h5": {**scores, "best_floor_rank_ic": best_floor_rank_ic(subject.floors)}}
-    floors = floor_rows({"knowing": subject.judged}, subject.floors, horizon=5, config=CONFIG)
+    floors = floor_rows({"knowing": subject.judged}, subject.floors, label="h5", overlap=5, config=CONFIG)
     card = evaluated_card("# knowing, fold_01\n\nwhat train wrote\n", 2, [subject], metrics, floors)
     assert card.startswith("# knowing, fold_01\n\nwhat train wrote\n\n## Results out of fold\n")
-    row = next(line for line in card.splitlines() if line.startswith("| 5 |"))
+    row = next(line for line in card.splitlines() if line.startswith("| h5 |"))
     cells = [text.strip() for text in row.strip("|").split("|")]
     assert len(cells) == HEADER.count("|") - 1
     assert float(cells[1]) == pytest.approx(np.nanmean(subject.judged.rank_ic), abs=5e-5)

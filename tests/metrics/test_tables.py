@@ -70,10 +70,10 @@ def test_the_table_by_fold_is_that_of_a_plain_loop_over_dates(
             row["turnover"] = new / sum(map(len, now))
         rows.append(row)
     frame = pd.DataFrame(rows)
-    table = by_fold(judged, DATES, FOLD_OF_DATE, horizon=HORIZON)
+    table = by_fold(judged, DATES, FOLD_OF_DATE, label="h5")
     assert list(table["fold"]) == [2, 5]
     assert list(table["dates"]) == [25, 35]
-    assert list(table["horizon"]) == [5, 5]
+    assert list(table["label"]) == ["h5", "h5"]
     assert list(table["first"]) == list(DATES[[0, 25]])
     assert list(table["last"]) == list(DATES[[24, 59]])
     for (_, fold), (_, row) in zip(frame.groupby("fold"), table.iterrows(), strict=True):
@@ -89,17 +89,18 @@ def test_the_table_by_fold_is_that_of_a_plain_loop_over_dates(
 
 
 def test_the_table_by_date_has_the_series_and_a_running_sum(judged: Evaluation) -> None:
-    table = by_date(judged, DATES, horizon=HORIZON)
+    table = by_date(judged, DATES, label="h5", overlap=HORIZON)
     assert list(table) == [
         "timestamp",
-        "horizon",
+        "label",
+        "overlap",
         "ic",
         "rank_ic",
         "cumulative_rank_ic",
         "spread",
         "turnover",
     ]
-    assert table["horizon"].dtype == np.int16
+    assert table["overlap"].dtype == np.int16
     assert list(table["timestamp"]) == list(DATES)
     for name in ("ic", "rank_ic", "spread", "turnover"):
         np.testing.assert_array_equal(table[name], getattr(judged, name))
@@ -110,6 +111,6 @@ def test_the_table_by_date_has_the_series_and_a_running_sum(judged: Evaluation) 
 
 def test_dates_of_another_number_are_refused(judged: Evaluation) -> None:
     with pytest.raises(ValueError, match=r"dates must have one entry per date of the evaluation, \(60,\)"):
-        by_date(judged, DATES[1:], horizon=1)
+        by_date(judged, DATES[1:], label="h5", overlap=1)
     with pytest.raises(ValueError, match=r"fold_of_date must have .*, got \(59,\)"):
-        by_fold(judged, DATES, FOLD_OF_DATE[1:], horizon=1)
+        by_fold(judged, DATES, FOLD_OF_DATE[1:], label="h5")

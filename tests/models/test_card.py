@@ -21,8 +21,7 @@ from models.model_samples import NETWORKS, make_batch, predict, take, tiny_netwo
 
 METADATA = {
     "features": ["momentum", "reversal"],
-    "horizons": [1, 5],
-    "delay": 1,
+    "labels": {"h1": "return over 1 bar", "h5": "return over 5 bars"},
     "target": "rank",
     "seed": 17,
     "fold": {
@@ -32,8 +31,8 @@ METADATA = {
     },
     "train_samples": 119595,
     "missing_inputs": 1082,
-    "valid_rank_ic": {"1": 0.076, "5": -0.01234},
-    "best_head": 1,
+    "valid_rank_ic": {"h1": 0.076, "h5": -0.01234},
+    "best_head": "h1",
     "best_epoch": 3,
     "num_parameters": 84000,
     "flops_per_window": 162000,
@@ -101,8 +100,8 @@ def test_the_card_says_what_the_model_is_and_reached() -> None:
         "| purged, embargoed | 42, 5 dates |",
         "| training samples | 119,595 |",
         "| normaliser | 80ab69e185282455 |",
-        "| 1 | +0.0760 (best) |",
-        "| 5 | -0.0123 |",
+        "| h1 | +0.0760 (best) |",
+        "| h5 | -0.0123 |",
         "Features: momentum, reversal.",
     ):
         assert line in card.splitlines(), line

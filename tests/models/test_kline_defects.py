@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from factor_data import Fold
+from factor_data import Fold, Label
 from factor_models import Engine, EngineConfig, get_loss
 from factor_models.kline import (
     CoupledDraws,
@@ -226,14 +226,14 @@ def test_kline_report_has_baselines_and_calibration() -> None:
     )
     label, past = generator.normal(0, 0.02, (30, 25)), np.full((30, 25), 0.02)
     store = SimpleNamespace(
-        horizons=(1,),
-        labels=label.reshape(-1, 1),
+        heads={"h1": Label(horizon=1), "v5": Label(horizon=5, measure="volatility")},
+        label=lambda name: label.ravel(),
         symbols=symbols,
         feature_names=("volatility_20",),
         feature=lambda name: past.ravel() * generator.uniform(0.9, 1.1, 750),
         matrix=lambda values, dates: values.reshape(30, 25),
     )
-    frame = pd.DataFrame({"timestamp": np.repeat(dates, 25), "symbol": np.tile(symbols, 30), "horizon": 1})
+    frame = pd.DataFrame({"timestamp": np.repeat(dates, 25), "symbol": np.tile(symbols, 30), "label": "h1"})
     for name, value in (("mean", label.ravel()), ("volatility", np.abs(label).ravel())):
         frame[name] = value
     for name, value in (("q5", -0.0329), ("q25", -0.0135), ("q75", 0.0135), ("q95", 0.0329)):

@@ -69,7 +69,7 @@ def test_every_scheme_but_cpcv_moves_forward_so_that_earlier_folds_never_learn_l
     """Independent of the names: what earlier folds learn or choose by, labels included, ends before a fold tests."""
     dates = pd.bdate_range("2015-01-01", "2019-12-31").to_numpy().astype("datetime64[ns]")
     reach = 6
-    folds = make_folds(dates, FoldConfig(scheme=scheme, **SCHEMES[scheme]), horizons=(1, 5), delay=1)  # type: ignore[arg-type]
+    folds = make_folds(dates, FoldConfig(scheme=scheme, **SCHEMES[scheme]), reach=6)  # type: ignore[arg-type]
     inherited = False
     for number, fold in enumerate(folds):
         for earlier in folds[:number]:

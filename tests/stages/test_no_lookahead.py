@@ -55,7 +55,7 @@ from stages.kline.predictor import STATISTICS, KronosFold
 from stages.kline.tokenizer import fit_tokenizers
 from stages.params.reading import Params
 from stages.params.tabular import TabularParams
-from stages.params.train import DistillationParams, with_loss_settings
+from stages.params.train import DistillationParams, ListedLabels, with_loss_settings
 from stages.planning.stages import plan_of
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
@@ -134,14 +134,14 @@ def test_nothing_fitted_per_fold_looks_ahead(
 def predictions_of(
     model: str, news: pd.DataFrame, fold: Fold, params: Params, new_folder: Callable[[], Path]
 ) -> Callable[[Panel], NDArray]:
-    """Train and predict as the stages do; (num_rows, num_horizons), NaN where the fold predicts nothing."""
+    """Train and predict as the stages do; (num_rows, num_labels), NaN where the fold predicts nothing."""
 
     def predict(panel: Panel) -> NDArray:
         folder = new_folder()
         store = write_store(folder, panel, news, fold, params)
         fitted = fit(fold_model(model, store, fold, params, folder / "panel"), model)
         fitted.discard_checkpoints()
-        result = np.full((panel.num_rows, len(store.horizons)), np.nan)
+        result = np.full((panel.num_rows, len(store.heads)), np.nan)
         for segment in ("valid", "test"):
             if store.rows(fold, segment).any():
                 rows, values = by_row(fitted.predict(segment).frame, store)
@@ -154,9 +154,9 @@ def predictions_of(
 def fold_model(model: str, store: FeatureStore, fold: Fold, params: Params, panel: Path) -> FoldModel:
     """The model on the fold; `panel` is the folder that sample weights are read from."""
     train = params.train
-    targets = training_targets(store, train.target, train.direction)
+    targets = training_targets(store, train.target)
     min_symbols = params.evaluate.min_symbols
-    inputs = FoldInputs(model, params.zoo[model], store, targets, fold, train.weights, panel, min_symbols)
+    inputs = FoldInputs(model, params.zoo[model].settings, store, targets, fold, train.weights, panel, min_symbols)
     if family_of(model) == "tabular":
         return TabularFold(inputs, plan_of("train", model, params).section("train", TabularParams))
     return NetworkFold(inputs, train, code="of this test")
@@ -168,13 +168,13 @@ def fit(run: FoldModel, name: str, earlier: Sequence[Fitted] = ()) -> Fitted:
 
 
 def by_row(frame: pd.DataFrame, store: FeatureStore) -> tuple[NDArray, NDArray]:
-    """Rows of the panel, and their predictions (num_rows, num_horizons), of the long frame."""
-    first = frame[frame["horizon"] == store.horizons[0]]
+    """Rows of the panel, and their predictions (num_rows, num_labels), of the long frame."""
+    first = frame[frame["label"] == next(iter(store.heads))]
     dates = np.searchsorted(store.dates, first["timestamp"].to_numpy().astype(store.dates.dtype))
     symbols = np.searchsorted(store.symbols, first["symbol"].to_numpy().astype(str))
     place = {key: row for row, key in enumerate(zip(store.symbol_code, store.date_code, strict=True))}
     rows = np.array([place[key] for key in zip(symbols, dates, strict=True)])
-    return rows, frame["prediction"].to_numpy().reshape(len(store.horizons), -1).T
+    return rows, frame["prediction"].to_numpy().reshape(len(store.heads), -1).T
 
 
 @pytest.mark.slow
@@ -203,11 +203,17 @@ def test_directions_weights_and_a_teacher_do_not_look_ahead(
         loss="bce",
         loss_settings={},
         target="direction",
-        direction=DirectionRule(up=0.005, down=-0.005),
         weights=WeightParams(dollar_volume_bars=20, half_life=40.0),
         distillation=teacher,
     )
-    chosen = replace(smoke, train=with_loss_settings(train, smoke.tokenize.horizons, where="train."))
+    rule = DirectionRule(up=0.005, down=-0.005)
+    labels = {name: replace(label, direction=rule) for name, label in smoke.tokenize.labels.items()}
+    heads = ListedLabels(listed=tuple(labels), heads=tuple(labels))
+    chosen = replace(
+        smoke,
+        train=with_loss_settings(train, heads, where="train."),
+        tokenize=replace(smoke.tokenize, labels=labels),
+    )
     predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
     assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
     assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
@@ -234,7 +240,7 @@ def stack_of_folds(
                 result[place, rows], of_row[rows] = values[:, 0], fold.index
             for one in fitted:
                 one.discard_checkpoints()
-        purge = store.delay + store.horizons[0]
+        purge = next(iter(store.heads.values())).ahead
         stacked = stack_oof(result, store.labels[:, 0], np.asarray(store.date_code), of_row, purge=purge)
         return np.vstack([result, stacked.prediction]).T
 
@@ -336,16 +342,16 @@ def test_no_token_tokenizer_or_path_looks_ahead(
     def predict(panel: Panel) -> NDArray:
         folder = tmp_path_factory.mktemp("kline")
         store, data = write_store(folder, panel, market[1], fold, smoke), KlineData(panel)
-        num_ahead = store.delay + max(store.horizons)
         plan = Plan(stage="train@kronos", settings={"evaluate": {"min_symbols": 10}}, modules={})
-        (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, num_ahead, "close", folder, plan.code)
+        (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, store.reach, folder, plan.code)
         tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
-        run = KronosFold("kronos", smoke.zoo["kronos"], smoke.train, store, fold, data, folder, plan)
+        kronos, train = smoke.zoo["kronos"].settings, smoke.train_of("kronos")
+        run = KronosFold("kronos", kronos, train, store, fold, data, folder, plan)
         done = fit(run, "kronos")
         model = done.model
         done.discard_checkpoints()
         fitted.append((report["tokenizer_sha256"], tokens, model.content_hash))
-        result = np.full((panel.num_rows, len(store.horizons), len(STATISTICS)), np.nan)
+        result = np.full((panel.num_rows, len(store.heads), len(STATISTICS)), np.nan)
         for segment in ("valid", "test"):
             if store.rows(fold, segment).any():
                 rows, values = run.statistics(model, segment)

@@ -56,8 +56,8 @@ def with_train(params: Params, **settings: Any) -> Params:
     return replace(params, train=replace(params.train, **settings))
 
 
-def test_a_learning_rate_changes_the_plans_of_networks_and_of_no_tabular_model(every_model: Params) -> None:
-    other = plans(with_train(every_model, lr=0.123))
+def test_weight_decay_changes_the_plans_of_networks_and_of_no_tabular_model(every_model: Params) -> None:
+    other = plans(with_train(every_model, weight_decay=0.123))
     expected = {f"train@{name}" for name in (*NETWORKS, *KLINE_MODELS)}
     assert changed(plans(every_model), other) == expected
 
@@ -122,7 +122,7 @@ def test_a_network_that_is_taught_depends_on_its_teacher(smoke: Params) -> None:
 
 
 def test_a_section_of_the_zoo_changes_the_model_and_its_page_alone(smoke: Params) -> None:
-    zoo = smoke.zoo | {"lstm": replace(smoke.zoo["lstm"], hidden=99)}
+    zoo = smoke.zoo | {"lstm": replace(smoke.zoo["lstm"], settings=replace(smoke.zoo["lstm"].settings, hidden=99))}
     assert changed(plans(smoke), plans(replace(smoke, zoo=zoo))) == {"train@lstm", "report@lstm"}
 
 

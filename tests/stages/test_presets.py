@@ -10,7 +10,8 @@ import pytest
 from stages import ROOT
 from stages.commands import preset as command
 from stages.params.__main__ import main as check
-from stages.params.presets import PRESETS, overlay, preset_names, with_preset
+from stages.params.overlays import overlay
+from stages.params.presets import PRESETS, preset_names, with_preset
 from stages.params.reading import parse_params, read_document, read_params
 from stages.running.stage import StageError
 
@@ -46,6 +47,15 @@ def git(*arguments: str) -> None:
 def apply(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["preset", name])
     command.main()
+
+
+def test_a_table_of_labels_is_replaced_and_other_mappings_merge() -> None:
+    below = {"tokenize": {"clip": 3.0, "labels": {"h1": {"horizon": 1}, "h5": {"horizon": 5}}}}
+    above = {"tokenize": {"labels": {"up": {"horizon": 2}}}}
+    merged = {"tokenize": {"clip": 3.0, "labels": {"up": {"horizon": 2}}}}
+    assert overlay(below, above) == merged
+    command.lay_over(below, above)
+    assert below == merged
 
 
 def test_there_are_presets() -> None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, evaluate_predictions
 from factor_metrics.report import Subject, floor_rows
-from market_samples import make_store
+from market_samples import make_store, returns_over
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
-from stages.judging.pages import ModelPage, StackedHorizon, StackPage
+from stages.judging.pages import ModelPage, StackedLabel, StackPage
 from stages.params.evaluate import EvaluateParams
 from stages.records import read_record, write_record
 
@@ -140,21 +140,22 @@ def test_a_record_is_the_same_file_each_time_it_is_written(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, FeatureStore]:
     """A judged forecast of a small market; nothing is attainable there, and one symbol is never predicted."""
-    store = make_store(tmp_path_factory.mktemp("store"), 12, (1, 5))
+    store = make_store(tmp_path_factory.mktemp("store"), 12, returns_over(1, 5))
     dates = store.dates[-40:]
     label = store.matrix(store.labels[:, 1], dates)
     prediction = np.nan_to_num(label) + np.random.default_rng(0).normal(0.0, 0.05, size=label.shape)
     prediction[:, 0] = np.nan
-    floors = floor_signals(Panel.load(store.directory / "panel"), dates, 0)
+    panel = Panel.load(store.directory / "panel")
     one = Subject(
         name="knowing",
-        horizon=5,
+        label="h5",
+        overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floors, prediction, label, 5, CONFIG),
+        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.heads["h5"], CONFIG),
         attainable=None,
-        profile=profile(prediction, label, 5, dates, store, CONFIG),
-        row_counts=row_counts(prediction, 5, dates, store),
+        profile=profile(prediction, label, "h5", dates, store, ["h1", "h5"], CONFIG),
+        row_counts=row_counts(prediction, "h5", dates, store, panel),
     )
     return one, store
 
@@ -163,12 +164,11 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
     one, store = subject
     page = ModelPage(
         subjects=(one, replace(one, attainable=np.full(40, 0.5))),
-        floors=tuple(floor_rows({"knowing": one.judged}, one.floors, horizon=5, config=CONFIG)),
+        floors=tuple(floor_rows({"knowing": one.judged}, one.floors, label="h5", overlap=5, config=CONFIG)),
         metrics={"h5": {"rank_ic": one.judged.rank_ic_summary.mean, "undefined": None}},
-        valid={5: np.array([[0.1, np.nan], [np.nan, 0.2]])},
+        valid={"h5": np.array([[0.1, np.nan], [np.nan, 0.2]])},
         fold_of_date=np.repeat([0, 1], 20),
         calendar=store.dates,
-        delay=1,
         left_out={1: ("a", "b")},
     )
     write_record(tmp_path / "page.json", page)
@@ -178,8 +178,8 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
 def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, FeatureStore], tmp_path: Path) -> None:
     one, store = subject
     page = StackPage(
-        horizons=(
-            StackedHorizon(
+        labels=(
+            StackedLabel(
                 subject=one,
                 models={"knowing": one.judged},
                 folds=(0, 1),
@@ -191,7 +191,6 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
         floors=(),
         valid={"knowing": {"h5": {"rank_ic": 0.1}}},
         calendar=store.dates,
-        delay=1,
     )
     write_record(tmp_path / "page.json", page)
     assert_same(page, read_record(tmp_path / "page.json", StackPage))

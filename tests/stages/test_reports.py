@@ -13,7 +13,7 @@ from factor_metrics import evaluate_predictions, rank_ic
 from factor_metrics.report import (
     Subject,
 )
-from market_samples import make_store
+from market_samples import make_store, returns_over
 from stages.commands.show import cell
 from stages.drawing.model_page import beside_floor, overfit
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
@@ -21,17 +21,17 @@ from stages.judging.tables import per_fold
 from stages.params.evaluate import EvaluateParams
 
 CONFIG = EvaluateParams(quantiles=3, min_symbols=5, confidence=0.95, bootstrap=100, seed=0)
-HORIZONS = (1, 5)
+LABELS = returns_over(1, 5)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return make_store(tmp_path_factory.mktemp("store"), 20, HORIZONS)
+    return make_store(tmp_path_factory.mktemp("store"), 20, LABELS)
 
 
 @pytest.fixture(scope="module")
 def prediction(store: FeatureStore) -> np.ndarray:
-    """A forecast of the last 60 dates at horizon 5 that knows a little; the first symbol is never predicted."""
+    """A forecast of the last 60 dates for h5 that knows a little; the first symbol is never predicted."""
     dates, head = store.dates[-60:], 1
     label = store.matrix(store.labels[:, head], dates)
     noise = np.random.default_rng(0).normal(0.0, np.nanstd(label), size=label.shape)
@@ -48,13 +48,14 @@ def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
     label = store.matrix(store.labels[:, 1], dates)
     return Subject(
         name="knowing",
-        horizon=5,
+        label="h5",
+        overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, 5, CONFIG),
+        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.heads["h5"], CONFIG),
         attainable=np.full(len(dates), 0.5),
-        profile=profile(prediction, label, 5, dates, store, CONFIG),
-        row_counts=row_counts(prediction, 5, dates, store),
+        profile=profile(prediction, label, "h5", dates, store, ["h5", "h1"], CONFIG),
+        row_counts=row_counts(prediction, "h5", dates, store, panel),
     )
 
 
@@ -95,14 +96,14 @@ def test_valid_and_test_are_compared_for_all_folds_and_each(subject: Subject) ->
     assert rows["fold 0"].retention == pytest.approx(np.nanmean(test[:30]) / 0.2)
 
 
-def test_the_profile_reaches_over_all_horizons_of_the_store(
+def test_the_profile_reaches_over_all_labels_of_the_store(
     store: FeatureStore, subject: Subject, prediction: np.ndarray
 ) -> None:
     found = subject.profile
     other = store.matrix(store.labels[:, 0], subject.dates)
-    assert found.horizon_decay.names == ("1", "5")
-    assert found.horizon_decay.mean[0] == pytest.approx(np.nanmean(rank_ic(prediction, other, 5)))
-    assert found.horizon_decay.mean[1] == pytest.approx(subject.judged.rank_ic_summary.mean)
+    assert found.label_decay.names == ("h5", "h1")
+    assert found.label_decay.mean[1] == pytest.approx(np.nanmean(rank_ic(prediction, other, 5)))
+    assert found.label_decay.mean[0] == pytest.approx(subject.judged.rank_ic_summary.mean)
     assert found.calibration is not None
 
 
@@ -122,6 +123,6 @@ def test_the_table_shows_a_score_without_an_interval() -> None:
 
 def test_the_table_by_fold_names_every_label_and_fold_apart(subject: Subject) -> None:
     folds = np.arange(len(subject.dates)) % 2
-    table = per_fold([subject, replace(subject, horizon=20)], folds)
+    table = per_fold([subject, replace(subject, label="h20")], folds)
     assert table["name"].tolist() == ["h5 fold 0", "h5 fold 1", "h20 fold 0", "h20 fold 1"]
-    assert table["horizon"].tolist() == [5, 5, 20, 20]
+    assert table["label"].tolist() == ["h5", "h5", "h20", "h20"]

@@ -47,7 +47,7 @@ def test_one_fold_has_its_report_and_bundle_and_says_that_there_is_no_stack(
     assert {row["kind"] for row in rows} == {"model", "floor"}
     assert all(np.isfinite(row["rank_ic"]) for row in rows)
     evaluated = read(results / "evaluate" / "linear" / "metrics.json")["h1"]["rank_ic"]
-    mine = next(row for row in rows if (row["name"], row["horizon"]) == ("linear", 1))
+    mine = next(row for row in rows if (row["name"], row["label"]) == ("linear", "h1"))
     assert mine["rank_ic"] == pytest.approx(evaluated), "models are judged on the same rows as by evaluate"
     manifest = read(results / "stack" / "bundle" / "manifest.json")
     assert (manifest["weights"], manifest["promoted"]) == (None, False)
@@ -75,7 +75,7 @@ def test_a_model_without_signal_is_reported_and_left_out_with_its_reason(
     workplace.change_params(change)
     finish(workplace, ["linear", "lightgbm", "lstm"])
     said = capsys.readouterr().err
-    reason = "at horizon 1, 5, 20 predictions are constant on every valid date, up to rounding"
+    reason = "for h1, h5, h20 predictions are constant on every valid date, up to rounding"
     assert f"no signal: {reason}" in said
     assert f"lightgbm is left out of the ensemble: fold 0: {reason}" in said
     results = workplace.results

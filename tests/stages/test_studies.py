@@ -85,11 +85,11 @@ def test_a_stage_that_fails_stops_the_study_with_its_message(tmp_path: Path, mon
     assert not (place.folder / ".done").exists()
 
 
-def test_a_market_of_the_planted_signals_gives_a_row_per_model_and_horizon(
+def test_a_market_of_the_planted_signals_gives_a_row_per_model_and_label(
     started: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document: dict[str, Any] = smoke_document()
-    document["tokenize"]["horizons"] = planted_signals.HORIZONS
+    document["tokenize"]["labels"] = planted_signals.CHANGES["tokenize.labels"]
     monkeypatch.setattr(planted_signals, "base_params", lambda: document)
     monkeypatch.setattr(planted_signals, "CHANGES", {})
     frame = planted_signals.run_market("reversal", ["linear"])

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 
 from factor_data import FeatureStore, Fold, walk_forward
-from market_samples import make_store
+from market_samples import make_store, returns_over
 from stages.fitting.teacher import teach
 from stages.params.train import DistillationParams
-
-HORIZONS = (1, 5)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return make_store(tmp_path_factory.mktemp("store"), 15, HORIZONS)
+    return make_store(tmp_path_factory.mktemp("store"), 15, returns_over(1, 5))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,7 @@ def test_a_teacher_does_not_know_the_labels_it_forecasts_nor_any_outside_trainin
     rows, before = taught(targets)
     codes = store.date_code[rows]
     middle = np.unique(codes)[15]
-    near = np.abs(store.date_code - middle) <= store.delay + max(store.horizons)
+    near = np.abs(store.date_code - middle) <= store.reach
     outside = np.ones(len(targets), dtype=bool)
     outside[rows] = False
     for changed in (near, outside):

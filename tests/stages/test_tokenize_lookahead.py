@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import stages.tokenize_features
-from factor_data import FEATURES, Panel, Price
+from factor_data import FEATURES, Label, Panel
 from stages.running.stage import StageError
 from workplace import Workplace
 
@@ -65,13 +66,15 @@ def test_a_feature_that_only_looks_back_is_taken(with_mine: Workplace, monkeypat
 def test_a_label_that_looks_further_than_folds_are_purged_for_is_refused(
     tokenized: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = stages.tokenize_features.forward_return
+    honest = stages.tokenize_features.label_values
 
-    def far(panel: Panel, horizon: int, delay: int, price: Price) -> Floats:
-        return honest(panel, horizon + 1, delay, price)
+    def far(panel: Panel, label: Label) -> Floats:
+        assert label.horizon is not None
+        return honest(panel, replace(label, horizon=label.horizon + 1))
 
-    monkeypatch.setattr(stages.tokenize_features, "forward_return", far)
-    with pytest.raises(StageError, match=r"tokenize\.horizons: a label looks more than 2 dates ahead: .*horizon 1: "):
+    monkeypatch.setattr(stages.tokenize_features, "label_values", far)
+    said = r"tokenize\.labels\.h1: the label looks more than 2 dates ahead: .*label h1: "
+    with pytest.raises(StageError, match=said):
         tokenized.copy(tmp_path / "copy").run("tokenize_features")
 
 

@@ -38,13 +38,13 @@ def forget_truth(workplace: Workplace) -> None:
 
 
 def add_label(workplace: Workplace, share: float) -> None:
-    """What a leak of any kind does to a forecast: the label shines through its noise, at horizon 5 alone."""
+    """What a leak of any kind does to a forecast: the label shines through its noise, for h5 alone."""
     file = workplace.results / "train" / "linear" / "predictions.parquet"
     frame, store = pd.read_parquet(file), FeatureStore(workplace.results / "tokenize")
-    chosen = (frame["horizon"] == 5).to_numpy()
+    chosen = (frame["label"] == "h5").to_numpy()
     dates = np.searchsorted(store.dates, frame["timestamp"].to_numpy().astype(store.dates.dtype))[chosen]
     symbols = np.searchsorted(store.symbols, frame["symbol"].to_numpy().astype(str))[chosen]
-    label = store.matrix(store.labels[:, store.horizons.index(5)], store.dates)[dates, symbols]
+    label = store.matrix(store.label("h5"), store.dates)[dates, symbols]
     noise = np.random.default_rng(0).standard_normal(chosen.sum())
     known = share * np.nan_to_num(label / np.nanstd(label)) + noise
     frame.loc[chosen, "prediction"] = known.astype(np.float32)
@@ -52,7 +52,7 @@ def add_label(workplace: Workplace, share: float) -> None:
 
 
 @pytest.mark.parametrize("truth", [True, False])
-def test_a_leak_at_any_horizon_is_not_promoted(evaluated: Workplace, truth: bool, tmp_path: Path) -> None:
+def test_a_leak_in_any_label_is_not_promoted(evaluated: Workplace, truth: bool, tmp_path: Path) -> None:
     copy = evaluated.copy(tmp_path / "copy")
     if not truth:
         forget_truth(copy)
@@ -61,7 +61,7 @@ def test_a_leak_at_any_horizon_is_not_promoted(evaluated: Workplace, truth: bool
     assert not gate["passed"]
     assert gate["threshold"] == (1.1 if truth else 0.25)
     assert gate["value"] > gate["threshold"]
-    assert gate["rule"].endswith("at horizon 5): above it, look for a leak")
+    assert gate["rule"].endswith("for h5): above it, look for a leak")
 
 
 def test_the_bound_is_a_parameter(evaluated: Workplace, tmp_path: Path) -> None:

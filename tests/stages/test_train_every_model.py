@@ -51,11 +51,11 @@ def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(name: str, to
     folder = tokenized.results / "train" / name
     frame = pd.read_parquet(folder / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
-    assert set(frame["horizon"]) == {1, 5, 20}
-    spread = frame.groupby(["timestamp", "horizon", "fold"])["prediction"].std()
+    assert set(frame["label"]) == {"h1", "h5", "h20"}
+    spread = frame.groupby(["timestamp", "label", "fold"], observed=True)["prediction"].std()
     assert (spread > 0).mean() > 0.99
     _, metadata = load_model(folder / "folds" / "fold_00")
-    assert metadata["best_head"] in (1, 5, 20)
+    assert metadata["best_head"] in ("h1", "h5", "h20")
     assert (metadata["best_epoch"] is None) == (input_kind(name) == "last_bar")
     assert ("text_encoder" in metadata) == ("text_dim" in model_sizes(name))
 
@@ -126,6 +126,7 @@ def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_
     folds = read_folds(copy.results / "split" / "folds.json")
     panel = copy.results / "split" / "panel"
     for name in (name for name in MODELS if "text_dim" in model_sizes(name)):
-        inputs = FoldInputs(name, params.zoo[name], store, store.targets("rank"), folds[0], None, panel, 10)
+        settings = params.zoo[name].settings
+        inputs = FoldInputs(name, settings, store, store.targets("rank"), folds[0], None, panel, 10)
         assert inputs.model_config["text_dim"] == 0
         assert next(iter(inputs.train_windows.batches(2))).texts is None

@@ -79,7 +79,7 @@ def test_two_processes_give_the_kline_model_of_one(with_kline: Workplace, tmp_pa
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=2e-5, err_msg=name)
-    keys = ["timestamp", "symbol", "horizon", "fold", "segment"]
+    keys = ["timestamp", "symbol", "label", "fold", "segment"]
     frames = [
         pd.read_parquet(one.results / "train" / "kronos" / "predictions.parquet").set_index(keys)
         for one in (with_kline, copy)
@@ -104,7 +104,7 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
 
     def begin_with(params: dict[str, Any], tokenizer: str) -> None:
         params["tokenize_kline"] |= {"pretrained": tokenizer, "lr": 1e-9, "weight_decay": 0.0}
-        params["zoo"]["kronos"] |= {"pretrained": pinned("predictor"), "lr": 1e-9}
+        params["zoo"]["kronos"] |= {"pretrained": pinned("predictor"), "train": {"lr": 1e-9}}
 
     def pinned(folder: str) -> str:
         kind = Kronos if folder == "predictor" else KronosTokenizer

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from stages.params.reading import Params
-from stages.params.train import DistillationParams, with_loss_settings
+from stages.params.train import DistillationParams, ListedLabels, with_loss_settings
 from stages.running.stage import StageError
 
+LABELS = ListedLabels(listed=("h5", "h20", "h1"), heads=("h1", "h5", "h20"))
 REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a loss of directions without directions": (
         {"loss": "bce"},
@@ -37,7 +38,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"loss": "huber", "loss_settings": {"delta": "one"}},
         ["train.loss_settings.delta", "'one'"],
     ),
-    "settings for other horizons": (
+    "settings for other labels": (
         {"loss": "quantitative", "loss_settings": {"rho": [1.0, 2.0]}},
         ["train.loss_settings", "rho", "2 numbers", "h1, h5, h20"],
     ),
@@ -57,7 +58,7 @@ def test_choices_that_do_not_belong_together_are_refused(case: str, smoke: Param
     change, expected = REFUSALS[case]
     train = replace(smoke.train, **{"loss_settings": {}} | change)
     with pytest.raises(StageError) as refusal:
-        with_loss_settings(train, smoke.tokenize.horizons, where="train.")
+        with_loss_settings(train, LABELS, where="train.")
     for part in expected:
         assert part in str(refusal.value)
 
@@ -85,9 +86,19 @@ def test_sections_are_checked(build: Callable[[], object], message: str) -> None
 
 def test_the_settings_of_a_loss_are_its_configuration_in_full(smoke: Params) -> None:
     train = replace(smoke.train, loss="quantitative", loss_settings={"target_ic": [0.1, 0.2, 0.3], "bounds": {}})
-    checked = with_loss_settings(train, smoke.tokenize.horizons, where="train.")
-    assert checked.loss_settings.target_ic == (0.1, 0.2, 0.3)
+    checked = with_loss_settings(train, LABELS, where="train.")
+    assert checked.loss_settings.target_ic == (0.3, 0.1, 0.2), "the list is h5, h20, h1; heads are in their own order"
     assert checked.loss_settings.bounds.leverage == 2.0
+
+
+def test_what_is_per_label_may_be_given_by_name(smoke: Params) -> None:
+    by_name = {"rho": {"h20": 3.0, "h1": 1.0, "h5": 2.0}, "target_weights": {"h1": 1.0, "h5": 2.0, "h20": 3.0}}
+    train = replace(smoke.train, loss="quantitative", loss_settings=by_name)
+    checked = with_loss_settings(train, LABELS, where="train.").loss_settings
+    assert checked.rho == checked.target_weights == (1.0, 2.0, 3.0)
+    train = replace(smoke.train, loss="quantitative", loss_settings={"rho": {"h20": 3.0, "h1": 1.0, "h9": 2.0}})
+    with pytest.raises(StageError, match=r"train.loss_settings.rho: names h20, h1, h9, labels are h5, h20, h1"):
+        with_loss_settings(train, LABELS, where="train.")
 
 
 def test_runs_of_dates_divide_a_batch(smoke: Params) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Segment, open_panel, read_folds
 from factor_data.sums import write_sums
 from factor_metrics import rank_ic
+from market_samples import returns_over
 from stages.judging.ensemble import without_constant_dates
 from stages.params.evaluate import EvaluateParams
 from stages.params.train import LiveICParams
@@ -27,6 +28,8 @@ from stages.universe import check_forecasts, check_panel
 from workplace import Workplace, make_workplace, smoke_document
 
 pytestmark = pytest.mark.end_to_end
+
+LABELS = returns_over(1, 5, 20)
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +89,18 @@ def test_the_live_ic_goes_by_the_same_number_of_symbols(
 
 def test_a_universe_that_is_too_small_on_every_date_is_refused_with_the_numbers(small: Workplace) -> None:
     panel, folds = open_panel(small.results / "split" / "panel"), read_folds(small.results / "split" / "folds.json")
-    check_panel({"min_symbols": 6, "quantiles": 6}, panel, folds, (1, 5, 20), 1)
+    check_panel({"min_symbols": 6, "quantiles": 6}, panel, folds, LABELS)
     late = replace(folds[0], test=panel.dates[-20:])  # their labels of 20 bars lie beyond the end
     for asked, key, why in (
         ({"min_symbols": 7, "quantiles": 3}, "min_symbols", "no date would have an IC"),
         ({"min_symbols": 4, "quantiles": 7}, "quantiles", "no date would have a spread"),
     ):
-        told = f"params.yaml: evaluate.{key}: 7 must be at most 6: no test date has more symbols with a label of 1 bars"
+        told = f"params.yaml: evaluate.{key}: 7 must be at most 6: no test date has more symbols with a label h1"
         with pytest.raises(StageError, match=f"{told}, so {why}"):
-            check_panel(asked, panel, folds, (1, 5, 20), 1)
+            check_panel(asked, panel, folds, LABELS)
     if late.test[-1] == panel.dates[-1]:
-        with pytest.raises(
-            StageError, match="must be at most 0: no test date has more symbols with a label of 20 bars"
-        ):
-            check_panel({"min_symbols": 4, "quantiles": 3}, panel, [late], (1, 5, 20), 1)
+        with pytest.raises(StageError, match="must be at most 0: no test date has more symbols with a label h20"):
+            check_panel({"min_symbols": 4, "quantiles": 3}, panel, [late], LABELS)
 
 
 def test_more_symbols_than_there_are_is_refused_before_anything_is_fitted(small: Workplace, tmp_path: Path) -> None:
@@ -144,10 +145,10 @@ def test_a_stored_forecast_keeps_the_type_that_says_how_it_was_rounded(small: Wo
     """Equal float32 forecasts that differ in their last bits have no rank IC, and teach the stack nothing."""
     store, (fold, *_) = FeatureStore(small.results / "tokenize"), read_folds(small.results / "split" / "folds.json")
     rows = np.flatnonzero(store.rows(fold, "test"))
-    bits = np.random.default_rng(4).integers(0, 4, (len(rows), len(store.horizons)))
+    bits = np.random.default_rng(4).integers(0, 4, (len(rows), len(store.heads)))
     values = (0.1 * (1.0 + bits * float(np.finfo(np.float32).eps))).astype(np.float32)
     prediction_frame(store, fold, "test", rows, values).to_parquet(tmp_path / "predictions.parquet", index=False)
-    forecast = OutOfFold(tmp_path / "predictions.parquet", store).matrix(5, "test")
+    forecast = OutOfFold(tmp_path / "predictions.parquet", store).matrix("h5", "test")
     label = store.matrix(store.labels[:, 1], fold.test)
     assert forecast.dtype == np.float32
     assert np.isnan(rank_ic(forecast, label, 4)).all()
@@ -161,11 +162,11 @@ def test_a_forecast_of_the_market_is_called_so(small: Workplace) -> None:
     store, (fold, *_) = FeatureStore(small.results / "tokenize"), read_folds(small.results / "split" / "folds.json")
     rows = np.flatnonzero(store.rows(fold, "valid"))
     market = np.random.default_rng(2).normal(size=len(store.dates))[store.date_code[rows]]
-    values = np.repeat(market[:, None], len(store.horizons), axis=1)
+    values = np.repeat(market[:, None], len(store.heads), axis=1)
     said = valid_scores(store, fold, rows, values, 4).no_signal
     assert said is not None
-    assert said.startswith("at horizon 1, 5, 20 predictions are a forecast of the market")
+    assert said.startswith("for h1, h5, h20 predictions are a forecast of the market")
     values[:, 0] += np.random.default_rng(3).normal(size=len(rows))
     judged = valid_scores(store, fold, rows, values, 4)
-    assert list(judged.undefined) == [5, 20]
-    assert np.isfinite(judged.rank_ic[1])
+    assert list(judged.undefined) == ["h5", "h20"]
+    assert np.isfinite(judged.rank_ic["h1"])

@@ -1,7 +1,7 @@
 """The feature store: what tokenize writes (`chunks.write_store`) and training reads.
 
 Shared by all folds: `features.npy` (num_rows, num_features) float32 as computed, `labels.npy` (num_rows,
-num_horizons) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names, horizons, delay),
+num_labels) float64, `index.parquet` (timestamp, symbol, in_universe), `store.json` (names of features; labels),
 `sums.json` (digests of all files: each is held against its own when it is opened).
 Per fold, in `fold_00` ...: what was fitted on its training dates (`normaliser.json`, `tokenizer.json`,
 `vocabulary.json`, with news `news_scorer.json` and `news_vectors.*`), `left_out.json` where inputs are unknown on all
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.folds.fold import Fold, Segment
+from factor_data.labels.config import Label, read_label
 from factor_data.parquet import read_parquet
 from factor_data.sums import Sums
 
@@ -50,18 +51,18 @@ def fold_name(fold: int) -> str:
 class FeatureStore:
     """A store opened for reading; arrays are memory-mapped, once their bytes are known to be those written.
 
-    Attributes: `horizons`, `delay`; `dates` (num_dates,) sorted; `symbols` (num_symbols,) sorted; `date_code`,
+    Attributes: `heads` name -> `Label` in the order of the columns of `labels`, which is that of the models' heads
+    (`in_head_order`); `dates` (num_dates,) sorted; `symbols` (num_symbols,) sorted; `date_code`,
     `symbol_code` (num_rows,) positions in them; `in_universe` (num_rows,) bool; `labels` (num_rows,
-    num_horizons) float64, NaN where unknown; `features` (num_rows, num_features) float32. Whatever reads a file of
+    num_labels) float64, NaN where unknown; `features` (num_rows, num_features) float32. Whatever reads a file of
     the store raises DamagedError where it is not what was written.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory, self._sums = directory, Sums(directory)
         header = self._json("store.json")
-        self.horizons: tuple[int, ...] = tuple(header["horizons"])
-        self.delay: int = header["delay"]
-        self._dates_ahead: list[int] = header["dates_ahead"]
+        self.heads: dict[str, Label] = {name: read_label(one) for name, one in header["labels"].items()}
+        self._dates_ahead: dict[str, int] = header["dates_ahead"]
         self.feature_names: tuple[str, ...] = tuple(header["features"])
         index = read_parquet(self._sums.path("index.parquet"))
         timestamp = index["timestamp"].to_numpy().astype("datetime64[ns]")
@@ -78,9 +79,22 @@ class FeatureStore:
         """(num_rows, num_features) float32 as computed."""
         return self._array("features.npy")
 
-    def dates_ahead(self, steps: int) -> int:
-        """Return how many of `dates` lie at most ahead of t, `steps` dates of a symbol's own market later."""
-        return self._dates_ahead[steps]
+    def dates_ahead(self, name: str) -> int:
+        """Return how many of `dates` a label reaches at most; its bars are those of a symbol's own market."""
+        return self._dates_ahead[name]
+
+    @property
+    def reach(self) -> int:
+        """The most of `dates_ahead`."""
+        return max(self._dates_ahead.values())
+
+    def label(self, name: str) -> NDArray[np.float64]:
+        """One label, (num_rows,)."""
+        return self.labels[:, self.head(name)]
+
+    def head(self, name: str) -> int:
+        """Return the column of a label in `labels`, and its place among a model's heads."""
+        return list(self.heads).index(name)
 
     def feature(self, name: str) -> NDArray[np.float32]:
         """One feature as computed, (num_rows,); ValueError lists the names."""
@@ -144,7 +158,7 @@ class FeatureStore:
         return self._document(fold, "news_vectors")["encoder"]
 
     def targets(self, kind: TargetKind) -> NDArray[np.float32]:
-        """Labels as training sees them (num_rows, num_horizons): transformed per date over the universe."""
+        """Labels as training sees them (num_rows, num_labels): transformed per date over the universe."""
         from factor_data.labels.targets import cross_sectional_target
 
         labels = np.where(self.in_universe[:, None], self.labels, np.nan)

@@ -76,9 +76,9 @@ def model_card(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     ----------
     config : "name" and the settings, as in config.json
     metadata : fold (`Fold.describe`: first and last date and number of dates of train, valid and test), train_samples,
-        horizons, delay, seed, num_parameters, valid_rank_ic by horizon (None: undefined), best_epoch (None: fitted in
-        one go); where the model has them, features, missing_inputs, target, best_head, flops_per_window (None: not
-        counted), and any "..._sha256" of what its inputs were made with
+        labels (name -> what it is, in words), seed, num_parameters, valid_rank_ic by label (None: undefined),
+        best_epoch (None: fitted in one go); where the model has them, features, missing_inputs, target, best_head,
+        flops_per_window (None: not counted), and any "..._sha256" of what its inputs were made with
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _data_rows(metadata: Mapping[str, Any]) -> dict[str, Any]:
         rows["missing inputs"] = f"{metadata['missing_inputs']:,} values of the training samples"
     if "target" in metadata:
         rows["target"] = f"{metadata['target']} per date"
-    rows["entry"] = f"{metadata['delay']} bar(s) after the forecast"
+    rows |= {f"label {name}": words for name, words in metadata["labels"].items()}
     for key in sorted(key for key in metadata if key.endswith("_sha256")):
         rows[key.removesuffix("_sha256").replace("_", " ")] = metadata[key][:16]
     return rows
@@ -140,13 +140,12 @@ def _segment(fold: Mapping[str, Any], part: str) -> str:
 
 def _valid_results(metadata: Mapping[str, Any]) -> str:
     best = metadata.get("best_head")
-    scores = {int(horizon): score for horizon, score in metadata["valid_rank_ic"].items()}
-    lines = ["| horizon | mean rank IC |", "|---|---|"]
+    lines = ["| label | mean rank IC |", "|---|---|"]
     lines += [
-        f"| {horizon} | undefined |"
-        if scores[horizon] is None
-        else f"| {horizon} | {scores[horizon]:+.4f}{' (best)' if horizon == best else ''} |"
-        for horizon in metadata["horizons"]
+        f"| {label} | undefined |"
+        if score is None
+        else f"| {label} | {score:+.4f}{' (best)' if label == best else ''} |"
+        for label, score in metadata["valid_rank_ic"].items()
     ]
     return "\n".join(lines)
 

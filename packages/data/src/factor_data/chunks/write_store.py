@@ -6,9 +6,10 @@ Features and labels are maps over whole symbols, ranks over whole dates, fits ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,9 @@ from factor_data.fit.normalise import Normaliser, fit_normaliser_parts
 from factor_data.fit.tokens import QuantileTokenizer
 from factor_data.fit.vocabulary import SymbolVocabulary
 from factor_data.folds.fold import Fold
-from factor_data.labels.returns import Price, forward_return
+from factor_data.labels.config import Label, Labels
+from factor_data.labels.report import LabelReport, count_labels
+from factor_data.labels.returns import label_values
 from factor_data.labels.targets import LabelCheck
 from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.tone import NEWS_FEATURES
@@ -65,21 +68,21 @@ class StoreWriter:
     panel: SavedPanel
     workers: Workers
     plan: FeaturePlan
-    horizons: tuple[int, ...]
-    delay: int
-    price: Price = "close"
+    labels: Labels
+    """In the order of columns and heads (`in_head_order`)."""
 
-    def write_labels(self) -> None:
-        """labels.npy: the forward return of each horizon."""
+    def write_labels(self) -> list[LabelReport]:
+        """labels.npy; how many rows each label has, and how many of them are decided by a delisting."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        file = ArrayFile.create(self.directory / "labels.npy", (self.panel.num_rows, len(self.horizons)), np.float64)
-        task = partial(_write_labels, self.panel, file, self.horizons, self.delay, self.price)
-        self.workers.run(task, self._symbol_parts(8 * len(self.horizons)))
+        file = ArrayFile.create(self.directory / "labels.npy", (self.panel.num_rows, len(self.labels)), np.float64)
+        parts = self._symbol_parts(8 * len(self.labels))
+        counts = self.workers.map(partial(_write_labels, self.panel, file, self.labels), parts)
+        return [LabelReport.sum(reports) for reports in zip(*counts, strict=True)]
 
     def check_labels(self, fold: Fold) -> None:
         """Refuse, as `factor_data.check_labels` does, a fold whose training labels teach nothing."""
-        check = LabelCheck(self.horizons)
-        parts = self.panel.parts_of_dates(fold.train, self.workers.rows(8 * (len(self.horizons) + 1)))
+        check = LabelCheck(tuple(self.labels))
+        parts = self.panel.parts_of_dates(fold.train, self.workers.rows(8 * (len(self.labels) + 1)))
         load = partial(_universe_values, self.panel, (self._file("labels"),))
         for labels in self.workers.map(load, parts):
             check.add(labels)
@@ -101,10 +104,14 @@ class StoreWriter:
             self.workers.run(task, self.panel.date_parts(rows))
             bases.path.unlink()
         write_index(self.panel, self.directory / "index.parquet")
-        header = {"features": list(plan.names), "horizons": list(self.horizons), "delay": self.delay}
-        most = self.delay + max(self.horizons)
-        header["dates_ahead"] = [self.panel.markets.reach(steps) for steps in range(most + 1)]
+        labels = {name: asdict(label) for name, label in self.labels.items()}
+        header: dict[str, Any] = {"features": list(plan.names), "labels": labels}
+        header["dates_ahead"] = {name: self._dates_ahead(label) for name, label in self.labels.items()}
         write_json(self.directory / "store.json", header)
+
+    def _dates_ahead(self, label: Label) -> int:
+        """Dates of the panel that a label reaches; bars are counted on the dates of a symbol's own market."""
+        return label.ahead if label.column is not None else self.panel.markets.reach(label.ahead)
 
     def write_folds(
         self, folds: Sequence[Fold], fit: FitConfig, news: pd.DataFrame | None = None
@@ -172,8 +179,9 @@ class StoreWriter:
         return inputs, tokenizer.unknown
 
     def _write_news(self, fold: Fold, config: NewsConfig, news: pd.DataFrame, folder: Path) -> ArrayFile:
-        """Learn words on the horizon over which news is remembered, and score every row."""
-        head = int(np.argmin(np.abs(np.array(self.horizons) - config.half_life)))
+        """Learn words on the label that looks about as far as news is remembered, and score every row."""
+        overlaps = np.array([label.overlap for label in self.labels.values()])
+        head = int(np.argmin(np.abs(overlaps - config.half_life)))
         labels = self._file("labels")
         scorer = fit_scorer(news, self.panel, labels, head, fold.train, config, self.workers, folder)
         write_json(folder / "news_scorer.json", scorer.to_dict())
@@ -227,12 +235,11 @@ def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: S
     return gather(sources, spans)[panel.in_universe(spans)]
 
 
-def _write_labels(
-    panel: SavedPanel, target: ArrayFile, horizons: tuple[int, ...], delay: int, price: Price, spans: Spans
-) -> None:
+def _write_labels(panel: SavedPanel, target: ArrayFile, labels: Labels, spans: Spans) -> list[LabelReport]:
     part = panel.read(*spans[0].tolist())
-    labels = [forward_return(part, horizon, delay, price) for horizon in horizons]
-    target.scatter(spans, np.column_stack(labels))
+    columns = {name: label_values(part, label) for name, label in labels.items()}
+    target.scatter(spans, np.column_stack(list(columns.values())))
+    return [count_labels(name, labels[name], values, part) for name, values in columns.items()]
 
 
 def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:

@@ -3,7 +3,6 @@ from .config import Scheme as Scheme
 from .config import make_folds as make_folds
 from .cut import check_labels_apart as check_labels_apart
 from .cut import check_purge as check_purge
-from .cut import needed_purge as needed_purge
 from .fold import SEGMENTS as SEGMENTS
 from .fold import Fold as Fold
 from .fold import Segment as Segment

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, get_args
 
-from factor_data.folds.cut import check_labels_apart, check_lengths, check_purge, needed_purge
+from factor_data.folds.cut import check_labels_apart, check_lengths, check_purge
 from factor_data.folds.fold import SEGMENTS, Dates, Fold
 from factor_data.folds.purged import combinatorial_purged
 from factor_data.folds.schemes import DateRange, fixed_dates, ratio, walk_forward, yearly
@@ -36,7 +36,7 @@ class FoldConfig:
     scheme: Scheme
     """How the calendar is cut; which of the fields below are needed depends on it."""
     purge: int | None = None
-    """All schemes: dates left out between segments; None: delay + the longest horizon, the least that is accepted."""
+    """All schemes: dates left out between segments; None: the longest reach of a label, the least that is accepted."""
     embargo: int | None = None
     """All schemes: dates after a test range that later training leaves out; None: as many as purge for cpcv, else 0."""
     min_train: int = 1
@@ -89,15 +89,14 @@ class FoldConfig:
         check_lengths(min_train=self.min_train, min_valid=self.min_valid, min_test=self.min_test)
 
 
-def make_folds(dates: Dates, config: FoldConfig, *, horizons: Sequence[int], delay: int) -> list[Fold]:
+def make_folds(dates: Dates, config: FoldConfig, *, reach: int) -> list[Fold]:
     """Cut a calendar into folds as the configuration says.
 
     Parameters
     ----------
     dates : (num_dates,) datetime64, sorted and unique
     config : FoldConfig
-    horizons, delay : of the labels; they say how far a label reaches, and thus the least purge. A ready-made target
-        counts with the number of dates that it looks ahead
+    reach : dates after t that a label of t is made of, the most of all labels (`longest_reach`): the least purge
 
     Returns
     -------
@@ -107,12 +106,12 @@ def make_folds(dates: Dates, config: FoldConfig, *, horizons: Sequence[int], del
     ------
     ValueError if the purge is too small, a segment too short, or the dates do not suffice
     """
-    purge = needed_purge(horizons, delay) if config.purge is None else config.purge
-    check_purge(purge, horizons, delay)
+    purge = reach if config.purge is None else config.purge
+    check_purge(purge, reach)
     embargo = config.embargo if config.embargo is not None else (purge if config.scheme == "cpcv" else 0)
     folds = _cut(dates, config, purge, embargo)
     _check_long_enough(folds, config)
-    check_labels_apart(folds, dates, horizons, delay)
+    check_labels_apart(folds, dates, reach)
     return folds
 
 

@@ -1,7 +1,7 @@
 """Cutting one fold out of a calendar, and what keeps labels apart: purge and embargo.
 
-The label of date t is made of prices up to t + delay + horizon (positions on the calendar). With a purge of at least
-delay + horizon, no training label is made of prices of a date that is validated or tested.
+The label of date t is made of what comes up to t + reach (positions on the calendar). With a purge of at least the
+longest reach, no training label is made of a date that is validated or tested.
 """
 
 from __future__ import annotations
@@ -16,20 +16,12 @@ from factor_data.folds.fold import Dates, Fold, iso
 Mask = NDArray[np.bool_]
 
 
-def needed_purge(horizons: Sequence[int], delay: int) -> int:
-    """Return how many dates after t a label of t reaches: delay + the longest horizon."""
-    if not horizons or min(horizons) < 1 or delay < 0:
-        raise ValueError(f"horizons must be >= 1 and delay >= 0, got {list(horizons)} and {delay}")
-    return delay + max(horizons)
-
-
-def check_purge(purge: int, horizons: Sequence[int], delay: int) -> None:
-    """Refuse a purge that lets a training label reach into the next segment."""
-    needed = needed_purge(horizons, delay)
-    if purge < needed:
-        raise ValueError(
-            f"purge must be at least delay + longest horizon = {delay} + {max(horizons)} = {needed}, got {purge}"
-        )
+def check_purge(purge: int, reach: int) -> None:
+    """Refuse a purge that lets a training label, which is made of `reach` later dates, into the next segment."""
+    if reach < 1:
+        raise ValueError(f"reach must be at least 1 date, got {reach}")
+    if purge < reach:
+        raise ValueError(f"purge must be at least the longest reach of a label, {reach} dates, got {purge}")
 
 
 def as_calendar(dates: Dates) -> Dates:
@@ -119,18 +111,17 @@ def cut_fold(
     )
 
 
-def check_labels_apart(folds: Sequence[Fold], dates: Dates, horizons: Sequence[int], delay: int) -> None:
-    """Refuse folds in which prices of one segment are in the labels of another.
+def check_labels_apart(folds: Sequence[Fold], dates: Dates, reach: int) -> None:
+    """Refuse folds in which dates of one segment are in the labels of another.
 
-    A label of t takes the prices after t up to t + delay + the longest horizon. No such date of a training or
-    validation label may be tested, none of a training label may be validated, and no date of a test label may be
-    trained or validated on.
+    A label of t takes the dates after t up to t + reach. No such date of a training or validation label may be tested,
+    none of a training label may be validated, and no date of a test label may be trained or validated on.
 
     Raises
     ------
     ValueError naming the fold, the two segments and the first two dates that meet
     """
-    calendar, reach = as_calendar(dates), needed_purge(horizons, delay)
+    calendar = as_calendar(dates)
     for fold in folds:
         masks = {"train": fold.train, "valid": fold.valid, "test": fold.test}
         found = {name: np.isin(calendar, segment) for name, segment in masks.items()}
@@ -142,5 +133,5 @@ def check_labels_apart(folds: Sequence[Fold], dates: Dates, horizons: Sequence[i
                     start = int(np.flatnonzero(found[labelled][: at + 1])[-1])
                     raise ValueError(
                         f"fold {fold.index}: the {labelled} label of {iso(calendar[start])} takes prices up to "
-                        f"{delay} + {max(horizons)} dates later, and {other} has {iso(calendar[at])}"
+                        f"{reach} dates later, and {other} has {iso(calendar[at])}"
                     )

@@ -32,7 +32,7 @@ def walk_forward(
     dates : (num_dates,) datetime64, sorted and unique
     train, valid, test : int >= 1, number of dates of the ranges (train before the embargo is taken out)
     step : int >= 1, dates from one fold to the next
-    purge, embargo : int >= 0, in dates. purge must be at least delay + horizon, see `check_purge`
+    purge, embargo : int >= 0, in dates. purge must be at least the reach of a label, see `check_purge`
     expanding : grow the train range instead of moving it
 
     Returns

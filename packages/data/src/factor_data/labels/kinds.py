@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+Price = Literal["close", "open"]
+
 TargetKind = Literal["rank", "zscore", "raw", "rank_gauss", "demeaned", "direction"]
 # Transforms within a date; a direction needs a `DirectionRule` besides.
 CROSS_SECTIONAL_KINDS = tuple(kind for kind in get_args(TargetKind) if kind != "direction")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from factor_data.labels.config import Label
+from factor_data.labels.returns import decided_by_delisting
+from factor_data.panel.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +20,8 @@ class LabelReport:
 
     `unknown`: no price at entry or at exit, such as on the last dates. `dropped`: known, and left out by `rule`:
     a score on the rows that are used is conditional on it. `outside` counts the rows out of the universe, which
-    are in none of the others.
+    are in none of the others. `delisted` counts those of `rows` whose symbol stops between entry and exit: they are
+    used where the label has a rule for that, else unknown.
     """
 
     name: str
@@ -25,6 +31,13 @@ class LabelReport:
     unknown: int
     dropped: int
     outside: int
+    delisted: int = 0
+
+    @classmethod
+    def sum(cls, parts: Sequence[LabelReport]) -> LabelReport:
+        """Put together the reports of one label on parts of a panel."""
+        counts = ("rows", "used", "unknown", "dropped", "outside", "delisted")
+        return replace(parts[0], **{name: sum(getattr(part, name) for part in parts) for name in counts})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -35,8 +48,15 @@ class LabelReport:
         share = f" ({self.dropped / known:.1%} of those known: {self.rule})" if self.dropped else ""
         return (
             f"{self.name}: {self.used:,} of {self.rows:,} rows are used, {self.unknown:,} unknown, "
-            f"{self.dropped:,} dropped{share}"
+            f"{self.dropped:,} dropped{share}, {self.delisted:,} decided by a delisting"
         )
+
+
+def count_labels(name: str, label: Label, values: NDArray[np.float64], panel: Panel) -> LabelReport:
+    """Count the rows of a label (num_rows,) on a clean panel."""
+    delisted = decided_by_delisting(panel, label) & panel.in_universe
+    report = label_report(name, values, in_universe=panel.in_universe, rule=label.describe())
+    return replace(report, delisted=int(delisted.sum()))
 
 
 def label_report(

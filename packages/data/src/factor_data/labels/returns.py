@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.labels.config import Label
+from factor_data.labels.kinds import Price
 from factor_data.panel.panel import Panel
 
-Price = Literal["close", "open"]
+
+def label_values(panel: Panel, label: Label) -> NDArray[np.float64]:
+    """Return the label of every row, (num_rows,) float64; NaN where it is unknown.
+
+    Raises
+    ------
+    ValueError naming the column of a ready-made label, or of a delisting return, that the panel has not
+    """
+    if label.column is not None:
+        return ready_made_targets(panel, [label.column])[:, 0]
+    assert label.horizon is not None
+    make = forward_volatility if label.measure == "volatility" else forward_return
+    return make(panel, label.horizon, label.delay, label.price, label.delisting)
 
 
-def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "close") -> NDArray[np.float64]:
+def forward_return(
+    panel: Panel, horizon: int, delay: int = 1, price: Price = "close", delisting: str | float = "drop"
+) -> NDArray[np.float64]:
     """Return the simple return from entry at `t + delay` to exit at `t + delay + horizon`.
 
     `price[t + delay + horizon] / price[t + delay] - 1` on the adjusted close or open, where t + k means k positions
@@ -26,11 +42,99 @@ def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "c
     horizon : int >= 1, bars from entry to exit
     delay : int >= 0, bars from t to entry; >= 1 for the open
     price : "close" or "open", at entry and at exit alike
+    delisting : what a symbol is worth that stops between entry and exit, see `Label.delisting`
 
     Returns
     -------
     (num_rows,) float64, NaN where the symbol has no such price at entry or at exit
     """
+    _check(horizon, delay, price)
+    entry = price_ahead(panel, delay, price)
+    return price_ahead(panel, delay + horizon, price, delisting) / entry - 1.0
+
+
+def forward_volatility(
+    panel: Panel, horizon: int, delay: int = 1, price: Price = "close", delisting: str | float = "drop"
+) -> NDArray[np.float64]:
+    """Return the realised volatility of the `horizon` bars after entry: the root of their mean squared log return.
+
+    It is per bar, so that labels of several horizons have one unit. Arguments as for `forward_return`; a price that is
+    missing on the way makes it unknown.
+    """
+    _check(horizon, delay, price)
+    before = price_ahead(panel, delay, price)
+    squares = np.zeros(panel.num_rows)
+    for step in range(delay + 1, delay + horizon + 1):
+        after = price_ahead(panel, step, price, delisting)
+        with np.errstate(divide="ignore"):  # a total loss
+            squares += np.log(after / before) ** 2
+        before = after
+    return np.where(np.isfinite(squares), np.sqrt(squares / horizon), np.nan)
+
+
+def price_ahead(
+    panel: Panel, steps: int, price: Price = "close", delisting: str | float = "drop"
+) -> NDArray[np.float64]:
+    """Return the adjusted price of each row's symbol `steps` dates of its market later, (num_rows,).
+
+    NaN where there is none. After the last bar of a symbol that stops before the calendar does, it is what
+    `delisting` makes of its last close (see `Label.delisting`); after the last date of the calendar it is unknown.
+    """
+    values = _positive(panel.adjusted(price))
+    row = panel.rows_at(steps)
+    known = row >= 0
+    result = np.full(panel.num_rows, np.nan)
+    result[known] = values[row[known]]
+    if delisting == "drop":
+        return result
+    gone = has_stopped(panel, steps)
+    result[gone] = _worth_at_the_end(panel, delisting)[panel.symbol_code[gone]]
+    return result
+
+
+def has_stopped(panel: Panel, steps: int) -> NDArray[np.bool_]:
+    """(num_rows,) True where the symbol's last bar lies less than `steps` positions later, and the calendar goes on.
+
+    A symbol whose last bar is on the last date of the calendar has not stopped: what comes then is not known.
+    """
+    last = np.full(panel.num_symbols, panel.num_dates, dtype=np.int64)
+    last[panel.symbol_code] = panel.date_code  # rows are sorted by date within a symbol: the last one stays
+    then = panel.markets.ahead(steps)[panel.markets.code[panel.symbol_code], panel.date_code]
+    return (last[panel.symbol_code] < then) & (then >= 0)
+
+
+def decided_by_delisting(panel: Panel, label: Label) -> NDArray[np.bool_]:
+    """(num_rows,) True where the symbol stops after entry and before exit, so that `Label.delisting` decides.
+
+    What cannot be entered, since the symbol stops before, has no label under any rule.
+    """
+    if label.horizon is None:
+        return np.zeros(panel.num_rows, dtype=bool)
+    return has_stopped(panel, label.ahead) & np.isfinite(price_ahead(panel, label.delay, label.price))
+
+
+def _worth_at_the_end(panel: Panel, delisting: str | float) -> NDArray[np.float64]:
+    """(num_symbols,) the last known close, less what the rule takes off it."""
+    close = _positive(panel.adjusted("close"))
+    worth, paid = np.full((2, panel.num_symbols), np.nan)
+    known = ~np.isnan(close)
+    worth[panel.symbol_code[known]] = close[known]
+    if not isinstance(delisting, str):
+        return worth * (1.0 + delisting)
+    if delisting == "last":
+        return worth
+    if delisting not in panel.columns:
+        raise ValueError(f"delisting: {delisting!r} is no column of the bars; drop, last or a number need none")
+    paid[panel.symbol_code] = panel.columns[delisting]
+    return worth * (1.0 + paid)
+
+
+def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Prices; a zero that a rule only flagged is none."""
+    return np.where(values > 0.0, values, np.nan)
+
+
+def _check(horizon: int, delay: int, price: Price) -> None:
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1 bar, got {horizon}")
     if delay < 0:
@@ -39,13 +143,6 @@ def forward_return(panel: Panel, horizon: int, delay: int = 1, price: Price = "c
         raise ValueError(f"price must be one of {get_args(Price)}, got {price!r}")
     if price == "open" and delay == 0:
         raise ValueError("delay must be at least 1 for price 'open': the open of t is over when t closes")
-    values = panel.adjusted(price)
-    values = np.where(values > 0.0, values, np.nan)  # a zero that a rule only flagged is no price
-    entry, exit_ = panel.rows_at(delay), panel.rows_at(delay + horizon)
-    known = (entry >= 0) & (exit_ >= 0)
-    label = np.full(panel.num_rows, np.nan)
-    label[known] = values[exit_[known]] / values[entry[known]] - 1.0
-    return label
 
 
 def multi_step_direction(panel: Panel, steps: int, delay: int = 0) -> NDArray[np.float64]:

@@ -85,25 +85,25 @@ def _normal_scores(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArr
 
 
 def check_labels(
-    labels: NDArray, horizons: Sequence[int], segments: Mapping[str, NDArray[np.bool_]], min_rows: int = 1
+    labels: NDArray, names: Sequence[str], segments: Mapping[str, NDArray[np.bool_]], min_rows: int = 1
 ) -> None:
     """Refuse labels from which nothing can be learnt.
 
     Parameters
     ----------
-    labels : (num_rows, num_horizons) float, NaN = unknown
-    horizons : names the columns in the message
+    labels : (num_rows, num_labels) float, NaN = unknown
+    names : of the labels
     segments : name (such as "fold 0 train") -> (num_rows,) mask
     min_rows : fewest known labels a segment must have
 
     Raises
     ------
-    ValueError naming segment and horizon where the label is unknown throughout, too rare, or constant
+    ValueError naming segment and label where the label is unknown throughout, too rare, or constant
     """
-    if labels.ndim != 2 or labels.shape[1] != len(horizons):
-        raise ValueError(f"labels must have one column per horizon {list(horizons)}, got shape {labels.shape}")
+    if labels.ndim != 2 or labels.shape[1] != len(names):
+        raise ValueError(f"labels must have one column for each of {list(names)}, got shape {labels.shape}")
     for name, mask in segments.items():
-        check = LabelCheck(horizons, min_rows)
+        check = LabelCheck(names, min_rows)
         check.add(labels[mask])
         check.refuse(name)
 
@@ -111,29 +111,27 @@ def check_labels(
 class LabelCheck:
     """The rule of `check_labels` for one segment whose labels come in parts."""
 
-    def __init__(self, horizons: Sequence[int], min_rows: int = 1) -> None:
-        self.horizons, self.min_rows, self.num_rows = tuple(horizons), min_rows, 0
-        self.num_known = np.zeros(len(self.horizons), dtype=np.int64)
-        self.low = np.full(len(self.horizons), np.inf)
-        self.high = np.full(len(self.horizons), -np.inf)
+    def __init__(self, names: Sequence[str], min_rows: int = 1) -> None:
+        self.names, self.min_rows, self.num_rows = tuple(names), min_rows, 0
+        self.num_known = np.zeros(len(self.names), dtype=np.int64)
+        self.low = np.full(len(self.names), np.inf)
+        self.high = np.full(len(self.names), -np.inf)
 
     def add(self, labels: NDArray) -> None:
-        """Take in the (rows, num_horizons) labels of some rows of the segment."""
+        """Take in the (rows, num_labels) labels of some rows of the segment."""
         self.num_rows += len(labels)
         self.num_known += (~np.isnan(labels)).sum(axis=0)
         self.low = np.fmin(self.low, np.fmin.reduce(labels, axis=0, initial=np.inf))
         self.high = np.fmax(self.high, np.fmax.reduce(labels, axis=0, initial=-np.inf))
 
     def refuse(self, name: str) -> None:
-        """Raise for the segment called `name` if nothing can be learnt from a horizon."""
-        for column, horizon in enumerate(self.horizons):
+        """Raise for the segment called `name` if nothing can be learnt from a label."""
+        for column, label in enumerate(self.names):
             known = int(self.num_known[column])
             if known < self.min_rows:
                 raise ValueError(
-                    f"{name}: label of horizon {horizon} is known on {known} of {self.num_rows} rows, "
+                    f"{name}: label {label} is known on {known} of {self.num_rows} rows, "
                     f"at least {self.min_rows} are needed"
                 )
             if known and self.low[column] == self.high[column]:
-                raise ValueError(
-                    f"{name}: label of horizon {horizon} is constant ({self.low[column]:g} on {known} rows)"
-                )
+                raise ValueError(f"{name}: label {label} is constant ({self.low[column]:g} on {known} rows)")

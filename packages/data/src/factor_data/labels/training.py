@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.labels.kinds import DirectionRule, TargetKind
+from factor_data.labels.kinds import TargetKind
 from factor_data.labels.returns import direction
 
 if TYPE_CHECKING:
     from factor_data.store import FeatureStore
 
 
-def directions(store: FeatureStore, rule: DirectionRule) -> NDArray[np.float64]:
-    """1 up, 0 down (num_rows, num_horizons); NaN between, outside the universe and where the label is unknown."""
+def directions(store: FeatureStore) -> NDArray[np.float64]:
+    """1 up, 0 down by each label's own rule (num_rows, num_labels).
+
+    NaN between the thresholds, outside the universe and where the label is unknown.
+    """
     labels = np.where(store.in_universe[:, None], store.labels, np.nan)
-    return direction(labels, rule.up, rule.down)
+    rules = [label.direction for label in store.heads.values()]
+    return np.column_stack([direction(labels[:, head], rule.up, rule.down) for head, rule in enumerate(rules)])
 
 
-def training_targets(store: FeatureStore, target: TargetKind, rule: DirectionRule) -> NDArray[np.float32]:
-    """What models are fitted to (num_rows, num_horizons); NaN = unknown."""
+def training_targets(store: FeatureStore, target: TargetKind) -> NDArray[np.float32]:
+    """What models are fitted to (num_rows, num_labels); NaN = unknown."""
     if target == "direction":
-        return directions(store, rule).astype(np.float32)
+        return directions(store).astype(np.float32)
     return store.targets(target)

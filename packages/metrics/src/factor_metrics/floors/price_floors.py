@@ -67,6 +67,24 @@ def distance_from_high(close: ArrayLike, window: int = 60) -> Matrix:
     return distance
 
 
+def past_volatility(close: ArrayLike, window: int = 20) -> Matrix:
+    """Return the root of the mean squared log return of the last `window` bars: volatility stays what it was.
+
+    The floor of a forecast of volatility. NaN where fewer than half of the moves are known.
+    """
+    closes = _closes(close)
+    check_at_least("window", window, 1)
+    squares = np.full(closes.shape, np.nan)
+    squares[1:] = np.log(closes[1:] / closes[:-1]) ** 2
+    volatility = np.full(closes.shape, np.nan)
+    if len(closes) >= window:
+        past = np.lib.stride_tricks.sliding_window_view(squares, window, axis=0)
+        count = np.isfinite(past).sum(axis=2)
+        mean = np.nansum(past, axis=2) / np.maximum(count, 1)
+        volatility[window - 1 :] = np.where(count * 2 >= window, np.sqrt(mean), np.nan)
+    return volatility
+
+
 def opposite_of_last_sign(close: ArrayLike) -> Matrix:
     """Return -1 after a rise, 1 after a fall, 0 after no move: the opposite of yesterday's sign."""
     return -np.sign(_past_return(close, 1, 0)) + 0.0  # + 0.0: no negative zero
@@ -99,9 +117,16 @@ PRICE_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
 """Floors that order symbols, by name; each takes closes."""
 
 
-def price_floors(close: ArrayLike) -> dict[str, Matrix]:
-    """Return every floor of `PRICE_FLOORS` for these closes, in its order."""
-    return {name: floor(close) for name, floor in PRICE_FLOORS.items()}
+VOLATILITY_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
+    {"past_volatility_5": lambda close: past_volatility(close, 5), "past_volatility_20": past_volatility}
+)
+"""Further floors where a volatility is forecast."""
+
+
+def price_floors(close: ArrayLike, *, of_volatility: bool = False) -> dict[str, Matrix]:
+    """Return every floor of `PRICE_FLOORS`, then `of_volatility` those of `VOLATILITY_FLOORS`, for these closes."""
+    floors = {**PRICE_FLOORS, **(VOLATILITY_FLOORS if of_volatility else {})}
+    return {name: floor(close) for name, floor in floors.items()}
 
 
 def _past_return(close: ArrayLike, first: int, last: int) -> Matrix:

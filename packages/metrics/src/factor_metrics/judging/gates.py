@@ -45,6 +45,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     constant_shares: Mapping[str, float],
     correlation: ArrayLike,
     model_names: Sequence[str],
+    label: str,
     horizon: int,
     num_looks: int,
     oof_gaps: Mapping[str, float] | None = None,
@@ -58,21 +59,23 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     config
         Thresholds.
     num_oof_rows
-        Number of rows with an out-of-fold prediction of the stack at the primary horizon.
+        Number of rows with an out-of-fold prediction of the stack for the primary label.
     stack_ic
-        (num_dates,) rank IC of the stack at the primary horizon, NaN where undefined.
+        (num_dates,) rank IC of the stack for the primary label, NaN where undefined.
     floor_ics
         Per floor (num_dates,) rank IC over the same dates.
     overfit_gaps
-        Per model, mean valid minus mean test rank IC at the primary horizon (`compare_samples`).
+        Per model, mean valid minus mean test rank IC for the primary label (`compare_samples`).
     constant_shares
         Per model and stack, from `constant_share`.
     correlation, model_names
         (num_models, num_models) from `prediction_correlation` and its names.
+    label
+        Name of the primary label, the one that the measurements are of.
     horizon
-        The primary horizon in bars.
+        Dates over which its values overlap.
     num_looks
-        Models x horizons that were looked at: the level of the interval is Bonferroni's,
+        Models x labels that were looked at: the level of the interval is Bonferroni's,
         1 - (1 - confidence) / num_looks.
     oof_gaps
         Per model, mean valid minus mean out-of-fold rank IC, where out-of-fold and test dates are not the same
@@ -95,7 +98,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
             "stack_interval",
             stack.ci_low,
             0.0,
-            f"lower end of the stack's {familywise:.2%} rank-IC interval at horizon {horizon}"
+            f"lower end of the stack's {familywise:.2%} rank-IC interval for {label}"
             f" ({config.confidence:.0%} over {num_looks} looks)",
         ),
         _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "t of the stack's rank IC"),
@@ -118,7 +121,7 @@ def promoted(gates: Sequence[Gate]) -> bool:
 
 
 def overfit_gap(metrics: Mapping[str, float]) -> float:
-    """Return mean valid minus mean test rank IC of one model at one horizon: an entry of `overfit_gaps`.
+    """Return mean valid minus mean test rank IC of one model for one label: an entry of `overfit_gaps`.
 
     `metrics` holds them as valid_rank_ic and rank_ic, as a model's metrics file does.
     """

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
-from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay, horizon_decay
+from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
+from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
@@ -47,20 +48,20 @@ class ScaleCalibration:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
-    """What a report shows of one forecast at one horizon."""
+    """What a report shows of one forecast of one label."""
 
     quantiles: Estimates
     """Mean label per quantile of prediction, less the mean over the quantiles of the date."""
-    horizon_decay: Estimates
-    """Mean rank IC of this forecast against the label of every horizon."""
+    label_decay: Estimates
+    """Mean rank IC of this forecast against every label."""
     delay_decay: Estimates
-    """Mean rank IC of the forecast that is so many dates old, against the label of its own horizon."""
+    """Mean rank IC of the forecast that is so many dates old, against its own label."""
     calibration: ScaleCalibration | None = None
 
 
 def estimate(
     series: Mapping[str, Series],
-    horizons: Sequence[int],
+    overlaps: Sequence[int],
     *,
     confidence: float = 0.95,
     num_bootstrap: int = 2000,
@@ -68,12 +69,12 @@ def estimate(
 ) -> Estimates:
     """Return mean and block-bootstrap interval of each named series (num_dates,); NaN dates are dropped.
 
-    `horizons` has one entry per series: over how many dates its labels overlap.
+    `overlaps` has one entry per series: over how many dates its labels overlap.
     """
     means, intervals = [], []
-    for values, horizon in zip(series.values(), horizons, strict=True):
+    for values, overlap in zip(series.values(), overlaps, strict=True):
         means.append(_mean(values))
-        intervals.append(bootstrap_interval(values, horizon, confidence, num_bootstrap, seed))
+        intervals.append(bootstrap_interval(values, overlap, confidence, num_bootstrap, seed))
     low, high = np.array(intervals, dtype=np.float64).reshape(-1, 2).T
     return Estimates(names=tuple(series), mean=np.array(means), low=low, high=high)
 
@@ -126,10 +127,11 @@ def _bin_means(values: Matrix, bins: NDArray[np.int64], num_bins: int) -> Matrix
 @same_labels("prediction", "labels", "target")
 def profile_forecast(
     prediction: ArrayLike,
-    labels: Mapping[int, ArrayLike],
-    horizon: int,
+    labels: Mapping[str, ArrayLike],
+    label: str,
     target: ArrayLike | None = None,
     *,
+    overlaps: Mapping[str, int],
     config: EvaluationConfig | None = None,
     num_bins: int | None = None,
     delays: Sequence[int] = DELAYS,
@@ -142,9 +144,13 @@ def profile_forecast(
     prediction
         (num_dates, num_symbols), NaN = missing, dates in order.
     labels
-        Per horizon the label, of the same shape; `horizon` is one of them.
+        By name the labels that the forecast is held against, each of the same shape.
+    label
+        Name of its own label, one of them.
     target
         What the prediction was trained to equal, in its unit; None leaves calibration out.
+    overlaps
+        By name over how many dates the values of a label overlap.
     config
         How to judge; None takes the defaults of `EvaluationConfig`.
     num_bins
@@ -158,30 +164,30 @@ def profile_forecast(
     Raises
     ------
     ValueError
-        `labels` does not hold the forecast's own horizon, or shapes differ.
+        `labels` does not hold the forecast's own, or shapes differ.
     """
     config = evaluation_config(config, loose)
-    if horizon not in labels:
-        raise ValueError(f"labels must hold the forecast's own horizon {horizon}, got {sorted(labels)}")
-    own = as_matrix("label", labels[horizon])
+    if label not in labels:
+        raise ValueError(f"labels must hold the forecast's own label {label}, got {list(labels)}")
+    own = as_matrix("label", labels[label])
 
     level, draws, seed = config.confidence, config.bootstrap, config.seed
 
-    def estimated(series: Mapping[str, Series], horizons: Sequence[int] = ()) -> Estimates:
-        overlap = horizons or [horizon] * len(series)
-        return estimate(series, overlap, confidence=level, num_bootstrap=draws, seed=seed)
+    def estimated(series: Mapping[str, Series], each: Sequence[int] = ()) -> Estimates:
+        return estimate(
+            series, each or [overlaps[label]] * len(series), confidence=level, num_bootstrap=draws, seed=seed
+        )
 
     symbols = np.isfinite(as_matrix("prediction", prediction)).sum(axis=1)
     bins = num_bins or (10 if len(symbols) and np.median(symbols) >= 20 else config.quantiles)
     means = quantile_returns(prediction, own, config.quantiles)
     means = means - means.mean(axis=1, keepdims=True)
-    horizons = sorted(labels)
-    all_labels = np.stack([np.asarray(labels[h]) for h in horizons])
-    across_horizons = horizon_decay(prediction, all_labels, horizons, config.min_symbols)
+    all_labels = np.stack([np.asarray(one) for one in labels.values()])
+    across_labels = dict(zip(labels, rank_ic_by_horizon(prediction, all_labels, config.min_symbols), strict=True))
     across_delays = delay_decay(prediction, own, [d for d in delays if d < len(own)], config.min_symbols)
     return Profile(
         quantiles=estimated(_columns(means)),
-        horizon_decay=estimated(_steps(across_horizons), across_horizons.steps),
+        label_decay=estimated(across_labels, [overlaps[name] for name in labels]),
         delay_decay=estimated(_steps(across_delays)),
         calibration=None if target is None else _calibration(prediction, target, bins, estimated),
     )

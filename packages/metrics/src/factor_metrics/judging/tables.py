@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def evaluation_by_date(judged: Evaluation, dates: NDArray[np.datetime64], *, horizon: int) -> pd.DataFrame:
+def evaluation_by_date(judged: Evaluation, dates: NDArray[np.datetime64], *, label: str, overlap: int) -> pd.DataFrame:
     """Return one row per date: IC, rank IC and its running sum, spread and turnover; NaN where undefined.
 
-    `dates` (num_dates,) are those of the evaluation; the running sum passes over undefined dates.
+    `dates` (num_dates,) are those of the evaluation; the running sum passes over undefined dates. `label`
+    and `overlap`, the dates over which its values overlap, are columns of the table.
     """
     import pandas as pd
 
@@ -26,7 +27,8 @@ def evaluation_by_date(judged: Evaluation, dates: NDArray[np.datetime64], *, hor
     return pd.DataFrame(
         {
             "timestamp": dates,
-            "horizon": np.int16(horizon),
+            "label": label,
+            "overlap": np.int16(overlap),
             "ic": judged.ic,
             "rank_ic": judged.rank_ic,
             "cumulative_rank_ic": np.nancumsum(judged.rank_ic),
@@ -42,7 +44,7 @@ def evaluation_by_fold(
     dates: NDArray[np.datetime64],
     fold_of_date: NDArray[np.integer],
     *,
-    horizon: int,
+    label: str,
 ) -> pd.DataFrame:
     """Return one row per fold: what the forecast was worth on its dates.
 
@@ -52,13 +54,13 @@ def evaluation_by_fold(
         The evaluation over all dates.
     dates, fold_of_date
         (num_dates,) each: the date, and the number of the fold that tests it.
-    horizon
-        Bars from entry to exit, a column of the table.
+    label
+        Name of the label, a column of the table.
 
     Returns
     -------
     pandas.DataFrame
-        Columns horizon, fold, first, last (date), dates (their number), and means over the defined dates: ic,
+        Columns label, fold, first, last (date), dates (their number), and means over the defined dates: ic,
         rank_ic, rank_icir (mean over standard deviation, ddof 1), hit_rate, spread, turnover; NaN where a fold
         has no such date. Folds ascend.
     """
@@ -73,7 +75,7 @@ def evaluation_by_fold(
         mean = _mean(judged.rank_ic[of])
         rows.append(
             {
-                "horizon": horizon,
+                "label": label,
                 "fold": int(fold),
                 "first": dates[of].min(),
                 "last": dates[of].max(),

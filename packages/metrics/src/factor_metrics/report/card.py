@@ -8,7 +8,7 @@ from typing import Any
 from factor_metrics.report.data import FloorRow
 from factor_metrics.report.subject import Subject
 
-HEADER = "| horizon | rank IC | interval | t | eff. dates | ICIR | best floor | its rank IC | difference | interval |"
+HEADER = "| label | rank IC | interval | t | eff. dates | ICIR | best floor | its rank IC | difference | interval |"
 
 
 def evaluated_card(
@@ -18,7 +18,7 @@ def evaluated_card(
     metrics: Mapping[str, Mapping[str, Any]],
     floors: Sequence[FloorRow],
 ) -> str:
-    """Return the card with a section of results out of fold, a line per horizon, beside the best floor.
+    """Return the card with a section of results out of fold, a line per label, beside the best floor.
 
     Parameters
     ----------
@@ -27,15 +27,14 @@ def evaluated_card(
     num_folds
         Models that were fitted, one per fold.
     subjects
-        The model at every horizon.
+        The model for every label.
     metrics
-        Under `h<horizon>`: rank_ic, ci_low, ci_high, t_stat, effective_dates, icir and best_floor_rank_ic; None
-        where undefined.
+        By label: rank_ic, ci_low, ci_high, t_stat, effective_dates, icir and best_floor_rank_ic; None where undefined.
     floors
-        The model beside its floors; among them the best one of every horizon.
+        The model beside its floors; among them the best one of every label.
     """
-    beside = {(row.horizon, row.floor): row for row in floors}
-    lines = [_line(one, metrics[f"h{one.horizon}"], beside[one.horizon, one.best_floor]) for one in subjects]
+    beside = {(row.label, row.floor): row for row in floors}
+    lines = [_line(one, metrics[one.label], beside[one.label, one.best_floor]) for one in subjects]
     first, last = subjects[0].dates[0], subjects[0].dates[-1]
     parts = [
         card.rstrip(),
@@ -50,7 +49,7 @@ def evaluated_card(
 
 def _line(subject: Subject, result: Mapping[str, Any], floor: FloorRow) -> str:
     cells = [
-        str(subject.horizon),
+        subject.label,
         _signed(result["rank_ic"]),
         _interval(result["ci_low"], result["ci_high"]),
         _number(result["t_stat"], ".1f"),

@@ -146,7 +146,7 @@ def _figure(key: str, label: str, shapes: Sequence[str], scale: Scale, ticks: Se
     )
     columns = "".join(f'<span class="x" style="left:{100 * place:.2f}%">{esc(text)}</span>' for place, text in ticks)
     return (
-        f'<div class="plot" id="{key}" tabindex="0"><svg viewBox="0 0 {BOX} {BOX}" preserveAspectRatio="none" '
+        f'<div class="plot" id="{esc(key)}" tabindex="0"><svg viewBox="0 0 {BOX} {BOX}" preserveAspectRatio="none" '
         f'role="img" aria-label="{esc(label)}"><path class="grid" d="{grid}"/>{"".join(shapes)}{zero}</svg>'
         f"{rows}{columns}</div>"
     )
@@ -159,7 +159,7 @@ def _legend(key: str, lines: Sequence[Line]) -> str:
         f'aria-hidden="true"><path class="line {line.tone}" d="M0 4H22"/></svg>{esc(line.name)}</button>'
         for position, line in enumerate(lines)
     )
-    return f'<div class="legend" data-chart="{key}">{buttons}</div>' if len(lines) > 1 else ""
+    return f'<div class="legend" data-chart="{esc(key)}">{buttons}</div>' if len(lines) > 1 else ""
 
 
 def _values(x: Values | None, unit: str, columns: dict[str, Values]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ _READ_FIRST = ("rank_ic", "ci_low", "ci_high", "t_stat", "p_value", "effective_d
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """The out-of-sample scores of one model, stack or floor at one horizon."""
+    """The out-of-sample scores of one model, stack or floor for one label."""
 
     name: str
     kind: Kind
-    horizon: int
+    label: str
     scores: Scores
     below_floor: bool = False
 
@@ -37,7 +37,7 @@ class ResultRow:
         return cls(
             name=document["name"],
             kind=document["kind"],
-            horizon=document["horizon"],
+            label=document["label"],
             scores=Scores.of(document),
             below_floor=document.get("below_floor", False),
         )
@@ -48,7 +48,7 @@ class ResultRow:
         return {
             "name": self.name,
             "kind": self.kind,
-            "horizon": self.horizon,
+            "label": self.label,
             **scores,
             "below_floor": self.below_floor,
         }
@@ -56,11 +56,11 @@ class ResultRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRow:
-    """One forecast beside one floor at one horizon: the difference of mean rank IC and its interval."""
+    """One forecast beside one floor for one label: the difference of mean rank IC and its interval."""
 
     name: str
     floor: str
-    horizon: int
+    label: str
     rank_ic: float | None
     floor_rank_ic: float | None
     difference: float | None
@@ -70,12 +70,12 @@ class FloorRow:
     effective_dates: float | None = None
 
     @classmethod
-    def of(cls, comparison: FloorComparison, horizon: int) -> FloorRow:
+    def of(cls, comparison: FloorComparison, label: str) -> FloorRow:
         """Return the row of one line of `floor_table`."""
         return cls(
             name=comparison.model,
             floor=comparison.floor,
-            horizon=horizon,
+            label=label,
             rank_ic=comparison.model_mean,
             floor_rank_ic=comparison.floor_mean,
             difference=comparison.difference,
@@ -109,7 +109,7 @@ class Attained:
     """The rank IC reached beside the one that a perfect forecast of the signal would reach."""
 
     name: str
-    horizon: int
+    label: str
     rank_ic: float | None
     attainable_rank_ic: float | None
     ratio: float | None
@@ -162,7 +162,7 @@ class Overfit:
     """Validation against test rank IC of one model or fold; `gap` is the first less the second."""
 
     name: str
-    horizon: int
+    label: str
     valid_rank_ic: float | None
     test_rank_ic: float | None
     gap: float | None
@@ -179,9 +179,12 @@ class Overfit:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Counts of the rows of the scored dates at one horizon; the last four add up to `in_universe`."""
+    """Counts of the rows of the scored dates for one label.
 
-    horizon: int
+    `without_prediction`, `without_price`, `after_the_end` and `scored` add up to `in_universe`.
+    """
+
+    label: str
     bars: int
     """Rows of the panel."""
     in_universe: int
@@ -189,11 +192,15 @@ class RowCounts:
     without_prediction: int
     """No forecast was made, as where the lookback is not full."""
     without_price: int
-    """A forecast, but no price at entry or at exit: delisted, suspended, missing."""
+    """A forecast, but no label before the data end: delisted without a rule for that, suspended, missing."""
     after_the_end: int
     """A forecast, but the data ends before the exit."""
     scored: int
     """A forecast and a label."""
+    delisted: int = 0
+    """A forecast, and the symbol stops between entry and exit: the rule decides whether it is scored."""
+    rule: str = ""
+    """The label in words, with what is made of a symbol that stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,16 +229,18 @@ class ReportData:
     rows: Sequence[ResultRow] = ()
     floors: Sequence[FloorRow] = ()
     attained: Sequence[Attained] = ()
-    ic_series: Mapping[int, DateSeries] = field(default_factory=dict)
-    """Rank IC per date, by horizon."""
-    standard_errors: Mapping[int, float] = field(default_factory=dict)
-    """Standard error of the subject's mean rank IC, by horizon: the band of the chart."""
-    spread_series: Mapping[int, DateSeries] = field(default_factory=dict)
-    turnover_series: Mapping[int, DateSeries] = field(default_factory=dict)
-    profiles: Mapping[int, Profile] = field(default_factory=dict)
-    """Quantiles, decay and calibration of the subject, by horizon."""
-    weights: Mapping[int, WeightTable] = field(default_factory=dict)
-    diversity: Mapping[int, Diversity] = field(default_factory=dict)
+    ic_series: Mapping[str, DateSeries] = field(default_factory=dict)
+    """Rank IC per date, by label."""
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
+    """Standard error of the subject's mean rank IC, by label: the band of the chart."""
+    overlaps: Mapping[str, int] = field(default_factory=dict)
+    """Dates over which the values of a label overlap: its spreads are divided by it. 1 where it is not given."""
+    spread_series: Mapping[str, DateSeries] = field(default_factory=dict)
+    turnover_series: Mapping[str, DateSeries] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """Quantiles, decay and calibration of the subject, by label."""
+    weights: Mapping[str, WeightTable] = field(default_factory=dict)
+    diversity: Mapping[str, Diversity] = field(default_factory=dict)
     overfit: Sequence[Overfit] = ()
     fold_picture: str = ""
     """Inline SVG of the folds, written by the project itself: it goes into the page as it is."""
@@ -241,10 +250,10 @@ class ReportData:
     quality: Sequence[QualityRule] = ()
 
     @property
-    def horizons(self) -> list[int]:
-        """Every horizon that something is shown of, ascending."""
+    def labels(self) -> list[str]:
+        """Every label that something is shown of, in the order of the results."""
         named = [*self.ic_series, *self.spread_series, *self.turnover_series, *self.profiles]
-        return sorted({*named, *(row.horizon for row in self.rows)})
+        return list(dict.fromkeys([*(row.label for row in self.rows), *named]))
 
 
 def in_reading_order(scores: Scores) -> dict[str, float]:

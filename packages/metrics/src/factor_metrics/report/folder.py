@@ -22,21 +22,21 @@ class FolderResults:
     """The verdict of the gates; None for a single model."""
 
     @property
-    def horizons(self) -> list[int]:
-        """Every horizon, ascending."""
-        return sorted({row.horizon for row in self.rows})
+    def labels(self) -> list[str]:
+        """Every label, in the order of the rows."""
+        return list(dict.fromkeys(row.label for row in self.rows))
 
-    def best_floor(self, horizon: int) -> ResultRow | None:
-        """Return the floor with the highest rank IC at a horizon, None where there is none."""
-        known = [row for row in self.rows if row.kind == "floor" and row.horizon == horizon]
+    def best_floor(self, label: str) -> ResultRow | None:
+        """Return the floor with the highest rank IC for a label, None where there is none."""
+        known = [row for row in self.rows if row.kind == "floor" and row.label == label]
         defined = [row for row in known if finite(row.scores.rank_ic) is not None]
         return max(defined or known, key=lambda row: row.scores.rank_ic, default=None)
 
     def beside_best_floor(self, row: ResultRow) -> FloorRow | None:
-        """Return the comparison of a forecast with the best floor of its horizon, None where there is none."""
-        best = self.best_floor(row.horizon)
+        """Return the comparison of a forecast with the best floor of its label, None where there is none."""
+        best = self.best_floor(row.label)
         for pair in self.floors:
-            if best and (pair.name, pair.horizon, pair.floor) == (row.name, row.horizon, best.name):
+            if best and (pair.name, pair.label, pair.floor) == (row.name, row.label, best.name):
                 return pair
         return None
 
@@ -81,25 +81,24 @@ def _read_model(path: Path) -> FolderResults:
     metrics, floors = _json(path / "metrics.json"), _json(path / "floors.json")
     rows, pairs = [], []
     try:
-        for key, scores in metrics.items():
-            horizon = int(key.removeprefix("h"))
-            below = any(floor["model_is"] == "below" for floor in floors[key].values())
+        for label, scores in metrics.items():
+            below = any(floor["model_is"] == "below" for floor in floors[label].values())
             rows.append(
                 ResultRow(
                     name=path.name,
                     kind="model",
-                    horizon=horizon,
+                    label=label,
                     scores=Scores.of(scores),
                     below_floor=below,
                 )
             )
-            for name, floor in floors[key].items():
-                rows.append(ResultRow(name=name, kind="floor", horizon=horizon, scores=Scores.of(floor)))
+            for name, floor in floors[label].items():
+                rows.append(ResultRow(name=name, kind="floor", label=label, scores=Scores.of(floor)))
                 pairs.append(
                     FloorRow(
                         name=path.name,
                         floor=name,
-                        horizon=horizon,
+                        label=label,
                         rank_ic=scores["rank_ic"],
                         floor_rank_ic=floor["rank_ic"],
                         difference=floor["difference"],

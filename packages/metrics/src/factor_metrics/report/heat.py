@@ -23,10 +23,10 @@ def heat_cell(value: float, scale: float, digits: int = 2, title: str = "") -> s
     return f'<td class="num {tone}" style="--share:{share:.2f}"{hint}>{number(value, digits)}</td>'
 
 
-def weights_html(weights: Mapping[int, WeightTable]) -> str:
-    """Return one heat map of stack weights for each horizon: models down, folds across."""
+def weights_html(weights: Mapping[str, WeightTable]) -> str:
+    """Return one heat map of stack weights for each label: models down, folds across."""
     parts = []
-    for horizon, item in sorted(weights.items()):
+    for label, item in weights.items():
         matrix = np.asarray(item.matrix, dtype=float).T
         scale = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 0.0
         body = []
@@ -34,23 +34,23 @@ def weights_html(weights: Mapping[int, WeightTable]) -> str:
             real = line[np.isfinite(line)]
             mean = float(real.mean()) if real.size else math.nan
             body.append(tr(esc(name), [heat_cell(float(value), scale) for value in (*line, mean)]))
-        parts.append(f"<h3>Horizon {horizon}</h3>")
+        parts.append(f"<h3>Label {esc(label)}</h3>")
         parts.append(table(["Model", *item.folds, "Mean"], body, kind="heat"))
     note = '<p class="note">The weight of each model in the stack, fold by fold; blue is positive, orange '
     return note + "negative.</p>" + "".join(parts) if parts else ""
 
 
-def diversity_html(diversity: Mapping[int, Diversity]) -> str:
-    """Return one correlation heat map for each horizon and the redundant pairs below it."""
+def diversity_html(diversity: Mapping[str, Diversity]) -> str:
+    """Return one correlation heat map for each label and the redundant pairs below it."""
     parts = []
-    for horizon, item in sorted(diversity.items()):
+    for label, item in diversity.items():
         matrix = np.asarray(item.correlation, dtype=float)
         body = [
             tr(esc(name), [heat_cell(float(value), 1.0) for value in line])
             for name, line in zip(item.names, matrix, strict=True)
         ]
         pairs = "; ".join(f"{esc(left)} and {esc(right)}" for left, right in item.redundant)
-        parts.append(f"<h3>Horizon {horizon}</h3>" + table(["", *item.names], body, kind="heat"))
+        parts.append(f"<h3>Label {esc(label)}</h3>" + table(["", *item.names], body, kind="heat"))
         parts.append(f'<p class="note"><b>Redundant pairs:</b> {pairs or "none"}.</p>')
     note = '<p class="note">Correlation between the forecasts; a stack gains from models that differ.</p>'
     return note + "".join(parts) if parts else ""

@@ -1,4 +1,4 @@
-// The page works without this; it adds the horizon switch, values under the pointer, and lines that can be hidden.
+// The page works without this; it adds the label switch, values under the pointer, and lines that can be hidden.
 (function () {
   "use strict";
   var data = JSON.parse(document.getElementById("report-data").textContent), charts = data.charts;
@@ -75,11 +75,11 @@
     }, legend);
   });
 
-  function choose(horizon) {
-    each("[data-horizon]", function (view) { view.hidden = view.dataset.horizon !== horizon; });
-    each(".horizons button", function (button) { button.setAttribute("aria-pressed", String(button.value === horizon)); });
+  function choose(label) {
+    each("[data-label]", function (view) { view.hidden = view.dataset.label !== label; });
+    each(".labels button", function (button) { button.setAttribute("aria-pressed", String(button.value === label)); });
   }
-  each(".horizons", function (picker) {
+  each(".labels", function (picker) {
     picker.hidden = false;
     each("button", function (button) { button.addEventListener("click", function () { choose(button.value); }); }, picker);
     choose(picker.querySelector("button").value);

@@ -75,14 +75,15 @@ def _subject_kind(data: ReportData) -> str:
 
 
 def _navigation(data: ReportData, sections: list[Section]) -> str:
-    """Return the links to the sections and the switch of the horizon, which the script brings to life."""
+    """Return the links to the sections and the switch of the label, which the script brings to life."""
     links = "".join(f'<a href="#{part.key}">{esc(part.heading)}</a>' for part in sections)
     buttons = "".join(
-        f'<button type="button" value="{horizon}" aria-pressed="false">{horizon}</button>' for horizon in data.horizons
+        f'<button type="button" value="{esc(label)}" aria-pressed="false">{esc(label)}</button>'
+        for label in data.labels
     )
     picker = ""
-    if len(data.horizons) > 1 and any("data-horizon" in part.body for part in sections):
-        picker = f'<div class="horizons" role="group" aria-label="Horizon" hidden><span>Horizon</span>{buttons}</div>'
+    if len(data.labels) > 1 and any("data-label" in part.body for part in sections):
+        picker = f'<div class="labels" role="group" aria-label="Label" hidden><span>Label</span>{buttons}</div>'
     return f'<nav aria-label="Contents"><div class="links">{links}</div>{picker}</nav>'
 
 

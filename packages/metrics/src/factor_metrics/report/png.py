@@ -20,7 +20,7 @@ COLORS = {"stack": "#d55e00", "model": "#2f7fd0", "floor": "#8b95a3"}
 
 
 def write_png(results: FolderResults, folder: Path, out: Path) -> None:
-    """Draw rank IC with intervals at every horizon and, where `folder` has ic.parquet, the series over time.
+    """Draw rank IC with intervals for every label and, where `folder` has ic.parquet, the series over time.
 
     Raises
     ------
@@ -35,16 +35,16 @@ def write_png(results: FolderResults, folder: Path, out: Path) -> None:
     except ImportError:
         raise ValueError("a PNG needs matplotlib: pip install 'factor-metrics[png]'") from None
     series = _read_series(folder / "ic.parquet")
-    horizons = results.horizons
+    labels = results.labels
     num_rows = 1 if series is None else 3
-    figure: Any = Figure(figsize=(4.6 * len(horizons), 3.4 * num_rows), dpi=110, layout="constrained")
-    figure.suptitle(f"{results.title}: out of fold, by horizon")
-    axes = figure.subplots(num_rows, len(horizons), squeeze=False)
-    for column, horizon in enumerate(horizons):
-        rows = sorted((row for row in results.rows if row.horizon == horizon), key=result_key)
-        _draw_intervals(axes[0, column], rows, horizon)
+    figure: Any = Figure(figsize=(4.6 * len(labels), 3.4 * num_rows), dpi=110, layout="constrained")
+    figure.suptitle(f"{results.title}: out of fold, by label")
+    axes = figure.subplots(num_rows, len(labels), squeeze=False)
+    for column, label in enumerate(labels):
+        rows = sorted((row for row in results.rows if row.label == label), key=result_key)
+        _draw_intervals(axes[0, column], rows, label)
         if series is not None:
-            _draw_series(axes[1:, column], series[series["horizon"] == horizon], horizon)
+            _draw_series(axes[1:, column], series[series["label"] == label])
     # Without the version of matplotlib in it the same results give the same bytes.
     FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
 
@@ -58,9 +58,9 @@ def _read_series(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path, page_checksum_verification=True)
 
 
-def _draw_intervals(axis: Any, rows: list[ResultRow], horizon: int) -> None:
+def _draw_intervals(axis: Any, rows: list[ResultRow], label: str) -> None:
     """Draw one line per forecast: its interval, its mean as a dot."""
-    axis.set_title(f"rank IC, horizon {horizon}", fontsize=10)
+    axis.set_title(f"rank IC, {label}", fontsize=10)
     axis.axvline(0.0, color="#18202b", linewidth=0.8)
     for place, row in enumerate(rows):
         low, middle, high = map(finite, (row.scores.ci_low, row.scores.rank_ic, row.scores.ci_high))
@@ -74,17 +74,18 @@ def _draw_intervals(axis: Any, rows: list[ResultRow], horizon: int) -> None:
     axis.grid(axis="x", alpha=0.25)
 
 
-def _draw_series(axes: Any, frame: pd.DataFrame, horizon: int) -> None:
+def _draw_series(axes: Any, frame: pd.DataFrame) -> None:
     """Draw the rolling mean of the rank IC, and the cumulative spread with its distance from the peak."""
     dates = frame["timestamp"].to_numpy()
     rank_ic = frame["rank_ic"].to_numpy(dtype=np.float64)
     window = rolling_window(len(rank_ic))
+    overlap = int(frame["overlap"].iloc[0])
     spread = frame["spread"].to_numpy(dtype=np.float64)
     axes[0].set_title(f"mean rank IC of the last {window} dates", fontsize=10)
     axes[0].plot(dates, rolling_mean(rank_ic, window), color=COLORS["model"])
     axes[1].set_title("cumulative spread and its drawdown", fontsize=10)
-    axes[1].plot(dates, cumulative(spread, horizon), color=COLORS["model"])
-    axes[1].fill_between(dates, drawdown(spread / horizon, compound=False), 0.0, color=COLORS["model"], alpha=0.3)
+    axes[1].plot(dates, cumulative(spread, overlap), color=COLORS["model"])
+    axes[1].fill_between(dates, drawdown(spread / overlap, compound=False), 0.0, color=COLORS["model"], alpha=0.3)
     for axis in axes:
         axis.axhline(0.0, color="#18202b", linewidth=0.8)
         axis.tick_params(labelsize=8)

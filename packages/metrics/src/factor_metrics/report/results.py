@@ -97,16 +97,16 @@ def _column(name: str) -> tuple[str, Callable[[float], str]]:
 
 
 def results_html(rows: Sequence[ResultRow]) -> str:
-    """Return one results table for each horizon, and what the columns mean."""
+    """Return one results table for each label, and what the columns mean."""
     if not rows:
         return ""
     head = ["Forecast", "Rank IC", "Interval", "Bounds"]
     head += [_column(name)[0] for name in _listed(rows[0].scores)]
     parts = []
-    for horizon in sorted({row.horizon for row in rows}):
-        chosen = sorted((row for row in rows if row.horizon == horizon), key=result_key)
+    for label in dict.fromkeys(row.label for row in rows):
+        chosen = sorted((row for row in rows if row.label == label), key=result_key)
         domain = interval_domain([_bar(row) for row in chosen])
-        parts.append(f"<h3>Horizon {horizon}</h3>")
+        parts.append(f"<h3>Label {esc(label)}</h3>")
         parts.append(table(head, [_result_tr(row, domain) for row in chosen], text=(0, 2), kind="results"))
     parts.append(
         '<p class="note">Rank IC is the mean over dates of the rank correlation between forecast and '
@@ -132,7 +132,7 @@ STATUS_PILLS = {
 
 
 def floors_table(floors: Sequence[FloorRow]) -> str:
-    """Return the forecasts of one horizon beside their floors; what is not above one is marked."""
+    """Return the forecasts of one label beside their floors; what is not above one is marked."""
     head = ["Forecast", "Floor", "Rank IC", "Floor's", "Difference", "Interval", "Bounds", "p", "Eff. dates", "Verdict"]
     bars: list[Bar] = [(row.difference, row.low, row.high) for row in floors]
     domain = interval_domain(bars)
@@ -164,20 +164,20 @@ def attained_html(attained: Sequence[Attained]) -> str:
         tr(
             esc(item.name),
             [
-                num(f"{item.horizon}"),
+                f"<td>{esc(item.label)}</td>",
                 num(number(item.rank_ic)),
                 num(number(item.attainable_rank_ic)),
                 num(percent(item.ratio)),
                 f'<td class="bar">{_share_bar(item.ratio)}</td>',
             ],
         )
-        for item in sorted(attained, key=lambda item: item.horizon)
+        for item in attained
     ]
-    head = ["Forecast", "Horizon", "Rank IC", "Attainable", "Attained", "Share of attainable"]
+    head = ["Forecast", "Label", "Rank IC", "Attainable", "Attained", "Share of attainable"]
     return (
         '<p class="note">The data is generated, so its true signal is known. The attainable rank IC is what '
         "a forecast equal to that signal would score against the noisy outcome; no honest forecast can do "
-        "better on average, and one that does points to a leak.</p>" + table(head, body, text=(0, 5))
+        "better on average, and one that does points to a leak.</p>" + table(head, body, text=(0, 1, 5))
     )
 
 
@@ -191,20 +191,20 @@ def overfit_html(overfit: Sequence[Overfit]) -> str:
     """Return the table of validation against test rank IC; with thresholds also what exceeds its own."""
     with_threshold = any(item.threshold is not None for item in overfit)
     body = []
-    for item in sorted(overfit, key=lambda item: item.horizon):
-        cells = [num(f"{item.horizon}"), num(number(item.valid_rank_ic)), num(number(item.test_rank_ic))]
+    for item in overfit:
+        cells = [f"<td>{esc(item.label)}</td>", num(number(item.valid_rank_ic)), num(number(item.test_rank_ic))]
         cells += [num(number(item.gap)), num(number(item.t_stat, 2)), num(percent(item.retention, 0))]
         if with_threshold:
             cells += [num(number(item.threshold)), f"<td>{_overfit_pill(item)}</td>"]
         body.append(tr(esc(item.name), cells, "lead" if item.name == "all folds" else ""))
-    head = ["Forecast", "Horizon", "Validation", "Test", "Gap", "t of the gap", "Kept"]
+    head = ["Forecast", "Label", "Validation", "Test", "Gap", "t of the gap", "Kept"]
     head += ["Threshold", "Verdict"] if with_threshold else []
     note = (
         '<p class="note">Validation dates chose the epoch or the number of trees: in that sense their rank IC is '
         "in-sample; test dates chose nothing. The gap is the first less the second, what is kept the second over the "
         "first. Both are means over different dates: a gap of either sign is also the market of those dates.</p>"
     )
-    return note + table(head, body, text=(0, 8)) if body else ""
+    return note + table(head, body, text=(0, 1, 8)) if body else ""
 
 
 def _overfit_pill(item: Overfit) -> str:

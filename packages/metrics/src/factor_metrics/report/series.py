@@ -46,12 +46,12 @@ def _enough(window: int) -> int:
     return max(1, (window + 1) // 2)
 
 
-def cumulative(values: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
-    """Sum the spread over dates, divided by the horizon; a missing date adds nothing."""
+def cumulative(values: NDArray[np.float64], overlap: int) -> NDArray[np.float64]:
+    """Sum the spread over dates, divided by how long an outcome lasts; a missing date adds nothing."""
     real = np.isfinite(values)
     if not real.any():
         return np.full(len(values), np.nan)
-    return np.cumsum(np.where(real, values, 0.0)) / max(horizon, 1)
+    return np.cumsum(np.where(real, values, 0.0)) / max(overlap, 1)
 
 
 def drawn(num_dates: int) -> NDArray[np.int64]:

@@ -19,12 +19,14 @@ from factor_metrics.significance.mean_test import mean_test
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A forecast at one horizon: judged, and what it is held against."""
+    """A forecast of one label: judged, and what it is held against."""
 
     name: str
     """Name of the model, or of the stack."""
-    horizon: int
-    """Bars from entry to exit of the label."""
+    label: str
+    """Name of the label."""
+    overlap: int
+    """Dates over which the labels of neighbouring dates overlap."""
     dates: NDArray[np.datetime64]
     """(num_dates,) the dates that are scored."""
     judged: Evaluation
@@ -47,14 +49,15 @@ class Subject:
 def result_row(name: str, kind: Kind, judged: Evaluation, subject: Subject) -> ResultRow:
     """Return the scores of a forecast; what does not beat the best floor of `subject` is marked."""
     below = kind != "floor" and not judged.rank_ic_summary.mean > best_floor_rank_ic(subject.floors)
-    return ResultRow(name=name, kind=kind, horizon=subject.horizon, scores=judged.scores(), below_floor=below)
+    return ResultRow(name=name, kind=kind, label=subject.label, scores=judged.scores(), below_floor=below)
 
 
 def floor_rows(
     forecasts: Mapping[str, Evaluation],
     floors: Mapping[str, Evaluation],
     *,
-    horizon: int,
+    label: str,
+    overlap: int,
     config: EvaluationConfig | None = None,
 ) -> list[FloorRow]:
     """Return each forecast beside each floor, compared date by date (`floor_table`); all over the same dates."""
@@ -62,12 +65,12 @@ def floor_rows(
     table = floor_table(
         {name: judged.rank_ic for name, judged in forecasts.items()},
         {name: judged.rank_ic for name, judged in floors.items()},
-        horizon,
+        overlap,
         config.confidence,
         config.bootstrap,
         config.seed,
     )
-    return [FloorRow.of(line, horizon) for line in table]
+    return [FloorRow.of(line, label) for line in table]
 
 
 def attained_row(name: str, judged: Evaluation, subject: Subject) -> list[Attained]:
@@ -78,7 +81,7 @@ def attained_row(name: str, judged: Evaluation, subject: Subject) -> list[Attain
     return [
         Attained(
             name=name,
-            horizon=subject.horizon,
+            label=subject.label,
             rank_ic=reached,
             attainable_rank_ic=attainable,
             ratio=reached / attainable,
@@ -95,4 +98,4 @@ def date_series(dates: NDArray[np.datetime64], values: Mapping[str, Series]) -> 
 
 def standard_error(subject: Subject) -> float:
     """Return the standard error of the mean rank IC (`mean_test`); NaN with too few dates."""
-    return mean_test(subject.judged.rank_ic, subject.horizon).standard_error
+    return mean_test(subject.judged.rank_ic, subject.overlap).standard_error

@@ -113,32 +113,36 @@ def conditions_html(universe: str, counts: Sequence[RowCounts]) -> str:
         )
     if counts:
         parts.append(
-            '<p class="note">A label needs a price at entry and at exit. A symbol that is delisted, suspended or '
-            "missing in between is forecast but not scored, so every number on this page is conditional on survival "
-            "to the exit.</p>"
+            '<p class="note">A label needs a price at entry and at exit. A symbol that is suspended or missing then is '
+            "forecast but not scored. Of one that stops in between the rule of the label decides: where it drops "
+            "such rows, every number on this page is conditional on survival to the exit.</p>"
         )
         head = [
-            "Horizon",
+            "Label",
             "Bars on these dates",
             "Outside the universe",
             "No forecast",
-            "No price at entry or exit",
+            "No label",
         ]
         body = [
             tr(
-                f"{item.horizon}",
+                esc(item.label),
                 [
                     num(f"{item.bars:,}"),
                     num(_counted(item.bars - item.in_universe, item.bars)),
                     num(_counted(item.without_prediction, item.in_universe)),
                     num(_counted(item.without_price, item.in_universe)),
+                    num(_counted(item.delisted, item.in_universe)),
                     num(_counted(item.after_the_end, item.in_universe)),
                     num(_counted(item.scored, item.in_universe)),
+                    f'<td class="wrap">{esc(item.rule)}</td>',
                 ],
             )
-            for item in sorted(counts, key=lambda item: item.horizon)
+            for item in counts
         ]
-        parts.append(table([*head, "After the data ends", "Scored"], body))
+        parts.append(
+            table([*head, "Decided by delisting", "After the data ends", "Scored", "The label"], body, text=(0, 8))
+        )
     return "".join(parts)
 
 

@@ -11,7 +11,7 @@ from factor_metrics.report.text import DASH, MINUS, interval, number
 
 HEAD = (
     "forecast",
-    "horizon",
+    "label",
     "rank IC",
     "interval",
     "t",
@@ -22,13 +22,13 @@ HEAD = (
     "interval",
     "",
 )
-LEFT = (0, 6, 10)
+LEFT = (0, 1, 6, 10)
 MARKS = {"above": "", "unproven": "unproven", "below": "BELOW THE FLOOR"}
 
 
 def terminal_table(results: FolderResults) -> str:
-    """Return a line per forecast and horizon: rank IC, interval, t, effective dates, and the best floor beside it."""
-    ordered = sorted(results.rows, key=lambda row: (row.horizon, *result_key(row)))
+    """Return a line per forecast and label: rank IC, interval, t, effective dates, and the best floor beside it."""
+    ordered = sorted(results.rows, key=lambda row: (results.labels.index(row.label), *result_key(row)))
     lines = [_cells(results, row) for row in ordered]
     text = _aligned([HEAD, *lines])
     if results.promoted is not None:
@@ -41,13 +41,13 @@ def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
     name = f"floor: {row.name}" if row.kind == "floor" else row.name
     cells = (
         name,
-        f"{row.horizon}",
+        row.label,
         number(row.scores.rank_ic),
         interval(row.scores.ci_low, row.scores.ci_high),
         number(row.scores.t_stat, 1),
         number(row.scores.effective_dates, 0, sign=False),
     )
-    best = results.best_floor(row.horizon)
+    best = results.best_floor(row.label)
     if row.kind == "floor" or best is None:
         return (*cells, "", "", "", "", "")
     pair = results.beside_best_floor(row)

@@ -1,4 +1,4 @@
-"""The sections of the page that are charts: one view for each horizon, of which the page shows the chosen one."""
+"""The sections of the page that are charts: one view for each label, of which the page shows the chosen one."""
 
 from __future__ import annotations
 
@@ -34,44 +34,44 @@ class Section:
     charts: Sequence[Chart] = ()
 
 
-def by_horizon(
-    key: str, heading: str, note: str, horizons: Sequence[int], view: Callable[[int], tuple[str, list[Chart]]]
+def by_label(
+    key: str, heading: str, note: str, labels: Sequence[str], view: Callable[[str], tuple[str, list[Chart]]]
 ) -> Section:
-    """Return a section with one view for each of the horizons."""
+    """Return a section with one view for each of the labels."""
     body, charts = f'<p class="note">{note}</p>', []
-    for horizon in sorted(horizons):
-        html, drawn = view(horizon)
-        body += f'<div class="views" data-horizon="{horizon}"><h3>Horizon {horizon}</h3>{html}</div>'
+    for label in labels:
+        html, drawn = view(label)
+        body += f'<div class="views" data-label="{esc(label)}"><h3>Label {esc(label)}</h3>{html}</div>'
         charts += drawn
-    return Section(key=key, heading=heading, body=body if horizons else "", charts=charts)
+    return Section(key=key, heading=heading, body=body if labels else "", charts=charts)
 
 
 def floors_section(data: ReportData) -> Section:
     """Forecasts beside their floors."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        return floors_table([row for row in data.floors if row.horizon == horizon]), []
+    def view(label: str) -> tuple[str, list[Chart]]:
+        return floors_table([row for row in data.floors if row.label == label]), []
 
-    horizons = sorted({row.horizon for row in data.floors})
-    return by_horizon("floors", "Beside the floors", FLOORS_NOTE, horizons, view)
+    labels = list(dict.fromkeys(row.label for row in data.floors))
+    return by_label("floors", "Beside the floors", FLOORS_NOTE, labels, view)
 
 
 def rank_ic_section(data: ReportData) -> Section:
     """Return the rolling mean rank IC of every forecast, the subject's with its interval."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        item = data.ic_series[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        item = data.ic_series[label]
         window = rolling_window(len(item.dates))
         band = None
-        if data.subject in item.values and horizon in data.standard_errors:
+        if data.subject in item.values and label in data.standard_errors:
             values = np.asarray(item.values[data.subject], dtype=float)
             middle = rolling_mean(values, window)
             # 1.96: the normal quantile of a 95 % interval.
-            half = 1.96 * rolling_error(values, window, data.standard_errors[horizon])
+            half = 1.96 * rolling_error(values, window, data.standard_errors[label])
             band = middle - half, middle + half
         chart = time_chart(
-            f"chart-rank-ic-{horizon}",
-            f"Rolling mean rank IC over {window} dates, horizon {horizon}",
+            f"chart-rank-ic-{label}",
+            f"Rolling mean rank IC over {window} dates, label {label}",
             item.dates,
             lines_of(data, item, lambda values: rolling_mean(values, window)),
             band=band,
@@ -87,45 +87,44 @@ def rank_ic_section(data: ReportData) -> Section:
         )
     if any(ATTAINABLE in item.values for item in data.ic_series.values()):
         note += " The dashed grey line is the attainable rank IC."
-    return by_horizon("rank-ic", "Rank IC over time", note, list(data.ic_series), view)
+    return by_label("rank-ic", "Rank IC over time", note, list(data.ic_series), view)
 
 
 def decay_section(data: ReportData) -> Section:
     """How long the subject's forecast stays good."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        profile = data.profiles[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        profile = data.profiles[label]
         charts = [
             estimate_chart(
-                f"chart-decay-horizon-{horizon}",
-                f"Rank IC of the forecast of horizon {horizon} against the label of every horizon",
-                profile.horizon_decay,
-                prefix="h",
+                f"chart-decay-label-{label}",
+                f"Rank IC of the forecast of {label} against every label",
+                profile.label_decay,
             ),
             estimate_chart(
-                f"chart-decay-delay-{horizon}",
-                f"Rank IC of forecasts of horizon {horizon} by their age in dates",
+                f"chart-decay-delay-{label}",
+                f"Rank IC of forecasts of {label} by their age in dates",
                 profile.delay_decay,
             ),
         ]
-        titles = ["Against the labels of other horizons", "When the forecast is that many dates old"]
+        titles = ["Against the other labels", "When the forecast is that many dates old"]
         return _side_by_side(titles, charts), charts
 
     note = (
         f"Mean rank IC of {esc(data.subject)} with its interval. What falls slowly can be traded slowly; a peak at "
-        "an age above 0 would mean that the forecast looks at the wrong horizon."
+        "an age above 0 would mean that the forecast looks at the wrong label."
     )
-    return by_horizon("decay", "Decay", note, list(data.profiles), view)
+    return by_label("decay", "Decay", note, list(data.profiles), view)
 
 
 def quantile_section(data: ReportData) -> Section:
     """Mean outcome by quantile of the subject's forecast."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
+    def view(label: str) -> tuple[str, list[Chart]]:
         chart = estimate_chart(
-            f"chart-quantiles-{horizon}",
-            f"Mean label by quantile of the forecast of horizon {horizon}",
-            data.profiles[horizon].quantiles,
+            f"chart-quantiles-{label}",
+            f"Mean label by quantile of the forecast of {label}",
+            data.profiles[label].quantiles,
             unit="share",
             bars=True,
             prefix="q",
@@ -136,32 +135,32 @@ def quantile_section(data: ReportData) -> Section:
         f"Mean label of the symbols by quantile of {esc(data.subject)}'s forecast, lowest first, less the date's mean "
         "over the quantiles, so that the market does not hide it; with the interval of each."
     )
-    return by_horizon("quantiles", "Quantiles", note, list(data.profiles), view)
+    return by_label("quantiles", "Quantiles", note, list(data.profiles), view)
 
 
 def spread_section(data: ReportData) -> Section:
     """Cumulative spread of every forecast, and the subject's distance from its peak."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        item = data.spread_series[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        item, overlap = data.spread_series[label], data.overlaps.get(label, 1)
         charts = [
             time_chart(
-                f"chart-spread-{horizon}",
-                f"Cumulative spread, horizon {horizon}",
+                f"chart-spread-{label}",
+                f"Cumulative spread, label {label}",
                 item.dates,
-                lines_of(data, item, lambda values: cumulative(values, horizon)),
+                lines_of(data, item, lambda values: cumulative(values, overlap)),
                 unit="share",
             )
         ]
         html = charts[0].html
         if data.subject in item.values:
             spread = np.asarray(item.values[data.subject], dtype=float)
-            depth = drawdown(spread / horizon, compound=False)
+            depth = drawdown(spread / overlap, compound=False)
             down = Line(name="below the peak", values=depth, tone=tones(data)[data.subject])
             charts.append(
                 time_chart(
-                    f"chart-drawdown-{horizon}",
-                    f"Drawdown of the cumulative spread, horizon {horizon}",
+                    f"chart-drawdown-{label}",
+                    f"Drawdown of the cumulative spread, label {label}",
                     item.dates,
                     [down],
                     unit="share",
@@ -173,21 +172,21 @@ def spread_section(data: ReportData) -> Section:
 
     note = (
         "Running sum of the spread, the mean label of the top less that of the bottom quantile; below it how far the "
-        "sum lies under its highest value so far. Outcomes of horizon h overlap, so every date's spread is divided by "
+        "sum lies under its highest value so far. Outcomes of h bars overlap, so every date's spread is divided by "
         "h. No cost is taken off, nothing is compounded."
     )
-    return by_horizon("spread", "Spread and drawdown", note, list(data.spread_series), view)
+    return by_label("spread", "Spread and drawdown", note, list(data.spread_series), view)
 
 
 def turnover_section(data: ReportData) -> Section:
     """How much of the book changes."""
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        item = data.turnover_series[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        item = data.turnover_series[label]
         window = rolling_window(len(item.dates))
         chart = time_chart(
-            f"chart-turnover-{horizon}",
-            f"Rolling mean turnover, horizon {horizon}",
+            f"chart-turnover-{label}",
+            f"Rolling mean turnover, label {label}",
             item.dates,
             lines_of(data, item, lambda values: rolling_mean(values, window)),
             unit="share",
@@ -195,23 +194,23 @@ def turnover_section(data: ReportData) -> Section:
         return f'<div class="small">{chart.html}</div>', [chart]
 
     note = (
-        "Share of the top and bottom quantile that was not there one horizon earlier: what a book that is renewed "
-        "every horizon has to trade. Rolling mean."
+        "Share of the top and bottom quantile that was not there when the present label began: what a book that "
+        "is renewed that often has to trade. Rolling mean."
     )
-    return by_horizon("turnover", "Turnover", note, list(data.turnover_series), view)
+    return by_label("turnover", "Turnover", note, list(data.turnover_series), view)
 
 
 def calibration_section(data: ReportData) -> Section:
     """Return the table of what was predicted beside what came."""
-    found: Mapping[int, ScaleCalibration] = {
-        horizon: profile.calibration for horizon, profile in data.profiles.items() if profile.calibration is not None
+    found: Mapping[str, ScaleCalibration] = {
+        label: profile.calibration for label, profile in data.profiles.items() if profile.calibration is not None
     }
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        item = found[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        item = found[label]
         chart = estimate_chart(
-            f"chart-calibration-{horizon}",
-            f"Mean realised by mean predicted target in bins of the forecast of horizon {horizon}",
+            f"chart-calibration-{label}",
+            f"Mean realised by mean predicted target in bins of the forecast of {label}",
             item.realised,
             across=item.predicted,
             prefix="bin ",
@@ -230,7 +229,7 @@ def calibration_section(data: ReportData) -> Section:
         "of the regression of realised on predicted (Fama and MacBeth, 1973). It matters where the size of a forecast "
         "is used; ranks do not depend on it."
     )
-    return by_horizon("calibration", "Calibration", note, list(found), view)
+    return by_label("calibration", "Calibration", note, list(found), view)
 
 
 def _slope_words(low: float, high: float) -> str:
@@ -244,15 +243,15 @@ def _slope_words(low: float, high: float) -> str:
 
 def months_section(data: ReportData) -> Section:
     """Mean rank IC of the subject, month by month."""
-    chosen = {h: item for h, item in data.ic_series.items() if data.subject in item.values}
+    chosen = {label: item for label, item in data.ic_series.items() if data.subject in item.values}
 
-    def view(horizon: int) -> tuple[str, list[Chart]]:
-        item = chosen[horizon]
+    def view(label: str) -> tuple[str, list[Chart]]:
+        item = chosen[label]
         means = monthly_means(item.dates, np.asarray(item.values[data.subject], dtype=float))
         return months_table(means), []
 
     note = f"Mean rank IC of {esc(data.subject)} by month of the forecast; {DASH} where no date has one."
-    return by_horizon("months", "Months", note, list(chosen), view)
+    return by_label("months", "Months", note, list(chosen), view)
 
 
 def _side_by_side(titles: Sequence[str], charts: Sequence[Chart]) -> str:

@@ -31,10 +31,10 @@ def _floor_verdict(subject: str, rows: Sequence[FloorRow]) -> tuple[Tone, str]:
         ("below", "fail", f"{subject} is below a floor"),
         ("unproven", "warn", f"{subject} is not proven to be above a floor"),
     ):
-        places = sorted({row.horizon for row in rows if row.status == status})
+        places = list(dict.fromkeys(row.label for row in rows if row.status == status))
         if places:
-            return tone, f"{words} at horizon {listed(places)}"  # type: ignore[return-value]
-    return "pass", f"{subject} is above every floor at every horizon"
+            return tone, f"{words} for {listed(places)}"  # type: ignore[return-value]
+    return "pass", f"{subject} is above every floor for every label"
 
 
 def listed(values: Sequence[object]) -> str:
@@ -43,35 +43,33 @@ def listed(values: Sequence[object]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
-def best_row(rows: Sequence[ResultRow], kind: str, horizon: int) -> ResultRow | None:
-    """Return the row of one kind and horizon with the highest rank IC, or None."""
-    found = [
-        row for row in rows if row.kind == kind and row.horizon == horizon and finite(row.scores.rank_ic) is not None
-    ]
+def best_row(rows: Sequence[ResultRow], kind: str, label: str) -> ResultRow | None:
+    """Return the row of one kind and label with the highest rank IC, or None."""
+    found = [row for row in rows if row.kind == kind and row.label == label and finite(row.scores.rank_ic) is not None]
     return max(found, key=lambda row: (row.scores.rank_ic, row.name), default=None)
 
 
 def summary_text(data: ReportData) -> str:
     """Return the summary paragraph."""
-    horizons = sorted({row.horizon for row in data.rows})
-    parts = [_horizon_sentence(data, horizon) for horizon in horizons] or ["No forecast was scored."]
+    labels = list(dict.fromkeys(row.label for row in data.rows))
+    parts = [_label_sentence(data, label) for label in labels] or ["No forecast was scored."]
     below = sorted({row.name for row in data.rows if row.below_floor and row.kind != "floor"})
     if below:
-        parts.append(f"Below the best floor at one horizon or more: {', '.join(below)}.")
+        parts.append(f"Below the best floor for one label or more: {', '.join(below)}.")
     if data.gates:
         passed = sum(gate.passed for gate in data.gates)
         parts.append(f"{passed} of {len(data.gates)} gates passed.")
     return " ".join(parts)
 
 
-def _horizon_sentence(data: ReportData, horizon: int) -> str:
-    """Say in one plain sentence how the run did at one horizon."""
-    stack, model = best_row(data.rows, "stack", horizon), best_row(data.rows, "model", horizon)
+def _label_sentence(data: ReportData, label: str) -> str:
+    """Say in one plain sentence how the run did on one label."""
+    stack, model = best_row(data.rows, "stack", label), best_row(data.rows, "model", label)
     lead = stack or model
     if lead is None:
-        return f"At horizon {horizon} no forecast has a rank IC."
+        return f"On {label} no forecast has a rank IC."
     who = "the stack" if stack else lead.name if lead.name == data.subject else f"the best model ({lead.name})"
-    text = f"At horizon {horizon} {who} has a rank IC of {number(lead.scores.rank_ic, 3)}"
+    text = f"On {label} {who} has a rank IC of {number(lead.scores.rank_ic, 3)}"
     low, high = finite(lead.scores.ci_low), finite(lead.scores.ci_high)
     if low is not None and high is not None:
         text += f" [{number(low, 3, sign=False)}, {number(high, 3, sign=False)}]"
@@ -80,7 +78,7 @@ def _horizon_sentence(data: ReportData, horizon: int) -> str:
     if ratio is not None:
         text += f", attaining {percent(ratio, 0)} of what is attainable"
     others = []
-    floor = best_row(data.rows, "floor", horizon)
+    floor = best_row(data.rows, "floor", label)
     if stack and model:
         others.append(f"the best single model ({model.name}) has {number(model.scores.rank_ic, 3)}")
     if floor:
@@ -91,6 +89,6 @@ def _horizon_sentence(data: ReportData, horizon: int) -> str:
 def _attained_ratio(data: ReportData, row: ResultRow) -> float | None:
     """Return the attained share that belongs to a result row, or None."""
     for item in data.attained:
-        if (item.name, item.horizon) == (row.name, row.horizon):
+        if (item.name, item.label) == (row.name, row.label):
             return finite(item.ratio)
     return None

@@ -88,12 +88,6 @@ class KronosConfig:
     """Rank of the additions (lora)."""
     num_last_layers: int = 1
     """Blocks that are trained (last_layers)."""
-    lr: float | None = None
-    """Peak learning rate; None: the one that networks are trained with."""
-    epochs: int | None = None
-    """Most epochs; None: as many as for networks."""
-    batch_dates: int | None = None
-    """Dates in one optimiser step; None: as many as for networks."""
     samples: int = 2
     """Futures of each window; their mean return is the prediction."""
     temperature: float = 1.0
@@ -108,12 +102,6 @@ class KronosConfig:
         minimums = dict.fromkeys((*names, "samples", "valid_every"), 1)
         check_at_least(self, minimums)
         check_at_most(self, {"samples": 10_000, "lora_rank": self.d_model})
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr = {self.lr}: must be > 0, or null")
-        for name in ("epochs", "batch_dates"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}: must be >= 1, or null")
         check_share(self, "dropout")
         check_one_of(self, "trainable", ("all", "lora", "last_layers"))
         check_one_of(self, "learn", ("all", "ahead"))
@@ -137,7 +125,7 @@ def check_context(lookback: int, num_ahead: int, max_context: int) -> None:
     """Refuse windows that do not fit the context, in which paths are exact."""
     if lookback + num_ahead > max_context:
         raise ValueError(
-            f"lookback {lookback} + bars ahead {num_ahead} (delay + longest horizon) = {lookback + num_ahead} exceed "
+            f"lookback {lookback} + bars ahead {num_ahead} (to the farthest exit) = {lookback + num_ahead} exceed "
             f"max_context = {max_context}"
         )
 

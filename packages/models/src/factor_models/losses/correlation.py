@@ -27,7 +27,7 @@ class TargetICConfig(LossConfig):
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     target_ic: float | tuple[float, ...] = 0.05
-    """IC aimed at: one number, or one per horizon."""
+    """IC aimed at: one number, or one per label."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

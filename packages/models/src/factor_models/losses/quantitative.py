@@ -54,7 +54,7 @@ class RiskBounds:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantitativeConfig:
-    """Weights, aims and bounds. What is per target is one number, or one per horizon in their order."""
+    """Weights, aims and bounds. What is per target is one number, or one per label in the order of the heads."""
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -79,7 +79,7 @@ class QuantitativeConfig:
     regime: RegimeConfig | None = None
     """Weights that follow the dispersion of the targets; null: fixed."""
     target_weights: TargetWeights = None
-    """Weights of the targets: null = 1, one per horizon, or learned."""
+    """Weights of the targets: null = 1, one per label, or learned."""
 
     def __post_init__(self) -> None:
         check_at_least(self, {"huber": 0, "ic": 0, "rank": 0, "risk": 0})

@@ -17,7 +17,7 @@ class LossConfig:
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     target_weights: TargetWeights = None
-    """Weights of the targets: null = 1, one per horizon, or learned (Kendall et al. 2018)."""
+    """Weights of the targets: null = 1, one per label, or learned (Kendall et al. 2018)."""
 
     def __post_init__(self) -> None:
         check_target_weights(self.target_weights)
