@@ -35,6 +35,7 @@ class TokenizeParams:
     features: tuple[str, ...]
     """Features and sets of features (docs/features.md); an empty list means the set "bars", or, where the next three
     keys name any, those alone."""
+    labels: dict[str, Label]
     """What is forecast, by name (docs/labels.md): one head each, shown in this order, the first one held against the
     gates."""
     normaliser: NormaliserKind

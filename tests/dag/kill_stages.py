@@ -111,7 +111,7 @@ def digest(path: Path) -> str:
 
 
 def digest_of_import(folder: Path) -> str:
-    """Of all files of the import, and of what lies beside it that is not its."""
+    """Return the hashes of all files of the import, and the names of what lies beside it that is not its."""
     beside = sorted(path.name for path in folder.parent.glob(f".{folder.name}.*"))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return " ".join([*beside, *(f"{path.relative_to(folder)}={digest(path)}" for path in files)])

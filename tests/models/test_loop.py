@@ -219,6 +219,8 @@ def test_what_lies_about_in_a_run_folder_does_no_harm(tmp_path: Path) -> None:
 
 def test_only_the_newest_checkpoints_and_the_best_weights_that_they_name_remain(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "key", keep=2)
+    folder.directory.mkdir()
+    (folder.directory / ".step_00000002.safetensors.q1w2e3").write_bytes(b"half of it")  # by a run that was killed
     run([0.1, 0.9, 0.2, 0.3], epochs=4, patience=9, engine=(engine := CountingEngine()),
         on_epoch=[lambda record, state: folder.save(engine, state)])  # fmt: skip
     names = sorted(path.name for path in folder.directory.iterdir())

@@ -174,6 +174,8 @@ class RunFolder:
         for path in self.directory.glob("best_*.safetensors"):
             if path not in needed:
                 path.unlink()
+        for path in self.directory.glob(".*.safetensors.*"):  # half written, by a run that was killed
+            path.unlink()
 
 
 def _moment(name: str, numbers: dict[str, float], tensors: dict[str, Tensor]) -> Anchor:
