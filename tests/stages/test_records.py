@@ -191,6 +191,7 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
         floors=(),
         valid={"knowing": {"h5": {"rank_ic": 0.1}}},
         calendar=store.dates,
+        left_out={"lstm": "no signal"},
     )
     write_record(tmp_path / "page.json", page)
     assert_same(page, read_record(tmp_path / "page.json", StackPage))
