@@ -84,7 +84,7 @@ def combine(
     config: EvaluationConfig,
 ) -> LabelResult:
     """Stack one label and judge stack, models and floors on the dates that have a stack."""
-    how, any_model = store.heads[label], next(iter(models.values()))
+    how, overlap, any_model = store.heads[label], store.overlap(label), next(iter(models.values()))
     dates, fold = any_model.dates("test"), any_model.fold_of_date()
     forecasts = [model.matrix(label, "test") for model in models.values()]
     predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
@@ -109,16 +109,16 @@ def combine(
     check_forecasts("the stack", label, config, covered, outcome)
     return LabelResult(
         label=label,
-        overlap=how.overlap,
+        overlap=overlap,
         dates=dates,
         prediction=stacked,
         covered=covered,
-        stack=evaluate_predictions(stacked, outcome, horizon=how.overlap, config=config),
+        stack=evaluate_predictions(stacked, outcome, horizon=overlap, config=config),
         models={
-            name: evaluate_predictions(forecast, outcome, horizon=how.overlap, config=config)
+            name: evaluate_predictions(forecast, outcome, horizon=overlap, config=config)
             for name, forecast in zip(models, forecasts, strict=True)
         },
-        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), covered, outcome, how, config),
+        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), covered, outcome, overlap, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
         constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}

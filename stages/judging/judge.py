@@ -42,13 +42,13 @@ def judge_floors(
     signals: Mapping[str, NDArray],
     prediction: NDArray,
     outcome: NDArray,
-    label: Label,
+    overlap: int,
     config: EvaluationConfig,
 ) -> dict[str, Evaluation]:
     """Each floor on exactly the dates and symbols that the model predicted."""
     covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
     return {
-        floor: evaluate_predictions(signal, outcome, horizon=label.overlap, config=config)
+        floor: evaluate_predictions(signal, outcome, horizon=overlap, config=config)
         for floor, signal in covered.items()
     }
 
@@ -83,7 +83,7 @@ def profile(
     Both are (num_dates, num_symbols). The decay goes over the labels as they are listed.
     """
     outcomes = {name: store.matrix(store.label(name), dates) for name in listed}
-    overlaps = {name: store.heads[name].overlap for name in listed}
+    overlaps = {name: store.overlap(name) for name in listed}
     return profile_forecast(prediction, outcomes, label, target, overlaps=overlaps, config=config)
 
 

@@ -39,10 +39,10 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
             Subject(
                 name=name,
                 label=label,
-                overlap=how.overlap,
+                overlap=store.overlap(label),
                 dates=dates,
-                judged=evaluate_predictions(prediction, outcome, horizon=how.overlap, config=config),
-                floors=judge_floors(signals[how.measure], prediction, outcome, how, config),
+                judged=evaluate_predictions(prediction, outcome, horizon=store.overlap(label), config=config),
+                floors=judge_floors(signals[how.measure], prediction, outcome, store.overlap(label), config),
                 attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
                 profile=profile(prediction, target, label, dates, store, listed, config),
                 row_counts=row_counts(prediction, label, dates, store, panel),

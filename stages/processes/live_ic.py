@@ -52,7 +52,7 @@ class LiveIC:
             self.reporter = LiveICReporter(
                 self.folder,
                 list(store.heads),
-                horizons=[label.overlap for label in store.heads.values()],
+                horizons=[store.overlap(label) for label in store.heads],
                 every_steps=config.every_steps,
                 every_minutes=config.every_minutes,
                 max_dates=MAX_DATES,

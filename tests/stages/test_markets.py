@@ -57,6 +57,7 @@ def test_horizons_count_the_dates_of_a_symbols_own_market_and_folds_keep_their_l
         known = np.isfinite(store.labels[:, column]).reshape(12, 200).sum(axis=1)
         assert known.tolist() == [200 - 1 - horizon] * 12
     assert store.dates_ahead("h20") == 42
+    assert store.overlap("h20") == 41
     for fold in read_folds(mixed.results / "split" / "folds.json"):
         assert (np.searchsorted(store.dates, fold.valid[0]) - np.searchsorted(store.dates, fold.train[-1])) > 42
 

@@ -152,7 +152,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, FeatureS
         overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.heads["h5"], CONFIG),
+        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.overlap("h5"), CONFIG),
         attainable=None,
         profile=profile(prediction, label, "h5", dates, store, ["h1", "h5"], CONFIG),
         row_counts=row_counts(prediction, "h5", dates, store, panel),

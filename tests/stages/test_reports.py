@@ -52,7 +52,7 @@ def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
         overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.heads["h5"], CONFIG),
+        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.overlap("h5"), CONFIG),
         attainable=np.full(len(dates), 0.5),
         profile=profile(prediction, label, "h5", dates, store, ["h5", "h1"], CONFIG),
         row_counts=row_counts(prediction, "h5", dates, store, panel),

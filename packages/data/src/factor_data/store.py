@@ -83,6 +83,10 @@ class FeatureStore:
         """Return how many of `dates` a label reaches at most; its bars are those of a symbol's own market."""
         return self._dates_ahead[name]
 
+    def overlap(self, name: str) -> int:
+        """Return over how many of `dates` the labels of neighbouring ones overlap; dates of other markets count too."""
+        return self.heads[name].overlap + self.dates_ahead(name) - self.heads[name].ahead
+
     @property
     def reach(self) -> int:
         """The most of `dates_ahead`."""
