@@ -60,7 +60,7 @@ def finish_distributed() -> None:
     The threads that exchange end with the last reference to their group. One that outlives the interpreter and has
     a tensor to let go of aborts the process ("terminate called without an active exception"), after all its work
     was done. So DeepSpeed's references go too, and those of engines that nothing uses any more: an engine is to be
-    closed and out of scope here.
+    closed and out of scope here. With ZeRO 3 the threads stay: DeepSpeed holds the engine's groups to the end.
     """
     if not dist.is_initialized():
         return
