@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from factor_data import MarketConfig
 from factor_models import KLINE_MODELS, available_models
+from factor_models.checks import nearest
 from factor_models.kline import check_context
 from stages.params.checking import validate
 from stages.params.evaluate import EvaluateParams
@@ -54,7 +55,7 @@ class Params:
             raise ValueError(f"models: {list(self.models)} must name at least one model, each once")
         known = (*available_models(), *KLINE_MODELS)
         if unknown := [name for name in self.models if name not in known]:
-            raise ValueError(f"models: {unknown[0]!r} is unknown; known are {', '.join(known)}")
+            raise ValueError(f"models: {unknown[0]!r} is unknown; {nearest(unknown[0], known)}")
         self._check_purge()
         self._check_inheritance()
         columns = [name for name, label in self.tokenize.labels.items() if label.column is not None]

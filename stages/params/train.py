@@ -23,6 +23,7 @@ from factor_models import (
     loss_config,
     model_config,
 )
+from factor_models.checks import nearest
 from stages.params.checking import validate
 from stages.params.rules import MOST_THREADS, check_at_least, check_at_most
 from stages.params.tabular import NoSignal
@@ -67,7 +68,7 @@ class DistillationParams:
 
     def __post_init__(self) -> None:
         if self.teacher not in available_models():
-            raise ValueError(f"teacher: {self.teacher!r} is unknown; known are {', '.join(available_models())}")
+            raise ValueError(f"teacher: {self.teacher!r} is unknown; {nearest(self.teacher, available_models())}")
         if input_kind(self.teacher) != "last_bar":
             raise ValueError(f"teacher: {self.teacher} is a network; a tabular model is needed")
         validate(model_config(self.teacher), self.settings, where="settings.")

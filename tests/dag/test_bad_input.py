@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from checkout import Checkout, make_checkout
+from factor_data import write_sums
 from stages import ROOT
 from stages.params.reading import read_document, read_params
 from stages.running.files import stage_output
@@ -137,6 +138,7 @@ def rewrite(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], 
     def spoil(data: Path) -> None:
         path = one_bars_file(data)
         change(pd.read_parquet(path)).to_parquet(path)
+        write_sums(data)
 
     return spoil
 
@@ -156,6 +158,7 @@ def mix_zones(data: Path) -> None:
     frame = pd.read_parquet(second)
     frame["timestamp"] = frame["timestamp"].dt.tz_localize("America/New_York")
     frame.to_parquet(second)
+    write_sums(data)
 
 
 SPOILT_DATA: dict[str, tuple[Callable[[Path], object], list[str]]] = {
@@ -216,6 +219,7 @@ def test_a_constant_label_is_refused_before_training(sampled: Checkout, tmp_path
     panel = checkout.path / "results" / "split" / "panel"
     for path in panel.glob("column_*close*.npy"):
         np.save(path, np.ones_like(np.load(path)))
+    write_sums(panel)
     refused = checkout.stage("tokenize_features")
     assert refused.returncode == 2
     assert "label h1 is constant" in refused.stderr
@@ -264,7 +268,7 @@ def test_a_disk_that_fills_up_during_the_work_keeps_the_last_results(
         run("split", main)
     assert status.value.code == 2
     assert "disk is full" in capsys.readouterr().err
-    assert sorted(path.name for path in Path("results").rglob("*")) == ["good.txt", "split"]
+    assert sorted(path.name for path in Path("results").rglob("*")) == ["good.txt", "split", "sums.json"]
 
 
 def test_a_programming_error_keeps_its_traceback() -> None:

@@ -93,7 +93,7 @@ def test_every_setting_of_a_plan_is_a_key_of_params(plans: Mapping[str, Any], pa
     document = read_document(ROOT / "params.yaml")
     for plan in plans.values():
         for section in plan["settings"]:
-            assert section in document or section == "kline_models"
+            assert section in document or section in ("kline_models", "labels")
 
 
 def test_no_plan_names_a_room_that_is_in_no_plan_nor_a_network_of_another_model(

@@ -10,16 +10,16 @@ import pytest
 
 from factor_data import Batch, FeatureStore, Fold, Panel, SampleWeights, WeightParams, walk_forward
 from factor_data.windows.weights import mean_money_traded, recency_weights, relative_weights
-from market_samples import make_store
+from market_samples import make_store, returns_over
 
-HORIZONS = (1, 5)
+LABELS = returns_over(1, 5)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store and the cleaned panel it was made of."""
     folder = tmp_path_factory.mktemp("store")
-    make_store(folder, 15, HORIZONS)
+    make_store(folder, 15, LABELS)
     return folder
 
 

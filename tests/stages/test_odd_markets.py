@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, write_sums
 from workplace import Workplace, make_workplace, smoke_document
 
 
@@ -29,6 +29,7 @@ def market(sampled: Workplace, path: Path, change: Callable[[pd.DataFrame], pd.D
     workplace = sampled.copy(path / "factorcast")
     for file in (workplace.path / "data" / "bars").iterdir():
         change(pd.read_parquet(file)).to_parquet(file, index=False)
+    write_sums(workplace.path / "data")
     return workplace
 
 

@@ -17,6 +17,7 @@ from stages.running.files import LOCKS, stage_output
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
 
+KEPT = ["results/split/good", "results/split/sums.json"]
 STAGE = """
 import sys, time
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_a_stage_that_is_asked_to_end_does_so_in_one_line(number: signal.Signals
     assert "Traceback" not in said
     if work is not DEAF:
         assert said.strip().splitlines()[0].startswith(f"split: stopped ({number.name}). ")
-        assert results(done) == ["results/split/good"]
+        assert results(done) == KEPT
 
 
 def test_a_stage_ends_with_dvc(done: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_stage_ends_with_dvc(done: Path) -> None:
         dvc.kill()
         _, alive = psutil.wait_procs(below, timeout=20)
     assert not alive, "an orphan is left"
-    assert results(done) == ["results/split/good"]
+    assert results(done) == KEPT
 
 
 def test_a_second_run_is_told_who_holds_the_stage_and_does_not_touch_its_work(done: Path) -> None:
@@ -108,20 +109,20 @@ def test_a_second_run_is_told_who_holds_the_stage_and_does_not_touch_its_work(do
     partial = f"results/.split.{process.pid}.partial/half"
     with pytest.raises(StageError, match=rf"another run \(process {process.pid}: .*\) holds .live/locks/split"):
         exclusive(LOCKS / "split", wait_seconds=0.2).__enter__()
-    assert results(done) == [partial, "results/split/good"]
+    assert results(done) == [partial, *KEPT]
     process.kill()
     process.wait()
-    assert results(done) == [partial, "results/split/good"]
+    assert results(done) == [partial, *KEPT]
     with stage_output("split") as folder:
         (folder / "better").write_text("better")
-    assert results(done) == ["results/split/better"], "what the dead run has left is gone"
+    assert results(done) == ["results/split/better", "results/split/sums.json"], "what the dead run has left is gone"
 
 
 def test_the_last_result_comes_back_after_a_kill_between_the_two_renames(done: Path) -> None:
     Path("results/split").rename("results/.split.old")
     with pytest.raises(ValueError, match="wrong"), stage_output("split"):
         raise ValueError("wrong")
-    assert results(done) == ["results/split/good"]
+    assert results(done) == KEPT
 
 
 def test_a_stage_that_is_interrupted_while_it_loads_says_nothing(tmp_path: Path) -> None:

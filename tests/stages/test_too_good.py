@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, write_sums
 from workplace import Workplace
 
 
@@ -35,6 +35,7 @@ def forget_truth(workplace: Workplace) -> None:
     """As on real data, of which nobody knows the true expectation."""
     file = workplace.results / "split" / "truth.parquet"
     pd.read_parquet(file).iloc[:0].to_parquet(file, index=False)
+    write_sums(file.parent)
 
 
 def add_label(workplace: Workplace, share: float) -> None:
@@ -49,6 +50,7 @@ def add_label(workplace: Workplace, share: float) -> None:
     known = share * np.nan_to_num(label / np.nanstd(label)) + noise
     frame.loc[chosen, "prediction"] = known.astype(np.float32)
     frame.to_parquet(file, index=False)
+    write_sums(file.parent)
 
 
 @pytest.mark.parametrize("truth", [True, False])

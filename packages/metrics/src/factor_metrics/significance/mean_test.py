@@ -2,7 +2,7 @@
 
 Labels of horizon h overlap for h - 1 dates, so a prediction that persists repeats its luck and neighbouring ICs are
 alike: the classical t with a few Newey-West lags rejects 8 to 16 % of true nulls at 5 % where h is 20, with 250 dates,
-and the naive one up to 66 % (`benchmarks/results/null_rejection.md`). Here few numbers of low frequency stand in for
+and the naive one up to 66 % (the benchmark `null_rejection`). Here few numbers of low frequency stand in for
 the many lags: they say how far the mean wanders, and being few they are believed as far as Student's t says.
 
 Missing dates are dropped first; the dates that remain are treated as consecutive.
