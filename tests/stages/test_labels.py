@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import FeatureStore, Label, Panel, forward_return, write_sums
+from factor_data import FeatureStore, Label, Panel, forward_return, open_panel, write_sums
 from stages.kline.predictor import STATISTICS, point_forecasts
 from stages.params.reading import Params, parse_params
 from stages.planning.stages import make_plan, stage_names
 from stages.running.stage import StageError
+from stages.tokenize_features import feature_plan
 from workplace import Workplace, make_workplace, smoke_document
 
 LABELS: dict[str, Any] = {
@@ -73,6 +74,16 @@ def test_a_column_that_looks_ahead_is_a_label_as_it_is(mixed: Workplace) -> None
     frame = pd.read_parquet(mixed.results / "train" / "linear" / "predictions.parquet")
     assert set(frame["label"]) == set(LABELS)
     np.testing.assert_array_equal(store.label("sign5"), forward_return(panel, 5))
+
+
+@pytest.mark.parametrize("own", [{"columns": ["next*"]}, {"expressions": {"leak": "$nextT1d * 2"}}])
+def test_a_column_that_is_a_label_is_no_feature(mixed: Workplace, own: dict[str, Any]) -> None:
+    params = smoke_document()
+    params["models"] = ["linear"]
+    params["tokenize"] |= {"labels": LABELS, **own}
+    panel = open_panel(mixed.results / "split" / "panel")
+    with pytest.raises(ValueError, match="the bars have no column"):
+        feature_plan(panel, parse_params(params, "params.yaml").tokenize)
 
 
 def test_a_classifier_calls_each_label_by_its_own_thresholds(mixed: Workplace) -> None:
