@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from instruction_set import print_instruction_set
 from qlib_store import QlibAlpha158, write_qlib_store
 
 from factor_data import ALPHA158_NAMES, Panel, alpha158, clean_bars, read_bars
@@ -141,4 +142,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

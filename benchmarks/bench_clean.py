@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from instruction_set import print_instruction_set
 
 from factor_data import CleanRules, Panel, clean_bars
 
@@ -86,4 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

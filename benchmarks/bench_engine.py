@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from instruction_set import print_instruction_set
 
 from factor_models import (
     Engine,
@@ -118,4 +119,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

@@ -15,6 +15,7 @@ import sys
 import time
 
 import numpy as np
+from instruction_set import print_instruction_set
 
 from factor_metrics import Evaluation, evaluate_horizons
 
@@ -57,6 +58,7 @@ def main() -> None:
     if len(sys.argv) == 2:
         measure(int(sys.argv[1]))
         return
+    print_instruction_set()
     digests = set()
     for num_threads in (1, 2):
         command = [sys.executable, __file__, str(num_threads)]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from instruction_set import print_instruction_set
 
 from factor_models.kline import (
     COLUMNS,
@@ -292,4 +293,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from instruction_set import print_instruction_set
+
 from factor_data import (
     CleanRules,
     FoldConfig,
@@ -81,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 import scipy.stats
+from instruction_set import print_instruction_set
 
 from factor_metrics import ForecastMatrices, rank_ic, rank_ic_by_horizon, to_alphalens
 
@@ -100,4 +101,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()

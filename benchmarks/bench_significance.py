@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from arch.bootstrap import SPA, StationaryBootstrap
+from instruction_set import print_instruction_set
 
 from factor_metrics import (
     PositionLimits,
@@ -94,5 +95,6 @@ def large_market() -> None:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     against_arch()
     large_market()

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from instruction_set import print_instruction_set
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 NUM_FEATURES, LOOKBACK, BATCH, HIDDEN, LAYERS = 20, 60, 800, 64, 2
@@ -198,7 +199,6 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.serve:
         serve({"ours": make_ours, "peer": make_peer}[arguments.serve])
-    elif arguments.layers:
-        compare_layers()
     else:
-        main(arguments.peer)
+        print_instruction_set()
+        compare_layers() if arguments.layers else main(arguments.peer)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from instruction_set import print_instruction_set
 
 from factor_data import WindowDataset
 
@@ -112,4 +113,5 @@ def spread(rates: list[float]) -> str:
 
 
 if __name__ == "__main__":
+    print_instruction_set()
     main()
