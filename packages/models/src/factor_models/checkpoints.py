@@ -19,11 +19,12 @@ from safetensors.torch import load, save
 from torch import nn
 
 from factor_models.tabular.base import TabularModel
-from factor_models.writing import write_bytes, write_json
+from factor_models.writing import read_json, write_bytes, write_json
 from factor_models.zoo import build_model
 
 CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
+HOLDS = f"; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_HASH = "weights_sha256"
 CONFIG_HASH = "config_sha256"
@@ -54,7 +55,7 @@ def save_model(
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The arguments of `build_model`, with "name", of a model folder."""
-    return _read_json(Path(directory) / CONFIG_FILE)
+    return read_json(Path(directory) / CONFIG_FILE, HOLDS)
 
 
 def load_model(
@@ -72,7 +73,7 @@ def load_model(
     ValueError : a file is missing, a hash does not match, or the metadata differ from `expected`
     """
     directory = Path(directory)
-    config, metadata = _read_json(directory / CONFIG_FILE), _read_json(directory / METADATA_FILE)
+    config, metadata = (read_json(directory / name, HOLDS) for name in (CONFIG_FILE, METADATA_FILE))
     own = {key: value for key, value in metadata.items() if key != METADATA_HASH}
     if metadata.get(METADATA_HASH) != _content_hash(own):
         raise ValueError(f"{directory / METADATA_FILE}: was changed after it was written: it does not match its hash")
@@ -93,18 +94,6 @@ def load_model(
 
 def _weights_file(model: nn.Module | TabularModel) -> str:
     return WEIGHTS_FILE if isinstance(model, nn.Module) else model.weights_file
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; a model folder holds {CONFIG_FILE}, {METADATA_FILE} and the weights")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold one object, found {type(content).__name__}")
-    return content
 
 
 def _check_hash(path: Path, expected: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Writes that are whole or absent: a temporary file in the same folder, flushed to disk, then renamed."""
+"""Files written whole or not at all (a temporary one, flushed to disk, then renamed), and JSON read back by name."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write sorted, indented JSON; NaN and infinity are refused (ValueError)."""
     write_bytes(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, advice: str = "") -> dict[str, Any]:
+    """Return the object that a JSON file holds; ValueError, which `advice` ends where the file is absent."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file{advice}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold one object, found {type(content).__name__}")
+    return content

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
-from factor_models.writing import write_bytes, write_json
+from factor_models.writing import read_json, write_bytes, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -48,7 +48,7 @@ class Pretrained(nn.Module):
         """
         folder = _local_folder(name_or_path, revision)
         _check_hashes(folder)
-        config = _read_object(folder / CONFIG_FILE)
+        config = read_json(folder / CONFIG_FILE)
         known = set(cls.stored_arguments())
         if config.keys() != known:
             raise ValueError(
@@ -140,20 +140,8 @@ def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:
 def _check_hashes(folder: Path) -> None:
     """ValueError where sha256.json names other content."""
     if (folder / HASH_FILE).is_file():
-        for name, expected in _read_object(folder / HASH_FILE).items():
+        for name, expected in read_json(folder / HASH_FILE).items():
             path = folder / name
             if path.is_file() and sha256(path.read_bytes()).hexdigest() != expected:
                 told = f"damaged, or changed since: delete {HASH_FILE} if that was meant"
                 raise ValueError(f"{path}: does not match {HASH_FILE}: {told}")
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: must hold one object, found {type(config).__name__}")
-    return config
