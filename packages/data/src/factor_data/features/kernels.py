@@ -63,7 +63,7 @@ def rolling_max(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
 
 
 @kernel(nogil=True)
-def _mean_and_constant(values: Floats, first: int, window: int) -> tuple[float, bool]:
+def mean_and_constant(values: Floats, first: int, window: int) -> tuple[float, bool]:
     """Mean of a window, and whether all its values are equal: rounding of the mean must not look like variance."""
     total = 0.0
     constant = True
@@ -80,7 +80,7 @@ def rolling_std(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
     for row in range(len(values)):
         if age[row] >= window - 1:
             first = row - window + 1
-            mean, constant = _mean_and_constant(values, first, window)
+            mean, constant = mean_and_constant(values, first, window)
             squares = 0.0
             for i in range(first, row + 1):
                 squares += (values[i] - mean) ** 2
@@ -95,7 +95,7 @@ def rolling_skewness(values: Floats, age: NDArray[np.int64], window: int) -> Flo
     for row in range(len(values)):
         if age[row] >= window - 1:
             first = row - window + 1
-            mean, constant = _mean_and_constant(values, first, window)
+            mean, constant = mean_and_constant(values, first, window)
             second = 0.0
             third = 0.0
             for i in range(first, row + 1):
@@ -114,8 +114,8 @@ def rolling_covariance(left: Floats, right: Floats, age: NDArray[np.int64], wind
     for row in range(len(left)):
         if age[row] >= window - 1:
             first = row - window + 1
-            mean_left, constant_left = _mean_and_constant(left, first, window)
-            mean_right, constant_right = _mean_and_constant(right, first, window)
+            mean_left, constant_left = mean_and_constant(left, first, window)
+            mean_right, constant_right = mean_and_constant(right, first, window)
             cross = 0.0
             for i in range(first, row + 1):
                 cross += (left[i] - mean_left) * (right[i] - mean_right)
@@ -131,8 +131,8 @@ def rolling_correlation(left: Floats, right: Floats, age: NDArray[np.int64], win
     for row in range(len(left)):
         if age[row] >= window - 1:
             first = row - window + 1
-            mean_left, constant_left = _mean_and_constant(left, first, window)
-            mean_right, constant_right = _mean_and_constant(right, first, window)
+            mean_left, constant_left = mean_and_constant(left, first, window)
+            mean_right, constant_right = mean_and_constant(right, first, window)
             cross = 0.0
             squares_left = 0.0
             squares_right = 0.0

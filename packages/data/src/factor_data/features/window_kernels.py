@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.features.kernels import Floats
+from factor_data.features.kernels import Floats, mean_and_constant
 from factor_data.kernel_cache import kernel
 
 FORGOTTEN = 1e-7  # weight below which an exponential average no longer looks at a bar: the rounding of float32
@@ -112,11 +112,7 @@ def rolling_line(values: Floats, age: NDArray[np.int64], window: int) -> tuple[F
     for row in range(len(values)):
         if age[row] >= window - 1:
             first = row - window + 1
-            total, constant = 0.0, True
-            for i in range(first, row + 1):
-                total += values[i]
-                constant = constant and values[i] == values[first]
-            mean = total / window
+            mean, constant = mean_and_constant(values, first, window)
             cross, squares = 0.0, 0.0
             for i in range(first, row + 1):
                 cross += (i - first - middle) * (values[i] - mean)
