@@ -105,20 +105,20 @@ class _WatchedSecure(http.client.HTTPSConnection, _Watched):
     """Its `connect` is that of HTTPS, which calls that of `_Watched` for the connection below TLS."""
 
 
-class _Plain(urllib.request.HTTPHandler):
+class _Timed:
+    """A handler that hands its connections the deadline."""
+
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
         self._deadline = deadline
 
+
+class _Plain(_Timed, urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_Watched, deadline=self._deadline), req)
 
 
-class _Secure(urllib.request.HTTPSHandler):
-    def __init__(self, deadline: Deadline) -> None:
-        super().__init__()
-        self._deadline = deadline
-
+class _Secure(_Timed, urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_WatchedSecure, deadline=self._deadline), req)
 
