@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 import pytest
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache
 
 import factor_data
@@ -150,6 +151,64 @@ values = quantiles.shares_below(np.array([0.5, 1.0]), np.array([0.0, 1.0, 2.0]))
 print(json.dumps([values.tolist(), sum(quantiles.shares_below.stats.cache_hits.values())]))
 """
 SHARES = [0.25, 0.5]
+
+
+NAMESAKES = """
+import itertools, os, sys
+import numpy as np
+from numba.core.bytecode import FunctionIdentity
+FunctionIdentity._unique_ids = itertools.count(1 + int(os.environ["SKIPPED"]))  # as numba counts, some in between
+from factor_data.kernel_cache import kernel
+
+@kernel(nogil=True)
+def ordered(values):
+    return np.sort(values)
+
+@kernel(nogil=True)
+def places(values):
+    return np.argsort(values)
+
+values = np.arange(60)[::-1] * 0.5
+for name in sys.argv[1:]:
+    expected = {"ordered": np.sort, "places": np.argsort}[name](values)
+    np.testing.assert_array_equal(globals()[name](values), expected, err_msg=name)
+"""
+
+
+def test_machine_code_of_two_processes_does_not_find_each_others_functions(tmp_path: Path) -> None:
+    """Both kernels call a `run_quicksort1`, numba's for values and for places: by its count each is the seventh."""
+    program = tmp_path / "namesakes.py"
+    program.write_text(NAMESAKES)
+    for skipped, names in (("0", ["ordered"]), ("3", ["places"]), ("0", ["ordered", "places"])):
+        variables = {
+            "FACTORCAST_KERNEL_CACHE": str(tmp_path / "cache"),
+            "SKIPPED": skipped,
+            "PYTHONPATH": str(SOURCE.parent),
+        }
+        done = subprocess.run(
+            [sys.executable, str(program), *names],
+            env=os.environ | variables,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 2, "the third process compiles nothing"
+
+
+def test_a_process_and_its_fork_give_functions_numbers_of_their_own() -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, str(next(FunctionIdentity._unique_ids)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as told:
+        theirs = int(told.read())
+    ours = next(FunctionIdentity._unique_ids)
+    assert abs(ours - theirs) > 2**20
+    assert min(ours, theirs) > 2**20
 
 
 def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:

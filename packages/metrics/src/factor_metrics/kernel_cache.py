@@ -7,6 +7,10 @@ the same of each kernel that it calls, however deep, all taken from the function
 docstrings and formatting are no part of it. Checkouts with the same kernels share entries; an edit, an undo or another
 revision each finds its own.
 
+Machine code refers to what it calls by name, and numba tells functions of one name apart by a number that every
+process counts from 1: entries of two processes would find each other's functions, `np.argsort` that of `np.sort`. So
+each process counts from a random number.
+
 The folder is `FACTORCAST_KERNEL_CACHE`, by default `factorcast/kernels` in the user's cache folder
 (`XDG_CACHE_HOME`, `~/.cache`). Where it cannot be written, numba's own places are tried in numba's order: its
 `NUMBA_CACHE_DIR`, `__pycache__`, its folder of the user. An entry that was not used for 30 days is deleted. Numba
@@ -21,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import hashlib
+import itertools
 import os
 import sys
 import tempfile
@@ -35,6 +40,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import config
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 from numba.core.types import Type
@@ -42,10 +48,21 @@ from numba.misc.appdirs import AppDirs
 
 VARIABLE = "FACTORCAST_KERNEL_CACHE"
 DAYS_KEPT = 30
+FORMAT = 2
+"""Format of entries; the first one named called functions by numbers that other processes give to others."""
 PACKAGE = __name__.partition(".")[0]
 PLAIN = (bool, int, float, complex, str, bytes, slice, EllipsisType, np.dtype, Type)  # their repr says all
 # What else decides the machine code; the signature and the CPU are in numba's own key.
 FLAGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")
+
+
+def _count_from_a_random_number() -> None:
+    """Name what this process compiles as no other process does."""
+    FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(7), "big"))
+
+
+_count_from_a_random_number()
+os.register_at_fork(after_in_child=_count_from_a_random_number)
 
 
 def kernel(**options: Any) -> Callable[[Callable], Any]:
@@ -193,7 +210,7 @@ def _check_unchanged(one: Any, own: tuple[str, tuple[int, ...]], is_asked: bool)
 @lru_cache(maxsize=1)
 def _surroundings() -> list:
     versions = (numba.__version__, sys.modules["llvmlite"].__version__, np.__version__, sys.version_info[:3])
-    return [*versions, *((name, getattr(config, name, None)) for name in FLAGS)]
+    return [FORMAT, *versions, *((name, getattr(config, name, None)) for name in FLAGS)]
 
 
 def _described(function: FunctionType, called: list[Any]) -> Iterator[Any]:
