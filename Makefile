@@ -74,7 +74,7 @@ preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)
 
 experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
-	@dvc exp show --only-changed --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)
+	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)
 
 bench: install ## Measure against the peers, in an environment of its own, and print each ratio
 	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
