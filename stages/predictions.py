@@ -5,7 +5,7 @@ A long frame (timestamp, symbol, fold, segment, label, prediction), out of fold 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -61,18 +61,25 @@ class OutOfFold:
         return sorted(int(fold) for fold in self.frame["fold"].unique())
 
     def no_signal(self, min_symbols: int) -> str | None:
-        """Return why this model has no part in an ensemble: the first fold in which it has no signal; else None."""
+        """Return why this model has no part in an ensemble, where no fold has a signal for any label; else None.
+
+        A model that has one in some folds or labels takes part there.
+        """
         dates, store = self.dates("valid"), self.store
         outcomes = {label: store.matrix(store.label(label), dates) for label in store.heads}
+        first: str | None = None
         for fold in self.folds():
             forecasts = {label: self.matrix(label, "valid", fold) for label in outcomes}
             reasons = {one: why_unscored(forecasts[one], outcomes[one], min_symbols, "valid") for one in outcomes}
-            if reason := told({label: reason for label, reason in reasons.items() if reason}):
-                return f"fold {fold}: {reason}"
-        return None
+            if not all(reasons.values()):
+                return None
+            first = first or f"fold {fold}: {told(reasons)}"
+        return first
 
-    def matrix(self, label: str, segment: str, fold: int | None = None) -> NDArray[np.floating]:
-        """Predictions of a label on `dates(segment)` and all symbols; NaN where there is none.
+    def matrix(
+        self, label: str, segment: str, fold: int | None = None, dates: NDArray[np.datetime64] | None = None
+    ) -> NDArray[np.floating]:
+        """Predictions of a label on `dates`, by default `dates(segment)`, and all symbols; NaN where there is none.
 
         Of the type that they were computed in, which says by how much equal ones may differ.
         """
@@ -84,10 +91,19 @@ class OutOfFold:
             frame["timestamp"],
             frame["symbol"],
             frame["prediction"],
-            dates=self.dates(segment),
+            dates=self.dates(segment) if dates is None else dates,
             symbols=self.store.symbols,
         )
         return matrix.astype(frame["prediction"].to_numpy().dtype, copy=False)
+
+
+def tested_dates(models: Iterable[OutOfFold]) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
+    """Return the test dates that any model forecasts, sorted, and (num_dates,) the fold that tests each."""
+    fold_of: dict[np.datetime64, int] = {}
+    for model in models:
+        fold_of |= dict(zip(model.dates("test"), map(int, model.fold_of_date()), strict=True))
+    dates = np.array(sorted(fold_of), dtype="datetime64[ns]")
+    return dates, np.array([fold_of[date] for date in dates], dtype=np.int64)
 
 
 class Stacked(Protocol):
@@ -106,9 +122,9 @@ class Stacked(Protocol):
         """Return (num_dates, num_symbols) predictions of the stack."""
 
 
-def write_stack(results: Sequence[Stacked], store: FeatureStore, model: OutOfFold, path: Path) -> None:
-    """The stack in the long form that every model has; the folds are those of `model`."""
-    fold_of = dict(zip(model.dates("test"), model.fold_of_date(), strict=True))
+def write_stack(results: Sequence[Stacked], store: FeatureStore, models: Iterable[OutOfFold], path: Path) -> None:
+    """The stack in the long form that every model has; the folds are those of `models`."""
+    fold_of = dict(zip(*tested_dates(models), strict=True))
     frames = []
     for result in results:
         row, column = np.nonzero(np.isfinite(result.prediction))

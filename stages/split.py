@@ -43,7 +43,7 @@ from stages.running.workers import local_workers
 from stages.universe import check_panel, check_symbols
 
 DATA = Path("data")
-ONE_FOLD = "note: split.folds makes one fold: models are judged, there is no stack (its weights need an earlier fold)"
+ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
 HOW = "how the symbols were picked"
 READ_BYTES = 128  # of a row while it is read, about
 

@@ -1,8 +1,7 @@
 """stack: combine the models out of fold, nested in time; judge the result, hold it against the gates. Numbers only.
 
-The weights of a fold are fitted on earlier folds' out-of-fold predictions, so the first fold has no stack: every
-number of this stage, also those of models and floors, is on the dates of the later folds. A single fold has no stack:
-its models are compared on its own dates, and nothing is promoted.
+The weights of a fold are learned on earlier folds' out-of-fold predictions; the first fold, which has none, is stacked
+with equal weights. Every number of this stage, also those of models and floors, is on the dates of all folds.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from factor_metrics import promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.bundle import write_bundle
-from stages.judging.ensemble import LabelResult, combine, hold_against_gates, stack_metrics
+from stages.judging.ensemble import LabelResult, combine, hold_against_gates, pruned_in_words, stack_metrics
 from stages.judging.judge import profile, row_counts
-from stages.judging.pages import StackedLabel, StackPage, result_rows
+from stages.judging.pages import StackedLabel, StackPage, floors, result_rows
 from stages.judging.summary import write_summary
 from stages.judging.tables import write_curve, write_stack_bars
 from stages.params.evaluate import EvaluateParams
@@ -55,7 +54,7 @@ def main() -> None:
             calendar=store.dates,
         )
         metrics = to_json_safe({result.label: stack_metrics(result) for result in results})
-        write_stack(results, store, next(iter(models.values())), folder / "predictions.parquet")
+        write_stack(results, store, models.values(), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
         write_json(
             folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates, "left_out": left_out})
@@ -100,13 +99,17 @@ def stacked_label(
         floors=result.floors,
         attainable=result.attainable,
         profile=profile(result.prediction, target, label, dates, store, listed, config),
-        row_counts=row_counts(result.covered, label, dates, store, panel),
+        row_counts=row_counts(result.prediction, label, dates, store, panel),
     )
     return StackedLabel(
         subject=subject,
         models=result.models,
         folds=tuple(int(fold) for fold in result.weights.folds),
         weights=result.weights.weights,
+        learners=result.weights.learners,
+        present=result.weights.present,
+        pruned=pruned_in_words(result),
+        equal=result.equal,
         correlation=result.correlation,
     )
 
@@ -116,8 +119,7 @@ def beside_floors(one: StackedLabel, config: EvaluateParams) -> list[FloorRow]:
     stack = one.subject
     rows = partial(floor_rows, label=stack.label, overlap=stack.overlap, config=config)
     best = {stack.best_floor: stack.floors[stack.best_floor]}
-    stacked = {"stack": stack.judged} if one.has_stack else {}
-    return [*rows(stacked, stack.floors), *rows(one.models, best)]
+    return [*rows({"stack": stack.judged}, floors(one)), *rows(one.models, best)]
 
 
 if __name__ == "__main__":

@@ -246,12 +246,12 @@ RECIPES: dict[str, tuple[Edit, ...]] = {
     "parameter": (
         Edit(
             path="stages/params/stack.py",
-            after="from factor_metrics import GateConfig\n",
+            after="from factor_models import StackConfig\n",
             text="from stages.params.rules import check_at_least\n",
         ),
         Edit(
             path="stages/params/stack.py",
-            after='    """No negative weights."""\n',
+            after='    """What a stack must reach to be promoted."""\n',
             text='    least_dates: int\n    """Dates a fold needs to count."""\n',
         ),
         Edit(

@@ -48,9 +48,6 @@ def main() -> None:
         console.print(f"Promoted: all {len(verdict['gates'])} gates passed.", style="bold green")
     else:
         console.print(f"NOT promoted: {', '.join(failed)} failed.", style="bold red")
-    for gate in verdict["gates"]:
-        if gate["name"] == "folds":
-            console.print(gate["rule"])
     for name, reason in verdict["left_out"].items():
         console.print(f"{name} is left out of the ensemble: {reason}")
     print(f"Report: {RESULTS / 'report' / 'stack' / 'report.html'} (opens offline)")

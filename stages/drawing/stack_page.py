@@ -32,10 +32,9 @@ def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     """Gather everything the page shows; `split` is the folder with dataset.json, quality.json and folds.json."""
     dataset, models = read_json(checked(split, "dataset.json")), list(page.labels[0].models)
     labels = {one.subject.label: one for one in page.labels}
-    stack = "their stack" if page.labels[0].has_stack else "no stack"
     return ReportData(
         title="Factorcast: out-of-fold results",
-        subtitle=f"{dataset['name']} · {len(models)} models and {stack}",
+        subtitle=f"{dataset['name']} · {len(models)} models and their stack",
         promoted=promoted(page.gates),
         facts=facts(page, plan),
         gates=page.gates,
@@ -72,10 +71,13 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     training = (
         f"seed {plan.value('train.seed')}, ZeRO stage {plan.value('train.zero.stage')}, loss {plan.value('train.loss')}"
     )
-    folds = "the first one only teaches the stack its weights" if first.has_stack else page.gates[0].rule
+    learners = {f"Weights for {one.subject.label}": " then ".join(one.learners) for one in page.labels}
+    pruned = {f"Pruned for {one.subject.label}": "; ".join(one.pruned) for one in page.labels if one.pruned}
     left_out = {f"Left out: {name}": reason for name, reason in page.left_out.items()}
     return {
-        "Folds": f"{len(first.folds)}; {folds}",
+        "Folds": f"{len(first.folds)}; the first one is stacked with equal weights, since none came before it",
+        **learners,
+        **pruned,
         **left_out,
         "Purge and embargo": purge_and_embargo(plan),
         "Training": training,

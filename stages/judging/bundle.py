@@ -28,7 +28,7 @@ def write_bundle(
 ) -> None:
     """Copy the last fold of every model and of the inputs, and say in manifest.json how they go together.
 
-    Without a stack there are no weights, and why. What was left out of the ensemble is named there, and not copied.
+    What was left out of the ensemble is named there, and not copied.
     """
     number = int(results[0].weights.folds[-1])
     last = f"fold_{number:02d}"
@@ -44,8 +44,6 @@ def write_bundle(
         "weights": {label: by_fold[f"fold {number}"] for label, by_fold in weights.items()},
         "left_out": left_out,
     }
-    if not results[0].has_stack:
-        manifest |= {"weights": None, "why": gates[0].rule}
     write_json(folder / "manifest.json", to_json_safe(manifest))
     write_sums(folder)
 

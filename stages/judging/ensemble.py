@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,10 @@ from factor_metrics import (
     overfit_gap,
     prediction_correlation,
 )
-from factor_models import StackResult, stack_oof
+from factor_models import Members, StackResult, stack_members
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
 from stages.params.stack import StackParams
-from stages.predictions import OutOfFold
+from stages.predictions import OutOfFold, tested_dates
 from stages.running.files import stored
 from stages.universe import check_forecasts
 
@@ -40,10 +40,10 @@ class LabelResult:
     """Dates over which the labels of neighbouring dates overlap."""
     dates: NDArray[np.datetime64]
     prediction: NDArray[np.float64]
-    """(num_dates, num_symbols) of the stack; NaN everywhere where there is none."""
-    covered: NDArray[np.float64]
-    """NaN where nothing is judged: outside the stack, or, without one, where a model has no prediction."""
+    """(num_dates, num_symbols) of the stack; NaN where no model has a forecast."""
     stack: Evaluation
+    equal: Evaluation
+    """The same models with equal weights: the floor of a stack."""
     models: dict[str, Evaluation]
     floors: dict[str, Evaluation]
     weights: StackResult
@@ -51,11 +51,6 @@ class LabelResult:
     constant_shares: dict[str, float]
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
-
-    @property
-    def has_stack(self) -> bool:
-        """Return whether any fold had an earlier one to learn weights from."""
-        return bool(np.isfinite(self.prediction).any())
 
     @property
     def mean_attainable(self) -> float:
@@ -68,7 +63,7 @@ class LabelResult:
         return {f"{name} for {self.label}": one.rank_ic_summary.mean for name, one in judged.items()}
 
     def weights_by_fold(self) -> dict[str, dict[str, float]]:
-        """NaN for the first fold where weights are learned, since it has none before it to learn from."""
+        """Per fold the weight of each model."""
         return {
             f"fold {fold}": dict(zip(self.models, map(float, row), strict=True))
             for fold, row in zip(self.weights.folds, self.weights.weights, strict=True)
@@ -84,46 +79,52 @@ def combine(
     config: EvaluationConfig,
 ) -> LabelResult:
     """Stack one label and judge stack, models and floors on the dates that have a stack."""
-    how, overlap, any_model = store.heads[label], store.overlap(label), next(iter(models.values()))
-    dates, fold = any_model.dates("test"), any_model.fold_of_date()
-    forecasts = [model.matrix(label, "test") for model in models.values()]
+    how, overlap = store.heads[label], store.overlap(label)
+    dates, fold = tested_dates(models.values())
+    forecasts = [model.matrix(label, "test", dates=dates) for model in models.values()]
     predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
     outcome = store.matrix(store.label(label), dates)
-    num_symbols = outcome.shape[1]
-    weights = stack_oof(
+    members = Members(
         predictions.reshape(len(models), -1),
         outcome.reshape(-1),
-        np.repeat(np.searchsorted(store.dates, dates), num_symbols),
-        np.repeat(fold, num_symbols),
-        alpha=stack.alpha,
-        purge=store.dates_ahead(label),
-        positive=stack.positive,
-        equal=stack.weights == "equal",
+        np.repeat(np.searchsorted(store.dates, dates), outcome.shape[1]),
+        np.repeat(fold, outcome.shape[1]),
     )
+    weights = stack_members(members, stack, store.dates_ahead(label))
+    equal = stack_members(members, replace(stack, weights="equal", prune=None), store.dates_ahead(label))
     stacked = weights.prediction.reshape(outcome.shape)
-    # Without a stack (one fold) the models are judged on the rows that all of them predict.
-    covered = stacked if np.isfinite(stacked).any() else predictions.sum(axis=0)
-    scored = np.isfinite(covered).any(axis=1)
-    stacked, outcome, dates, covered = stacked[scored], outcome[scored], dates[scored], covered[scored]
+    scored = np.isfinite(stacked).any(axis=1)
+    stacked, outcome, dates = stacked[scored], outcome[scored], dates[scored]
     forecasts = [forecast[scored] for forecast in forecasts]
-    check_forecasts("the stack", label, config, covered, outcome)
+    check_forecasts("the stack", label, config, stacked, outcome)
+    equally = equal.prediction.reshape(len(scored), -1)[scored]
     return LabelResult(
         label=label,
         overlap=overlap,
         dates=dates,
         prediction=stacked,
-        covered=covered,
+        equal=evaluate_predictions(equally, outcome, horizon=overlap, config=config),
         stack=evaluate_predictions(stacked, outcome, horizon=overlap, config=config),
         models={
             name: evaluate_predictions(forecast, outcome, horizon=overlap, config=config)
             for name, forecast in zip(models, forecasts, strict=True)
         },
-        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), covered, outcome, overlap, config),
+        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), stacked, outcome, overlap, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
         constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
         | {"stack": constant_share(stacked, np.float32)},
         attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+    )
+
+
+def pruned_in_words(result: LabelResult) -> tuple[str, ...]:
+    """Say which models folds go without as too much like another one, and what earlier folds showed of both."""
+    names = list(result.models)
+    return tuple(
+        f"{names[one.model]} in fold {one.fold}: rank correlation {one.correlation:.2f} with {names[one.like]}, whose "
+        f"IC on earlier folds is {one.like_ic:+.3f} against {one.ic:+.3f}"
+        for one in result.weights.pruned
     )
 
 
@@ -136,10 +137,10 @@ def stack_metrics(result: LabelResult) -> dict[str, Any]:
     """The summary of a label; on a simulated market with what was attainable on the same dates."""
     metrics = result.stack.scores().to_dict()
     metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
+    metrics["equal_weight_rank_ic"] = result.equal.rank_ic_summary.mean
     if result.attainable is not None:
         metrics["attainable_rank_ic"] = result.mean_attainable
-        if result.has_stack:
-            metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
+        metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
     return metrics
 
 
@@ -154,8 +155,6 @@ def hold_against_gates(
     What is too good to be true is looked for in all labels.
     """
     result = results[0]
-    if not result.has_stack:
-        return (no_stack(len(result.weights.folds)),)
     rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
     attained = {
         name: value / one.mean_attainable
@@ -178,14 +177,3 @@ def hold_against_gates(
         rank_ics=rank_ics,
         attained=attained,
     )
-
-
-def no_stack(num_folds: int) -> Gate:
-    """The one condition that is held against a run without a stack."""
-    rule = f"no stack: {in_words(num_folds)}; weights are learned on an earlier fold"
-    return Gate(name="folds", passed=False, value=float(num_folds), threshold=2.0, rule=rule)
-
-
-def in_words(num_folds: int) -> str:
-    """Return why no fold has weights."""
-    return "one fold" if num_folds == 1 else f"none of {num_folds} folds has an earlier one with known labels"

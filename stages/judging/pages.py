@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from factor_metrics import Evaluation, Gate
 from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
 
+EQUAL_WEIGHT = "equal_weight"
+"""Name of the models' mean among the floors of a stack."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPage:
@@ -40,14 +43,17 @@ class StackedLabel:
     """The models on the dates that have a stack."""
     folds: tuple[int, ...]
     weights: NDArray[np.float64]
-    """(num_folds, num_models); NaN for the first fold."""
+    """(num_folds, num_models) of the stack."""
+    learners: tuple[str, ...]
+    """(num_folds,) the meta learner of each fold."""
+    present: NDArray[np.float64]
+    """(num_folds, num_models) share of the stacked rows on which a model takes part."""
+    pruned: tuple[str, ...]
+    """Models that folds go without as too much like another one, each in words."""
+    equal: Evaluation
+    """The models with equal weights."""
     correlation: NDArray[np.float64]
     """(num_models, num_models) between the models' predictions."""
-
-    @property
-    def has_stack(self) -> bool:
-        """Return whether any fold has weights: a single one has no earlier fold to learn them from."""
-        return bool(np.isfinite(self.weights).any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,13 @@ class StackPage:
 
 
 def forecasts(one: StackedLabel) -> dict[str, Evaluation]:
-    """Return the stack, where there is one, and all models for one label, by name."""
-    return {**({"stack": one.subject.judged} if one.has_stack else {}), **one.models}
+    """Return the stack and all models for one label, by name."""
+    return {"stack": one.subject.judged, **one.models}
+
+
+def floors(one: StackedLabel) -> dict[str, Evaluation]:
+    """Return what a stack of one label is held against: equal weights, then what needs no model."""
+    return {EQUAL_WEIGHT: one.equal, **one.subject.floors}
 
 
 def result_rows(one: StackedLabel) -> list[ResultRow]:
@@ -76,5 +87,5 @@ def result_rows(one: StackedLabel) -> list[ResultRow]:
             result_row(name, "stack" if name == "stack" else "model", judged, one.subject)
             for name, judged in forecasts(one).items()
         ),
-        *(result_row(name, "floor", judged, one.subject) for name, judged in one.subject.floors.items()),
+        *(result_row(name, "floor", judged, one.subject) for name, judged in floors(one).items()),
     ]

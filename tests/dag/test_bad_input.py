@@ -62,7 +62,7 @@ REFUSALS: dict[str, tuple[Callable[[Document], object], list[str]]] = {
     ),
     "a wrong type": (lambda d: d["train"].update(epochs="six"), ["train.epochs", "'six'", "integer"]),
     "a float for a count": (lambda d: d["split"]["folds"].update(train=10.5), ["split.folds.train", "10.5"]),
-    "a text for a flag": (lambda d: d["stack"].update(positive="no"), ["stack.positive", "'no'"]),
+    "a text for a flag": (lambda d: d["tokenize"].update(strict="no"), ["tokenize.strict", "'no'"]),
     "horizon 0": (lambda d: d["tokenize"]["labels"]["h1"].update(horizon=0), ["tokenize.labels.h1.horizon: 0", ">= 1"]),
     "no label": (lambda d: d["tokenize"].update(labels={}), ["tokenize.labels: at least one label"]),
     "a purge that leaks": (lambda d: d["split"]["folds"].update(purge=20), ["split.folds.purge", "20", "21"]),

@@ -42,7 +42,7 @@ from factor_data import (
     walk_forward,
 )
 from factor_data.lookahead import Scale
-from factor_models import stack_oof
+from factor_models import StackConfig, stack_oof
 from factor_models.kline import normalise
 from rounding import ROUNDING_FLOAT32
 from stages.fitting.contract import Conditions, Fitted, FoldModel
@@ -63,6 +63,8 @@ from stages.running.planned import Plan
 from stages.tokenize_features import fill_store
 
 pytestmark = pytest.mark.numeric
+
+RIDGE = StackConfig(weights="ridge")
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +243,7 @@ def stack_of_folds(
             for one in fitted:
                 one.discard_checkpoints()
         purge = next(iter(store.heads.values())).ahead
-        stacked = stack_oof(result, store.labels[:, 0], np.asarray(store.date_code), of_row, purge=purge)
+        stacked = stack_oof(result, store.labels[:, 0], np.asarray(store.date_code), of_row, config=RIDGE, purge=purge)
         return np.vstack([result, stacked.prediction]).T
 
     return predict
@@ -309,7 +311,7 @@ def test_a_stack_that_learns_from_labels_not_known_yet_is_caught(
         of_row = np.searchsorted([100, 160, 220], panel.date_code, side="right") - 1
         forecasts = drawn[:, panel.date_code, panel.symbol_code]
         label = forward_return(panel, horizon=5, delay=1)
-        return stack_oof(forecasts, label, panel.date_code, of_row, purge=purge).prediction
+        return stack_oof(forecasts, label, panel.date_code, of_row, config=RIDGE, purge=purge).prediction
 
     with nullcontext() if purge == 6 else pytest.raises(LookAheadError):
         assert_no_lookahead(stacked, market[0], dates[161])

@@ -335,7 +335,7 @@ PAGES = {"report", "report_stack"}
         ("packages/metrics/src/factor_metrics/report/page.css", PAGES),
         ("stages.drawing.shared", PAGES),
         ("factor_data.reading.qlib", {"split"}),
-        ("factor_models.stacking", {"stack"}),
+        ("factor_models.stacking.oof", {"stack"}),
         ("factor_data.simulate.texts", {"sample"}),
         ("factor_metrics.judging.scores", {"evaluate", "stack", *PAGES}),
         ("factor_data.importing", set()),

@@ -1,8 +1,9 @@
-"""The stack where there is little to combine: one fold, models without signal. All is reported, nothing fails."""
+"""The stack where there is little to combine: one fold or model, models without signal. All is reported."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from factor_data import write_sums
 from stages.running.stage import StageError
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -28,37 +30,90 @@ def finish(workplace: Workplace, models: list[str]) -> None:
     workplace.run("report_stack")
 
 
-def test_one_fold_has_its_report_and_bundle_and_says_that_there_is_no_stack(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_fold_is_stacked_with_equal_weights_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = smoke_document()
     document["models"] = ["linear", "lightgbm"]
     document["split"]["folds"] = {"scheme": "ratio", "ratios": [0.5, 0.2, 0.3], "purge": 21, "embargo": 2}
     workplace = make_workplace(tmp_path / "factorcast", document)
     for stage in ("plan", "sample", "split", "tokenize_features"):
         workplace.run(stage)
-    assert "one fold: models are judged, there is no stack" in capsys.readouterr().err
+    assert "one fold: the stack is the mean of the models" in capsys.readouterr().err
     finish(workplace, document["models"])
     results = workplace.results
     gates = read(results / "stack" / "gates.json")
-    assert not gates["promoted"]
-    assert [gate["rule"] for gate in gates["gates"]] == ["no stack: one fold; weights are learned on an earlier fold"]
+    assert not gates["promoted"], "the market of this test is small"
     rows = read(results / "stack" / "comparison.json")
-    assert {row["kind"] for row in rows} == {"model", "floor"}
+    assert {row["kind"] for row in rows} == {"stack", "model", "floor"}
+    stack, equal = ([row["rank_ic"] for row in rows if row["name"] == name] for name in ("stack", "equal_weight"))
+    assert stack == equal
     assert all(np.isfinite(row["rank_ic"]) for row in rows)
     evaluated = read(results / "evaluate" / "linear" / "metrics.json")["h1"]["rank_ic"]
     mine = next(row for row in rows if (row["name"], row["label"]) == ("linear", "h1"))
     assert mine["rank_ic"] == pytest.approx(evaluated), "models are judged on the same rows as by evaluate"
     manifest = read(results / "stack" / "bundle" / "manifest.json")
-    assert (manifest["weights"], manifest["promoted"]) == (None, False)
-    assert "no stack: one fold" in manifest["why"]
+    assert manifest["weights"]["h20"] == {"linear": 0.5, "lightgbm": 0.5}
+    assert not manifest["promoted"]
     assert (results / "stack" / "bundle" / "models" / "lightgbm" / "config.json").is_file()
-    assert len(pd.read_parquet(results / "stack" / "predictions.parquet")) == 0
+    oof = pd.read_parquet(results / "train" / "linear" / "predictions.parquet").query("segment == 'test'")
+    assert len(pd.read_parquet(results / "stack" / "predictions.parquet")) == len(oof)
     page = (results / "report" / "stack" / "report.html").read_text()
-    assert "no stack: one fold" in page
+    assert "the first one is stacked with equal weights" in page
     assert read(results / "summary.json")["promoted"] == 0
     workplace.run("commands.show")
-    assert "no stack: one fold" in capsys.readouterr().out
+    assert "equal_weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("weights", ["auto", "ridge"])
+def test_a_stack_of_one_model_has_its_rank_ic(tokenized: Workplace, tmp_path: Path, weights: str) -> None:
+    """Also where it is below 0: nothing else is there that its sign could be held against."""
+    workplace = tokenized.copy(tmp_path / "copy")
+
+    def change(document: dict[str, Any]) -> None:
+        document["models"] = ["linear"]
+        document["stack"]["weights"] = weights
+
+    workplace.change_params(change)
+    finish(workplace, ["linear"])
+    rows = read(workplace.results / "stack" / "comparison.json")
+    scores = {name: [row["rank_ic"] for row in rows if row["name"] == name] for name in ("stack", "linear")}
+    assert scores["stack"] == scores["linear"]
+    assert len(scores["stack"]) == 3
+
+
+def test_models_missing_on_rows_and_in_a_fold_or_constant_leave_the_universe_whole(
+    tokenized: Workplace, tmp_path: Path
+) -> None:
+    """What a model lacks is told on the page; its neighbours forecast those rows."""
+    workplace = tokenized.copy(tmp_path / "copy")
+    workplace.change_params(lambda document: document.update(models=["linear", "lightgbm", "xgboost"]))
+    finish(workplace, ["linear", "lightgbm", "xgboost"])
+    whole = pd.read_parquet(workplace.results / "stack" / "predictions.parquet")
+    damage(workplace.results / "train" / "lightgbm", lambda frame: frame.query("fold != 1 or segment == 'valid'"))
+    damage(workplace.results / "train" / "xgboost", without_a_third_and_constant_on_some_dates)
+    workplace.run("stack")
+    workplace.run("report_stack")
+    left = pd.read_parquet(workplace.results / "stack" / "predictions.parquet")
+    keys = ["timestamp", "symbol", "fold", "label"]
+    pd.testing.assert_frame_equal(left[keys].reset_index(drop=True), whole[keys].reset_index(drop=True))
+    page = read(workplace.results / "stack" / "page.json")["labels"][0]
+    linear, lightgbm, xgboost = np.array(page["present"]).T
+    assert (linear == 1).all()
+    assert lightgbm[:2].tolist() == [1, 0]
+    assert (xgboost < 0.8).all()
+
+
+def damage(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change a model's predictions as if it had written them so."""
+    frame = change(pd.read_parquet(folder / "predictions.parquet"))
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    write_sums(folder, ["predictions.parquet"])
+
+
+def without_a_third_and_constant_on_some_dates(frame: pd.DataFrame) -> pd.DataFrame:
+    test = frame["segment"] == "test"
+    dates = frame["timestamp"].astype("int64") // 86_400 // 10**9 % 5
+    changed = frame.assign(prediction=frame["prediction"].where(~test | (dates != 0), np.float32(0.25)))
+    return changed[~test | (np.random.default_rng(0).random(len(frame)) > 0.3)]
 
 
 def test_a_model_without_signal_is_reported_and_left_out_with_its_reason(

@@ -20,9 +20,13 @@ from .losses.named import is_classification as is_classification
 from .losses.named import loss_config as loss_config
 from .losses.quantile import QuantileLoss as QuantileLoss
 from .losses.table import LOSSES as LOSSES
-from .stacking import StackResult as StackResult
-from .stacking import rank_standardise as rank_standardise
-from .stacking import stack_oof as stack_oof
+from .stacking.config import StackConfig as StackConfig
+from .stacking.members import Members as Members
+from .stacking.oof import StackResult as StackResult
+from .stacking.oof import stack_members as stack_members
+from .stacking.oof import stack_oof as stack_oof
+from .stacking.pruning import Pruned as Pruned
+from .stacking.standardise import rank_standardise as rank_standardise
 from .tabular.base import SelectedRows as SelectedRows
 from .tabular.base import Table as Table
 from .tabular.base import TabularModel as TabularModel

@@ -1,0 +1,72 @@
+"""How much of learned weights is knowledge: what is not stays with the prior, and signs do not turn on noise.
+
+The prior is equal weights. Weights are learned again with one block of dates left out at a time (the delete-a-group
+jackknife, Kott 2001), in blocks no shorter than labels overlap, which gives each a standard error s. Then
+
+    w = prior + max(0, 1 - s^2 / (learned - prior)^2) (learned - prior)
+
+the positive-part rule of James and Stein for a single mean: a weight that is no farther from the prior than its own
+noise is the prior. Where the interval of a learned weight covers 0, at 95 % over all models (Bonferroni), its sign is
+noise, and w is not below 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+
+from factor_models.stacking.config import StackConfig
+from factor_models.stacking.learners import LEARNERS, equal
+from factor_models.stacking.moments import Moments
+
+NUM_BLOCKS, LEAST_BLOCKS = 10, 4
+LEVEL = 0.95
+
+
+def learned_weights(name: str, moments: Moments, config: StackConfig, overlap: int) -> np.ndarray:
+    """Return the weights (num_models,) of a meta learner after that rule; their sizes add up to 1.
+
+    Parameters
+    ----------
+    name : a key of `LEARNERS`
+    moments : those of the dates that teach. Models that are absent on all of them have the prior's weight
+    overlap : dates over which labels overlap. Fewer dates than four times that, or than four, teach nothing: the
+        weights are equal
+    """
+    prior = equal(moments, config)
+    taught = moments.take(np.isfinite(moments.ics).any(axis=1))
+    alive = np.isfinite(taught.ics).any(axis=0)
+    blocks = date_blocks(len(taught.dates), overlap)
+    if name == "equal" or len(blocks) < LEAST_BLOCKS or alive.sum() < 2:
+        return prior
+    weights = _of_alive(name, taught.of_models(alive), config, blocks)
+    result = prior.copy()
+    result[alive] = weights * alive.sum() / len(alive)
+    return result
+
+
+def date_blocks(num_dates: int, overlap: int) -> list[np.ndarray]:
+    """Return positions of dates in at most ten blocks of consecutive ones, none shorter than `overlap`."""
+    num_blocks = min(NUM_BLOCKS, num_dates // max(overlap, 1))
+    return np.array_split(np.arange(num_dates), num_blocks) if num_blocks else []
+
+
+def _of_alive(name: str, moments: Moments, config: StackConfig, blocks: list[np.ndarray]) -> np.ndarray:
+    learner, prior = LEARNERS[name], equal(moments, config)
+    learned = _normalised(learner(moments, config), prior)
+    every = np.arange(len(moments.dates))
+    again = np.array([_normalised(learner(moments.take(np.delete(every, block)), config), prior) for block in blocks])
+    count = len(blocks)
+    variance = (count - 1) / count * np.square(again - again.mean(axis=0)).sum(axis=0)
+    gap = learned - prior
+    kept = np.where(gap != 0.0, np.maximum(1.0 - variance / np.where(gap != 0.0, np.square(gap), 1.0), 0.0), 0.0)
+    bound = scipy.special.stdtrit(count - 1, 1.0 - (1.0 - LEVEL) / 2.0 / len(prior))
+    weights = prior + kept * gap
+    undecided = np.abs(learned) <= bound * np.sqrt(variance)
+    return _normalised(np.where(undecided, np.maximum(weights, 0.0), weights), prior)
+
+
+def _normalised(weights: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Return weights whose sizes add up to 1; the prior where all are 0."""
+    size = np.abs(weights).sum()
+    return weights / size if size > 1e-300 and np.isfinite(size) else prior

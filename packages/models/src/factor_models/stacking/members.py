@@ -1,0 +1,84 @@
+"""The members of a stack on one scale, and rows combined by weights over whichever members are there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factor_models.stacking.moments import Moments, date_moments
+from factor_models.stacking.standardise import number_groups, rank_standardise
+
+LEAST_ROWS = 3
+"""Rows of a date that a spread is taken from; of fewer, forecasts are scaled by the sizes of the weights."""
+
+DECIMALS = 12
+"""Decimals that tell combined forecasts apart, in standard deviations of a date."""
+
+
+class Members:
+    """Out-of-fold forecasts of one label by several models, as ranks per date with mean 0 and variance 1.
+
+    A model is absent from a row without a forecast, and from all rows of a date on which it tells none apart.
+    """
+
+    def __init__(self, predictions: np.ndarray, label: np.ndarray, date_code: np.ndarray, fold: np.ndarray) -> None:
+        self.num_rows = predictions.shape[1]
+        self.rows = np.flatnonzero(fold >= 0)
+        self.date_code, self.fold = date_code[self.rows].astype(np.int64), fold[self.rows].astype(np.int64)
+        self.forecasts = rank_standardise(np.asarray(predictions, np.float64)[:, self.rows], self.date_code, self.fold)
+        width = int(self.date_code.max(initial=0)) + 1
+        places = self.fold * width + self.date_code
+        self.group = number_groups(places)
+        dates = np.unique(places)
+        self.fold_of_group = dates // width
+        self.moments: Moments = date_moments(self.forecasts, label[self.rows], self.group, dates % width)
+        self.folds = np.unique(self.fold)
+        self.start = np.array([self.date_code[self.fold == one].min() for one in self.folds], dtype=np.int64)
+
+    def teaching(self, place: int, purge: int) -> Moments:
+        """Return the moments of dates in earlier folds than the one at `place` whose labels were known as it began."""
+        earlier = self.fold_of_group < self.folds[place]
+        return self.moments.take(earlier & (self.moments.dates + purge < self.start[place]))
+
+    def combine(self, place: int, weights: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (rows of the fold at `place`, their combined forecasts); NaN only where no `wanted` member is present.
+
+        Weights (num_models,) are those of the members that are present, which is a row's pattern. A pattern's
+        combination is centred and divided by its standard deviation over the rows of the date that have all its
+        members: so forecasts of few members and of many are on one scale, and no other date takes part. Where all
+        weights of those present are 0, they count the same. Sums of ranks that are equal stay so: what differs by less
+        than 1e-12 is rounding.
+        """
+        here = np.flatnonzero(self.fold == self.folds[place])
+        values, group = self.forecasts[:, here], number_groups(self.group[here])
+        present = np.isfinite(values) & wanted[:, None]
+        values = np.where(present, values, 0.0)
+        patterns, pattern_of_row = np.unique(present, axis=1, return_inverse=True)
+        combined = np.full(len(here), np.nan)
+        for number, pattern in enumerate(patterns.T):
+            if not pattern.any():
+                continue
+            used = np.where(pattern, weights, 0.0)
+            used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
+            rows = np.flatnonzero(present[pattern].all(axis=0))
+            scaled = _centred_and_scaled(_dot_in_order(used, values[:, rows]), np.abs(used).sum(), group[rows])
+            mine = pattern_of_row.ravel()[rows] == number
+            combined[rows[mine]] = scaled[mine]
+        return self.rows[here], np.round(combined, DECIMALS)
+
+
+def _centred_and_scaled(values: np.ndarray, size: float, group: np.ndarray) -> np.ndarray:
+    """Return values with mean 0 and variance 1 per group; over `size` where a group has few or they do not differ."""
+    count = np.bincount(group)
+    mean = np.bincount(group, values) / np.maximum(count, 1)
+    centred = values - mean[group]
+    deviation = np.sqrt(np.bincount(group, centred**2) / np.maximum(count, 1))
+    spread = (count >= LEAST_ROWS) & (deviation > 1e-9 * size)
+    return np.where(spread[group], centred / np.where(spread, deviation, 1.0)[group], values / size)
+
+
+def _dot_in_order(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the sum of weighted rows, added up in their order: the same bits on every machine."""
+    total = np.zeros(values.shape[1])
+    for weight, row in zip(weights, values, strict=True):
+        total += weight * row
+    return total
