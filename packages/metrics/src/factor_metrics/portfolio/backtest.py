@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least, check_same_shape
-from factor_metrics.kernel_cache import kernel
+from factor_metrics.checks import Matrix, Series, as_matrix, check_at_least, check_same_shape, refuse_cells
 from factor_metrics.labels import same_labels
+from factor_metrics.portfolio.accounting import simulate
 from factor_metrics.portfolio.limits import decided_dates
 from factor_metrics.portfolio.performance import Performance, performance
 
@@ -33,6 +33,8 @@ class TradingRules:
     """Cost of buying as a share of the traded value (commission, half spread, impact)."""
     sell_cost: float = 0.0
     """Cost of selling, short sales included, as a share of the traded value."""
+    borrow: float = 0.0
+    """Fee of a date for what is sold short, as a share of its value at the close of the date before."""
     max_turnover: float = math.inf
     """Traded value (buys and sells) of one date as a share of equity, at most: a larger trade goes only part of
     the way, in the same proportion for every symbol."""
@@ -47,7 +49,7 @@ class TradingRules:
         """Refuse numbers out of their range."""
         check_at_least("delay", self.delay, 0)
         check_at_least("max_stale", self.max_stale, 0)
-        for name in ("buy_cost", "sell_cost"):
+        for name in ("buy_cost", "sell_cost", "borrow"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)!r}")
         if not self.max_turnover > 0.0:
@@ -69,7 +71,11 @@ class Backtest:
     turnover: Series
     """Traded value (buys plus sells) / equity before the trade; 0 without a trade."""
     cost: Series
-    """Cost / equity before the trade."""
+    """Cost / equity before the trade, with the price impact."""
+    impact: Series
+    """Price impact / equity before the trade: a part of `cost`."""
+    borrow: Series
+    """Fee for what is sold short / equity of the date before."""
     gross: Series
     """Sum of |weight| held after trading."""
     net: Series
@@ -83,18 +89,33 @@ class Backtest:
     num_written_off: NDArray[np.int64]
     """Positions closed because their price stayed away for more than `max_stale` dates."""
 
+    @property
+    def gross_returns(self) -> Series:
+        """Return what the same positions earned before costs and fees: 1 + net = (1 + gross - borrow)(1 - cost)."""
+        kept = 1.0 - self.cost
+        before = np.divide(1.0 + self.returns, kept, out=np.full(len(kept), np.nan), where=kept > 0.0)
+        return np.where(self.returns > -1.0, before - 1.0 + self.borrow, np.nan)
+
     def performance(self, *, periods_per_year: float, risk_free: float = 0.0) -> Performance:
         """Return the returns in numbers, see `factor_metrics.performance`."""
         return performance(self.returns, periods_per_year=periods_per_year, risk_free=risk_free)
 
 
-@same_labels("weights", "price")
-def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: TradingRules | None = None) -> Backtest:
+@same_labels("weights", "price", "impact")
+def backtest(
+    weights: ArrayLike,
+    price: ArrayLike,
+    dates: ArrayLike,
+    rules: TradingRules | None = None,
+    *,
+    impact: ArrayLike | None = None,
+) -> Backtest:
     """Return what the wanted weights came to at these prices.
 
     On each date, in this order: positions are valued at the price of the date; weights decided `delay` dates
     ago are traded at that price, each to weight x equity before costs; costs are taken from cash. Cash earns
-    nothing, short sales bring cash, borrowing is free. Decisions of the last `delay` dates are never traded.
+    nothing, short sales bring cash, what is short costs `borrow` a date. Decisions of the last `delay` dates are
+    never traded.
 
     Parameters
     ----------
@@ -108,6 +129,9 @@ def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: Trad
         (num_dates,) strictly increasing: a shuffled history is refused.
     rules
         Delay, costs and what happens without a price. Default: `TradingRules()`.
+    impact
+        (num_dates, num_symbols) at least 0, by the date of the trade: a trade of the share x of equity costs
+        impact x^1.5 of equity on top (`impact_rates`). Known wherever there is a price. None: no impact.
 
     Returns
     -------
@@ -128,18 +152,18 @@ def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: Trad
     axis = _ordered_dates(dates, len(wanted))
     _refuse_worthless(prices)
     decided = decided_dates(wanted)
-    series, counts, held = _simulate(
+    series, counts, held = simulate(
         wanted,
         decided,
         prices,
+        _impact_rates(impact, prices),
         rules.delay,
-        rules.buy_cost,
-        rules.sell_cost,
+        (rules.buy_cost, rules.sell_cost, rules.borrow),
         rules.max_turnover,
         rules.max_stale,
         rules.recovery,
     )
-    equity, turnover, cost = series
+    equity, turnover, cost, paid_impact, borrow = series
     before = np.concatenate([[1.0], equity[:-1]])
     returns = np.divide(equity, before, out=np.full(len(equity), np.nan), where=before > 0.0) - 1.0
     traded = np.flatnonzero(decided[: max(len(wanted) - rules.delay, 0)])
@@ -150,6 +174,8 @@ def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: Trad
         returns=returns,
         turnover=turnover,
         cost=cost,
+        impact=paid_impact,
+        borrow=borrow,
         gross=np.abs(held).sum(axis=1),
         net=held.sum(axis=1),
         weights=held,
@@ -157,102 +183,6 @@ def backtest(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, rules: Trad
         num_stale=counts[1],
         num_written_off=counts[2],
     )
-
-
-@kernel(nogil=True)
-def _simulate(
-    wanted: Matrix,
-    decided: NDArray[np.bool_],
-    price: Matrix,
-    delay: int,
-    buy_cost: float,
-    sell_cost: float,
-    max_turnover: float,
-    max_stale: int,
-    recovery: float,
-) -> tuple[Matrix, NDArray[np.int64], Matrix]:
-    """((equity, turnover, cost), (blocked, stale, written off), weights held), all per date."""
-    num_dates, num_symbols = price.shape
-    series = np.zeros((3, num_dates))
-    counts = np.zeros((3, num_dates), dtype=np.int64)
-    held = np.zeros((num_dates, num_symbols))
-    value, last_price = np.zeros(num_symbols), np.full(num_symbols, np.nan)
-    num_missing = np.zeros(num_symbols, dtype=np.int64)
-    cash = 1.0
-    for date in range(num_dates):
-        received, counts[1, date], counts[2, date] = _revalue(
-            value, last_price, num_missing, price[date], max_stale, recovery
-        )
-        cash += received
-        equity = cash + value.sum()
-        if equity <= 0.0:
-            break
-        if date >= delay and decided[date - delay]:
-            target = wanted[date - delay] * equity
-            spent, paid, traded, counts[0, date] = _trade(
-                value, target, price[date], buy_cost, sell_cost, max_turnover * equity
-            )
-            cash -= spent + paid
-            series[1, date], series[2, date] = traded / equity, paid / equity
-            equity -= paid
-            if equity <= 0.0:
-                break
-        series[0, date] = equity
-        held[date] = value / equity
-    return series, counts, held
-
-
-@kernel(nogil=True)
-def _revalue(
-    value: Series,
-    last_price: Series,
-    num_missing: NDArray[np.int64],
-    price: Series,
-    max_stale: int,
-    recovery: float,
-) -> tuple[float, int, int]:
-    """Bring values to the prices of the date, in place: (cash from positions written off, stale, written off)."""
-    received, num_stale, num_written_off = 0.0, 0, 0
-    for symbol in range(len(price)):
-        now = price[symbol]
-        if not np.isnan(now):
-            if value[symbol] != 0.0:
-                value[symbol] *= now / last_price[symbol]
-            last_price[symbol] = now
-            num_missing[symbol] = 0
-        elif value[symbol] != 0.0:
-            num_missing[symbol] += 1
-            if num_missing[symbol] > max_stale:
-                # A lost long is worth less; a short of a lost symbol is bought back at its last price.
-                received += value[symbol] * (recovery if value[symbol] > 0.0 else 1.0)
-                value[symbol] = 0.0
-                num_written_off += 1
-            else:
-                num_stale += 1
-    return received, num_stale, num_written_off
-
-
-@kernel(nogil=True)
-def _trade(
-    value: Series, target: Series, price: Series, buy_cost: float, sell_cost: float, most: float
-) -> tuple[float, float, float, int]:
-    """Move values to their targets, in place, where there is a price: (spent, cost paid, traded, blocked)."""
-    wanted, num_blocked = 0.0, 0
-    for symbol in range(len(price)):
-        change = target[symbol] - value[symbol]
-        if not np.isnan(price[symbol]):
-            wanted += abs(change)
-        elif change != 0.0:
-            num_blocked += 1
-    part = min(1.0, most / wanted) if wanted > 0.0 else 0.0
-    spent, paid = 0.0, 0.0
-    for symbol in range(len(price)):
-        if not np.isnan(price[symbol]):
-            change = part * (target[symbol] - value[symbol])
-            value[symbol] = target[symbol] if part == 1.0 else value[symbol] + change
-            spent += change
-            paid += change * buy_cost if change > 0.0 else -change * sell_cost
-    return spent, paid, part * wanted, num_blocked
 
 
 def _ordered_dates(dates: ArrayLike, num_dates: int) -> NDArray[Any]:
@@ -268,6 +198,18 @@ def _ordered_dates(dates: ArrayLike, num_dates: int) -> NDArray[Any]:
         first = "; ".join(f"row {row}: {axis[row]} after {axis[row - 1]}" for row in wrong[:3])
         raise ValueError(f"dates must increase strictly, {len(wrong)} row(s) do not, first {first}")
     return axis
+
+
+def _impact_rates(impact: ArrayLike | None, price: Matrix) -> Matrix:
+    """Return the rates by date, a matrix without dates where there are none."""
+    if impact is None:
+        return np.zeros((0, price.shape[1]))
+    rates = as_matrix("impact", impact)
+    check_same_shape("impact", rates, "price", price)
+    refuse_cells(
+        "impact", "must be known and at least 0 wherever there is a price", rates, ~np.isnan(price) & ~(rates >= 0.0)
+    )
+    return rates
 
 
 def _refuse_worthless(price: Matrix) -> None:

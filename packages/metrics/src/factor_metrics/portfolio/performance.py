@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Series, as_series, check_same_shape
+from factor_metrics.checks import Series, as_series, check_same_shape, check_share
 from factor_metrics.dispersion import Rounding, no_dispersion, reason, rounding_of
 from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.tail_risk import conditional_value_at_risk, value_at_risk
-from factor_metrics.significance.distributions import moments
+from factor_metrics.significance.distributions import moments, normal_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +230,25 @@ def sharpe_ratio(returns: ArrayLike, *, periods_per_year: float, risk_free: floa
     year, excess = _check_year(periods_per_year), _known(returns) - risk_free
     std = _std(excess, rounding_of(returns))
     return math.sqrt(year) * float(excess.mean()) / std if std > 0.0 else math.nan
+
+
+def sharpe_interval(
+    returns: ArrayLike, *, periods_per_year: float, risk_free: float = 0.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the bounds of the Sharpe ratio a year: SR -+ z sqrt((1 - g3 SR + (g4 - 1) / 4 SR^2) / (T - 1)) per date.
+
+    The standard error allows for skewness g3 and kurtosis g4 (Mertens, 2002, "Comments on variance of the IID
+    estimator in Lo (2002)"); it is the one of `probabilistic_sharpe_ratio`. NaN without dispersion.
+    """
+    check_share("confidence", confidence)
+    year, excess = _check_year(periods_per_year), _known(returns) - risk_free
+    sharpe = sharpe_ratio(returns, periods_per_year=1.0, risk_free=risk_free)
+    skewness, kurtosis = moments(returns)
+    variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
+    if not variance > 0.0:
+        return math.nan, math.nan
+    half = normal_quantile(0.5 + confidence / 2.0) * math.sqrt(variance / (len(excess) - 1))
+    return math.sqrt(year) * (sharpe - half), math.sqrt(year) * (sharpe + half)
 
 
 def sortino_ratio(returns: ArrayLike, *, periods_per_year: float, risk_free: float = 0.0) -> float:

@@ -1,4 +1,4 @@
-"""From predictions to wanted weights: long-short, proportional, top k with a limit on replacements.
+"""From predictions to wanted weights: long-short, long only, proportional, top k with a limit on replacements.
 
 Weights are (num_dates, num_symbols) shares of equity, decided at the close of their date, 0 = not held. A date
 on which nothing can be decided (no prediction, a constant one) is all NaN: the book is kept as it is.
@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from factor_metrics.checks import Matrix, as_matrix, check_at_least
 from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
 from factor_metrics.ordering.quantiles import quantile_of
-from factor_metrics.portfolio.limits import decided_dates
+from factor_metrics.ordering.ranks import rank_rows
+from factor_metrics.portfolio.config import BookConfig
+from factor_metrics.portfolio.limits import PositionLimits, apply_limits, decided_dates
 
 
 def long_short_weights(prediction: ArrayLike, num_quantiles: int = 5, gross: float = 1.0) -> Matrix:
@@ -29,6 +31,14 @@ def long_short_weights(prediction: ArrayLike, num_quantiles: int = 5, gross: flo
     num_top, num_bottom = top.sum(axis=1, keepdims=True), bottom.sum(axis=1, keepdims=True)
     weights = 0.5 * gross * (top / np.maximum(num_top, 1) - bottom / np.maximum(num_bottom, 1))
     return np.where((num_top > 0) & (num_bottom > 0), weights, np.nan)
+
+
+def long_only_weights(prediction: ArrayLike, num_quantiles: int = 5, gross: float = 1.0) -> Matrix:
+    """Return equal weights of the top quantile, `gross` in sum. A date whose top quantile is empty has no decision."""
+    _check_gross(gross)
+    top = quantile_of(prediction, num_quantiles) == num_quantiles - 1
+    num_top = top.sum(axis=1, keepdims=True)
+    return np.where(num_top > 0, gross * top / np.maximum(num_top, 1), np.nan)
 
 
 def proportional_weights(prediction: ArrayLike, gross: float = 1.0) -> Matrix:
@@ -105,6 +115,48 @@ def rebalance_every(weights: ArrayLike, every: int, offset: int = 0) -> Matrix:
     kept = np.full(matrix.shape, np.nan)
     kept[offset::every] = matrix[offset::every]
     return kept
+
+
+def book_weights(prediction: ArrayLike, config: BookConfig, num_quantiles: int = 5, num_books: int = 1) -> Matrix:
+    """Return the wanted weights of a book of `config.kind`, inside its limits: one decision a date.
+
+    Parameters
+    ----------
+    prediction
+        (num_dates, num_symbols), NaN = missing: not held.
+    config
+        Kind of book, size and limits.
+    num_quantiles
+        Quantiles of the kinds `quantiles` and `long_only`.
+    num_books
+        Overlapping books (`overlapping_backtest`): which symbols top_k replaces depends on what the same book held,
+        `num_books` dates before.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_dates, num_symbols); a date without a decision is all NaN.
+
+    Raises
+    ------
+    ValueError
+        No book can satisfy the limits; the message names the row.
+    """
+    check_at_least("num_books", num_books, 1)
+    if config.kind == "quantiles":
+        weights = long_short_weights(prediction, num_quantiles, config.gross)
+    elif config.kind == "long_only":
+        weights = long_only_weights(prediction, num_quantiles, config.gross)
+    elif config.kind == "rank":
+        weights = proportional_weights(rank_rows(as_matrix("prediction", prediction)), config.gross)
+    else:
+        matrix = as_matrix("prediction", prediction)
+        weights = np.full(matrix.shape, np.nan)
+        for offset in range(num_books):
+            chosen = top_k_weights(matrix[offset::num_books], config.held, config.max_replaced)
+            weights[offset::num_books] = config.gross * chosen
+    given = config.limits.given
+    return apply_limits(weights, PositionLimits(**given)) if given else weights
 
 
 def _check_gross(gross: float) -> None:

@@ -1,0 +1,44 @@
+"""How many dates a year has, by the calendar itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+SHARE_OF_WEEKENDS = 0.15
+"""Share of the days of a market that never closes that are Saturdays and Sundays is 2 / 7; of an exchange it is 0."""
+
+
+def trading_year(dates: ArrayLike) -> tuple[float, str]:
+    """Return the number of dates a year of a calendar, and how it was found, in words.
+
+    An exchange has 252 days a year, a market that trades on weekends 365; times the median number of bars a day. Bars
+    further apart than four days are weeks (52), months (12), quarters (4) or years (1), whichever is nearest. Dates
+    that are no times count as days of an exchange.
+
+    Parameters
+    ----------
+    dates
+        (num_dates,) strictly increasing.
+
+    Examples
+    --------
+    >>> trading_year(np.arange("2024-01-01", "2024-03-01", dtype="datetime64[h]"))
+    (8760.0, '365 days, on weekends too, of 24 bars')
+    """
+    stamps = np.asarray(dates)
+    if stamps.dtype.kind != "M" or len(stamps) < 2:
+        return 252.0, "252 days of 1 bar"
+    days, bars = np.unique(stamps.astype("datetime64[D]"), return_counts=True)
+    gap = float(np.median(np.diff(days).astype(np.int64))) if len(days) > 1 else 1.0
+    if gap > 4.0:
+        year, name = min(
+            ((52, "weeks"), (12, "months"), (4, "quarters"), (1, "years")),
+            key=lambda one: abs(np.log(365.25 / gap / one[0])),
+        )
+        return float(year), f"{year} {name}"
+    weekend = float(((days.astype(np.int64) + 3) % 7 >= 5).mean())  # 1970-01-01 was a Thursday
+    always = weekend > SHARE_OF_WEEKENDS
+    a_day = int(np.median(bars))
+    words = "365 days, on weekends too," if always else "252 days"
+    return (365.0 if always else 252.0) * a_day, f"{words} of {a_day} bar{'' if a_day == 1 else 's'}"
