@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from factor_data import FeatureStore
+from factor_data import FeatureStore, Panel
 from factor_metrics import to_json_safe
 from stages.json_files import write_json
+from stages.judging.books import judge_books
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
-from stages.judging.pages import ModelPage
+from stages.judging.pages import Books, ModelPage
 from stages.judging.tables import per_fold, write_tables
 from stages.params.evaluate import EvaluateParams
 from stages.predictions import OutOfFold
@@ -20,7 +21,7 @@ from stages.records import write_record
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
-from stages.universe import check_symbols
+from stages.universe import check_benchmark, check_symbols
 
 
 def main() -> None:
@@ -31,12 +32,16 @@ def main() -> None:
     plan = read_plan("evaluate", name)
     config, store = plan.section("evaluate", EvaluateParams), FeatureStore(RESULTS / "tokenize")
     check_symbols(vars(config), len(store.symbols))
+    check_benchmark({"portfolio": vars(config.portfolio)}, store.symbols)
     oof = OutOfFold(stored(f"train/{name}", "predictions.parquet"), store)
     with stage_output(f"evaluate/{name}") as folder:
         subjects = judge_heads(name, oof, store, plan, config)
         floors = [row for one in subjects for row in beside_floors(one, config)]
         valid = {label: valid_rank_ic(store, oof, label, config.min_symbols) for label in plan.value("labels")}
-        metrics = to_json_safe(model_metrics(subjects, valid, oof, store, plan, config))
+        predictions = {one.label: (one.dates, oof.matrix(one.label, "test")) for one in subjects}
+        books = judge_books(predictions, store, Panel.load(RESULTS / "split" / "panel"), config)
+        found = model_metrics(subjects, valid, oof, store, plan, config)
+        metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
         write_tables(subjects, floors, folder)
         windows = per_fold(subjects, oof.fold_of_date())
         windows.to_csv(folder / "windows.csv", index=False)
@@ -49,10 +54,12 @@ def main() -> None:
             fold_of_date=oof.fold_of_date(),
             calendar=store.dates,
             left_out=left_out_of_folds(store, oof),
+            books=books,
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
+    tell_books(name, books)
     tell(name, metrics, {one.label: one.judged.rank_ic_summary.undefined for one in subjects})
 
 
@@ -77,6 +84,25 @@ def tell(name: str, metrics: Mapping[str, Mapping[str, Any]], undefined: Mapping
                 f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "
                 f"{values['majority_accuracy']:.4f}, MCC {signed(values['mcc'])}, AUC {values['auc']:.4f}"
             )
+
+
+def tell_books(name: str, books: Books) -> None:
+    """What is left after costs, in a line per label; where no label has a book, why, in one line."""
+    for label, book in books.found.items():
+        one = book.scores
+        if not one.book_dates:
+            print(f"{name} {label}: after costs nothing, since no date tells symbols apart")
+            continue
+        print(
+            f"{name} {label}: after costs {one.net_return:+.1%} a year, before {one.gross_return:+.1%}; Sharpe ratio "
+            f"{one.net_sharpe:+.2f} [{one.net_sharpe_low:+.2f}, {one.net_sharpe_high:+.2f}], break-even at "
+            f"{one.break_even:+.1f} basis points a side"
+        )
+    reasons: dict[str, list[str]] = {}
+    for label, reason in books.without.items():
+        reasons.setdefault(reason, []).append(label)
+    for reason, labels in reasons.items():
+        print(f"{name} {', '.join(labels)}: no book after costs: {reason}")
 
 
 def signed(value: float | None, digits: int = 4) -> str:

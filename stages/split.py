@@ -40,7 +40,7 @@ from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
-from stages.universe import check_panel, check_symbols
+from stages.universe import check_benchmark, check_panel, check_symbols
 
 DATA = Path("data")
 ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
@@ -84,6 +84,7 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
         bars = sort_bars(tables, Path(scratch), workers)
         check_symbols(untracked()["evaluate"], len(bars.symbols))
+        check_benchmark(untracked()["evaluate"], bars.symbols)
         check_weights(untracked()["train"], bars.column_names)
         check_volume(bars, params)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)

@@ -16,6 +16,7 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
+from stages.judging.books import judge_books
 from stages.judging.bundle import write_bundle
 from stages.judging.ensemble import LabelResult, combine, hold_against_gates, pruned_in_words, stack_metrics
 from stages.judging.judge import profile, row_counts
@@ -45,6 +46,7 @@ def main() -> None:
         gates = hold_against_gates(results, valid, names, params.gates)
         weights = {result.label: result.weights_by_fold() for result in results}
         labels = [stacked_label(result, store, panel, listed, config) for result in results]
+        books = judge_books({one.label: (one.dates, one.prediction) for one in results}, store, panel, config)
         page = StackPage(
             labels=tuple(labels),
             gates=gates,
@@ -52,8 +54,9 @@ def main() -> None:
             valid=valid,
             left_out=left_out,
             calendar=store.dates,
+            books=books,
         )
-        metrics = to_json_safe({result.label: stack_metrics(result) for result in results})
+        metrics = to_json_safe({one.label: stack_metrics(one) | books.scores(one.label) for one in results})
         write_stack(results, store, models.values(), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
         write_json(

@@ -17,6 +17,8 @@ from stages.running.stage import StageError
 
 KEYS = {"quantiles": "no date would have a spread", "min_symbols": "no date would have an IC"}
 ROWS_AT_ONCE = 1 << 20
+UNIVERSE = "universe"
+"""The benchmark that is no symbol: all of them in equal weights."""
 
 
 def check_symbols(evaluate: Mapping[str, Any], num_symbols: int) -> None:
@@ -27,6 +29,16 @@ def check_symbols(evaluate: Mapping[str, Any], num_symbols: int) -> None:
                 f"params.yaml: evaluate.{key}: {evaluate[key]} must be at most the number of symbols, "
                 f"{num_symbols}: {why}"
             )
+
+
+def check_benchmark(evaluate: Mapping[str, Any], symbols: Sequence[str] | NDArray[np.str_]) -> None:
+    """Refuse a benchmark of books that is no symbol of the data."""
+    name = evaluate.get("portfolio", {}).get("benchmark", UNIVERSE)
+    if name != UNIVERSE and name not in symbols:
+        raise StageError(
+            f"params.yaml: evaluate.portfolio.benchmark: {name!r} must be {UNIVERSE} or one of the {len(symbols)} "
+            f"symbols, {symbols[0]} to {symbols[-1]}"
+        )
 
 
 def check_panel(evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], labels: Labels) -> None:

@@ -42,10 +42,30 @@ def shared_facts(subjects: Sequence[Subject], config: EvaluateParams) -> dict[st
         "Dates that are scored": f"{len(dates)}, {dates[0]!s:.10} to {dates[-1]!s:.10}",
         "Prediction": "made at the close of t",
         "Intervals": f"{config.confidence:.0%}, block bootstrap with {config.bootstrap} resamples",
-        "Costs": "none are taken off; a spread is before costs",
+        "Costs": "none are taken off a spread; books pay them (After costs)",
     }
 
 
 def universe(dataset: dict[str, Any]) -> str:
     """How the symbols were picked and prices adjusted, as `dataset.yaml` says it."""
     return f"{dataset['universe']}. Prices: {dataset['adjustment']}."
+
+
+def book_rule(config: EvaluateParams) -> str:
+    """Return in words how a forecast becomes a book, and what it pays."""
+    book, costs = config.portfolio, config.portfolio.costs
+    kinds = {
+        "quantiles": f"the top of {config.quantiles} quantiles long, the bottom one short, in equal weights",
+        "rank": "long and short in proportion to the rank of the forecast",
+        "long_only": f"the top of {config.quantiles} quantiles in equal weights",
+        "top_k": f"the {book.held} highest forecasts"
+        + ("" if book.max_replaced is None else f", at most {book.max_replaced} replaced a date"),
+    }
+    limits = ", ".join(f"{name} {value:g}" for name, value in book.limits.given.items())
+    against = "the universe in equal weights, free of costs" if book.benchmark == "universe" else book.benchmark
+    return (
+        f"The book: {kinds[book.kind]}, {book.gross:g} of equity in all{f'; limits: {limits}' if limits else ''}. "
+        f"Costs a side: {costs.commission:g} basis points of commission, {costs.half_spread:g} of half spread, and "
+        f"{costs.impact:g} x volatility x sqrt(share of what {costs.volume_bars} bars trade on average) for a book of "
+        f"{book.money:,.0f}; {costs.borrow:g} basis points a year for what is short. Benchmark: {against}."
+    )

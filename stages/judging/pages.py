@@ -8,11 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics import Evaluation, Gate
+from factor_metrics import BookResult, Evaluation, Gate
 from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
 """Name of the models' mean among the floors of a stack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """The book of each label, or why it has none."""
+
+    found: Mapping[str, BookResult]
+    without: Mapping[str, str]
+    """Label -> the reason."""
+
+    def scores(self, label: str) -> dict[str, float]:
+        """Return the numbers of a label's book for metrics.json; none without a book."""
+        return self.found[label].scores.to_dict() if label in self.found else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +45,8 @@ class ModelPage:
     """All dates of the panel."""
     left_out: Mapping[int, tuple[str, ...]]
     """Fold -> inputs that were unknown on all its training rows."""
+    books: Books
+    """The model as a book after costs, per label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,8 @@ class StackPage:
     left_out: Mapping[str, str]
     """Models without a part in the stack, each with its reason."""
     calendar: NDArray[np.datetime64]
+    books: Books
+    """The stack as a book after costs, per label."""
 
 
 def forecasts(one: StackedLabel) -> dict[str, Evaluation]:

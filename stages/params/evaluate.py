@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from factor_metrics import EvaluationConfig
+from factor_metrics import BookConfig, EvaluationConfig
 from stages.params.rules import check_at_least, check_at_most
 
 MOST_RESAMPLES = 1_000_000
@@ -25,6 +25,8 @@ class EvaluateParams(EvaluationConfig):
     """Resamples of the block bootstrap; 100 to 1,000,000."""
     seed: int
     """Seed of the resamples; at least 0."""
+    portfolio: BookConfig = field(default_factory=BookConfig)
+    """The book that each forecast of a return is turned into, and what trading costs."""
 
     def __post_init__(self) -> None:
         check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100, seed=0)

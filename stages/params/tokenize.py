@@ -20,7 +20,7 @@ from factor_data import (
 )
 from stages.params.checking import validate
 
-NOT_LABELS = ("attained", "promoted")
+NOT_LABELS = ("attained", "break_even", "net_sharpe", "promoted")
 """Names of the numbers that stand beside the labels in results/summary.json."""
 
 MOST_DIMENSIONS = 4096

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from factor_metrics import Gate, Profile, Scores, profile_forecast
+from factor_metrics import BookResult, Gate, Profile, Scores, judge_book, profile_forecast
 from factor_metrics.report import (
     Attained,
     DateSeries,
@@ -42,6 +42,14 @@ def profile() -> Profile:
     prediction = 0.3 * label + generator.normal(size=label.shape)
     labels = {"h1": label, "h5": label + generator.normal(size=label.shape)}
     return profile_forecast(prediction, labels, "h1", label, overlaps=OVERLAPS, num_bootstrap=50)
+
+
+def book() -> BookResult:
+    """A noisy book over the dates of the example."""
+    generator = np.random.default_rng(5)
+    price = np.exp(np.cumsum(0.01 * generator.normal(size=(len(DATES), 10)), axis=0))
+    forecast, dates = generator.normal(size=price.shape), np.array(DATES, dtype="datetime64[ns]")
+    return judge_book(forecast, price, 1e6 * price, dates, 0.01 * generator.normal(size=len(DATES)), horizon=3)
 
 
 def example(model: str = "ridge", **changes: Any) -> ReportData:
@@ -92,6 +100,9 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
         turnover_series={"h1": series("stack"), "h5": series("stack")},
         overlaps=OVERLAPS,
         profiles={"h1": profile(), "h5": profile()},
+        books={"h1": book()},
+        no_books={"h5": f"{model} is no return"},
+        book_rule=f"made of {model}",
         weights={"h1": WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
         diversity={"h1": Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])},
         overfit=[

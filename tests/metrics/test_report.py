@@ -90,7 +90,7 @@ def test_every_chart_has_its_values_and_every_value_its_chart() -> None:
     kinds = {re.sub(r"-h\d+$", "", key) for key in drawn}
     assert kinds == {
         "chart-rank-ic", "chart-decay-label", "chart-decay-delay", "chart-quantiles", "chart-spread",
-        "chart-drawdown", "chart-turnover", "chart-calibration",
+        "chart-drawdown", "chart-turnover", "chart-calibration", "chart-book",
     }  # fmt: skip
     for chart in values["charts"].values():
         names = values["names"][chart["names"]]

@@ -66,3 +66,21 @@ def test_a_weight_column_that_is_not_there_is_refused_before_any_training(days: 
     copy.change_params(lambda document: document["train"].update(weights={"column": "ADV20"}))
     copy.run("plan")
     assert "train.weights.column: the bars have no column 'ADV20'; they have 0, 1, " in copy.refused("split")
+
+
+def test_books_say_in_one_line_that_they_do_not_apply(
+    days: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = days.copy(tmp_path / "factorcast")
+    labels = {"next": {"column": "nextT1d", "reach": 1}}
+    copy.change_params(lambda document: document["tokenize"].update(labels=labels))
+    for stage, *model in (["plan"], ["split"], ["tokenize_features"], ["train", "linear"], ["evaluate", "linear"]):
+        copy.run(stage, *model)
+    reason = "the data have no prices, so books do not apply"
+    assert f"linear next: no book after costs: {reason}\n" in capsys.readouterr().out
+    scores = json.loads((copy.results / "evaluate" / "linear" / "metrics.json").read_text())["next"]
+    assert scores["rank_ic"] > 0.1
+    assert "net_sharpe" not in scores
+    copy.run("report", "linear")
+    page = (copy.results / "report" / "linear" / "report.html").read_text()
+    assert f"{reason[0].upper()}{reason[1:]}." in page

@@ -37,6 +37,7 @@ WRONG: dict[str, Any] = {
 LAWFUL = {
     ("train", "loss_settings", "target_weights"): "list",
     ("tokenize_kline", "pretrained"): "typo",  # a path: the plan looks at it
+    ("evaluate", "portfolio", "benchmark"): "typo",  # a symbol: split looks at it
 }
 
 

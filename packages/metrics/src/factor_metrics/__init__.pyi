@@ -34,6 +34,10 @@ from .information_coefficient.ic_groups import quantile_ic as quantile_ic
 from .information_coefficient.ic_weighted import weighted_ic as weighted_ic
 from .information_coefficient.ic_weighted import weighted_rank_ic as weighted_rank_ic
 from .json_safe import to_json_safe as to_json_safe
+from .judging.book_results import BookResult as BookResult
+from .judging.book_results import BookScores as BookScores
+from .judging.books import beside_truth as beside_truth
+from .judging.books import judge_book as judge_book
 from .judging.config import EvaluationConfig as EvaluationConfig
 from .judging.config import GateConfig as GateConfig
 from .judging.direction import DirectionScores as DirectionScores

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.floors.comparison import FloorComparison
+from factor_metrics.judging.book_results import BookResult
 from factor_metrics.judging.gates import Gate
 from factor_metrics.judging.profile import Profile
 from factor_metrics.judging.scores import Scores
@@ -239,6 +240,12 @@ class ReportData:
     turnover_series: Mapping[str, DateSeries] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Quantiles, decay and calibration of the subject, by label."""
+    books: Mapping[str, BookResult] = field(default_factory=dict)
+    """The subject as a book after costs, by label."""
+    no_books: Mapping[str, str] = field(default_factory=dict)
+    """Why a label has no book."""
+    book_rule: str = ""
+    """In words how a forecast becomes a book, and what trading costs."""
     weights: Mapping[str, WeightTable] = field(default_factory=dict)
     diversity: Mapping[str, Diversity] = field(default_factory=dict)
     overfit: Sequence[Overfit] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from factor_metrics.report import heat, results, tables, views
+from factor_metrics.report import books, heat, results, tables, views
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.text import esc
 from factor_metrics.report.views import Section
@@ -47,6 +47,7 @@ def report_sections(data: ReportData) -> list[Section]:
         Section(key="results", heading="Results", body=results.results_html(data.rows)),
         views.floors_section(data),
         Section(key="attained", heading="Attained", body=results.attained_html(data.attained)),
+        books.books_section(data),
         views.rank_ic_section(data),
         views.months_section(data),
         views.decay_section(data),

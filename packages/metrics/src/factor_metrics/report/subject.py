@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from factor_metrics.checks import Series
 from factor_metrics.floors.comparison import best_floor, floor_table
+from factor_metrics.judging.book_results import date_texts
 from factor_metrics.judging.config import EvaluationConfig
 from factor_metrics.judging.evaluation import Evaluation, best_floor_rank_ic
 from factor_metrics.judging.profile import Profile
@@ -91,9 +92,7 @@ def attained_row(name: str, judged: Evaluation, subject: Subject) -> list[Attain
 
 def date_series(dates: NDArray[np.datetime64], values: Mapping[str, Series]) -> DateSeries:
     """Return series (num_dates,) over their dates; where every bar is a whole day the time is left out."""
-    texts = [str(date)[:19] for date in dates]
-    whole_days = all(text.endswith("T00:00:00") for text in texts)
-    return DateSeries(dates=[text[:10] for text in texts] if whole_days else texts, values=dict(values))
+    return DateSeries(dates=date_texts(dates), values=dict(values))
 
 
 def standard_error(subject: Subject) -> float:

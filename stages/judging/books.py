@@ -1,0 +1,125 @@
+"""Forecasts as books after costs: at the prices of the panel, held for as long as their label looks ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Label, Panel
+from factor_metrics import BookResult, judge_book
+from stages.judging.pages import Books
+from stages.params.evaluate import EvaluateParams
+from stages.running.stage import StageError
+from stages.universe import UNIVERSE
+
+NO_PRICES = "the data have no prices, so books do not apply"
+NO_RETURN = "the label is a volatility, which no book earns"
+NO_FORECAST = "there is no forecast to make a book of"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quotes:
+    """Prices of some dates of the calendar."""
+
+    dates: NDArray[np.datetime64]
+    price: NDArray[np.float64]
+    """(num_dates, num_symbols) adjusted, NaN = no bar."""
+    traded: NDArray[np.float64] | None
+    """(num_dates, num_symbols) money; None where no bar says what was traded."""
+    benchmark: NDArray[np.float64]
+    """(num_dates,) returns of the benchmark; NaN on the first."""
+
+
+def judge_books(
+    forecasts: Mapping[str, tuple[NDArray[np.datetime64], NDArray]],
+    store: FeatureStore,
+    panel: Panel,
+    config: EvaluateParams,
+) -> Books:
+    """Return the book of each label's forecast, given with its dates and as (num_dates, num_symbols)."""
+    found, without = {}, {}
+    for name, (dates, prediction) in forecasts.items():
+        label = store.heads[name]
+        if label.measure != "return":
+            without[name] = NO_RETURN
+        elif not np.isfinite(prediction).any():
+            without[name] = NO_FORECAST
+        elif (quotes := quotes_of(panel, dates, label, store.overlap(name), config)) is None:
+            without[name] = NO_PRICES
+        else:
+            found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config)
+    return Books(found=found, without=without)
+
+
+def book_of(
+    prediction: NDArray,
+    dates: NDArray[np.datetime64],
+    label: Label,
+    held: int,
+    quotes: Quotes,
+    config: EvaluateParams,
+) -> BookResult:
+    """Return the book of a forecast on these dates, held for so many dates."""
+    spread = np.full(quotes.price.shape, np.nan)
+    spread[np.searchsorted(quotes.dates, dates)] = prediction
+    try:
+        return judge_book(
+            spread,
+            quotes.price,
+            quotes.traded,
+            quotes.dates,
+            quotes.benchmark,
+            config.portfolio,
+            horizon=held,
+            delay=label.delay,
+            num_quantiles=config.quantiles,
+            confidence=config.confidence,
+        )
+    except ValueError as error:
+        raise StageError(f"params.yaml: evaluate.portfolio: {error}") from None
+
+
+def quotes_of(
+    panel: Panel, dates: NDArray[np.datetime64], label: Label, held: int, config: EvaluateParams
+) -> Quotes | None:
+    """Return prices from before these dates, for volumes, to the end of the last book; None without any."""
+    settings = config.portfolio
+    delay = label.delay if settings.delay is None else settings.delay
+    first, last = np.searchsorted(panel.dates, dates[[0, -1]])
+    span = slice(max(0, first - settings.costs.volume_bars), last + delay + held + 1)
+    price = panel.to_matrix(panel.adjusted(label.price))[span]
+    if not np.isfinite(price).any():
+        return None
+    price = np.where(price > 0.0, price, np.nan)
+    traded = panel.to_matrix(money_traded(panel))[span]
+    universe = panel.to_matrix(panel.in_universe.astype(np.float64))[span] > 0.0
+    return Quotes(
+        dates=panel.dates[span],
+        price=price,
+        traded=traded if (traded > 0.0).any() else None,
+        benchmark=benchmark_returns(price, universe, panel.symbols, settings.benchmark),
+    )
+
+
+def money_traded(panel: Panel) -> NDArray[np.float64]:
+    """(num_rows,) money that was traded: the column `amount` where it says any, else close times volume."""
+    amount = panel.columns.get("amount")
+    if amount is not None and (amount > 0.0).any():
+        return np.asarray(amount)
+    return panel.columns["close"] * panel.columns["volume"]
+
+
+def benchmark_returns(
+    price: NDArray[np.float64], universe: NDArray[np.bool_], symbols: NDArray[np.str_], name: str
+) -> NDArray[np.float64]:
+    """(num_dates,) returns of a symbol, or the mean over the symbols that were in the universe a date before."""
+    moves = np.full(price.shape, np.nan)
+    moves[1:] = price[1:] / price[:-1] - 1.0
+    if name != UNIVERSE:
+        return moves[:, list(symbols).index(name)]
+    moves[1:][~universe[:-1]] = np.nan
+    count = np.isfinite(moves).sum(axis=1)
+    return np.divide(np.nansum(moves, axis=1), count, out=np.full(len(moves), np.nan), where=count > 0)
