@@ -44,6 +44,7 @@ from stages.universe import check_benchmark, check_panel, check_symbols
 
 DATA = Path("data")
 ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
+NO_TEST_SHARE = "note: split.folds.ratios has no share for test: the later half of the valid dates is tested"
 HOW = "how the symbols were picked"
 READ_BYTES = 128  # of a row while it is read, about
 
@@ -67,6 +68,8 @@ def main() -> None:
         check_folds_left(folds, panel, quality, workers)
         if len(folds) < 2:
             print(ONE_FOLD, file=sys.stderr)
+        if params.folds.ratios is not None and params.folds.ratios[2] == 0:
+            print(NO_TEST_SHARE, file=sys.stderr)
         universe = str(dataset["universe"])
         page = quality.to_html(universe=universe, fold_picture=fold_picture(folds, panel.dates))
         write_folds(folder / "folds.json", folds)

@@ -15,7 +15,8 @@ from stages import ROOT
 from stages.planning.closure import file_of, home
 from stages.running.environment import VARIABLES
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [path for pattern in ("*.md", "flows/*.md") for path in sorted((ROOT / "docs").glob(pattern))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 LIBRARIES = sorted(ROOT.glob("packages/*/src/factor_*"))
 MADE = ("results", "data", ".live", ".checkpoints", "~", "..", "s3:", "https:", ".venv")
 """What documents name and no checkout has: made by a run or lying elsewhere. `results` is held against dvc.yaml."""

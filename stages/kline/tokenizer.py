@@ -142,10 +142,11 @@ class FoldTokenizer:
         return -tokenizer_quality(model, self._pieces("valid")).reconstruction_mse
 
     def fit(self, progress: TrainingProgress, watch: Watch, folder: Path) -> dict[str, Any]:
-        """Train, write weights, positions and tokens of the windows, and say how good they are."""
+        """Train, if there are epochs; write weights, positions and tokens of the windows, say how good they are."""
         progress.start_fold(self.fold.index)
         set_seed(self.config.seed)
-        best_epoch = self.training.run(progress, None, watch).best_epoch
+        best_epoch = self.training.run(progress, None, watch).best_epoch if self.config.epochs else 0
+        self.model.eval()
         self.model.save_pretrained(folder)
         write_json(folder / METADATA, {TRAINED_UNTIL: self.trained_until})
         for segment, ends in self.ends.items():

@@ -34,7 +34,7 @@ class TokenizeKlineParams(EngineConfig):
     batch_dates: int
     """Dates in one optimiser step."""
     epochs: int
-    """Largest number of passes over the training dates."""
+    """Largest number of passes over the training dates; 0: the pretrained weights as they are."""
     patience: int
     """Epochs without a smaller valid reconstruction error before training stops."""
     threads: int
@@ -42,8 +42,10 @@ class TokenizeKlineParams(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=1, patience=1, threads=1)
+        check_at_least(self, lookback=2, every=1, seed=0, batch_dates=1, epochs=0, patience=1, threads=1)
         check_at_most(self, threads=MOST_THREADS)
+        if not self.epochs and self.pretrained is None:
+            raise ValueError("epochs: 0 takes the weights as they are, so it needs pretrained: folder@hash")
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
         for name in ("s1_bits", "s2_bits"):

@@ -101,11 +101,16 @@ def test_ratio_cuts_by_dates() -> None:
         [14, 15],
         [17, 18, 19],
     )
-    for shares in ((0.7, 0.2, 0.2), (0.8, 0.2, 0.0)):
-        with pytest.raises(ValueError, match="three positive numbers that add up to 1"):
+    for shares in ((0.7, 0.2, 0.2), (1.0, 0.0, 0.0), (0.8, 0.3, -0.1)):
+        with pytest.raises(ValueError, match="ratios must be three shares, train and valid positive"):
             folds_of(scheme="ratio", ratios=shares)
     with pytest.raises(ValueError, match="3 dates cannot be split"):
         folds_of(num_dates=3, scheme="ratio", ratios=(0.8, 0.1, 0.1))
+
+
+def test_without_a_test_share_the_later_half_of_valid_is_tested() -> None:
+    (fold,) = folds_of(num_dates=40, scheme="ratio", ratios=(0.9, 0.1, 0.0), horizons=(1,), delay=0)
+    assert (places(fold.train), places(fold.valid), places(fold.test)) == (list(range(35)), [36], [38, 39])
 
 
 def test_ratio_of_tenths_is_not_a_date_short() -> None:

@@ -1,4 +1,7 @@
-"""Export: bars of any layout written in one that others read; the sorted bars lie on disk, a part is in memory."""
+"""Export: bars of any layout written in one that others read; the sorted bars lie on disk, a part is in memory.
+
+The layouts of Kronos and of CSMD have fixed columns: what the bars have besides stays behind.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,16 @@ from factor_data.panel.panel import Panel
 from factor_data.parquet import CHECKSUMS
 from factor_data.reading.bars import iter_bar_tables
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
+from factor_data.reading.csmd import PRICE_COLUMNS
+from factor_data.reading.discover import find_all
+from factor_data.reading.news import news_tables_of
 from factor_data.reading.qlib import RESERVED
 from factor_data.reading.sources import PathLike
 
 BUDGET = Workers(max_bytes=2**28)
 MIN_FREE_BYTES = 64 * 2**20
+BATCH_ROWS = 100_000  # documents at a time
+PRICES = ("open", "high", "low", "close")
 UNSAFE = set('/\\:*?"<>|')  # signs that a file name does not have everywhere
 
 
@@ -48,13 +56,17 @@ def export_bars(
     target : local folder that must not exist; it appears whole or not at all
     layout : "long": bars.parquet, rows sorted by (symbol, timestamp), every column;
         "symbol": a CSV file per symbol, named by it, with timestamp and every column;
-        "qlib": calendars/, instruments/ and features/ in qlib's binary format. Its float32 rounds to seven digits
+        "qlib": calendars/, instruments/ and features/ in qlib's binary format. Its float32 rounds to seven digits;
+        "kronos": kline.csv, the columns of Kronos' examples and `ticker`, stamps as 2019/11/26 9:35. It has no
+        adjusted close, so prices and volume are adjusted where the bars have one;
+        "csmd": price/<stock>.csv of whole days and, where the source has news, news/<stock>/<day>.csv
     config : how the source is read
 
     Raises
     ------
     ValueError for bars that the readers refuse, an unknown layout, a target that exists, symbols that cannot be the
-    name of a file, or that differ by case alone, where names have to tell them apart
+    name of a file, or that differ by case alone, where names have to tell them apart; for bars without a column or
+    with stamps that the layout cannot hold
     """
     if layout not in EXPORT_LAYOUTS:
         raise ValueError(f"layout must be one of {list(EXPORT_LAYOUTS)}, got {layout!r}")
@@ -65,6 +77,8 @@ def export_bars(
         with TemporaryDirectory(prefix=".sorting-", dir=folder) as scratch:
             bars = sort_bars(iter_bar_tables(source, config=config), Path(scratch), BUDGET)
             EXPORT_LAYOUTS[layout](bars, folder)
+        if layout == "csmd":
+            _export_news(source, config, folder / "news")
         num_files = sum(path.is_file() for path in folder.rglob("*"))
     return ExportSummary(layout, bars.num_rows, len(bars.symbols), num_files)
 
@@ -110,10 +124,61 @@ def _export_qlib(bars: SortedBars, folder: Path) -> None:
     (folder / "instruments" / "all.txt").write_text("".join(sorted(lines)), encoding="utf-8")
 
 
+def _export_kronos(bars: SortedBars, folder: Path) -> None:
+    _check_columns(bars, "kronos", PRICES)
+    if (bars.dates != bars.dates.astype("datetime64[m]")).any():
+        raise ValueError("the layout 'kronos' writes minutes, the bars have stamps between them; use 'long'")
+    stamps = pd.DatetimeIndex(bars.dates)
+    written = np.array([f"{s.year}/{s.month}/{s.day} {s.hour}:{s.minute:02}" for s in stamps], dtype=object)
+    names = [name for name in (*PRICES, "volume", "amount") if name in bars.column_names]
+    with (folder / "kline.csv").open("w", encoding="utf-8", newline="") as file:
+        for number, part in enumerate(_parts(bars)):
+            columns = {name: part.columns[name] if name == "amount" else part.adjusted(name) for name in names}
+            frame = pd.DataFrame({"timestamps": written[part.date_code], "ticker": part.symbol, **columns})
+            frame.to_csv(file, index=False, header=number == 0)
+
+
+def _export_csmd(bars: SortedBars, folder: Path) -> None:
+    _check_columns(bars, "csmd", (*PRICES, "volume"))
+    _check_names(bars)
+    if (bars.dates != bars.dates.astype("datetime64[D]")).any():
+        raise ValueError("the layout 'csmd' writes days, the bars have times of day; use 'long'")
+    (folder / "price").mkdir()
+    for part in _parts(bars):
+        frame = part.to_pandas().assign(timestamp=part.timestamp.astype("datetime64[D]").astype(str))
+        frame["adj_close"] = part.adjusted("close")
+        frame = frame[["symbol", "timestamp", *PRICES, "adj_close", "volume"]]
+        for symbol, rows in frame.groupby("symbol", sort=False):
+            own = rows.drop(columns="symbol").set_axis(list(PRICE_COLUMNS), axis=1)
+            own.to_csv(folder / "price" / f"{symbol}.csv", index=False, encoding="utf-8-sig")
+
+
+def _export_news(source: PathLike, config: ReadConfig, folder: Path) -> None:
+    """Write the documents of a source, a file per stock and day; no folder where it has none."""
+    for table in news_tables_of(find_all(source, "auto", config).news, BATCH_ROWS):
+        news = table.frame
+        days = news["timestamp"].dt.strftime("%Y-%m-%d").to_numpy()
+        for (symbol, day), rows in news.groupby([news["symbol"].to_numpy(), days], sort=True):
+            path = folder / str(symbol) / f"{day}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            named = {"code_name": symbol, "ticker": symbol, "created_at": rows["timestamp"], "text": rows["text"]}
+            is_new = not path.exists()
+            pd.DataFrame(named).to_csv(
+                path, mode="a", index=False, header=is_new, encoding="utf-8-sig" if is_new else "utf-8"
+            )
+
+
+def _check_columns(bars: SortedBars, layout: str, needed: tuple[str, ...]) -> None:
+    if missing := [name for name in needed if name not in bars.column_names]:
+        raise ValueError(f"the layout {layout!r} needs the column {missing[0]!r}, the bars have {bars.column_names}")
+
+
 EXPORT_LAYOUTS: dict[str, Callable[[SortedBars, Path], None]] = {
     "long": _export_long,
     "symbol": _export_symbol,
     "qlib": _export_qlib,
+    "kronos": _export_kronos,
+    "csmd": _export_csmd,
 }
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 from factor_data.folds.cut import check_labels_apart, check_lengths, check_purge
 from factor_data.folds.fold import SEGMENTS, Dates, Fold
 from factor_data.folds.purged import combinatorial_purged
-from factor_data.folds.schemes import DateRange, fixed_dates, ratio, walk_forward, yearly
+from factor_data.folds.schemes import DateRange, check_shares, fixed_dates, ratio, walk_forward, yearly
 
 Scheme = Literal["rolling", "expanding", "yearly", "fixed", "ratio", "cpcv"]
 
@@ -66,7 +66,7 @@ class FoldConfig:
     test_range: DateRange | None = None
     """fixed: first and last test date, both included."""
     ratios: tuple[float, float, float] | None = None
-    """ratio: shares of the dates for train, valid and test."""
+    """ratio: shares of the dates for train, valid and test; where test has 0, the later half of valid is tested."""
     num_groups: int | None = None
     """cpcv: groups of dates that the calendar is cut into."""
     num_test_groups: int | None = None
@@ -86,6 +86,8 @@ class FoldConfig:
             raise ValueError(f"scheme {self.scheme} has no {', '.join(given)}")
         lengths = {name: getattr(self, name) for name in ("purge", "embargo", "train", "valid", "test", "step")}
         check_lengths(**{name: value for name, value in lengths.items() if value is not None})
+        if self.ratios is not None:
+            check_shares(self.ratios)
         check_lengths(min_train=self.min_train, min_valid=self.min_valid, min_test=self.min_test)
 
 

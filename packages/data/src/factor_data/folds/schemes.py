@@ -169,12 +169,14 @@ def ratio(dates: Dates, shares: tuple[float, float, float], purge: int, embargo:
     """Cut one fold by shares of the dates: train first, then valid, then test; the shares add up to 1.
 
     A boundary is the whole number of dates below share times dates. The last `purge` dates of train and of valid
-    are taken out.
+    are taken out. A test share of 0 halves the share of valid: the later half is tested, since no number is reported
+    on dates that an epoch was chosen on.
     """
     calendar = as_calendar(dates)
     check_lengths(purge=purge, embargo=embargo)
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-        raise ValueError(f"shares must be three positive numbers that add up to 1, got {list(shares)}")
+    check_shares(shares)
+    if shares[2] == 0:
+        shares = (shares[0], shares[1] / 2, shares[1] / 2)
     length = len(calendar)
     # 0.7 * 10 is 7 dates, though the product in floating point is a hair less
     first, second = (int(np.floor(share * length + 1e-9)) for share in np.cumsum(shares)[:2])
@@ -191,6 +193,15 @@ def ratio(dates: Dates, shares: tuple[float, float, float], purge: int, embargo:
             embargo=embargo,
         )
     ]
+
+
+def check_shares(shares: tuple[float, float, float]) -> None:
+    """Raise ValueError unless train and valid are positive, test is 0 or more, and they add up to 1."""
+    if len(shares) != 3 or min(shares[:2]) <= 0 or shares[2] < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(
+            f"ratios must be three shares, train and valid positive, test positive or 0, that add up to 1, got "
+            f"{list(shares)}"
+        )
 
 
 def _bounds(name: str, given: DateRange) -> tuple[np.datetime64, np.datetime64]:

@@ -232,9 +232,9 @@ def kind_of(header: Header, config: ReadConfig) -> str | None:
         return "day"
     if names.issuperset(NEWS_COLUMNS) and not names.intersection(REQUIRED_COLUMNS):
         return "news"
-    if "timestamps" in names:
-        return "kronos"
     columns = find_columns(header, config)
+    if "timestamps" in names and not columns.has_symbol:
+        return "kronos"
     if columns.has_symbol and ("timestamp" in columns.roles or columns.num_bar_columns):
         return "long"
     if columns.has_prices or columns.num_bar_columns > 1:

@@ -1,12 +1,14 @@
 """Layout "long": one row per (timestamp, symbol), whatever the columns are called.
 
 Files have the columns timestamp, symbol, open, high, low, close, volume, or others that a map says to be these. Every
-other column of numbers and flags is read; text is left out and named.
+other column of numbers and flags is read; text is left out and named. A table with `timestamps` is one of Kronos, in
+which volume and amount may be absent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from factor_data.reading.columns import KEY, find_columns, is_called_otherwise, number_columns, proposal
 from factor_data.reading.config import ReadConfig
@@ -18,7 +20,8 @@ from factor_data.reading.tabular import format_of
 
 def long_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> list[KeyedFile]:
     """The files in the order given; a file that lacks a column is refused."""
-    return [_long_file(header, config, notes) for header in headers]
+    kronos = config if config.vendor else replace(config, vendor="kronos")
+    return [_long_file(header, kronos if "timestamps" in header.names else config, notes) for header in headers]
 
 
 def _long_file(header: Header, config: ReadConfig, notes: Notes) -> KeyedFile:

@@ -110,7 +110,7 @@ VENDORS: dict[str, Vendor] = {
         text_files=True,
     ),
     "kronos": Vendor(
-        about="the files of Kronos' examples: timestamps such as 2019/11/26 9:35; volume and amount may be absent",
+        about="the files of Kronos' examples: timestamps as 2019/11/26 9:35; ticker, volume, amount may be absent",
         columns={"timestamp": ("timestamps",), "amount": ("amount",), **_PLAIN},
         absent=("volume",),
     ),
