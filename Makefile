@@ -8,7 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test test-fast test-isa repro why restore verify preset experiments bench study-acl18 study-nasdaq \
+.PHONY: help install lock format lint types test test-fast test-isa repro why check restore verify preset experiments bench study-acl18 study-nasdaq \
   study-planted study-kline use-data sample-data clean lr-find soak fuzz
 
 help: ## Show this list
@@ -63,6 +63,9 @@ repro: install ## Run the whole DAG (only what changed) and show where the repor
 
 why: install ## Say which setting, module or data makes a stage run: make why STAGE=train@lstm
 	@python -m stages.commands.why $(STAGE)
+
+check: install ## Go through what is to be looked at before, during and after a training: make check WHEN=before
+	@python -m stages.commands.check $(WHEN)
 
 restore: install ## Bring back the last good results that a failed run took away; params.yaml stays as it is
 	@python -m stages.commands.restore

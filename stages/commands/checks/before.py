@@ -1,0 +1,145 @@
+"""Before a training: what would stop it later, or make it another one than was meant."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import torch
+
+from factor_models import Kronos, KronosTokenizer
+from stages.commands.checks.asked import Asked, NotYet
+from stages.kline.bars import read_pretrained
+from stages.planning.prerequisites import DATA, check_prerequisites
+from stages.planning.sizes import check_sizes, in_gib, networks
+from stages.running.environment import memory_budget
+from stages.running.files import CACHE, CHECKPOINTS, MIN_FREE_BYTES, RESULTS, check_data, check_writable
+from stages.running.stage import StageError
+
+DIRECT, LOCK = Path("requirements.in"), Path("requirements.lock")
+COPIES_OF_DATA = 4
+"""Panel, store, results and DVC's cache of them take about as much as the data each."""
+TRAINED_TIMES = 4
+"""A network that trains holds weights, gradients and Adam's two moments."""
+
+
+def settings(asked: Asked) -> str:
+    """Hold what `plan` would refuse against the machine: pretrained folders, sizes, files of features."""
+    check_prerequisites(asked.params)
+    return f"{len(asked.params.models)} models, labels {', '.join(asked.params.tokenize.labels)}"
+
+
+def paths(asked: Asked) -> str:
+    """Folders that a run writes to."""
+    folders = (RESULTS, CHECKPOINTS, CACHE)
+    for folder in folders:
+        check_writable(folder)
+    return f"{', '.join(map(str, folders))} can be written to"
+
+
+def context(asked: Asked) -> str:
+    """Lookback and reach of the labels against the context of K-line models; `read_params` refuses what is longer."""
+    params = asked.params
+    if not params.kline_models:
+        raise NotYet("no K-line model is listed", never=True)
+    needed = params.tokenize_kline.lookback + params.tokenize.reach
+    said = [f"{name}: {params.zoo[name].settings.max_context}" for name in params.kline_models]
+    return f"lookback {params.tokenize_kline.lookback} + reach {params.tokenize.reach} = {needed} <= {', '.join(said)}"
+
+
+def pretrained(asked: Asked) -> str:
+    """Folders of weights against the hashes that params.yaml has of them, before any data are read."""
+    params = asked.params
+    named = [("tokenize_kline.pretrained", KronosTokenizer, params.tokenize_kline.pretrained)]
+    named += [(f"zoo.{name}.pretrained", Kronos, params.zoo[name].settings.pretrained) for name in params.kline_models]
+    given = [(key, kind, value) for key, kind, value in named if value is not None and params.kline_models]
+    if not given:
+        raise NotYet("none is named: training starts from random weights", never=True)
+    return ", ".join(f"{key} {read_pretrained(kind, key, value)[0].content_hash[:12]}" for key, kind, value in given)
+
+
+def libraries(asked: Asked) -> str:
+    """Versions of direct dependencies against requirements.lock; a local part such as +cpu does not count."""
+    direct = re.findall(r"^[\w.-]+", DIRECT.read_text(encoding="utf-8"), re.MULTILINE)
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+    versions = {name: locked.get(re.sub(r"[-_.]+", "-", name), "nowhere").partition("+")[0] for name in direct}
+    installed = {name: version_of(name) for name in direct}
+    other = [name for name in direct if installed[name] != versions[name]]
+    if other:
+        said = "; ".join(f"{name} {installed[name]}, locked {versions[name]}" for name in other[:3])
+        raise StageError(f"{len(other)} differ from {LOCK}: {said}: make install")
+    return f"{len(direct)} of {DIRECT} as {LOCK} has them"
+
+
+def version_of(name: str) -> str:
+    """Return the installed version without its local part."""
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return "is not installed"
+
+
+def data(asked: Asked) -> str:
+    """The bars, and that every file is what was written."""
+    files = sorted((DATA / "bars").glob("*.parquet"))
+    if not files:
+        raise NotYet(f"{DATA}/ has no bars yet: dvc repro makes the simulated market, make use-data brings yours")
+    check_data(DATA)
+    num_rows = sum(pq.read_metadata(file).num_rows for file in files)
+    if not num_rows:
+        raise StageError(f"{DATA / 'bars'}: holds no bar")
+    return f"{num_rows:,} bars in {len(files)} files, as written"
+
+
+def disk(asked: Asked) -> str:
+    """Free space against a few times the data."""
+    size = sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file())
+    needed, free = MIN_FREE_BYTES + COPIES_OF_DATA * size, shutil.disk_usage(RESULTS.absolute().parent).free
+    if free < needed:
+        raise StageError(f"{in_gib(free)} are free, a run takes about {in_gib(needed)}: free some space")
+    return f"{in_gib(free)} are free, a run takes about {in_gib(needed)}"
+
+
+def memory(asked: Asked) -> str:
+    """What is available against the budget of the data and the largest network with its gradients and moments."""
+    check_sizes(asked.params)
+    largest = 0
+    for _, _, build in networks(asked.params):
+        with torch.device("meta"):
+            largest = max(largest, sum(value.numel() * value.element_size() for value in build().state_dict().values()))
+    needed, available = memory_budget() + TRAINED_TIMES * largest, psutil.virtual_memory().available
+    if available < needed:
+        raise StageError(
+            f"{in_gib(available)} are available, data and the largest network take {in_gib(needed)}: lower "
+            "FACTORCAST_MEMORY_MB, end other programs, or make the network smaller"
+        )
+    return f"{in_gib(available)} are available, data and the largest network take {in_gib(needed)}"
+
+
+def device(asked: Asked) -> str:
+    """Precision against the device."""
+    has_gpu = torch.cuda.is_available()
+    trainings = {f"zoo.{name}.train": asked.params.train_of(name).precision for name in asked.networks}
+    if asked.params.kline_models:
+        trainings["tokenize_kline"] = asked.params.tokenize_kline.precision
+    if half := [key for key, precision in trainings.items() if precision == "fp16" and not has_gpu]:
+        raise StageError(f"{half[0]}.precision: fp16 needs a GPU, and there is none; use bf16 or fp32")
+    return f"{torch.cuda.device_count()} GPUs" if has_gpu else f"no GPU, {psutil.cpu_count()} cores"
+
+
+CHECKS: dict[str, Callable[[Asked], str]] = {
+    "settings": settings,
+    "paths": paths,
+    "context": context,
+    "pretrained weights": pretrained,
+    "libraries": libraries,
+    "data": data,
+    "disk": disk,
+    "memory": memory,
+    "device": device,
+}
