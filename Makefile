@@ -8,7 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test test-fast test-isa repro why check restore verify preset experiments bench study-acl18 study-nasdaq \
+.PHONY: help install lock format lint types test test-fast test-isa repro why check restore verify preset experiments compare bench study-acl18 study-nasdaq \
   study-planted study-kline use-data sample-data clean lr-find soak fuzz
 
 help: ## Show this list
@@ -40,11 +40,12 @@ format: install ## Format and sort imports
 lint: install ## Lint, check the format, the import contracts and the repository's hygiene
 	@ruff check .
 	@ruff format --check .
-	@PYTHONPATH=.:packages/data/src:packages/metrics/src:packages/models/src lint-imports --no-cache
+	@PYTHONPATH=.:packages/data/src:packages/metrics/src:packages/models/src:packages/experiments/src lint-imports --no-cache
 	@python -m pytest tests/test_repository.py
 
 types: install ## Check types
 	@mypy packages/data/src packages/metrics/src packages/models/src
+	@mypy packages/experiments/src
 	@mypy stages studies
 
 test: install ## Run the tests
@@ -75,6 +76,9 @@ verify: install ## Read every file of data/ and results/ and name those that are
 
 preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)
+
+compare: install ## Are two revisions, branches or experiments different, and by what: make compare A=main B=workspace [ARGS=--json]
+	@factor-exp compare "$(A)" "$(B)" --page .live/compare.html $(ARGS)
 
 experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
 	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)

@@ -14,10 +14,11 @@ from stages.json_files import write_json
 from stages.judging.books import judge_books
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.pages import Books, ModelPage
-from stages.judging.tables import per_fold, write_tables
+from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
 from stages.params.evaluate import EvaluateParams
 from stages.predictions import OutOfFold
 from stages.records import write_record
+from stages.running.books import note_trial
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
@@ -43,6 +44,11 @@ def main() -> None:
         found = model_metrics(subjects, valid, oof, store, plan, config)
         metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
         write_tables(subjects, floors, folder)
+        scored = {
+            label: scored_symbols(oof.matrix(label, "test"), store.matrix(store.label(label), dates), store.symbols)
+            for label, dates in ((one.label, one.dates) for one in subjects)
+        }
+        write_series(subjects, scored, folder)
         windows = per_fold(subjects, oof.fold_of_date())
         windows.to_csv(folder / "windows.csv", index=False)
         write_json(folder / "metrics.json", metrics)
@@ -58,6 +64,7 @@ def main() -> None:
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)
+    note_trial(name, plan, RESULTS / "evaluate" / name)
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
     tell_books(name, books)
     tell(name, metrics, {one.label: one.judged.rank_ic_summary.undefined for one in subjects})

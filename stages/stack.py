@@ -22,11 +22,12 @@ from stages.judging.ensemble import LabelResult, combine, hold_against_gates, pr
 from stages.judging.judge import profile, row_counts
 from stages.judging.pages import StackedLabel, StackPage, floors, result_rows
 from stages.judging.summary import write_summary
-from stages.judging.tables import write_curve, write_stack_bars
+from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
 from stages.params.evaluate import EvaluateParams
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, write_stack
 from stages.records import write_record
+from stages.running.books import note_trial
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
@@ -65,6 +66,11 @@ def main() -> None:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "comparison.json", to_json_safe([row for one in labels for row in result_rows(one)]))
         write_json(folder / "floors.json", to_json_safe(page.floors))
+        scored = {
+            one.label: scored_symbols(one.prediction, store.matrix(store.label(one.label), one.dates), store.symbols)
+            for one in results
+        }
+        write_series([one.subject for one in labels], scored, folder)
         write_curve(labels[0].subject, folder / "rank_ic.csv")
         write_stack_bars(labels, folder / "models.csv")
         write_record(folder / "page.json", page)
@@ -73,6 +79,8 @@ def main() -> None:
         with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
             summary = write_summary(Path(aside), metrics, labels, promoted(gates))
             summary.replace(RESULTS / "summary.json")
+    if results[0].has_stack:
+        note_trial("stack", plan, RESULTS / "stack")
 
 
 def with_signal(models: Mapping[str, OutOfFold], min_symbols: int) -> tuple[dict[str, OutOfFold], dict[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,30 @@ def per_fold(subjects: Sequence[Subject], fold_of_date: NDArray[np.integer]) -> 
     return table.assign(name=names)
 
 
+def scored_symbols(prediction: NDArray, outcome: NDArray, symbols: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Return a digest of the symbols that each date scores, by which two runs know whether they scored the same.
+
+    `prediction` and `outcome` are (num_dates, num_symbols), NaN = missing. It is the sum of the symbols' own digests
+    (the first eight bytes of sha256, wrapping around), so their order and those that are not scored play no part.
+    """
+    scored = np.isfinite(prediction) & np.isfinite(outcome)
+    digests = [hashlib.sha256(symbol.encode()).digest()[:8] for symbol in symbols.tolist()]
+    words = np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], dtype=np.int64)
+    return np.where(scored, words, 0).sum(axis=1, dtype=np.int64)
+
+
+def write_series(subjects: Sequence[Subject], scored: Mapping[str, NDArray[np.int64]], folder: Path) -> None:
+    """ic.parquet: a row per date and label, with the rank IC of the best floor and what `scored_symbols` says."""
+    frames = []
+    for one in subjects:
+        frame = evaluation_by_date(one.judged, one.dates, label=one.label, overlap=one.overlap)
+        floor = one.floors[one.best_floor].rank_ic
+        frames.append(frame.assign(floor=one.best_floor, floor_rank_ic=floor, symbols=scored[one.label]))
+    write_parquet(folder / "ic.parquet", pd.concat(frames))
+
+
 def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: Path) -> None:
-    """ic.parquet, rank_ic.csv, quantiles.csv and floors.json."""
-    frame = pd.concat(
-        [evaluation_by_date(one.judged, one.dates, label=one.label, overlap=one.overlap) for one in subjects]
-    )
-    write_parquet(folder / "ic.parquet", frame)
+    """rank_ic.csv, quantiles.csv and floors.json."""
     write_curve(subjects[0], folder / "rank_ic.csv")
     means = [
         (one.label, f"{one.label} q{quantile + 1}", value)

@@ -32,6 +32,7 @@ ROOMS_IN_NO_PLAN = (
     "stages.planning",
     "stages.running",
     "stages.processes",
+    "factor_experiments",
     "factor_metrics.live",
     "factor_metrics.system",
 )

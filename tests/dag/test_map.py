@@ -136,8 +136,9 @@ def test_no_package_reads_params_or_paths_of_the_dag() -> None:
         if re.search(r"^\s*(import yaml|from yaml|import dvclive|from dvclive)", source, re.M):
             readers.append(path.name)
         assert "results/" not in source, path
-        assert "params.yaml" not in source, path
-    assert readers == ["description.py"], "of YAML packages read the description of data alone"
+        assert "params.yaml" not in source or path.parent.name == "factor_experiments", path
+    said = "of YAML packages read the description of data; factor_experiments reads what DVC keeps in git"
+    assert sorted(readers) == ["description.py", "lock.py"], said
 
 
 def test_deepspeed_is_imported_in_one_file() -> None:

@@ -6,35 +6,63 @@ Everything is inside, so the file opens without a network, and the same data alw
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 
 from factor_metrics.report import books, heat, results, tables, views
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.text import esc
 from factor_metrics.report.views import Section
-from factor_metrics.report.words import summary_text, verdict
+from factor_metrics.report.words import Tone, summary_text, verdict
 
 MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
 
 
 def build_report(data: ReportData) -> str:
     """Return one HTML document that needs no other file and no network; see `ReportData` for what it shows."""
-    sections = report_sections(data)
+    tone, text = verdict(data)
+    return page_of(
+        report_sections(data),
+        title=data.title,
+        subtitle=data.subtitle,
+        tone=tone,
+        text=text,
+        summary=summary_text(data),
+        labels=data.labels,
+        subject_kind=_subject_kind(data),
+    )
+
+
+def page_of(
+    sections: Sequence[Section],
+    *,
+    title: str,
+    subtitle: str,
+    tone: Tone,
+    text: str,
+    summary: str,
+    labels: Sequence[str] = (),
+    subject_kind: str = "model",
+) -> str:
+    """Return the document around sections: title, verdict, summary, navigation, and the switch between labels.
+
+    Texts are escaped here; bodies of sections are ready HTML. `subject_kind` is the kind of row ("stack", "model" or
+    "floor") whose colour the page takes.
+    """
     bodies = "".join(
         f'<section id="{part.key}"><h2>{esc(part.heading)}</h2>{part.body}</section>\n' for part in sections
     )
-    tone, text = verdict(data)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{esc(data.title)}</title>\n<style>{_asset('page.css')}</style>\n</head>\n"
-        f'<body style="--subject:var(--{_subject_kind(data)})">\n'
-        f'<header><h1>{esc(data.title)}</h1><p class="subtitle">{esc(data.subtitle)}</p>\n'
+        f"<title>{esc(title)}</title>\n<style>{_asset('page.css')}</style>\n</head>\n"
+        f'<body style="--subject:var(--{subject_kind})">\n'
+        f'<header><h1>{esc(title)}</h1><p class="subtitle">{esc(subtitle)}</p>\n'
         f'<div class="verdict {tone}" id="verdict" role="status"><span class="mark" aria-hidden="true">{MARKS[tone]}'
         f"</span><strong>{esc(text)}</strong></div>\n"
-        f'<p class="summary" id="summary">{esc(summary_text(data))}</p></header>\n'
-        f"{_navigation(data, sections)}\n<main>\n{bodies}</main>\n{_scripts(sections)}\n</body>\n</html>\n"
+        f'<p class="summary" id="summary">{esc(summary)}</p></header>\n'
+        f"{_navigation(labels, sections)}\n<main>\n{bodies}</main>\n{_scripts(sections)}\n</body>\n</html>\n"
     )
 
 
@@ -75,20 +103,19 @@ def _subject_kind(data: ReportData) -> str:
     return kinds.get(data.subject, "model")
 
 
-def _navigation(data: ReportData, sections: list[Section]) -> str:
+def _navigation(labels: Sequence[str], sections: Sequence[Section]) -> str:
     """Return the links to the sections and the switch of the label, which the script brings to life."""
     links = "".join(f'<a href="#{part.key}">{esc(part.heading)}</a>' for part in sections)
     buttons = "".join(
-        f'<button type="button" value="{esc(label)}" aria-pressed="false">{esc(label)}</button>'
-        for label in data.labels
+        f'<button type="button" value="{esc(label)}" aria-pressed="false">{esc(label)}</button>' for label in labels
     )
     picker = ""
-    if len(data.labels) > 1 and any("data-label" in part.body for part in sections):
+    if len(labels) > 1 and any("data-label" in part.body for part in sections):
         picker = f'<div class="labels" role="group" aria-label="Label" hidden><span>Label</span>{buttons}</div>'
     return f'<nav aria-label="Contents"><div class="links">{links}</div>{picker}</nav>'
 
 
-def _scripts(sections: list[Section]) -> str:
+def _scripts(sections: Sequence[Section]) -> str:
     """Return the values of every chart and the script that shows them; charts of the same dates share them."""
     names: dict[tuple[str, ...], int] = {}
     charts = {

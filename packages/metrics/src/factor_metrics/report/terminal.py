@@ -30,7 +30,7 @@ def terminal_table(results: FolderResults) -> str:
     """Return a line per forecast and label: rank IC, interval, t, effective dates, and the best floor beside it."""
     ordered = sorted(results.rows, key=lambda row: (results.labels.index(row.label), *result_key(row)))
     lines = [_cells(results, row) for row in ordered]
-    text = _aligned([HEAD, *lines])
+    text = aligned([HEAD, *lines], LEFT)
     if results.promoted is not None:
         text += "\nPromoted: every gate passed." if results.promoted else "\nNOT promoted: a gate failed."
     # A terminal or log is also searched and pasted: the plain sign.
@@ -59,12 +59,12 @@ def _cells(results: FolderResults, row: ResultRow) -> tuple[str, ...]:
     return (*cells, best.name, number(best.scores.rank_ic), difference, bounds, MARKS[pair.status])
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text in columns, a line under the first one."""
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Return rows as text in columns, a line under the first one; columns in `left` are aligned to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
-            cell.ljust(width) if column in LEFT else cell.rjust(width)
+            cell.ljust(width) if column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -1,0 +1,3 @@
+"""Experiments that keep their own books: reads git and DVC, compares revisions, counts trials, says what survives."""
+
+from __future__ import annotations

@@ -1,0 +1,309 @@
+"""The books: every evaluation that was made, in a git ref that only grows.
+
+`refs/factorcast/trials` leads to a chain of commits whose tree has a file per trial, `trials/<id>.json`, and a file per
+list that trials share, `lists/<digest>.json` (dates, rank ICs of floors). Names are digests of what is inside, so two
+books are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no branch, amended
+commit or removed experiment takes anything away. A ref is updated only if nobody else did meanwhile.
+
+An evaluation that comes out the same to the bit is the same trial. Rank ICs are kept to 1e-5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_experiments.git import Git, GitError, file_commands
+from factor_experiments.series import Series, read_series
+
+REF = "refs/factorcast/trials"
+REMOTES = "refs/factorcast/remotes"
+MOST = "factorcast.trials"
+"""Setting of the clone: the most trials that its books have had, by which a loss is noticed."""
+UNIT = 1e-5
+AUTHOR = "factorcast <trials@factorcast.invalid>"
+ATTEMPTS = 60
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """One evaluation that was looked at."""
+
+    name: str
+    """Name of the forecast: of the model, or "stack"."""
+    table: str
+    """md5 of its table, by which DVC knows it."""
+    time: str
+    """First time it was seen, ISO, UTC."""
+    commit: str | None = None
+    """Commit that had it, or that it was started from."""
+    experiment: str | None = None
+    """Name of the DVC experiment that made it."""
+    settings: Mapping[str, Any] | None = None
+    """Settings that decided the evaluation; None where they are not known."""
+    series: Mapping[str, Series] | None = None
+    """Per label; None where the table is nowhere to be found."""
+
+    @property
+    def id(self) -> str:
+        """Return the digest by which the books name it."""
+        return hashlib.sha256(f"{self.name} {self.table}".encode()).hexdigest()[:32]
+
+
+def trial_of(
+    name: str,
+    table: bytes,
+    *,
+    commit: str | None,
+    experiment: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    when: datetime | None = None,
+) -> Trial:
+    """Return the trial that a table of a forecast (Parquet) is; ValueError where it cannot be read."""
+    return Trial(
+        name=name,
+        table=hashlib.md5(table, usedforsecurity=False).hexdigest(),
+        time=(when or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        experiment=experiment,
+        settings=settings,
+        series=read_series(table, name),
+    )
+
+
+class Books:
+    """The books of a repository."""
+
+    def __init__(self, git: Git, ref: str = REF) -> None:
+        self.git, self.ref = git, ref
+
+    def add(self, trials: Iterable[Trial]) -> int:
+        """Write trials that are not there yet, and series of those that had none; return how many are new.
+
+        Another process may write at the same time: the one that comes second takes the first one's books as its base.
+        """
+        wanted = {_trial_path(trial): trial for trial in trials}
+        for attempt in range(ATTEMPTS):
+            tip, there = self.git.find(self.ref), self.git.files(self.ref)
+            known = [path for path in wanted if path in there]
+            without = {
+                path for path, content in zip(known, self._contents(there, known), strict=True) if _bare(content)
+            }
+            new = [
+                trial
+                for path, trial in wanted.items()
+                if path not in there or (path in without and trial.series is not None)
+            ]
+            if not new:
+                return 0
+            files: dict[str, bytes] = {}
+            for trial in new:
+                files |= _files_of(trial)
+            try:
+                self._commit(tip, {path: content for path, content in files.items() if _is_new(path, there)}, new)
+            except GitError:
+                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == tip:
+                    raise
+                time.sleep(0.01 * (attempt + 1))
+                continue
+            self._remember()
+            return len([trial for trial in new if _trial_path(trial) not in there])
+        return 0
+
+    def read(self) -> list[Trial]:
+        """Return every trial, oldest first. ValueError where a file of the books is damaged."""
+        there = self.git.files(self.ref)
+        documents = {
+            path: _parsed(path, content)
+            for path, content in zip(there, self._contents(there, list(there)), strict=True)
+        }
+        lists = {path.split("/")[1].removesuffix(".json"): value for path, value in documents.items() if _is_list(path)}
+        dates: dict[str, NDArray[np.datetime64]] = {}
+        trials = [_trial(value, lists, dates) for path, value in documents.items() if path.startswith("trials/")]
+        return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
+
+    def count(self) -> int:
+        """Return the number of trials."""
+        return sum(path.startswith("trials/") for path in self.git.files(self.ref))
+
+    def lost(self) -> int:
+        """Return how many trials this clone's books have had once and no longer have."""
+        most = self.git.config(MOST)
+        return max(0, int(most) - self.count()) if most is not None and most.isdigit() else 0
+
+    def merge(self, other: str) -> int:
+        """Take in the books of another ref; return how many trials are new."""
+        mine, theirs = self.git.find(self.ref), self.git.find(other)
+        if theirs is None or mine == theirs:
+            return 0
+        before = self.count()
+        if mine is None or self.git.is_ancestor(mine, theirs):
+            self.git.run("update-ref", "--create-reflog", self.ref, theirs, mine or "")
+        else:
+            ours, others = self.git.files(self.ref), self.git.files(other)
+            new = [path for path in others if others[path] != ours.get(path)]
+            contents = dict(zip(new, self._contents(others, new), strict=True))
+            both = [path for path in new if path in ours]
+            own = dict(zip(both, self._contents(ours, both), strict=True))
+            taken = {
+                path: content for path, content in contents.items() if content and _says_more(content, own.get(path))
+            }
+            self._commit(mine, taken, (), also=theirs)
+        self._remember()
+        return self.count() - before
+
+    def fetch(self, remote: str) -> tuple[int, str | None]:
+        """Merge the books of a remote: (number of new trials, why they could not be looked at or None)."""
+        ref = f"{REMOTES}/{remote}"
+        try:
+            listed = self.git.text("ls-remote", remote, self.ref)
+        except GitError as error:
+            return 0, f"{remote} cannot be reached ({str(error).splitlines()[0]})"
+        if not listed:
+            return 0, f"{remote} has no books yet: factor-exp push puts them there"
+        self.git.run("fetch", "--quiet", "--no-tags", remote, f"+{self.ref}:{ref}")
+        return self.merge(ref), None
+
+    def push(self, remote: str) -> int:
+        """Put the books into a remote, merged with what it has; return their number of trials there."""
+        for attempt in range(ATTEMPTS):
+            self.fetch(remote)
+            try:
+                self.git.run("push", "--quiet", remote, f"{self.ref}:{self.ref}")
+                return self.count()
+            except GitError as error:
+                if attempt == 2 or ("fetch first" not in str(error) and "non-fast-forward" not in str(error)):
+                    raise
+        return self.count()
+
+    def _contents(self, there: Mapping[str, str], paths: Sequence[str]) -> list[bytes | None]:
+        return list(self.git.contents([there[path] for path in paths]))
+
+    def _commit(
+        self, tip: str | None, files: Mapping[str, bytes], new: Sequence[Trial], also: str | None = None
+    ) -> None:
+        """Add files in one commit; GitError where the ref has moved since it was `tip`."""
+        said = ", ".join(trial.name for trial in new[:5]) + (" ..." if len(new) > 5 else "")
+        message = (f"{len(new)} trials: {said}" if new else "Merge books").encode()
+        lines = [f"commit {self.ref}\ncommitter {AUTHOR} {int(time.time())} +0000\n".encode()]
+        lines.append(f"data {len(message)}\n".encode() + message + b"\n")
+        lines += [f"from {tip}\n".encode()] if tip else []
+        lines += [f"merge {also}\n".encode()] if also else []
+        self.git.run("fast-import", "--quiet", "--date-format=raw", stdin=b"".join([*lines, *file_commands(files)]))
+
+    def _remember(self) -> None:
+        count, most = self.count(), self.git.config(MOST)
+        if most is None or not most.isdigit() or int(most) < count:
+            try:
+                self.git.set_config(MOST, str(count))
+            except GitError:
+                return  # another process is writing it; the next trial does
+
+
+def _trial_path(trial: Trial) -> str:
+    return f"trials/{trial.id}.json"
+
+
+def _is_list(path: str) -> bool:
+    return path.startswith("lists/")
+
+
+def _is_new(path: str, there: Mapping[str, str]) -> bool:
+    return not (_is_list(path) and path in there)
+
+
+def _bare(content: bytes | None) -> bool:
+    """Return whether a trial was written without its series."""
+    return content is not None and json.loads(content).get("labels") is None
+
+
+def _says_more(theirs: bytes, ours: bytes | None) -> bool:
+    """Return whether the other books know a trial better: with its series, or, both alike, since earlier."""
+    if ours is None:
+        return True
+    if _bare(theirs) != _bare(ours):
+        return _bare(ours)
+    return bool(json.loads(theirs)["time"] < json.loads(ours)["time"])
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def _parsed(path: str, content: bytes | None) -> Any:
+    try:
+        return json.loads(content or b"")
+    except ValueError as error:
+        raise ValueError(f"{path} of the books is not JSON ({error})") from error
+
+
+def _files_of(trial: Trial) -> dict[str, bytes]:
+    """Return the files of a trial: its own, and the lists that it shares with others."""
+    lists: dict[str, bytes] = {}
+
+    def shared(values: list[Any]) -> str:
+        content = _json(values)
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        lists[f"lists/{digest}.json"] = content
+        return digest
+
+    labels = None
+    if trial.series is not None:
+        labels = {}
+        for label, one in trial.series.items():
+            labels[label] = {"overlap": one.overlap, "dates": shared(one.iso), "rank_ic": _integers(one.rank_ic)}
+            if one.floor_rank_ic is not None:
+                labels[label] |= {"floor": one.floor, "floor_rank_ic": shared(_integers(one.floor_rank_ic))}
+    document = {
+        "name": trial.name,
+        "table": trial.table,
+        "time": trial.time,
+        "commit": trial.commit,
+        "experiment": trial.experiment,
+        "settings": trial.settings,
+        "labels": labels,
+    }
+    return {**lists, _trial_path(trial): _json(document)}
+
+
+def _integers(values: NDArray[np.float64]) -> list[int | None]:
+    return [round(float(value) / UNIT) if np.isfinite(value) else None for value in values]
+
+
+def _floats(values: Sequence[int | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value * UNIT for value in values], dtype=np.float64)
+
+
+def _trial(document: Any, lists: Mapping[str, Any], dates: dict[str, NDArray[np.datetime64]]) -> Trial:
+    labels = document["labels"]
+    series = None
+    if labels is not None:
+        series = {}
+        for label, one in labels.items():
+            if one["dates"] not in dates:
+                dates[one["dates"]] = np.array(lists[one["dates"]], dtype="datetime64[ns]")
+            floor = one.get("floor_rank_ic")
+            series[label] = Series(
+                dates=dates[one["dates"]],
+                overlap=one["overlap"],
+                rank_ic=_floats(one["rank_ic"]),
+                floor=one.get("floor"),
+                floor_rank_ic=None if floor is None else _floats(lists[floor]),
+            )
+    return Trial(
+        name=document["name"],
+        table=document["table"],
+        time=document["time"],
+        commit=document["commit"],
+        experiment=document["experiment"],
+        settings=document["settings"],
+        series=series,
+    )

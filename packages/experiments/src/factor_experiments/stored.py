@@ -1,0 +1,55 @@
+"""Files by their digest, out of DVC's cache, else out of its remote; nothing else is fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CACHE = Path(".dvc") / "cache" / "files" / "md5"
+
+
+class Stored:
+    """What DVC keeps for the repository in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._repo: Any = None
+        self.unreachable: str | None = None
+        """Why the remote could not be asked; None where it could, or was not needed."""
+
+    def content(self, md5: str) -> bytes | None:
+        """Return the file with this digest; None where neither cache nor remote has it.
+
+        What the remote has goes into the cache, so it is fetched once.
+        """
+        path = self.root / DEFAULT_CACHE / md5[:2] / md5[2:]
+        if path.is_file():
+            return path.read_bytes()
+        cached = Path(self._dvc().cache.local.oid_to_path(md5))
+        if not cached.is_file():
+            self._fetch(md5)
+        return cached.read_bytes() if cached.is_file() else None
+
+    def _dvc(self) -> Any:
+        """Return DVC's own view of the repository, which takes a second to load and few calls need."""
+        if self._repo is None:
+            from dvc.repo import Repo
+
+            self._repo = Repo(str(self.root))
+        return self._repo
+
+    def _fetch(self, md5: str) -> None:
+        from dvc.config import NoRemoteError
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        if self.unreachable is not None:
+            return
+        try:
+            remote = self._dvc().cloud.get_remote_odb()
+            if not remote.fs.exists(remote.oid_to_path(md5)):
+                return
+            self._dvc().cloud.pull([HashInfo("md5", md5)], odb=remote)
+        except NoRemoteError:
+            self.unreachable = "DVC has no remote here"
+        except (OSError, ValueError) as error:
+            self.unreachable = f"DVC's remote cannot be read ({error})"

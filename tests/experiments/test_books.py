@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments_samples import draws, make_repository, table
+from factor_experiments.books import REF, Books, Trial, trial_of
+from factor_experiments.git import Git
+
+
+def some(number: int, seed: int = 0) -> list[Trial]:
+    when = datetime(2026, 1, 2, tzinfo=UTC)
+    return [
+        trial_of(f"model{position}", table({"h1": values, "h5": values[::-1]}), commit=None, when=when)
+        for position, values in enumerate(draws(number, seed=seed))
+    ]
+
+
+def test_what_is_added_is_read_back(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    books, trials = Books(made.git), some(3)
+    assert books.add(trials) == 3
+    read = {trial.name: trial for trial in books.read()}
+    for trial in trials:
+        again = read[trial.name]
+        assert (again.table, again.time, again.id) == (trial.table, trial.time, trial.id)
+        assert again.series is not None
+        assert trial.series is not None
+        for label, one in trial.series.items():
+            np.testing.assert_array_equal(again.series[label].dates, one.dates)
+            np.testing.assert_allclose(again.series[label].rank_ic, one.rank_ic, atol=5e-6)
+            assert again.series[label].floor == "reversal_1"
+            assert again.series[label].overlap == one.overlap
+    assert books.add(trials) == 0, "the same evaluation is the same trial"
+    assert made.run("git", "status", "--porcelain") == "", "nothing appears in the working tree"
+
+
+def test_missing_rank_ics_stay_missing(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    values = draws(1)[0]
+    values[[0, 7]] = np.nan
+    Books(made.git).add([trial_of("m", table({"h1": values}), commit=None)])
+    (trial,) = Books(made.git).read()
+    assert trial.series is not None
+    np.testing.assert_array_equal(np.isnan(trial.series["h1"].rank_ic), np.isnan(values))
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    code = (
+        "import sys\nfrom test_books import some\nfrom factor_experiments.books import Books\n"
+        "from factor_experiments.git import Git\n"
+        "for trial in some(4, int(sys.argv[2])): Books(Git(sys.argv[1])).add([trial])\n"
+    )
+    path = [str(Path(__file__).parent), *sys.path]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{code}", str(tmp_path), str(seed)]
+        )
+        for seed in range(4)
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert Books(Git(tmp_path)).count() == 16
+
+
+def test_a_trial_without_series_gets_them_later_and_keeps_its_place(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    full, books = some(1)[0], Books(made.git)
+    bare = Trial(name=full.name, table=full.table, time=full.time, commit=None)
+    assert books.add([bare]) == 1
+    assert books.read()[0].series is None
+    assert books.add([full]) == 0
+    assert books.read()[0].series is not None
+
+
+def test_two_machines_are_merged_and_pushed_in_any_order(tmp_path: Path) -> None:
+    made = make_repository(tmp_path / "a")
+    made.commit("first")
+    made.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    made.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
+    made.run("git", "push", "--quiet", "origin", "main")
+    made.run("git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "b"))
+    here, there = Books(made.git), Books(Git(tmp_path / "b"))
+    shared, mine, theirs = some(2), some(3, seed=1), some(4, seed=2)
+    here.add([*shared, *mine])
+    there.add([*shared, *theirs])
+    assert there.fetch("origin") == (0, "origin has no books yet: factor-exp push puts them there")
+    assert here.push("origin") == 5
+    assert there.push("origin") == 9
+    assert here.fetch("origin") == (4, None)
+    assert {trial.id for trial in here.read()} == {trial.id for trial in there.read()}
+    assert Git(tmp_path / "a").find(REF) == Git(tmp_path / "b").find(REF)
+
+
+def test_books_that_were_deleted_are_missed(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    books = Books(made.git)
+    books.add(some(3))
+    assert books.lost() == 0
+    made.run("git", "update-ref", "-d", REF)
+    assert books.lost() == 3
+
+
+def test_the_ref_survives_git_gc(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    Books(made.git).add(some(3))
+    made.run("git", "reflog", "expire", "--expire=now", "--all")
+    made.run("git", "gc", "--quiet", "--prune=now")
+    assert len(Books(made.git).read()) == 3
+
+
+def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a git repository"):
+        Git(tmp_path)
