@@ -8,8 +8,7 @@ BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install lock format lint types test test-fast test-isa repro why check restore verify preset experiments compare bench study-acl18 study-nasdaq \
-  study-planted study-kline use-data sample-data clean lr-find soak fuzz
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +78,9 @@ preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 
 compare: install ## Are two revisions, branches or experiments different, and by what: make compare A=main B=workspace [ARGS=--json]
 	@factor-exp compare "$(A)" "$(B)" --page .live/compare.html $(ARGS)
+
+trials: install ## Count every trial and say whether the best is more than luck: make trials [ARGS="--label h5 --json"]
+	@factor-exp trials --page .live/trials.html $(ARGS)
 
 experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
 	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)

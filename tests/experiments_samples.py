@@ -93,7 +93,8 @@ class Fabricated:
         plans = self.path / "results" / "plan"
         plans.mkdir(parents=True, exist_ok=True)
         labels = {"tokenize": {"labels": {"h1": {"horizon": 1}, "h5": {"horizon": 5}}}}
-        for stage, own in {"tokenize": labels, "stack": dict(settings or {})}.items():
+        evaluated = {f"evaluate_{name}": {} for name in tables if name != "stack"}
+        for stage, own in {"tokenize": labels, "stack": dict(settings or {}), **evaluated}.items():
             plan = {
                 "stage": stage,
                 "settings": own,

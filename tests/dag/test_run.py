@@ -14,6 +14,8 @@ import yaml
 from safetensors.numpy import load_file
 
 from checkout import Checkout, make_checkout, run_queue, stages_that_ran
+from factor_experiments.books import Books
+from factor_experiments.git import Git
 
 pytestmark = pytest.mark.end_to_end
 
@@ -98,7 +100,13 @@ def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_app
     assert all(name in shown for name in names)
     difference = json.loads(copy_of_run.run("dvc", "exp", "diff", names[0], names[1], "--json").stdout)
     assert set(difference["params"]["params.yaml"]) == {"zoo.linear.alpha"}
+    compared = copy_of_run.run("python", "-m", "factor_experiments.cli", "compare", *names, "--json").stdout
+    assert {one["status"] for one in json.loads(compared)["forecasts"]} == {"compared"}
     copy_of_run.run("dvc", "exp", "apply", names[0])
+    # The books of the copy know the evaluations of experiments, whose own copies are deleted, also without these.
+    copy_of_run.run("dvc", "exp", "remove", *names)
+    books = [(one.experiment, one.name) for one in Books(Git(copy_of_run.path)).read()]
+    assert {(name, forecast) for name in names for forecast in ("linear", "stack")} <= set(books)
     assert "params.yaml" in copy_of_run.run("git", "status", "--porcelain").stdout
     assert not stages_that_ran(copy_of_run.run("dvc", "repro").stdout)
 

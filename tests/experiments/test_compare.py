@@ -63,7 +63,7 @@ def test_a_better_model_is_found_with_its_interval_and_what_differs_is_named(mad
     assert result.differences.modules == {"stages.stack": ("aa", "bb"), "stages.new": ("absent", "cc")}
     assert result.differences.environment == {"numpy": ("2.4.6", "2.5.0")}
     assert result.differences.data is None
-    assert result.differences.stages == ("stack", "tokenize")
+    assert result.differences.stages == ("evaluate_linear", "stack", "tokenize")
 
 
 def test_other_data_are_named_and_only_dates_with_the_same_symbols_are_paired(made: Fabricated) -> None:

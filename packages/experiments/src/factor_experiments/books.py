@@ -235,7 +235,7 @@ def _says_more(theirs: bytes, ours: bytes | None) -> bool:
 
 
 def _json(document: Any) -> bytes:
-    return (json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n").encode()
+    return (json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
 def _parsed(path: str, content: bytes | None) -> Any:

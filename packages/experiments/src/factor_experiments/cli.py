@@ -7,13 +7,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from factor_experiments.books import Books
 from factor_experiments.compare import compare
 from factor_experiments.compare_page import comparison_page
 from factor_experiments.compare_text import comparison_text
+from factor_experiments.gathering import Gathered, gather
 from factor_experiments.git import Git
 from factor_experiments.stored import Stored
+from factor_experiments.trials import judge
+from factor_experiments.trials_page import trials_page
+from factor_experiments.trials_text import trials_text
+from factor_metrics import to_json_safe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--any-symbols", action="store_true", help="also pair dates on which other symbols are scored")
     _outputs(one)
     one.set_defaults(run=_compare)
+    every = commands.add_parser("trials", help="count every trial, and say whether the best of them is more than luck")
+    every.add_argument("--label", help="by default the first label of the working tree")
+    every.add_argument("--offline", action="store_true", help="do not ask git remotes for their books")
+    _outputs(every)
+    every.set_defaults(run=_trials)
     pushed = commands.add_parser("push", help="put the books of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
@@ -56,6 +67,29 @@ def _compare(options: argparse.Namespace) -> None:
     print(json.dumps(result.to_dict(), indent=2) if options.json else comparison_text(result))
     if options.page is not None:
         _write(options.page, comparison_page(result))
+
+
+def _trials(options: argparse.Namespace) -> None:
+    git = Git(options.root)
+    gathered = gather(git, Stored(git.root), remotes=not options.offline)
+    if not gathered.trials:
+        raise ValueError("there is no trial yet: make repro makes the first ones")
+    verdict = judge(gathered, options.label)
+    document = {"verdict": verdict, "gathered": _counted(gathered)}
+    print(json.dumps(to_json_safe(document), indent=2) if options.json else trials_text(gathered, verdict))
+    if options.page is not None:
+        _write(options.page, trials_page(gathered, verdict))
+
+
+def _counted(gathered: Gathered) -> dict[str, Any]:
+    """Return what is known of the count, without the series."""
+    return {
+        "trials": len(gathered.trials),
+        "gone": gathered.gone,
+        "new": gathered.new,
+        "queue": gathered.queue,
+        "missing": gathered.missing,
+    }
 
 
 def _push(options: argparse.Namespace) -> None:

@@ -28,13 +28,15 @@ class Known:
     when: datetime
 
 
-def known_evaluations(git: Git) -> list[Known]:
+def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Known]:
     """Return every evaluation in the lock file of a commit that any ref or reflog leads to, oldest commit first.
 
     Branches, tags, remote branches, DVC's experiments and stashes, and what amending and rebasing left in the reflogs;
     and the lock file of the working tree. The same table in several commits is one evaluation.
     """
-    lines = git.text("log", "--all", "--reflog", "--full-history", "--format=%H %ct", "--", LOCK).splitlines()
+    lines = []
+    if not working_tree_only:
+        lines = git.text("log", "--all", "--reflog", "--full-history", "--format=%H %ct", "--", LOCK).splitlines()
     commits = sorted((int(line.split()[1]), line.split()[0]) for line in lines)
     found: dict[tuple[str, str], Known] = {}
     contents = list(git.contents([f"{commit}:{LOCK}" for _, commit in commits]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from factor_experiments.git import Git
-from factor_experiments.layout import DATA, ENVIRONMENT, EVALUATE, LOCK, PARAMS, PLANS, STACK, forecast_of
+from factor_experiments.layout import DATA, ENVIRONMENT, EVALUATE, LOCK, PARAMS, PLANS, STACK, forecast_of, stage_of
 from factor_experiments.lock import data_digest, lock_outs, parse_yaml
 
 WORKSPACE = "workspace"
@@ -66,16 +66,20 @@ def read_revision(git: Git, name: str) -> Revision:
     if lock is None:
         raise ValueError(f"{name} has no {LOCK}: nothing was run there")
     outs = lock_outs(lock, (f"{EVALUATE}@", STACK))
-    tables = {found: md5 for path, md5 in outs.items() if (found := forecast_of(path)) is not None}
+    plans = {Path(path).stem: _json(path, name, text) for path, text in texts.items() if path.startswith(f"{PLANS}/")}
+    # A lock file keeps the stages of models that are no longer listed; their plans are gone.
+    tables = {
+        found: md5
+        for path, md5 in outs.items()
+        if (found := forecast_of(path)) is not None and stage_of(found).replace("@", "_") in plans
+    }
     if not tables:
         raise ValueError(f"{name} has no evaluation in its {LOCK}")
     return Revision(
         name=name,
         commit=commit,
         tables=tables,
-        plans={
-            Path(path).stem: _json(path, name, text) for path, text in texts.items() if path.startswith(f"{PLANS}/")
-        },
+        plans=plans,
         data=data_digest(texts[DATA]) if DATA in texts else None,
         params=flattened(parse_yaml(texts.get(PARAMS, "")) or {}),
         environment=dict(_pins(texts.get(ENVIRONMENT, ""))),

@@ -1,0 +1,98 @@
+"""Everything that is known of trials, brought into the books; and what cannot be known from here, said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from factor_experiments.books import Books, Trial
+from factor_experiments.git import Git, GitError
+from factor_experiments.history import Known, known_evaluations, names_of_commits, queue_counts, with_series
+from factor_experiments.stored import Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """The trials of a repository, and what is said with their number."""
+
+    trials: tuple[Trial, ...]
+    """Every trial, oldest first."""
+    names: Mapping[str, str]
+    """By trial: a name that no other one has."""
+    gone: int
+    """Trials that the books alone know: no commit that a ref or reflog leads to has them."""
+    new: int
+    """Trials that commits had and the books had not, until now."""
+    queue: Mapping[str, int]
+    """Tasks of DVC's queue that are queued, running, failed: none of them is counted as a look."""
+    missing: tuple[str, ...]
+    """Why trials may be missing from the count; empty where nothing says so."""
+    current: tuple[str, ...]
+    """Trials that the working tree has."""
+
+
+def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
+    """Return every trial of the books, of their copies in git remotes, and of all commits.
+
+    What the books lack is added to them. With `remotes=False` no remote is asked, which is said.
+    """
+    books = Books(git)
+    missing = []
+    if lost := books.lost():
+        missing.append(f"the books of this clone once had {lost} more trials than now")
+    missing += _from_remotes(git, books) if remotes else ["git remotes were not asked (--offline)"]
+    if git.is_shallow():
+        missing.append("the clone is shallow: commits before it starts are not looked at (git fetch --unshallow)")
+    known, names = known_evaluations(git), names_of_commits(git)
+    there = {trial.id: trial for trial in books.read()}
+    found = [
+        with_series(one, stored, names)
+        for one in known
+        if (trial := there.get(_id(one))) is None or trial.series is None
+    ]
+    new = books.add(found)
+    if stored.unreachable is not None and any(trial.series is None for trial in found):
+        missing.append(f"tables that DVC's cache lacks could not be fetched: {stored.unreachable}")
+    trials, ids = books.read(), {_id(one) for one in known}
+    return Gathered(
+        trials=tuple(trials),
+        names=_names(trials, {_id(one): one.commit for one in known}, names),
+        gone=sum(trial.id not in ids for trial in trials),
+        new=new,
+        queue=queue_counts(git.root),
+        missing=tuple(missing),
+        current=tuple(_current(git)),
+    )
+
+
+def _from_remotes(git: Git, books: Books) -> list[str]:
+    said = []
+    for remote in git.text("remote").splitlines():
+        try:
+            _, why = books.fetch(remote)
+        except GitError as error:
+            why = f"the books of {remote} cannot be fetched ({str(error).splitlines()[0]})"
+        said += [why] if why is not None else []
+    return said
+
+
+def _id(known: Known) -> str:
+    return Trial(name=known.name, table=known.table, time="").id
+
+
+def _current(git: Git) -> list[str]:
+    """Return the trials of the working tree's lock file; none where it has none."""
+    return [_id(one) for one in known_evaluations(git, working_tree_only=True)]
+
+
+def _names(trials: list[Trial], commits: Mapping[str, str], refs: Mapping[str, str]) -> dict[str, str]:
+    """Return "model @ experiment, branch or commit" per trial, numbered where two would be the same."""
+    names: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for trial in trials:
+        commit = commits.get(trial.id) or trial.commit or "no commit"
+        where = trial.experiment or refs.get(commit) or commit[:9]
+        name = f"{trial.name} @ {where}"
+        seen[name] = seen.get(name, 0) + 1
+        names[trial.id] = name if seen[name] == 1 else f"{name} #{seen[name]}"
+    return names

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from experiments_samples import DATES, Fabricated, draws, make_repository, table
+from factor_experiments.books import REF, Books
+from factor_experiments.cli import main
+from factor_experiments.gathering import Gathered, gather
+from factor_experiments.git import Git
+from factor_experiments.stored import Stored
+from factor_experiments.trials import Verdict, judge, num_clusters
+from factor_metrics import deflated_sharpe_ratio, judge_trials, superior_predictive_ability
+from factor_metrics.significance.distributions import moments
+
+
+def gathered(made: Fabricated, *, remotes: bool = True) -> Gathered:
+    git = Git(made.path)
+    return gather(git, Stored(git.root), remotes=remotes)
+
+
+def verdict_over(made: Fabricated, label: str | None = None) -> Verdict:
+    return judge(gathered(made), label, num_bootstrap=500)
+
+
+def sweep(made: Fabricated, series: list[NDArray[np.float64]]) -> list[str]:
+    """Commit one result per series, as commits of a branch."""
+    commits = []
+    for values in series:
+        made.results({"linear": table({"h1": values})})
+        commits.append(made.commit("a trial"))
+    return commits
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Fabricated:
+    return make_repository(tmp_path / "here")
+
+
+def test_every_commit_is_a_trial_and_the_same_result_is_one(made: Fabricated) -> None:
+    first, second = draws(2)
+    sweep(made, [first, second, first])
+    found = gathered(made)
+    assert (len(found.trials), found.new, found.gone, found.missing) == (2, 2, 0, ())
+    assert gathered(made).new == 0
+
+
+def test_the_numbers_are_those_of_factor_metrics(made: Fabricated) -> None:
+    series = draws(5, mean=0.004)
+    sweep(made, series)
+    found = verdict_over(made)
+    assert found.selection is not None
+    by_name = dict(zip([one.name for one in found.selection.trials], found.selection.trials, strict=True))
+    columns = {str(position): values for position, values in enumerate(series)}
+    expected = judge_trials(columns, num_bootstrap=500)
+    best = series[int(expected.best)]
+    assert found.rank_ic == pytest.approx(best.mean(), abs=1e-6)
+    assert found.corrected_p_value == pytest.approx(expected.superior_p_value, abs=0.01)
+    assert found.overfitting == pytest.approx(expected.probability_of_overfitting, abs=0.002)
+    sharpes = [one.sharpe for one in by_name.values()]
+    deflated = deflated_sharpe_ratio(max(sharpes), 400, 5, float(np.std(sharpes, ddof=1)), *moments(best))
+    assert found.deflated_sharpe == pytest.approx(deflated, abs=1e-3)
+    assert (found.num_trials, found.effective_trials, found.num_dates) == (5, 5, 400)
+    hansen = superior_predictive_ability(np.column_stack(series), 1, 500).p_value
+    assert found.floor_p_value == pytest.approx(hansen, abs=0.01), "the floors are zero here"
+    assert found.path["best"] == np.maximum.accumulate(found.path["rank_ic"]).tolist()
+
+
+def test_trials_that_go_together_count_as_one_look() -> None:
+    generator = np.random.default_rng(0)
+    families = [generator.normal(size=500) for _ in range(3)]
+    values = [family + 0.3 * generator.normal(size=500) for family in families for _ in range(6)]
+    assert num_clusters(np.column_stack(values)) == 3
+    assert num_clusters(np.column_stack([families[0], -families[0]])) == 2
+
+
+def test_trials_on_other_dates_are_no_looks_and_those_on_some_are(made: Fabricated) -> None:
+    first, second, third = draws(3)
+    made.results({"linear": table({"h1": second[:100]}, DATES[300:])})
+    made.commit("some of the dates")
+    made.results({"linear": table({"h1": third[:50]}, DATES[350:])})
+    made.commit("none of them")
+    made.results({"linear": table({"h1": first[:350]}, DATES[:350])})
+    made.commit("now")
+    found = verdict_over(made)
+    assert (found.num_judged, found.num_partial, found.num_elsewhere, found.num_trials) == (1, 1, 1, 2)
+
+
+def test_a_result_whose_table_is_lost_is_counted(made: Fabricated) -> None:
+    first, second = draws(2)
+    sweep(made, [first])
+    made.run("rm", "--recursive", ".dvc/cache")
+    sweep(made, [second])
+    found = gathered(made)
+    assert found.missing == ("tables that DVC's cache lacks could not be fetched: DVC has no remote here",)
+    verdict = judge(found, num_bootstrap=200)
+    assert (verdict.num_judged, verdict.num_bare, verdict.num_trials, verdict.effective_trials) == (1, 1, 2, 2)
+
+
+def test_amended_rebased_and_deleted_commits_stay_in_the_books(made: Fabricated) -> None:
+    base, *others = draws(4)
+    sweep(made, [base])
+    made.run("git", "switch", "--quiet", "--create", "side")
+    sweep(made, others[:2])
+    made.results({"linear": table({"h1": others[2]})})
+    made.run("git", "add", "--all")
+    made.run("git", "commit", "--quiet", "--amend", "--message", "amended")
+    assert len(gathered(made).trials) == 4, "the amended commit is in the reflog"
+    made.run("git", "switch", "--quiet", "main")
+    made.run("git", "branch", "--quiet", "-D", "side")
+    made.run("git", "reflog", "expire", "--expire=now", "--all")
+    made.run("git", "gc", "--quiet", "--prune=now")
+    found = gathered(made)
+    assert (len(found.trials), found.gone) == (4, 3)
+    assert judge(found, num_bootstrap=200).num_judged == 4, "with their series"
+
+
+def test_a_removed_experiment_stays_in_the_books(made: Fabricated) -> None:
+    first, second = draws(2)
+    base = sweep(made, [first])[0]
+    made.results({"linear": table({"h1": second})})
+    commit = made.commit("an experiment")
+    ref = f"refs/exps/{base[:2]}/{base[2:]}/vapid-knit"
+    made.run("git", "update-ref", ref, commit)
+    made.run("git", "reset", "--quiet", "--hard", base)
+    assert "linear @ vapid-knit" in gathered(made).names.values()
+    made.run("dvc", "exp", "remove", "vapid-knit")
+    assert not made.run("git", "for-each-ref", ref)
+    made.run("git", "reflog", "expire", "--expire=now", "--all")
+    made.run("git", "gc", "--quiet", "--prune=now")
+    assert (len(gathered(made).trials), gathered(made).gone) == (2, 1)
+
+
+def test_a_clone_takes_the_books_of_its_remote_and_says_where_there_are_none(made: Fabricated, tmp_path: Path) -> None:
+    sweep(made, draws(3))
+    gathered(made)
+    made.run("git", "reset", "--quiet", "--hard", "HEAD~2")
+    made.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    made.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
+    made.run("git", "push", "--quiet", "origin", "main")
+    said = gathered(made)
+    assert (len(said.trials), said.missing) == (3, ("origin has no books yet: factor-exp push puts them there",))
+    assert main(["-C", str(made.path), "push"]) == 0
+    subprocess.run(["git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "clone")], check=True)
+    found = gathered(Fabricated(tmp_path / "clone"))
+    assert (len(found.trials), found.missing) == (3, ())
+    alone = gathered(Fabricated(tmp_path / "clone"), remotes=False)
+    assert alone.missing == ("git remotes were not asked (--offline)",)
+
+
+def test_a_shallow_clone_and_deleted_books_say_so(made: Fabricated, tmp_path: Path) -> None:
+    sweep(made, draws(3))
+    address = f"file://{made.path}"
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", address, str(tmp_path / "shallow")], check=True)
+    found = gathered(Fabricated(tmp_path / "shallow"))
+    assert any(why.startswith("the clone is shallow") for why in found.missing)
+    gathered(made)
+    made.run("git", "reset", "--quiet", "--hard", "HEAD~2")
+    made.run("git", "reflog", "expire", "--expire=now", "--all")
+    made.run("git", "update-ref", "-d", REF)
+    assert gathered(made).missing == ("the books of this clone once had 3 more trials than now",)
+
+
+def test_a_remote_that_cannot_be_reached_is_named(made: Fabricated, tmp_path: Path) -> None:
+    sweep(made, draws(1))
+    made.run("git", "remote", "add", "origin", str(tmp_path / "nowhere"))
+    (why,) = gathered(made).missing
+    assert why.startswith("origin cannot be reached")
+
+
+def test_the_command_prints_the_verdict_json_and_a_page(made: Fabricated, capsys: pytest.CaptureFixture[str]) -> None:
+    series = draws(8)
+    sweep(made, [*series[:7], series[7] + 0.03])
+    page = made.path / "out" / "page.html"
+    assert main(["-C", str(made.path), "trials", "--page", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert "Of 8 trials, worth 8 looks, the best at h1, linear @ main, has a rank IC of +0.0" in printed
+    assert "and survives" in printed
+    text = page.read_text()
+    assert "chart-luck" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert main(["-C", str(made.path), "trials", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"]["finding"] == "survives"
+    assert document["gathered"] == {
+        "trials": 8, "gone": 0, "new": 0, "queue": {"queued": 0, "running": 0, "failed": 0}, "missing": [],
+    }  # fmt: skip
+
+
+def test_a_label_that_is_not_there_and_no_trial_are_refused(
+    made: Fabricated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.commit("nothing")
+    assert main(["-C", str(made.path), "trials"]) == 2
+    assert "there is no trial yet" in capsys.readouterr().err
+    sweep(made, draws(1))
+    assert main(["-C", str(made.path), "trials", "--label", "h9"]) == 2
+    assert "label 'h9' is not in linear @ main: it has h1" in capsys.readouterr().err
+
+
+def test_too_few_dates_have_no_verdict(made: Fabricated) -> None:
+    sweep(made, [values[:3] for values in draws(2)])
+    assert verdict_over(made).finding == "undefined"
+
+
+def test_the_books_name_a_trial_and_lose_no_order_of_labels(made: Fabricated) -> None:
+    first, second = draws(2)
+    made.results({"linear": table({"h5": first, "h1": second})})
+    made.commit("one")
+    gathered(made)
+    (trial,) = Books(made.git).read()
+    assert trial.series is not None
+    assert list(trial.series) == ["h5", "h1"]
+    assert verdict_over(made).label == "h5"
