@@ -79,8 +79,7 @@ def main() -> None:
         with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
             summary = write_summary(Path(aside), metrics, labels, promoted(gates))
             summary.replace(RESULTS / "summary.json")
-    if results[0].has_stack:
-        note_trial("stack", plan, RESULTS / "stack")
+    note_trial("stack", plan, RESULTS / "stack")
 
 
 def with_signal(models: Mapping[str, OutOfFold], min_symbols: int) -> tuple[dict[str, OutOfFold], dict[str, str]]:

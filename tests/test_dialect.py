@@ -32,6 +32,7 @@ TERMS = re.compile(
 TITLES = (
     "Direct Optimization of",
     "Stacked Generalization",
+    "Regularization and Variable Selection",
     "Binary Spherical Quantization",
     "for optimization problems with simple constraints",
     "Time Series Modeling",

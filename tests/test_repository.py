@@ -136,8 +136,6 @@ def test_git_keeps_the_metrics_and_dvc_the_rest() -> None:
 
 
 def test_every_make_target_is_described_by_help() -> None:
-    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
-    phony = re.search(r"^\.PHONY: (.+)$", text, re.M)
-    assert phony is not None
+    text = (ROOT / "Makefile").read_text()
     described = set(re.findall(r"^([a-z0-9-]+):.*## ", text, re.M))
-    assert set(phony.group(1).split()) == described
+    assert set(re.findall(r"^([a-z0-9-]+):", text, re.M)) == described

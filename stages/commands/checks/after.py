@@ -15,7 +15,7 @@ from stages.running.planned import MADE_OF, made_of
 from stages.running.stage import StageError
 
 LEAST_PERPLEXITY = 1.5
-"""Of the pairs of K-line tokens: below, the tokenizer says the same of every bar."""
+"""Perplexity of the pairs of K-line tokens: below it, the tokenizer says the same of every bar."""
 LEAST_TOKENS = 2
 
 

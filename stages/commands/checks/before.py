@@ -55,7 +55,9 @@ def context(asked: Asked) -> str:
 def pretrained(asked: Asked) -> str:
     """Folders of weights against the hashes that params.yaml has of them, before any data are read."""
     params = asked.params
-    named = [("tokenize_kline.pretrained", KronosTokenizer, params.tokenize_kline.pretrained)]
+    named: list[tuple[str, type[Kronos | KronosTokenizer], str | None]] = [
+        ("tokenize_kline.pretrained", KronosTokenizer, params.tokenize_kline.pretrained)
+    ]
     named += [(f"zoo.{name}.pretrained", Kronos, params.zoo[name].settings.pretrained) for name in params.kline_models]
     given = [(key, kind, value) for key, kind, value in named if value is not None and params.kline_models]
     if not given:

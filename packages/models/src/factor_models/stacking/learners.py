@@ -10,9 +10,9 @@ data through the mean moments alone: c = E[z y] and G = E[z z']. With alpha the 
     exponential    ridge on moments in which a date counts 2^(-age / half_life)
     icir           w = mean / standard deviation of a model's ICs, which takes models as unlike
 
-Wolpert (1992), "Stacked generalization"; Breiman (1996), "Stacked regressions", who found non-negative weights; Zou and
-Hastie (2005), "Regularization and variable selection via the elastic net". Equal weights, which all are shrunk to, are
-hard to beat where errors are alike and histories short: Clemen (1989), "Combining forecasts".
+Wolpert (1992), "Stacked Generalization"; Breiman (1996), "Stacked regressions", who found non-negative weights; Zou and
+Hastie (2005), "Regularization and Variable Selection via the Elastic Net". Equal weights, which all are
+shrunk to, are hard to beat where errors are alike and histories short: Clemen (1989), "Combining forecasts".
 """
 
 from __future__ import annotations
