@@ -72,7 +72,7 @@ def compare_with_commit(folder: Path = Path()) -> Comparison | None:
 
     None where there is nothing to compare: no repository, or code, data or parameters are not those of the commit.
     """
-    changed = _git(folder, "diff", "--quiet", "HEAD", "--", ".", ":!results", ":!dvc.lock", ":!docs")
+    changed = _git(folder, "diff", "--quiet", "HEAD", "--", ".", ":!results", ":!*dvc.lock", ":!docs")
     listed = _git(folder, "ls-tree", "-r", "--name-only", "HEAD", "--", "results")
     if changed is None or listed is None:
         return None
