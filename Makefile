@@ -73,6 +73,9 @@ restore: install ## Bring back the last good results that a failed run took away
 verify: install ## Read every file of data/ and results/ and name those that are not what was written
 	@python -m stages.commands.verify $(ARGS)
 
+gates: install ## Say what the stack lacks to be promoted, and by how much, counting all looks; exit 1 where it is not
+	@python -m stages.commands.gates
+
 preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)
 

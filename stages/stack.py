@@ -13,16 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import promoted, to_json_safe
+from factor_metrics import format_gates, promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.books import judge_books
 from stages.judging.bundle import write_bundle
-from stages.judging.ensemble import LabelResult, combine, hold_against_gates, pruned_in_words, stack_metrics
+from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.judge import profile, row_counts
-from stages.judging.pages import StackedLabel, StackPage, floors, result_rows
+from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, floors, looks_of_run, result_rows
 from stages.judging.summary import write_summary
 from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
+from stages.judging.verdict import hold_against_gates
 from stages.params.evaluate import EvaluateParams
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, write_stack
@@ -44,10 +45,13 @@ def main() -> None:
     valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
     with stage_output("stack") as folder:
         results = [combine(label, store, panel, models, params, config) for label in listed]
-        gates = hold_against_gates(results, valid, names, params.gates)
+        books = judge_books({one.label: (one.dates, one.prediction) for one in results}, store, panel, config)
+        net = {one.label: books.scores(one.label) for one in results}
+        gates = hold_against_gates(results, models, store, params, config, measured=net)
+        if params.on_fail == "stop" and not promoted(gates):
+            raise StageError(f"not promoted, and stack.on_fail is stop:\n{format_gates(gates)}")
         weights = {result.label: result.weights_by_fold() for result in results}
         labels = [stacked_label(result, store, panel, listed, config) for result in results]
-        books = judge_books({one.label: (one.dates, one.prediction) for one in results}, store, panel, config)
         page = StackPage(
             labels=tuple(labels),
             gates=gates,
@@ -57,12 +61,12 @@ def main() -> None:
             calendar=store.dates,
             books=books,
         )
-        metrics = to_json_safe({one.label: stack_metrics(one) | books.scores(one.label) for one in results})
+        metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})
         write_stack(results, store, models.values(), folder / "predictions.parquet")
         write_json(folder / "weights.json", to_json_safe(weights))
-        write_json(
-            folder / "gates.json", to_json_safe({"promoted": promoted(gates), "gates": gates, "left_out": left_out})
-        )
+        looks = {"num": looks_of_run(len(names), len(listed)), "counted": THIS_RUN}
+        verdict = {"promoted": promoted(gates), "gates": gates, "left_out": left_out, "looks": looks}
+        write_json(folder / "gates.json", to_json_safe(verdict))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "comparison.json", to_json_safe([row for one in labels for row in result_rows(one)]))
         write_json(folder / "floors.json", to_json_safe(page.floors))

@@ -47,7 +47,7 @@ def main() -> None:
     if verdict["promoted"]:
         console.print(f"Promoted: all {len(verdict['gates'])} gates passed.", style="bold green")
     else:
-        console.print(f"NOT promoted: {', '.join(failed)} failed.", style="bold red")
+        console.print(f"NOT promoted: {', '.join(failed)} failed; make gates says by how much.", style="bold red")
     for name, reason in verdict["left_out"].items():
         console.print(f"{name} is left out of the ensemble: {reason}")
     print(f"Report: {RESULTS / 'report' / 'stack' / 'report.html'} (opens offline)")

@@ -23,7 +23,7 @@ from factor_metrics.report import (
 )
 from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, shared_facts, universe
 from stages.json_files import read_json
-from stages.judging.pages import StackedLabel, StackPage, forecasts, result_rows
+from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, forecasts, looks_of_run, result_rows
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
@@ -80,6 +80,7 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     return {
         "Folds": f"{len(first.folds)}; the first one is stacked with equal weights, since none came before it",
         **learners,
+        "Looks": looks(page),
         **pruned,
         **left_out,
         "Purge and embargo": purge_and_embargo(plan),
@@ -87,6 +88,12 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
         **{f"Training of {name}": words(own) for name, own in plan.value("own_train").items()},
         **shared_facts([one.subject for one in page.labels], plan.section("evaluate", EvaluateParams)),
     }
+
+
+def looks(page: StackPage) -> str:
+    """Say how many results the gates count, and which."""
+    count = looks_of_run(len(page.labels[0].models), len(page.labels))
+    return f"looks counted: {count}, {THIS_RUN}; make gates counts those that git and DVC know as well"
 
 
 def words(own: dict[str, Any]) -> str:

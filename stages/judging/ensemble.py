@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +12,10 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
-    Gate,
-    GateConfig,
     best_floor_rank_ic,
     constant_dates,
     constant_share,
-    evaluate_gates,
     evaluate_predictions,
-    overfit_gap,
     prediction_correlation,
 )
 from factor_models import Members, StackResult, stack_members
@@ -48,7 +43,10 @@ class LabelResult:
     floors: dict[str, Evaluation]
     weights: StackResult
     correlation: NDArray[np.float64]
-    constant_shares: dict[str, float]
+    constant_share: float
+    """Share of dates on which the stack forecasts the same for all symbols."""
+    rows_by_fold: NDArray[np.int64]
+    """(num_folds,) rows of the stack."""
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
 
@@ -112,8 +110,8 @@ def combine(
         floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), stacked, outcome, overlap, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
-        constant_shares={name: constant_share(one, np.float32) for name, one in zip(models, forecasts, strict=True)}
-        | {"stack": constant_share(stacked, np.float32)},
+        constant_share=constant_share(stacked, np.float32),
+        rows_by_fold=np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds]),
         attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
     )
 
@@ -142,38 +140,3 @@ def stack_metrics(result: LabelResult) -> dict[str, Any]:
         metrics["attainable_rank_ic"] = result.mean_attainable
         metrics["attained"] = metrics["rank_ic"] / result.mean_attainable
     return metrics
-
-
-def hold_against_gates(
-    results: Sequence[LabelResult],
-    valid: Mapping[str, Any],
-    names: Sequence[str],
-    config: GateConfig,
-) -> tuple[Gate, ...]:
-    """Every condition for promotion, for the first label; `valid` has the metrics.json of each model.
-
-    What is too good to be true is looked for in all labels.
-    """
-    result = results[0]
-    rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
-    attained = {
-        name: value / one.mean_attainable
-        for one in results
-        if one.mean_attainable > 0.0
-        for name, value in one.mean_rank_ics().items()
-    }
-    return evaluate_gates(
-        config,
-        num_oof_rows=int(np.isfinite(result.prediction).sum()),
-        stack_ic=result.stack.rank_ic,
-        floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
-        overfit_gaps={name: overfit_gap(metrics[result.label]) for name, metrics in valid.items()},
-        constant_shares=result.constant_shares,
-        correlation=result.correlation,
-        model_names=names,
-        label=result.label,
-        horizon=result.overlap,
-        num_looks=(len(names) + 1) * len(results),
-        rank_ics=rank_ics,
-        attained=attained,
-    )

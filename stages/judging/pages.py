@@ -13,6 +13,8 @@ from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
 """Name of the models' mean among the floors of a stack."""
+THIS_RUN = "this run only: its models and their stack, for every label"
+"""Results that a run counts as looked at: it cannot know of others and stay reproducible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,11 @@ class StackPage:
     calendar: NDArray[np.datetime64]
     books: Books
     """The stack as a book after costs, per label."""
+
+
+def looks_of_run(num_models: int, num_labels: int) -> int:
+    """Return how many results a run shows: models and their stack for every label."""
+    return (num_models + 1) * num_labels
 
 
 def forecasts(one: StackedLabel) -> dict[str, Evaluation]:

@@ -56,6 +56,11 @@ class Params:
         known = (*available_models(), *KLINE_MODELS)
         if unknown := [name for name in self.models if name not in known]:
             raise ValueError(f"models: {unknown[0]!r} is unknown; {nearest(unknown[0], known)}")
+        for label in self.stack.gate_labels:
+            if label not in self.tokenize.labels:
+                raise ValueError(
+                    f"stack.gate_labels: {label!r} is no label; {nearest(label, list(self.tokenize.labels))}"
+                )
         self._check_purge()
         self._check_inheritance()
         columns = [name for name, label in self.tokenize.labels.items() if label.column is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 from factor_metrics import GateConfig
 from factor_models import StackConfig
@@ -14,6 +16,28 @@ class StackParams(StackConfig):
 
     gates: GateConfig
     """What a stack must reach to be promoted."""
+    gate_labels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Labels that are held against the gates, each with thresholds of its own in the place of those of `gates`, such as
+    {h5: {}, h20: {min_t_stat: 2.0}}; {}: the first label alone."""
+    on_fail: Literal["report", "stop"] = "report"
+    """report: what is not promoted is written and said to be so; stop: the stage ends with what is short, and writes
+    nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        known = [one.name for one in fields(GateConfig)]
+        for label, own in self.gate_labels.items():
+            for key in own:
+                if key not in known or key == "measured":
+                    places = ", ".join(name for name in known if name != "measured")
+                    raise ValueError(f"gate_labels.{label}.{key}: must be one of {places}")
+            self.gates_of(label)
+
+    def gates_of(self, label: str) -> GateConfig:
+        """Return the thresholds that a label is held against."""
+        try:
+            own = self.gate_labels.get(label, {})
+            whole = {key: int(value) for key, value in own.items() if key == "min_oof_rows"}
+            return replace(self.gates, **(dict(own) | whole))  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ValueError(f"gate_labels.{label}.{error}") from None

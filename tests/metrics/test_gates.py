@@ -18,6 +18,7 @@ from factor_metrics import (
     promoted,
     random_ranking,
     rank_ic,
+    surely_lost,
 )
 
 
@@ -82,6 +83,47 @@ def test_a_floor_as_good_as_the_stack_blocks_promotion_and_is_named() -> None:
     gates = evaluate_gates(GateConfig(), **case)
     assert failed(gates) == ["beats_floor"]
     assert "momentum" in next(gate.rule for gate in gates if gate.name == "beats_floor")
+
+
+@pytest.mark.parametrize(("loss", "passes"), [(0.0, True), (0.001, False), (-0.001, True)])
+def test_a_stack_may_be_equal_weights_but_not_surely_below_them(loss: float, passes: bool) -> None:
+    case = good_case()
+    gates = evaluate_gates(GateConfig(), **case, equal_ic=case["stack_ic"] + loss)
+    assert failed(gates) == ([] if passes else ["equal_weight"])
+    noisy = case["stack_ic"] + loss + np.random.default_rng(1).normal(0.0, 0.1, size=400)
+    assert failed(evaluate_gates(GateConfig(), **case, equal_ic=noisy)) == []
+
+
+def test_every_member_has_a_gate_with_what_to_do() -> None:
+    shares = {"linear": 0.0, "lstm": 0.51, "gru": 0.5}
+    gates = evaluate_gates(GateConfig(), **good_case(), absent_shares=shares)
+    assert failed(gates) == ["member lstm"]
+    gate = next(gate for gate in gates if gate.name == "member lstm")
+    assert gate.rule.endswith("must be at most 0.5: above it, take lstm from the models or mend it")
+    assert gate.shortfall == "0.01 too high"
+    assert failed(evaluate_gates(GateConfig(max_absent_share=0.6), **good_case(), absent_shares=shares)) == []
+
+
+def test_a_shortfall_says_how_far_and_in_which_direction() -> None:
+    case = good_case() | {"num_oof_rows": 9_000, "overfit_gaps": {"linear": math.nan}}
+    told = {gate.name: gate.shortfall for gate in evaluate_gates(GateConfig(), **case)}
+    assert told.pop("oof_rows") == "short by 1000"
+    assert told.pop("overfit_gap") == "not measured"
+    assert set(told.values()) == {""}
+
+
+def test_what_is_surely_lost_is_exceeded_by_the_true_gap_as_often_as_stated() -> None:
+    """Two-sided at 95 %: the lower end is above the true gap in one of forty samples."""
+    generator = np.random.default_rng(0)
+    above = [
+        surely_lost(generator.normal(0.06, 0.1, 100), generator.normal(0.02, 0.1, 300), 1) > 0.04 for _ in range(800)
+    ]
+    assert 0.01 < np.mean(above) < 0.045
+    valid, test = generator.normal(0.06, 0.1, 100), generator.normal(0.02, 0.1, 300)
+    low, middle = (surely_lost(valid, test, 1, confidence) for confidence in (0.95, 0.5))
+    assert low < middle < valid.mean() - test.mean()
+    assert surely_lost([0.1, 0.2], [0.05], 5) == pytest.approx(0.1), "too few dates for an error: the mean itself"
+    assert math.isnan(surely_lost([np.nan], test, 1))
 
 
 def test_more_looks_make_the_interval_gate_harder() -> None:

@@ -40,6 +40,7 @@ from .judging.books import beside_truth as beside_truth
 from .judging.books import judge_book as judge_book
 from .judging.config import EvaluationConfig as EvaluationConfig
 from .judging.config import GateConfig as GateConfig
+from .judging.config import Threshold as Threshold
 from .judging.direction import DirectionScores as DirectionScores
 from .judging.direction import direction_scores as direction_scores
 from .judging.evaluation import Evaluation as Evaluation
@@ -48,6 +49,7 @@ from .judging.evaluation import evaluate_horizons as evaluate_horizons
 from .judging.evaluation import evaluate_predictions as evaluate_predictions
 from .judging.gates import Gate as Gate
 from .judging.gates import evaluate_gates as evaluate_gates
+from .judging.gates import interval_gate as interval_gate
 from .judging.gates import overfit_gap as overfit_gap
 from .judging.gates import promoted as promoted
 from .judging.profile import Estimates as Estimates
@@ -57,7 +59,6 @@ from .judging.profile import profile_forecast as profile_forecast
 from .judging.scores import Scores as Scores
 from .judging.tables import evaluation_by_date as evaluation_by_date
 from .judging.tables import evaluation_by_fold as evaluation_by_fold
-from .judging.thresholds import Threshold as Threshold
 from .judging.thresholds import check_thresholds as check_thresholds
 from .judging.thresholds import exit_status as exit_status
 from .judging.thresholds import format_gates as format_gates
@@ -154,6 +155,7 @@ from .significance.permutation import PermutationTest as PermutationTest
 from .significance.permutation import permutation_test as permutation_test
 from .significance.sample_comparison import SampleComparison as SampleComparison
 from .significance.sample_comparison import compare_samples as compare_samples
+from .significance.sample_comparison import surely_lost as surely_lost
 from .significance.selection import Trial as Trial
 from .significance.selection import TrialSelection as TrialSelection
 from .significance.selection import judge_trials as judge_trials

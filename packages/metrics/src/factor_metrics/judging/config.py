@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypedDict
 
 from factor_metrics.checks import check_at_least, check_share
@@ -42,6 +43,28 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Bounds that one metric must keep; at least one of both ends."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    minimum: float | None = None
+    """At least."""
+    maximum: float | None = None
+    """At most."""
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold without a finite end, or with ends in the wrong order."""
+        ends = [end for end in (self.minimum, self.maximum) if end is not None]
+        if not ends or not all(math.isfinite(end) for end in ends):
+            raise ValueError(
+                f"a threshold needs a finite minimum or maximum, got {self.minimum!r} and {self.maximum!r}"
+            )
+        if len(ends) == 2 and ends[0] > ends[1]:
+            raise ValueError(f"minimum must be at most maximum, got {ends[0]!r} and {ends[1]!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateConfig:
     """Thresholds for promotion."""
 
@@ -54,9 +77,11 @@ class GateConfig:
     min_t_stat: float = 3.0
     """t of the stack's rank IC (`mean_test`), at least (3: Harvey, Liu and Zhu, 2016)."""
     max_overfit_gap: float = 0.05
-    """Mean valid minus mean test rank IC of any model, at most."""
+    """Mean valid minus mean test rank IC of any model, at most; held against the lower end of its interval."""
+    max_absent_share: float = 0.5
+    """Share of the stack's rows for which a model has no forecast that tells symbols apart, at most; in [0, 1]."""
     max_constant_share: float = 0.0
-    """Share of dates on which a model predicts one value for all symbols, at most; in [0, 1]."""
+    """Share of dates on which the stack predicts one value for all symbols, at most; in [0, 1]."""
     max_correlation: float = 0.9
     """Models correlated above this count as one; in (0, 1)."""
     max_rank_ic: float = 0.25
@@ -65,6 +90,8 @@ class GateConfig:
     max_attained: float = 1.1
     """Where the true expectation is known (a simulated market): the same as a share of the attainable, at most; a
     little above 1, which chance can reach. Greater than 0."""
+    measured: Mapping[str, Threshold] = field(default_factory=dict)
+    """Bounds on whatever else is measured of the stack, by name, such as {net_sharpe: {minimum: 0.5}}."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
@@ -79,8 +106,9 @@ class GateConfig:
             raise ValueError(f"max_rank_ic must be above 0 and at most 1, got {self.max_rank_ic!r}")
         if not (math.isfinite(self.max_attained) and self.max_attained > 0.0):
             raise ValueError(f"max_attained must be finite and above 0, got {self.max_attained!r}")
-        if not 0.0 <= self.max_constant_share <= 1.0:
-            raise ValueError(f"max_constant_share must be from 0 to 1, got {self.max_constant_share!r}")
+        for name in ("max_constant_share", "max_absent_share"):
+            if not 0.0 <= (share := getattr(self, name)) <= 1.0:
+                raise ValueError(f"{name} must be from 0 to 1, got {share!r}")
 
 
 class LooseSettings(TypedDict, total=False):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import check_at_least
+from factor_metrics.checks import as_series, check_at_least
 from factor_metrics.floors.comparison import best_floor
 from factor_metrics.judging.config import GateConfig
 from factor_metrics.labels import same_labels
 from factor_metrics.scores.diversity import num_distinct_models
+from factor_metrics.significance.mean_test import mean_test
 from factor_metrics.significance.summary import paired_difference, summarize
 
 _NUM_BOOTSTRAP = 20_000  # far tails: a Bonferroni level leaves few draws outside
@@ -32,6 +33,25 @@ class Gate:
     """Threshold of the condition."""
     rule: str
     """The condition in words."""
+    label: str = ""
+    """Label that it was measured of; "" where only one is held against gates."""
+    is_maximum: bool = False
+    """Whether the threshold is the most that is allowed, not the least."""
+
+    @property
+    def full_name(self) -> str:
+        """Name with the label before it, where it has one."""
+        return f"{self.label}: {self.name}" if self.label else self.name
+
+    @property
+    def shortfall(self) -> str:
+        """How far the value is from passing, in words; "" for a gate that has passed."""
+        if self.passed:
+            return ""
+        if math.isnan(self.value):
+            return "not measured"
+        distance = self.value - self.threshold if self.is_maximum else self.threshold - self.value
+        return f"{distance:.4g} too high" if self.is_maximum else f"short by {distance:.4g}"
 
 
 @same_labels("stack_ic", "floor_ics")
@@ -51,6 +71,8 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     oof_gaps: Mapping[str, float] | None = None,
     rank_ics: Mapping[str, float] | None = None,
     attained: Mapping[str, float] | None = None,
+    equal_ic: ArrayLike | None = None,
+    absent_shares: Mapping[str, float] | None = None,
 ) -> tuple[Gate, ...]:
     """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
 
@@ -65,7 +87,8 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     floor_ics
         Per floor (num_dates,) rank IC over the same dates.
     overfit_gaps
-        Per model, mean valid minus mean test rank IC for the primary label (`compare_samples`).
+        Per model, by how much valid is above test rank IC for the primary label: the mean (`overfit_gap`), or the
+        lower end of its interval (`surely_lost`).
     constant_shares
         Per model and stack, from `constant_share`.
     correlation, model_names
@@ -85,24 +108,23 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     attained
         The same names where the true expectation is known: their rank IC over that of the expectation. It takes the
         place of the rank IC, since it says how good an honest forecast can be.
+    equal_ic
+        (num_dates,) rank IC of the same models with equal weights: the stack may not be below it beyond the noise of
+        the paired difference. None: not held against it.
+    absent_shares
+        Per model, the share of the stack's rows on which it takes no part: a gate for each. None: no such gates.
     """
     check_at_least("num_looks", num_looks, 1)
-    familywise = 1.0 - (1.0 - config.confidence) / num_looks
-    stack = summarize(stack_ic, horizon, familywise, _NUM_BOOTSTRAP)
     gaps = [("overfit_gap", overfit_gaps, "valid minus test rank IC of every model")]
     if oof_gaps is not None:
         gaps.append(("oof_gap", oof_gaps, "valid minus out-of-fold rank IC of every model"))
+    tested = mean_test(as_series("stack_ic", stack_ic), horizon)
     return (
         _at_least("oof_rows", num_oof_rows, config.min_oof_rows, "out-of-fold rows of the stack"),
-        _above(
-            "stack_interval",
-            stack.ci_low,
-            0.0,
-            f"lower end of the stack's {familywise:.2%} rank-IC interval for {label}"
-            f" ({config.confidence:.0%} over {num_looks} looks)",
-        ),
-        _at_least("stack_t_stat", stack.t_stat, config.min_t_stat, "t of the stack's rank IC"),
+        interval_gate(config, stack_ic, label=label, horizon=horizon, num_looks=num_looks),
+        _at_least("stack_t_stat", tested.t_stat, config.min_t_stat, "t of the stack's rank IC"),
         _floor_gate(config, stack_ic, floor_ics, horizon),
+        *([] if equal_ic is None else [_equal_gate(config, stack_ic, equal_ic, horizon)]),
         *(_worst_gate(name, values, config.max_overfit_gap, what) for name, values, what in gaps),
         _worst_gate(
             "constant_output",
@@ -110,9 +132,24 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
             config.max_constant_share,
             "share of dates with a constant output",
         ),
+        *(_member_gate(name, share, config.max_absent_share) for name, share in (absent_shares or {}).items()),
         _diversity_gate(config, correlation, model_names),
-        _too_good_gate(config, {f"stack at horizon {horizon}": stack.mean} if rank_ics is None else rank_ics, attained),
+        _too_good_gate(
+            config, {f"stack at horizon {horizon}": tested.mean} if rank_ics is None else rank_ics, attained
+        ),
     )
+
+
+def interval_gate(config: GateConfig, stack_ic: ArrayLike, *, label: str, horizon: int, num_looks: int) -> Gate:
+    """Return the gate on the lower end of the stack's interval, at the level that `num_looks` leaves; see above."""
+    check_at_least("num_looks", num_looks, 1)
+    familywise = 1.0 - (1.0 - config.confidence) / num_looks
+    stack = summarize(stack_ic, horizon, familywise, _NUM_BOOTSTRAP)
+    what = (
+        f"lower end of the stack's {familywise:.2%} rank-IC interval for {label}"
+        f" ({config.confidence:.0%} over {num_looks} looks)"
+    )
+    return _above("stack_interval", stack.ci_low, 0.0, what)
 
 
 def promoted(gates: Sequence[Gate]) -> bool:
@@ -152,7 +189,26 @@ def _worst_gate(name: str, values: Mapping[str, float], threshold: float, what: 
     worst = max(values, key=lambda key: math.inf if math.isnan(values[key]) else values[key], default=None)
     value = math.nan if worst is None else float(values[worst])
     rule = f"{what} must be at most {threshold:g} (worst: {worst or 'none measured'})"
-    return Gate(name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule)
+    return Gate(
+        name=name, passed=bool(value <= threshold), value=value, threshold=threshold, rule=rule, is_maximum=True
+    )
+
+
+def _equal_gate(config: GateConfig, stack_ic: ArrayLike, equal_ic: ArrayLike, horizon: int) -> Gate:
+    """Hold the stack against equal weights: what it has learned may not make it surely worse; equal is no loss."""
+    difference = paired_difference(stack_ic, equal_ic, horizon, config.confidence, _NUM_BOOTSTRAP)
+    high = difference.mean if math.isnan(difference.ci_high) else difference.ci_high
+    what = f"upper end of the {config.confidence:.0%} interval of stack minus equal weights"
+    return _at_least("equal_weight", high, 0.0, what)
+
+
+def _member_gate(name: str, share: float, threshold: float) -> Gate:
+    rule = (
+        f"share of the stack's rows without a forecast of {name} that tells symbols apart must be at most {threshold:g}"
+        f": above it, take {name} from the models or mend it"
+    )
+    passed = bool(share <= threshold)
+    return Gate(name=f"member {name}", passed=passed, value=share, threshold=threshold, rule=rule, is_maximum=True)
 
 
 def _too_good_gate(config: GateConfig, rank_ics: Mapping[str, float], attained: Mapping[str, float] | None) -> Gate:

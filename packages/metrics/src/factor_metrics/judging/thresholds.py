@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
+from factor_metrics.judging.config import Threshold
 from factor_metrics.judging.gates import Gate, promoted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Threshold:
-    """Bounds that one metric must keep; at least one of both ends."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-    minimum: float | None = None
-    """At least."""
-    maximum: float | None = None
-    """At most."""
-
-    def __post_init__(self) -> None:
-        """Refuse a threshold without a finite end, or with ends in the wrong order."""
-        ends = [end for end in (self.minimum, self.maximum) if end is not None]
-        if not ends or not all(math.isfinite(end) for end in ends):
-            raise ValueError(
-                f"a threshold needs a finite minimum or maximum, got {self.minimum!r} and {self.maximum!r}"
-            )
-        if len(ends) == 2 and ends[0] > ends[1]:
-            raise ValueError(f"minimum must be at most maximum, got {ends[0]!r} and {ends[1]!r}")
 
 
 def check_thresholds(metrics: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> tuple[Gate, ...]:
@@ -59,15 +37,25 @@ def check_thresholds(metrics: Mapping[str, Any], thresholds: Mapping[str, Thresh
         ):
             if limit is not None:
                 rule = f"{name} must be {words} {limit:g}{absent}"
-                gates.append(Gate(name=name, passed=passed, value=value, threshold=float(limit), rule=rule))
+                gates.append(
+                    Gate(
+                        name=name,
+                        passed=passed,
+                        value=value,
+                        threshold=float(limit),
+                        rule=rule,
+                        is_maximum=words == "at most",
+                    )
+                )
     return tuple(gates)
 
 
 def format_gates(gates: Sequence[Gate]) -> str:
     """Return the gates as a plain text table, one a line, and the verdict below."""
-    width = max((len(gate.name) for gate in gates), default=0)
+    width = max((len(gate.full_name) for gate in gates), default=0)
     lines = [
-        f"{'pass' if gate.passed else 'FAIL'}  {gate.name:<{width}}  {gate.value:>12,.6g}  {gate.rule}"
+        f"{'pass' if gate.passed else 'FAIL'}  {gate.full_name:<{width}}  {gate.value:>12,.6g}  {gate.rule}"
+        + ("" if gate.passed else f"; {gate.shortfall}")
         for gate in gates
     ]
     num_failed = sum(not gate.passed for gate in gates)

@@ -52,12 +52,12 @@ def gates_html(gates: Sequence[Gate]) -> str:
     """Return the table of promotion gates: target beside actual, and how many were met."""
     body = [
         tr(
-            esc(gate.name),
+            esc(gate.full_name),
             [
                 f"<td>{pill('passed', 'pass') if gate.passed else pill('FAILED', 'fail')}</td>",
                 num(plain(gate.value)),
                 num(plain(gate.threshold)),
-                f'<td class="wrap">{esc(gate.rule)}</td>',
+                f'<td class="wrap">{esc(gate.rule)}{esc("; " + gate.shortfall) if gate.shortfall else ""}</td>',
             ],
         )
         for gate in gates

@@ -15,7 +15,7 @@ def verdict(data: ReportData) -> tuple[Tone, str]:
     """Return the tone of the verdict and its text: on promotion, or of a model against its floors."""
     if data.promoted is None:
         return _floor_verdict(data.subject, [row for row in data.floors if row.name == data.subject])
-    failed = [gate.name for gate in data.gates if not gate.passed]
+    failed = [gate.full_name for gate in data.gates if not gate.passed]
     counted = f"{len(failed)} of {len(data.gates)} gates failed: {', '.join(failed)}"
     if data.promoted:
         return ("warn", f"Promoted, although {counted}") if failed else ("pass", "Promoted: every gate passed")

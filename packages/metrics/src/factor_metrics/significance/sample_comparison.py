@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import as_series
-from factor_metrics.significance.distributions import normal_equivalent
+from factor_metrics.checks import as_series, check_share
+from factor_metrics.significance.distributions import normal_equivalent, student_t_quantile
 from factor_metrics.significance.mean_test import MeanTest, mean_test
 
 
@@ -74,13 +74,35 @@ def compare_samples(
     )
 
 
+def surely_lost(
+    in_sample_ic: ArrayLike, out_of_sample_ic: ArrayLike, horizon: int = 1, confidence: float = 0.95
+) -> float:
+    """Return the lower end of the two-sided interval of the degradation; the degradation where either has no t.
+
+    Arguments are those of `compare_samples`. A gap whose lower end is above a bound exceeds it beyond its own noise.
+    """
+    check_share("confidence", confidence)
+    inside = mean_test(as_series("in_sample_ic", in_sample_ic), horizon)
+    outside = mean_test(as_series("out_of_sample_ic", out_of_sample_ic), horizon)
+    if inside.undefined or outside.undefined:
+        return inside.mean - outside.mean
+    error, degrees = _error_of_difference(inside, outside)
+    return inside.mean - outside.mean + student_t_quantile((1.0 - confidence) / 2.0, degrees) * error
+
+
 def _t_of_difference(one: MeanTest, other: MeanTest) -> float:
-    """Return the t of the difference of two independent means: Welch (1947) for its degrees of freedom."""
+    """Return the t of the difference of two independent means on the normal scale."""
     if one.undefined or other.undefined:
         return math.nan
+    error, degrees = _error_of_difference(one, other)
+    return normal_equivalent((one.mean - other.mean) / error, degrees)
+
+
+def _error_of_difference(one: MeanTest, other: MeanTest) -> tuple[float, float]:
+    """Return standard error and degrees of freedom of the difference of two independent means: Welch (1947)."""
     squares = one.standard_error**2, other.standard_error**2
     degrees = sum(squares) ** 2 / (squares[0] ** 2 / one.degrees + squares[1] ** 2 / other.degrees)
-    return normal_equivalent((one.mean - other.mean) / math.sqrt(sum(squares)), degrees)
+    return math.sqrt(sum(squares)), degrees
 
 
 def _num_defined(series: ArrayLike) -> int:

@@ -1,0 +1,107 @@
+"""The stack held against its gates, label by label; how many results were looked at, as far as a stage can know.
+
+A stage's result is a function of its inputs, so it counts the looks of its own run alone. `make gates` counts those
+that git and DVC know as well (`stages.judging.looks`), at the time it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore
+from factor_metrics import EvaluationConfig, Gate, check_thresholds, evaluate_gates, surely_lost
+from stages.judging.ensemble import LabelResult
+from stages.judging.model import valid_rank_ic
+from stages.judging.pages import looks_of_run
+from stages.params.stack import StackParams
+from stages.predictions import OutOfFold
+
+Measured = Mapping[str, Mapping[str, float]]
+
+
+def hold_against_gates(
+    results: Sequence[LabelResult],
+    models: Mapping[str, OutOfFold],
+    store: FeatureStore,
+    params: StackParams,
+    config: EvaluationConfig,
+    measured: Measured | None = None,
+) -> tuple[Gate, ...]:
+    """Return every condition for promotion, of the labels that `stack.gate_labels` names, by default of the first.
+
+    What is too good to be true is looked for in all labels. `measured` has per label further numbers that
+    `stack.gates.measured` may bound, beside the scores of the stack.
+    """
+    chosen = [one for one in results if one.label in params.gate_labels] or list(results[:1])
+    gates = []
+    for result in chosen:
+        scores = result.stack.scores().to_dict() | attained_share(result) | dict((measured or {}).get(result.label, {}))
+        gates += [
+            *label_gates(result, results, gaps(result, models, store, config), params),
+            *check_thresholds(scores, params.gates_of(result.label).measured),
+        ]
+        if params.gate_labels:
+            gates = [gate if gate.label else replace(gate, label=result.label) for gate in gates]
+    return tuple(gates)
+
+
+def label_gates(
+    result: LabelResult, results: Sequence[LabelResult], lost: Mapping[str, float], params: StackParams
+) -> tuple[Gate, ...]:
+    """Return the gates of one label."""
+    rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
+    attained = {
+        name: value / one.mean_attainable
+        for one in results
+        if one.mean_attainable > 0.0
+        for name, value in one.mean_rank_ics().items()
+    }
+    names = list(result.models)
+    return evaluate_gates(
+        params.gates_of(result.label),
+        num_oof_rows=int(np.isfinite(result.prediction).sum()),
+        stack_ic=result.stack.rank_ic,
+        floor_ics={name: floor.rank_ic for name, floor in result.floors.items()},
+        overfit_gaps=lost,
+        constant_shares={"stack": result.constant_share},
+        correlation=result.correlation,
+        model_names=names,
+        label=result.label,
+        horizon=result.overlap,
+        num_looks=looks_of_run(len(names), len(results)),
+        rank_ics=rank_ics,
+        attained=attained,
+        equal_ic=result.equal.rank_ic,
+        absent_shares=dict(zip(names, absent_shares(result), strict=True)),
+    )
+
+
+def gaps(
+    result: LabelResult, models: Mapping[str, OutOfFold], store: FeatureStore, config: EvaluationConfig
+) -> dict[str, float]:
+    """Return per model by how much its rank IC was surely higher on valid dates than out of fold."""
+    return {
+        name: surely_lost(
+            valid_rank_ic(store, model, result.label, config.min_symbols).ravel(),
+            result.models[name].rank_ic,
+            result.overlap,
+            config.confidence,
+        )
+        for name, model in models.items()
+    }
+
+
+def absent_shares(result: LabelResult) -> list[float]:
+    """Return per model the share of the stack's rows on which it takes no part."""
+    rows: NDArray[np.int64] = result.rows_by_fold
+    return [float(1.0 - share) for share in rows @ result.weights.present / max(int(rows.sum()), 1)]
+
+
+def attained_share(result: LabelResult) -> dict[str, float]:
+    """Return what the stack attained of the attainable, where that is known."""
+    known = result.mean_attainable > 0.0
+    return {"attained": result.stack.rank_ic_summary.mean / result.mean_attainable} if known else {}
