@@ -11,6 +11,7 @@ import numpy as np
 from factor_data import FeatureStore, Panel
 from factor_metrics import to_json_safe
 from stages.json_files import write_json
+from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.pages import Books, ModelPage
@@ -40,7 +41,8 @@ def main() -> None:
         floors = [row for one in subjects for row in beside_floors(one, config)]
         valid = {label: valid_rank_ic(store, oof, label, config.min_symbols) for label in plan.value("labels")}
         predictions = {one.label: (one.dates, oof.matrix(one.label, "test")) for one in subjects}
-        books = judge_books(predictions, store, Panel.load(RESULTS / "split" / "panel"), config)
+        panel = Panel.load(RESULTS / "split" / "panel")
+        books = judge_books(predictions, store, panel, config)
         found = model_metrics(subjects, valid, oof, store, plan, config)
         metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
         write_tables(subjects, floors, folder)
@@ -60,6 +62,7 @@ def main() -> None:
             fold_of_date=oof.fold_of_date(),
             calendar=store.dates,
             left_out=left_out_of_folds(store, oof),
+            anatomies=anatomies(predictions, store, panel, config),
             books=books,
         )
         write_record(folder / "page.json", page)

@@ -16,6 +16,7 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import format_gates, promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
+from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
 from stages.judging.bundle import write_bundle
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
@@ -45,7 +46,8 @@ def main() -> None:
     valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
     with stage_output("stack") as folder:
         results = [combine(label, store, panel, models, params, config) for label in listed]
-        books = judge_books({one.label: (one.dates, one.prediction) for one in results}, store, panel, config)
+        stacked = {one.label: (one.dates, one.prediction) for one in results}
+        books = judge_books(stacked, store, panel, config)
         net = {one.label: books.scores(one.label) for one in results}
         gates = hold_against_gates(results, models, store, params, config, measured=net)
         if params.on_fail == "stop" and not promoted(gates):
@@ -59,6 +61,7 @@ def main() -> None:
             valid=valid,
             left_out=left_out,
             calendar=store.dates,
+            anatomies=anatomies(stacked, store, panel, config),
             books=books,
         )
         metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})

@@ -22,7 +22,7 @@ from factor_metrics.report import (
     result_row,
     standard_error,
 )
-from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, shared_facts, universe
+from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, quantile_series, shared_facts, universe
 from stages.json_files import read_json
 from stages.judging.pages import ModelPage
 from stages.params.evaluate import EvaluateParams
@@ -47,6 +47,8 @@ def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
         overlaps={one.label: one.overlap for one in subjects},
         profiles={one.label: one.profile for one in subjects},
         overfit=[row for one in subjects for row in overfit(one, page.fold_of_date, page.valid[one.label])],
+        quantile_series={one.label: quantile_series(one) for one in subjects},
+        anatomies=page.anatomies,
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

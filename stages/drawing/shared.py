@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import checked, fold_picture, read_folds
-from factor_metrics.report import QualityRule, Subject
+from factor_metrics.report import DateSeries, QualityRule, Subject, date_series
 from stages.json_files import read_json
 from stages.params.evaluate import EvaluateParams
 
@@ -44,6 +44,12 @@ def shared_facts(subjects: Sequence[Subject], config: EvaluateParams) -> dict[st
         "Intervals": f"{config.confidence:.0%}, block bootstrap with {config.bootstrap} resamples",
         "Costs": "none are taken off a spread; books pay them (After costs)",
     }
+
+
+def quantile_series(subject: Subject) -> DateSeries:
+    """Return the mean label of each quantile of the forecast per date, lowest first."""
+    columns = subject.judged.quantile_returns.T
+    return date_series(subject.dates, {f"q{place}": column for place, column in enumerate(columns, 1)})
 
 
 def universe(dataset: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from factor_metrics.report import (
     date_series,
     standard_error,
 )
-from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, shared_facts, universe
+from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, quantile_series, shared_facts, universe
 from stages.json_files import read_json
 from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, forecasts, looks_of_run, result_rows
 from stages.params.evaluate import EvaluateParams
@@ -58,6 +58,8 @@ def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
         },
         diversity={name: diversity(one, models, plan) for name, one in labels.items()},
         overfit=[line for label in labels for line in overfit(label, page, plan)],
+        quantile_series={name: quantile_series(one.subject) for name, one in labels.items()},
+        anatomies=page.anatomies,
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

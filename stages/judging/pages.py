@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics import BookResult, Evaluation, Gate
+from factor_metrics import Anatomy, BookResult, Evaluation, Gate
 from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
@@ -47,6 +47,8 @@ class ModelPage:
     """All dates of the panel."""
     left_out: Mapping[int, tuple[str, ...]]
     """Fold -> inputs that were unknown on all its training rows."""
+    anatomies: Mapping[str, Anatomy]
+    """Per label what its forecast is made of."""
     books: Books
     """The model as a book after costs, per label."""
 
@@ -85,6 +87,8 @@ class StackPage:
     left_out: Mapping[str, str]
     """Models without a part in the stack, each with its reason."""
     calendar: NDArray[np.datetime64]
+    anatomies: Mapping[str, Anatomy]
+    """Per label what its forecast is made of."""
     books: Books
     """The stack as a book after costs, per label."""
 

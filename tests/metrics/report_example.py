@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from factor_metrics import BookResult, Gate, Profile, Scores, judge_book, profile_forecast
+from factor_metrics import (
+    Anatomy,
+    BookResult,
+    EvaluationConfig,
+    Gate,
+    Profile,
+    Scores,
+    anatomy,
+    judge_book,
+    profile_forecast,
+)
 from factor_metrics.report import (
     Attained,
     DateSeries,
@@ -50,6 +60,18 @@ def book() -> BookResult:
     price = np.exp(np.cumsum(0.01 * generator.normal(size=(len(DATES), 10)), axis=0))
     forecast, dates = generator.normal(size=price.shape), np.array(DATES, dtype="datetime64[ns]")
     return judge_book(forecast, price, 1e6 * price, dates, 0.01 * generator.normal(size=len(DATES)), horizon=3)
+
+
+def taken_apart() -> Anatomy:
+    """A weak forecast, taken apart."""
+    generator = np.random.default_rng(6)
+    label = generator.normal(size=(len(DATES), 30))
+    forecast = 0.3 * label + generator.normal(size=label.shape)
+    known = {"volatility": generator.normal(size=label.shape), "money traded": generator.normal(size=label.shape)}
+    up = generator.random(len(DATES)) < 0.5
+    dates = np.array(DATES, dtype="datetime64[ns]")
+    config = EvaluationConfig(bootstrap=50)
+    return anatomy(forecast, label, dates, known, {"up": up, "down": ~up}, overlap=1, config=config)
 
 
 def example(model: str = "ridge", **changes: Any) -> ReportData:
@@ -100,6 +122,8 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
         turnover_series={"h1": series("stack"), "h5": series("stack")},
         overlaps=OVERLAPS,
         profiles={"h1": profile(), "h5": profile()},
+        quantile_series={"h1": series("q1", "q2", model)},
+        anatomies={"h1": taken_apart()},
         books={"h1": book()},
         no_books={"h5": f"{model} is no return"},
         book_rule=f"made of {model}",

@@ -111,6 +111,16 @@ def test_the_default_run_tells_what_is_left_in_files_lines_and_pages(
         assert '<section id="after-costs">' in page
         assert "A year has 252 dates (252 days of 1 bar)" in page
         assert "5 books overlap" in page
+        assert '<section id="made-of">' in page
+        for heading in ("Exposure", "Rank IC neutral to them", "By size", "By volatility", "By regime", "By weekday"):
+            assert f"<summary>{heading}</summary>" in page
+        assert "<summary>Distribution of the rank IC</summary>" in page
+        assert "<summary>Cumulative return by quantile</summary>" in page
+        assert len(page) < 1_500_000
+    parts = read(workplace.results / "evaluate" / "linear" / "page.json")["anatomies"]["h1"]
+    assert parts["exposure"]["names"] == ["beta", "volatility", "momentum", "money traded"]
+    assert parts["neutral"]["names"] == ["as it is", *parts["exposure"]["names"], "all"]
+    assert parts["by_regime"]["names"] == ["up", "down", "calm", "wild"]
 
 
 def test_kind_limits_and_benchmark_come_from_params(trained: Workplace, tmp_path: Path) -> None:

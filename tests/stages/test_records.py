@@ -16,7 +16,7 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, evaluate_predictions
 from factor_metrics.report import Subject, floor_rows
 from market_samples import make_store, returns_over
-from metrics.report_example import book
+from metrics.report_example import book, taken_apart
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
 from stages.judging.pages import Books, ModelPage, StackedLabel, StackPage
 from stages.params.evaluate import EvaluateParams
@@ -171,6 +171,7 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
         fold_of_date=np.repeat([0, 1], 20),
         calendar=store.dates,
         left_out={1: ("a", "b")},
+        anatomies={"h5": taken_apart()},
         books=Books(found={"h5": book()}, without={"h1": "no prices"}),
     )
     write_record(tmp_path / "page.json", page)
@@ -198,6 +199,7 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
         valid={"knowing": {"h5": {"rank_ic": 0.1}}},
         calendar=store.dates,
         left_out={"lstm": "no signal"},
+        anatomies={},
         books=Books(found={}, without={"h5": "no stack"}),
     )
     write_record(tmp_path / "page.json", page)

@@ -34,6 +34,10 @@ from .information_coefficient.ic_groups import quantile_ic as quantile_ic
 from .information_coefficient.ic_weighted import weighted_ic as weighted_ic
 from .information_coefficient.ic_weighted import weighted_rank_ic as weighted_rank_ic
 from .json_safe import to_json_safe as to_json_safe
+from .judging.anatomy import anatomy as anatomy
+from .judging.anatomy import exposures as exposures
+from .judging.anatomy import regimes as regimes
+from .judging.anatomy_results import Anatomy as Anatomy
 from .judging.book_results import BookResult as BookResult
 from .judging.book_results import BookScores as BookScores
 from .judging.books import beside_truth as beside_truth

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from factor_metrics.checks import Matrix, as_matrix, as_series, check_at_least, check_same_shape
 from factor_metrics.dispersion import no_dispersion
 from factor_metrics.labels import same_labels
+from factor_metrics.portfolio.trailing import last_known, trailing_mean
 
 
 @same_labels("price", "traded")
@@ -47,11 +48,11 @@ def impact_rates(
     check_at_least("num_bars", num_bars, 2)
     if not (coefficient >= 0.0 and money > 0.0):
         raise ValueError(f"coefficient must be at least 0 and money above 0, got {coefficient!r} and {money!r}")
-    last = _last_known(prices)
+    last = last_known(prices)
     moves = np.full(prices.shape, np.nan)
     moves[1:] = prices[1:] / last[:-1] - 1.0
-    variance = _trailing_mean(np.square(moves), num_bars)
-    mean_volume = _trailing_mean(np.where(volume > 0.0, volume, np.nan), num_bars)
+    variance = trailing_mean(np.square(moves), num_bars)
+    mean_volume = trailing_mean(np.where(volume > 0.0, volume, np.nan), num_bars)
     with np.errstate(invalid="ignore"):
         rates = coefficient * np.sqrt(variance * money / mean_volume)
     known = np.isfinite(rates)
@@ -124,24 +125,6 @@ def capacity(returns: ArrayLike, impact: ArrayLike, money: float) -> float:
     spread = math.sqrt(max(linear**2 - 4.0 * quadratic * constant, 0.0))
     # Left of s = mean / slope there is exactly one root: the value is positive at 0 and not at the end.
     return money * (unit * 2.0 * constant / (-linear + spread)) ** 2
-
-
-def _last_known(values: Matrix) -> Matrix:
-    """Return each column with NaN replaced by the last value before."""
-    row = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    np.maximum.accumulate(row, axis=0, out=row)
-    return np.take_along_axis(values, row, axis=0)
-
-
-def _trailing_mean(values: Matrix, num_bars: int) -> Matrix:
-    """Return the mean of what is known of the last `num_bars` dates of each column; NaN where nothing is."""
-    known = ~np.isnan(values)
-    total = np.zeros(values.shape)
-    count = np.zeros(values.shape)
-    for back in range(min(num_bars, len(values))):
-        total[back:] += np.where(known, values, 0.0)[: len(values) - back]
-        count[back:] += known[: len(values) - back]
-    return np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0)
 
 
 def holding_time(exposure: ArrayLike, turnover: ArrayLike) -> float:

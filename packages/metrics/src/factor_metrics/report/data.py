@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.floors.comparison import FloorComparison
+from factor_metrics.judging.anatomy_results import Anatomy
 from factor_metrics.judging.book_results import BookResult
 from factor_metrics.judging.gates import Gate
 from factor_metrics.judging.profile import Profile
@@ -240,6 +241,10 @@ class ReportData:
     turnover_series: Mapping[str, DateSeries] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Quantiles, decay and calibration of the subject, by label."""
+    quantile_series: Mapping[str, DateSeries] = field(default_factory=dict)
+    """Mean label per quantile of the subject's forecast and date, by label; lowest quantile first."""
+    anatomies: Mapping[str, Anatomy] = field(default_factory=dict)
+    """What the subject's forecast is made of, by label."""
     books: Mapping[str, BookResult] = field(default_factory=dict)
     """The subject as a book after costs, by label."""
     no_books: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,74 @@
+"""What was known of each symbol up to a date: the last value, the mean of the last ones, beta to the market."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from factor_metrics.checks import Matrix, as_matrix, as_series, check_at_least
+from factor_metrics.kernel_cache import kernel
+
+
+def last_known(values: Matrix) -> Matrix:
+    """Return each column of (num_dates, num_symbols) with NaN replaced by the last value before, if there is one."""
+    row = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    np.maximum.accumulate(row, axis=0, out=row)
+    return np.asarray(np.take_along_axis(values, row, axis=0))
+
+
+def trailing_mean(values: ArrayLike, num_bars: int, least: int = 1) -> Matrix:
+    """Return the mean of what is known of the last `num_bars` dates of each symbol, the date itself among them.
+
+    (num_dates, num_symbols), NaN = missing; NaN where fewer than `least` values are known.
+    """
+    check_at_least("num_bars", num_bars, 1)
+    check_at_least("least", least, 1)
+    return np.asarray(_trailing_mean(as_matrix("values", values), num_bars, least))
+
+
+def trailing_beta(returns: ArrayLike, market: ArrayLike, num_bars: int = 60) -> Matrix:
+    """Return the slope of each symbol's returns on the market's over the last `num_bars` dates.
+
+    Parameters
+    ----------
+    returns
+        (num_dates, num_symbols), NaN = missing.
+    market
+        (num_dates,) returns of the market, NaN = missing.
+    num_bars
+        At least 2.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_dates, num_symbols); NaN where fewer than half of the dates are known or the market did not move.
+    """
+    check_at_least("num_bars", num_bars, 2)
+    y, series = as_matrix("returns", returns), as_series("market", market)
+    x = np.where(np.isnan(y), np.nan, series[:, None])
+    y = np.where(np.isnan(x), np.nan, y)
+    least = (num_bars + 1) // 2
+    mean_x, mean_y, mean_xy, mean_xx = (trailing_mean(one, num_bars, least) for one in (x, y, x * y, x * x))
+    variance = mean_xx - mean_x * mean_x
+    moved = variance > 1e-12 * mean_xx
+    return np.divide(mean_xy - mean_x * mean_y, variance, out=np.full(y.shape, np.nan), where=moved)
+
+
+@kernel(nogil=True)
+def _trailing_mean(values: Matrix, num_bars: int, least: int) -> Matrix:
+    num_dates, num_symbols = values.shape
+    means = np.full(values.shape, np.nan)
+    total, count = np.zeros(num_symbols), np.zeros(num_symbols)
+    for date in range(num_dates):
+        total[:] = 0.0
+        count[:] = 0.0
+        for past in range(max(0, date - num_bars + 1), date + 1):
+            for symbol in range(num_symbols):
+                value = values[past, symbol]
+                if not np.isnan(value):
+                    total[symbol] += value
+                    count[symbol] += 1.0
+        for symbol in range(num_symbols):
+            if count[symbol] >= least:
+                means[date, symbol] = total[symbol] / count[symbol]
+    return means

@@ -1,0 +1,50 @@
+"""What forecasts are made of, by what the bars say of symbols and market at the close of each date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Panel
+from factor_metrics import Anatomy, anatomy, exposures, regimes
+from stages.judging.books import benchmark_returns, money_traded
+from stages.params.evaluate import EvaluateParams
+from stages.universe import UNIVERSE
+
+
+def anatomies(
+    forecasts: Mapping[str, tuple[NDArray[np.datetime64], NDArray]],
+    store: FeatureStore,
+    panel: Panel,
+    config: EvaluateParams,
+) -> dict[str, Anatomy]:
+    """Return each label's forecast taken apart; without prices by calendar alone, and nothing of no forecast."""
+    given = {label: one for label, one in forecasts.items() if np.isfinite(one[1]).any()}
+    if not given:
+        return {}
+    close = panel.to_matrix(panel.adjusted("close"))
+    close = np.where(close > 0.0, close, np.nan)
+    scored = np.isin(panel.dates, np.concatenate([dates for dates, _ in given.values()]))
+    known: dict[str, NDArray[np.float64]] = {}
+    in_regime: dict[str, NDArray[np.bool_]] = {}
+    if np.isfinite(close).any():
+        traded = panel.to_matrix(money_traded(panel))
+        universe = panel.to_matrix(panel.in_universe.astype(np.float64)) > 0.0
+        market = benchmark_returns(close, universe, panel.symbols, UNIVERSE)
+        known = exposures(close, traded if (traded > 0.0).any() else None, market)
+        in_regime = regimes(market, scored)
+    found = {}
+    for label, (dates, prediction) in given.items():
+        place = np.searchsorted(panel.dates, dates)
+        found[label] = anatomy(
+            prediction,
+            store.matrix(store.label(label), dates),
+            dates,
+            {name: values[place] for name, values in known.items()},
+            {name: on[place] for name, on in in_regime.items()},
+            overlap=store.overlap(label),
+            config=config,
+        )
+    return found
