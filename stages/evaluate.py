@@ -42,7 +42,7 @@ def main() -> None:
         valid = {label: valid_rank_ic(store, oof, label, config.min_symbols) for label in plan.value("labels")}
         predictions = {one.label: (one.dates, oof.matrix(one.label, "test")) for one in subjects}
         panel = Panel.load(RESULTS / "split" / "panel")
-        books = judge_books(predictions, store, panel, config)
+        books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"))
         found = model_metrics(subjects, valid, oof, store, plan, config)
         metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
         write_tables(subjects, floors, folder)

@@ -46,6 +46,11 @@ DATA = Path("data")
 ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
 NO_TEST_SHARE = "note: split.folds.ratios has no share for test: the later half of the valid dates is tested"
 HOW = "how the symbols were picked"
+TRUTH = {
+    "truth.parquet": ("horizon", "attainable_rank_ic"),
+    "expected.parquet": ("horizon",),
+}
+"""What a simulated market knows of itself: files and their columns beside `timestamp`."""
 READ_BYTES = 128  # of a row while it is read, about
 
 
@@ -121,11 +126,12 @@ def carry_over(panel: SavedPanel, folder: Path) -> None:
     else:
         news = pd.DataFrame({"timestamp": panel.dates[:0], "symbol": [], "text": []})
     write_parquet(folder / "news.parquet", news)
-    if (DATA / "truth.parquet").exists():
-        shutil.copyfile(DATA / "truth.parquet", folder / "truth.parquet")
-    else:
-        none = pd.DataFrame({"timestamp": panel.dates[:0], "horizon": [], "attainable_rank_ic": []})
-        write_parquet(folder / "truth.parquet", none)
+    for name, columns in TRUTH.items():
+        if (DATA / name).exists():
+            shutil.copyfile(DATA / name, folder / name)
+        else:
+            none = pd.DataFrame({"timestamp": panel.dates[:0], **{column: [] for column in columns}})
+            write_parquet(folder / name, none)
 
 
 if __name__ == "__main__":

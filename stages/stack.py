@@ -47,7 +47,7 @@ def main() -> None:
     with stage_output("stack") as folder:
         results = [combine(label, store, panel, models, params, config) for label in listed]
         stacked = {one.label: (one.dates, one.prediction) for one in results}
-        books = judge_books(stacked, store, panel, config)
+        books = judge_books(stacked, store, panel, config, stored("split", "expected.parquet"))
         net = {one.label: books.scores(one.label) for one in results}
         gates = hold_against_gates(results, models, store, params, config, measured=net)
         if params.on_fail == "stop" and not promoted(gates):

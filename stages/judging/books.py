@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Label, Panel
-from factor_metrics import BookResult, judge_book
+from factor_data import FeatureStore, Label, Panel, read_parquet
+from factor_metrics import BookResult, beside_truth, judge_book
+from stages.judging.judge import TRUE_DELAY
 from stages.judging.pages import Books
 from stages.params.evaluate import EvaluateParams
 from stages.running.stage import StageError
@@ -38,8 +41,13 @@ def judge_books(
     store: FeatureStore,
     panel: Panel,
     config: EvaluateParams,
+    expected: Path,
 ) -> Books:
-    """Return the book of each label's forecast, given with its dates and as (num_dates, num_symbols)."""
+    """Return the book of each label's forecast, given with its dates and as (num_dates, num_symbols).
+
+    `expected` is the table of the true expectation of a simulated market, without rows where nobody knows it: the same
+    symbols on the same dates are then a book of the truth, too.
+    """
     found, without = {}, {}
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
@@ -51,7 +59,27 @@ def judge_books(
             without[name] = NO_PRICES
         else:
             found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config)
+            truth = true_expectation(expected, label, dates, store.symbols)
+            if truth is not None:
+                known = np.where(np.isfinite(prediction), truth, np.nan)
+                best = book_of(known, dates, label, store.overlap(name), quotes, config)
+                found[name] = beside_truth(found[name], best)
     return Books(found=found, without=without)
+
+
+def true_expectation(
+    path: Path, label: Label, dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
+) -> NDArray[np.float64] | None:
+    """(num_dates, num_symbols) expected return of a label on a simulated market.
+
+    None on real data, without a signal, and of a label whose expectation is not known.
+    """
+    truth = read_parquet(path)
+    if label.delay != TRUE_DELAY or label.price != "close":
+        return None
+    known = truth[truth["horizon"] == label.horizon].drop(columns="horizon").set_index("timestamp")
+    matrix = known.reindex(index=pd.DatetimeIndex(dates), columns=symbols).to_numpy(dtype=np.float64)
+    return matrix if (np.nan_to_num(matrix) != 0.0).any() else None
 
 
 def book_of(

@@ -210,8 +210,9 @@ def test_data_of_the_project_itself_can_be_imported_again(tmp_path: Path) -> Non
     WRITERS["dataset"](source)
     truth = pd.DataFrame({"timestamp": pd.to_datetime(["2020-01-02"]), "horizon": [1], "attainable_rank_ic": [0.1]})
     truth.to_parquet(source / "truth.parquet", index=False)
+    truth[["timestamp", "horizon"]].assign(AA=0.1, BB=-0.1).to_parquet(source / "expected.parquet", index=False)
     left_out = import_data(source, tmp_path / "data").left_out
-    assert [Path(one.path).name for one in left_out] == ["truth.parquet"]
+    assert [Path(one.path).name for one in left_out] == ["expected.parquet", "truth.parquet"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

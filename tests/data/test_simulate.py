@@ -54,11 +54,21 @@ def test_the_same_config_gives_the_same_bytes(market: SimulatedMarket, tmp_path:
     facts = [write_market(m, tmp_path / n) for m, n in ((market, "a"), (simulate_market(SMALL), "b"))]
     assert facts[0] == facts[1]
     files = sorted(f.relative_to(tmp_path / "a") for f in (tmp_path / "a").rglob("*.parquet"))
-    assert [str(f) for f in files] == ["bars/2015.parquet", "bars/2016.parquet", "news/2015.parquet",
-                                       "news/2016.parquet", "truth.parquet"]  # fmt: skip
+    assert [str(f) for f in files] == ["bars/2015.parquet", "bars/2016.parquet",
+                                       "expected.parquet",
+                                       "news/2015.parquet", "news/2016.parquet", "truth.parquet"]  # fmt: skip
     for file in files:
         digests = {hashlib.sha256((tmp_path / n / file).read_bytes()).hexdigest() for n in ("a", "b")}
         assert len(digests) == 1, file
+
+
+def test_the_expectation_is_written_for_every_listed_symbol(market: SimulatedMarket, tmp_path: Path) -> None:
+    write_market(market, tmp_path / "data")
+    frame = pd.read_parquet(tmp_path / "data" / "expected.parquet")
+    for horizon, expected in market.expected.items():
+        found = frame[frame["horizon"] == horizon].set_index("timestamp")[list(market.symbols)]
+        assert (found.index.to_numpy() == market.dates).all()
+        np.testing.assert_allclose(found.to_numpy(), expected, atol=1e-8)
 
 
 def test_another_seed_gives_another_market(market: SimulatedMarket) -> None:

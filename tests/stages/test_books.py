@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from factor_data import FeatureStore, Panel
+from factor_data.sums import write_sums
 from stages.judging.books import money_traded
 from stages.predictions import OutOfFold
 from workplace import Workplace
@@ -141,6 +143,67 @@ def test_kind_limits_and_benchmark_come_from_params(trained: Workplace, tmp_path
     assert "the 5 highest forecasts, at most 1 replaced a date" in html
     assert "limits: max_weight 0.1" in html
     assert f"Benchmark: {symbol}." in html
+
+
+def truth_of(workplace: Workplace) -> pd.DataFrame:
+    return pd.read_parquet(workplace.results / "split" / "expected.parquet")
+
+
+def in_rows(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth.melt(["timestamp", "horizon"], var_name="symbol", value_name="expected")
+
+
+def test_a_forecast_that_is_the_true_expectation_attains_all_that_is_attainable(
+    trained: Workplace, tmp_path: Path
+) -> None:
+    workplace = trained.copy(tmp_path / "copy")
+    file = workplace.results / "train" / "linear" / "predictions.parquet"
+    frame, horizons = pd.read_parquet(file), {"h1": 1, "h5": 5, "h20": 20}
+    keys = pd.DataFrame(
+        {
+            "timestamp": frame["timestamp"],
+            "symbol": frame["symbol"].astype(str),
+            "horizon": frame["label"].astype(str).map(horizons),
+        }
+    )
+    truth = in_rows(truth_of(workplace))
+    known = keys.merge(truth, how="left", on=list(keys))["expected"].to_numpy()
+    honest = frame["prediction"].copy()
+    frame["prediction"] = known.astype(np.float32)
+    frame.to_parquet(file, index=False)
+    write_sums(file.parent)
+    workplace.run("evaluate", "linear")
+    scores = read(workplace.results / "evaluate" / "linear" / "metrics.json")
+    for label in horizons:
+        assert scores[label]["net_sharpe"] == pytest.approx(scores[label]["attainable_sharpe"], rel=1e-12), label
+        assert scores[label]["gross_sharpe"] > 1.0, label
+    workplace.run("report", "linear")
+    page = (workplace.results / "report" / "linear" / "report.html").read_text()
+    assert "100 %: the same book that the true expected returns of this simulated market make" in page
+    frame["prediction"] = honest
+    frame.to_parquet(file, index=False)
+    write_sums(file.parent)
+    workplace.run("evaluate", "linear")
+    again = read(workplace.results / "evaluate" / "linear" / "metrics.json")
+    for label in horizons:
+        assert again[label]["attainable_sharpe"] == pytest.approx(scores[label]["attainable_sharpe"], rel=1e-12), label
+        assert again[label]["net_sharpe"] < again[label]["attainable_sharpe"], label
+
+
+def test_without_a_known_truth_nothing_is_attainable(trained: Workplace, tmp_path: Path) -> None:
+    workplace = trained.copy(tmp_path / "copy")
+    file = workplace.results / "split" / "expected.parquet"
+    truth = truth_of(workplace)
+    nothing = truth.copy()
+    nothing.iloc[:, 2:] = np.float32(0.0)
+    for frame in (truth.iloc[:0], nothing):
+        frame.to_parquet(file, index=False)
+        write_sums(file.parent)
+        workplace.run("evaluate", "linear")
+        scores = read(workplace.results / "evaluate" / "linear" / "metrics.json")
+        assert all(one["attainable_sharpe"] is None for one in scores.values())
+    workplace.run("report", "linear")
+    assert "Attained net" not in (workplace.results / "report" / "linear" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("stage", ["split", "evaluate"])

@@ -21,7 +21,7 @@ from factor_data.simulate.bars import build_bars, calendar, symbol_names, to_fra
 from factor_data.simulate.config import MarketConfig
 from factor_data.simulate.returns import simulate_paths
 from factor_data.simulate.texts import draw_tones, write_texts
-from factor_data.simulate.truth import attainable, expected_returns
+from factor_data.simulate.truth import attainable, expectation_frame, expected_returns
 from factor_data.sums import write_sums
 
 
@@ -72,7 +72,7 @@ def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  
 
 
 def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, Any]:
-    """Write `bars/<year>.parquet`, `news/<year>.parquet`, `truth.parquet` and the digests; facts for dataset.yaml."""
+    """Write bars, news, `truth.parquet`, `expected.parquet` and the digests; return the facts for dataset.yaml."""
     directory = Path(directory)
     for name, frame in (("bars", market.bars), ("news", market.news)):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -80,6 +80,8 @@ def write_market(market: SimulatedMarket, directory: str | Path) -> dict[str, An
         for year in np.unique(years):
             _write_parquet(frame[years == year], directory / name / f"{year}.parquet")
     _write_parquet(market.truth, directory / "truth.parquet")
+    expected = expectation_frame(market.expected, market.dates, market.symbols)
+    _write_parquet(expected, directory / "expected.parquet")
     write_sums(directory)
     daily = market.config.frequency == "day"
     return {

@@ -63,6 +63,21 @@ def attainable(
     return pd.concat(tables, ignore_index=True)
 
 
+def expectation_frame(
+    expected: dict[int, NDArray[np.float64]], dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
+) -> pd.DataFrame:
+    """Return DataFrame(timestamp, horizon, a float32 column per symbol) of `expected_returns`, NaN where not listed.
+
+    Rounded to 1e-8, so that another CPU writes another number only where a digit tips.
+    """
+    tables = []
+    for horizon, matrix in expected.items():
+        values = pd.DataFrame(np.round(matrix, 8).astype(np.float32), columns=symbols)
+        keys = pd.DataFrame({"timestamp": dates, "horizon": np.full(len(dates), horizon, dtype=np.int64)})
+        tables.append(pd.concat([keys, values], axis=1))
+    return pd.concat(tables, ignore_index=True)
+
+
 def _correlation_by_date(left: NDArray, right: NDArray, date_code: NDArray, num_dates: int) -> NDArray[np.float64]:
     """(num_dates,) Pearson correlation over the rows of each date; NaN where either side is constant."""
     known = ~np.isnan(left)
