@@ -220,7 +220,7 @@ def test_five_minute_bars_have_sessions_and_a_u_shape() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("symbols", 5), ("bars", 10), ("signal", -1.0), ("frequency", "hour"), ("horizons", (0,))],
+    [("symbols", 5), ("bars", 10), ("signal", -1.0), ("frequency", "week"), ("horizons", (0,))],
 )
 def test_impossible_settings_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):

@@ -1,4 +1,4 @@
-"""The command `factor-data`: import bars of any layout, export them, have a language model read news.
+"""The command `factor-data`: import bars of any layout, export them, simulate some, have a language model read news.
 
 A sub-command is one function that adds its arguments and one that runs, both listed in `COMMANDS`.
 """
@@ -25,6 +25,7 @@ from factor_data.reading.config import ReadConfig
 from factor_data.reading.layouts import LAYOUTS
 from factor_data.reading.notes import LeftOut
 from factor_data.reading.vendors import VENDORS
+from factor_data.simulate.files import SIMULATED_FILES, write_files
 
 FEW = 0.03  # of the labels may be lost without a word
 BAR_WIDTH = 30
@@ -230,8 +231,30 @@ def _export(options: argparse.Namespace) -> None:
     )
 
 
+def _add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=list(SIMULATED_FILES), help="which files: those of the preset of this name")
+    parser.add_argument("target", metavar="DST", help="new folder")
+    parser.add_argument("--symbols", type=int, help="number of symbols (default: as the preset's page has it)")
+    parser.add_argument("--days", type=int, help="length, in days")
+    parser.add_argument("--signal", type=float, default=1.0, help="scale of what can be forecast; 0: nothing")
+    parser.add_argument("--seed", type=int, default=7, help="seed of every random number")
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    count = write_files(
+        options.name,
+        options.target,
+        symbols=options.symbols,
+        days=options.days,
+        signal=options.signal,
+        seed=options.seed,
+    )
+    print(f"{count:,} files of a simulated market in {options.target}. Next: make use-data SRC={options.target}")
+
+
 COMMANDS = {
     "import": Command("Stream bars of any layout into the project's own.", _add_target, _import),
     "export": Command("Write bars in a layout that others read.", _add_export_arguments, _export),
+    "simulate": Command("Write a simulated market as files of others.", _add_simulate_arguments, _simulate),
     "news-factors": Command(NEWS_FACTORS_HELP, add_news_factors_arguments, run_news_factors),
 }

@@ -14,13 +14,15 @@ LOW_PRICE, HIGH_PRICE = 2.0, 250.0  # a symbol that leaves this range splits
 
 
 def calendar(config: MarketConfig) -> NDArray[np.datetime64]:
-    """(num_bars,) datetime64[ns]: business days at midnight, or the end of each five-minute bar of a 4-hour session."""
+    """(num_bars,) datetime64[ns]: business days at midnight, the end of each bar of a 4-hour session, or every hour."""
     per_day = BARS_PER_DAY[config.frequency]
     num_days = -(-config.bars // per_day)
+    if config.frequency == "hour":
+        return np.datetime64(FIRST_DAY, "ns") + np.arange(config.bars) * np.timedelta64(1, "h")
     days = np.busday_offset(np.datetime64(FIRST_DAY), np.arange(num_days)).astype("datetime64[ns]")
     if per_day == 1:
         return days
-    half = np.arange(1, 25) * np.timedelta64(5, "m")
+    half = np.arange(1, per_day // 2 + 1) * np.timedelta64(240 // per_day, "m")
     session = np.r_[np.timedelta64(570, "m") + half, np.timedelta64(780, "m") + half]
     return (days[:, None] + session.astype("timedelta64[ns]")).reshape(-1)[: config.bars]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-BARS_PER_DAY = {"day": 1, "5min": 48}
+BARS_PER_DAY = {"day": 1, "5min": 48, "30min": 8, "hour": 24}
 KINDS = ("reversal", "momentum", "volume", "news")
 
 
@@ -19,8 +19,8 @@ class MarketConfig:
     """Number of symbols that are listed at some time."""
     bars: int = 1500
     """Length of the calendar, in bars."""
-    frequency: Literal["day", "5min"] = "day"
-    """Business days, or 48 five-minute bars a day."""
+    frequency: Literal["day", "5min", "30min", "hour"] = "day"
+    """Business days; 48 five-minute or 8 half-hour bars of each; or 24 hours of every day."""
     signal: float = 1.0
     """Strength of the planted signals; 0 is a market with nothing to find."""
     seed: int = 7

@@ -1,0 +1,128 @@
+"""The simulated market as files of others: what they hold, by another way, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from factor_data import MarketConfig, read_bars, simulate_market
+from factor_data.cli import main
+from factor_data.simulate.files import SIMULATED_FILES
+
+SYMBOLS, DAYS = 12, 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("files") / "days"
+    size = ["--symbols", str(SYMBOLS), "--days", str(DAYS), "--seed", "3"]
+    assert main(["simulate", "factors_daily", str(target), *size]) == 0
+    return target
+
+
+@pytest.fixture(scope="module")
+def close() -> pd.DataFrame:
+    """Adjusted closes of the same market, (480 half hours, 12 symbols)."""
+    market = simulate_market(MarketConfig(symbols=SYMBOLS, bars=8 * DAYS, frequency="30min", seed=3, horizons=(1,)))
+    return market.bars.pivot_table(index="timestamp", columns="symbol", values="adj_close").reindex(market.dates)
+
+
+def test_half_hours_have_eight_bars_a_session_and_hours_go_around_the_clock() -> None:
+    half = pd.DatetimeIndex(simulate_market(MarketConfig(symbols=10, bars=160, frequency="30min")).dates)
+    assert sorted({f"{stamp:%H:%M}" for stamp in half}) == [
+        "10:00", "10:30", "11:00", "11:30", "13:30", "14:00", "14:30", "15:00",
+    ]  # fmt: skip
+    assert set(half.dayofweek) == {0, 1, 2, 3, 4}
+    hours = pd.DatetimeIndex(simulate_market(MarketConfig(symbols=10, bars=240, frequency="hour")).dates)
+    assert set(np.diff(hours)) == {np.timedelta64(1, "h")}
+    assert set(hours.dayofweek) == set(range(7))
+
+
+def test_a_file_a_day_under_names_of_both_kinds_with_two_rows_a_symbol(folder: Path) -> None:
+    files = sorted(path.name for path in folder.glob("*.parquet"))
+    assert len(files) == DAYS
+    assert {len(name) for name in files} == {len("20150102.parquet"), len("2015-01-05.parquet")}
+    first = pd.read_parquet(folder / "20150102.parquet")
+    factors = [str(number) for number in range(100)]
+    assert list(first.columns) == ["sid", "time", *factors, "intra30m", "nextT1d", "ema1d", "luld", "ADV50"]
+    assert set(first["time"]) == {"11:30:00", "15:00:00"}
+    assert first.groupby("sid").size().max() == 2
+    assert read_bars(folder).num_rows == sum(len(pd.read_parquet(path)) for path in folder.glob("*.parquet"))
+
+
+def test_targets_are_the_returns_that_follow_the_next_bar(folder: Path, close: pd.DataFrame) -> None:
+    bars = read_bars(folder)
+    found = {name: bars.to_pandas().pivot(index="timestamp", columns="symbol", values=name) for name in
+             ("intra30m", "nextT1d", "ema1d", "luld")}  # fmt: skip
+    prices = close.set_axis([str(int(name[1:])) for name in close.columns], axis=1)
+    rows = prices.index.get_indexer(found["luld"].index)
+    for symbol in found["luld"].columns:
+        p = prices[symbol].to_numpy()
+        for place, row in zip(range(len(rows)), rows, strict=True):
+            expected = {
+                "intra30m": p[row + 2] / p[row + 1] - 1 if row + 2 < len(p) else np.nan,
+                "nextT1d": p[row + 9] / p[row + 1] - 1 if row + 9 < len(p) else np.nan,
+            }
+            steps = [p[row + k + 1] / p[row + k] - 1 for k in range(1, 9)] if row + 9 < len(p) else [np.nan] * 8
+            weights = [0.5 ** (7 - k) for k in range(8)]
+            expected["ema1d"] = sum(w * s for w, s in zip(weights, steps, strict=True)) / sum(weights)
+            if np.isnan(p[row]):
+                continue  # there is no bar, so no row
+            for name, value in expected.items():
+                np.testing.assert_allclose(found[name][symbol].iloc[place], value, rtol=1e-6, atol=1e-12)
+
+
+def test_a_bar_is_at_its_limit_where_it_is_far_from_the_last_price_of_the_day_before(
+    folder: Path, close: pd.DataFrame
+) -> None:
+    bars = read_bars(folder)
+    limit = bars.to_pandas().pivot(index="timestamp", columns="symbol", values="luld")
+    last = close.ffill().groupby(close.index.normalize()).last().shift(1)
+    before = last.loc[close.index.normalize()].set_axis(close.index)
+    expected = ((close / before - 1).abs() >= 0.05).astype(float)
+    expected = expected.set_axis([str(int(name[1:])) for name in close.columns], axis=1).loc[limit.index, limit.columns]
+    known = limit.notna()
+    assert 0 < limit.to_numpy()[known].mean() < 0.2
+    assert (limit.to_numpy()[known] == expected.to_numpy()[known]).all()
+
+
+def test_volume_is_that_of_days_before(folder: Path) -> None:
+    bars = read_bars(folder).to_pandas()
+    assert bars[bars["timestamp"] < "2015-01-03"]["ADV50"].isna().all(), "nothing was known on the first day"
+    assert bars[bars["timestamp"] > "2015-01-06"]["ADV50"].notna().mean() > 0.9
+    assert (bars.groupby([bars["timestamp"].dt.normalize(), "symbol"])["ADV50"].nunique() <= 1).all()
+
+
+@pytest.mark.parametrize("name", list(SIMULATED_FILES))
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(name: str, tmp_path: Path) -> None:
+    for target, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        size = ["--symbols", "3", "--days", "15", "--seed", seed]
+        assert main(["simulate", name, str(tmp_path / target), *size]) == 0
+    a, b, c = ({path.name: path.read_bytes() for path in (tmp_path / one).iterdir()} for one in "abc")
+    assert a == b
+    assert a.keys() == c.keys()
+    assert a != c
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--symbols", "0"], "symbols must be at least 1, got 0"),
+        (["--days", "2"], "bars must be at least 100"),
+        (["--signal", "9"], "signal must lie in [0, 5], got 9.0"),
+    ],
+)
+def test_impossible_sizes_are_refused_in_a_line_and_nothing_is_written(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "factors_daily", str(tmp_path / "new"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "factors_daily", str(tmp_path)]) == 2
+    assert "exists already; name a new folder" in capsys.readouterr().err
