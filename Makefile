@@ -67,6 +67,9 @@ why: install ## Say which setting, module or data makes a stage run: make why ST
 check: install ## Go through what is to be looked at before, during and after a training: make check WHEN=before
 	@python -m stages.commands.check $(WHEN)
 
+news-effect: install ## Judge every model with news and without, and print the paired differences
+	@python -m stages.commands.news_effect
+
 restore: install ## Bring back the last good results that a failed run took away; params.yaml stays as it is
 	@python -m stages.commands.restore
 

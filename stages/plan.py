@@ -8,12 +8,13 @@ this stage refuses is refused before anything is deleted.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from stages.json_files import json_bytes, write_json
 from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
-from stages.planning.prerequisites import check_prerequisites
+from stages.planning.prerequisites import check_prerequisites, unread_texts
 from stages.planning.stages import make_plan, stage_names
 from stages.running.files import LOCKS, RESULTS, check_writable
 from stages.running.lock import exclusive
@@ -28,6 +29,8 @@ def main() -> None:
     """Run the stage `plan`: write the plans of all stages, touching only those that changed."""
     params = read_params()
     check_prerequisites(params)
+    if warning := unread_texts(params):
+        print(warning, file=sys.stderr)
     check_writable(PLANS)
     with exclusive(LOCKS / "plan"):
         write_plans(params)

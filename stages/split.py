@@ -43,6 +43,7 @@ from stages.running.workers import local_workers
 from stages.universe import check_benchmark, check_panel, check_symbols
 
 DATA = Path("data")
+NEWS = "news"
 ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
 NO_TEST_SHARE = "note: split.folds.ratios has no share for test: the later half of the valid dates is tested"
 HOW = "how the symbols were picked"
@@ -59,7 +60,8 @@ def main() -> None:
     plan = read_plan("split")
     params = plan.section("split", SplitParams)
     dataset = read_dataset(DATA)
-    check_data(DATA)
+    use_news = plan.value("tokenize.use_news")
+    check_data(DATA, without=None if use_news else NEWS)
     with stage_output("split") as folder, local_workers() as workers:
         panel, quality = clean_panel(folder, params, workers)
         check_any_left(quality)
@@ -81,7 +83,7 @@ def main() -> None:
         write_json(folder / "quality.json", quality.to_dict(universe))
         (folder / "quality.html").write_text(page, encoding="utf-8")
         write_json(folder / "dataset.json", dataset)
-        carry_over(panel, folder)
+        carry_over(panel, folder, use_news)
         check_loaded(plan)
     print(f"{panel.num_rows:,} bars, {len(panel.symbols):,} symbols, {len(panel.dates):,} dates, {len(folds)} folds")
 
@@ -119,10 +121,13 @@ def read_dataset(data: Path) -> dict[str, Any]:
     return parse_description(path.read_bytes(), str(path))
 
 
-def carry_over(panel: SavedPanel, folder: Path) -> None:
-    """News (checked) and the truth of a simulated market travel with the panel; a file without rows stands for none."""
-    if (DATA / "news").is_dir():
-        news = read_news(DATA / "news", calendar=panel.dates)
+def carry_over(panel: SavedPanel, folder: Path, use_news: bool) -> None:
+    """News (checked) and the truth of a simulated market travel with the panel; a file without rows stands for none.
+
+    Without `use_news` no file of news is opened.
+    """
+    if use_news and (DATA / NEWS).is_dir():
+        news = read_news(DATA / NEWS, calendar=panel.dates)
     else:
         news = pd.DataFrame({"timestamp": panel.dates[:0], "symbol": [], "text": []})
     write_parquet(folder / "news.parquet", news)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from factor_data import (
     SavedPanel,
     ScaleError,
     StoreWriter,
+    TextEncoder,
     Workers,
     check_features,
     check_label_reach,
@@ -41,6 +43,8 @@ from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.running.workers import local_workers
 
+TEXTS = "stages.texts"
+"""Loaded by name, so that without a pretrained encoder its library is not in the plan."""
 CHECKED_SYMBOLS, CHECKED_DATES = 24, 1000
 """Sample of the bars on which features and labels are held to the look-ahead gate: it bounds the time that takes."""
 
@@ -53,14 +57,12 @@ def main() -> None:
     folds = read_folds(stored("split", "folds.json"))
     check_labels_apart(folds, panel.dates, panel.markets.reach(config.reach))
     news = read_split_news() if config.use_news else None
+    config, encoder = with_encoder(config, news)
     plan = feature_plan(panel, config)
     check_no_lookahead(panel, plan, config)
-    num_news = 2 + (config.news_vectors.dimensions + 1 if config.news_vectors else 0) if news is not None else 0
-    needed = store_bytes(panel.num_rows, len(plan.names), num_news, len(config.labels), len(folds))
-    if news is not None and config.news_vectors and config.news_vectors.documents_per_bar:
-        needed += document_bytes(len(news), config.news_vectors.dimensions, panel.num_rows, len(folds))
+    needed = store_bytes(panel.num_rows, len(plan.names), 0 if news is None else len(news), config, len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
-        labels = fill_store(folder, panel, folds, news, config, workers)
+        labels = fill_store(folder, panel, folds, news, config, workers, encoder)
         write_json(folder / "labels.json", [label.to_dict() for label in labels])
         check_loaded(stage)
     print(f"{len(plan.names)} features, {len(labels)} labels, {len(folds)} folds")
@@ -103,6 +105,13 @@ def read_split_news() -> pd.DataFrame | None:
     return news if len(news) else None
 
 
+def with_encoder(config: TokenizeParams, news: pd.DataFrame | None) -> tuple[TokenizeParams, TextEncoder | None]:
+    """The pretrained encoder of the texts, where one is named, and the section with the length of its vectors."""
+    if news is None or not config.reads_with_transformer:
+        return config, None
+    return import_module(TEXTS).open_encoder(config, news["text"].tolist())
+
+
 def fill_store(
     folder: Path,
     panel: SavedPanel,
@@ -110,6 +119,7 @@ def fill_store(
     news: pd.DataFrame | None,
     config: TokenizeParams,
     workers: Workers,
+    encoder: TextEncoder | None,
 ) -> list[LabelReport]:
     """Labels first, since they may be refused; then features, then a fold at a time."""
     writer = StoreWriter(
@@ -130,6 +140,7 @@ def fill_store(
         num_tokens=config.num_tokens,
         news=config.news,
         news_vectors=config.news_vectors,
+        encoder=encoder,
     )
     for number, names in writer.write_folds(folds, fit, news).items():
         print(
@@ -145,15 +156,14 @@ def feature_plan(panel: SavedPanel, config: TokenizeParams) -> FeaturePlan:
     return plan_features(config.features or None, panel.symbols, config.own, tuple(panel.columns), config.ahead_columns)
 
 
-def store_bytes(num_rows: int, num_features: int, num_news: int, num_labels: int, num_folds: int) -> int:
-    """What the arrays of the store take on disk: float32 features, float64 labels, inputs and tokens per fold."""
-    per_fold = 5 * (num_features + num_news)
-    return num_rows * (4 * num_features + 8 * num_labels + per_fold * num_folds)
-
-
-def document_bytes(num_documents: int, dimensions: int, num_rows: int, num_folds: int) -> int:
-    """What the documents take: per fold a float32 vector each, and two int64 a row."""
-    return num_folds * (4 * num_documents * dimensions + 16 * num_rows)
+def store_bytes(num_rows: int, num_features: int, num_documents: int, config: TokenizeParams, num_folds: int) -> int:
+    """What the arrays of the store take on disk: float32 features, float64 labels; per fold inputs, tokens, texts."""
+    vectors = config.news_vectors if num_documents else None
+    num_news = (2 if num_documents else 0) + (vectors.dimensions + 1 if vectors else 0)
+    per_fold = num_rows * 5 * (num_features + num_news)
+    if vectors and vectors.documents_per_bar:
+        per_fold += 4 * num_documents * vectors.dimensions + 16 * num_rows
+    return num_rows * (4 * num_features + 8 * len(config.labels)) + num_folds * per_fold
 
 
 if __name__ == "__main__":

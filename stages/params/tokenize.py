@@ -73,8 +73,15 @@ class TokenizeParams:
             raise ValueError(f"num_tokens: {self.num_tokens} must be in 2..255")
         if not self.clip > 0:
             raise ValueError(f"clip: {self.clip} must be > 0")
+        if self.news_vectors is not None and self.news_vectors.kind == "encoder":
+            raise ValueError("news_vectors.kind: encoder is handed in from Python; use transformer with its folder")
         if self.news_vectors is not None and self.news_vectors.dimensions > MOST_DIMENSIONS:
             raise ValueError(f"news_vectors.dimensions: {self.news_vectors.dimensions} must be <= {MOST_DIMENSIONS}")
+
+    @property
+    def reads_with_transformer(self) -> bool:
+        """Whether a pretrained encoder makes vectors of the texts."""
+        return self.use_news and self.news_vectors is not None and self.news_vectors.kind == "transformer"
 
     @property
     def heads(self) -> dict[str, Label]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from factor_data import check_functions
-from factor_models import Kronos, KronosTokenizer
+from factor_models import KLINE_MODELS, Kronos, KronosTokenizer, model_sizes
 from stages.kline.bars import read_pretrained
 from stages.params.reading import Params
 from stages.planning.closure import describe
 from stages.planning.sizes import check_sizes
 from stages.running.files import DECIDED
 from stages.running.stage import StageError
+from stages.texts import check_encoder
 
 DATA, POINTER = Path("data"), Path("data.dvc")
 FEATURES = Path("features")
@@ -31,6 +32,9 @@ def check_prerequisites(params: Params) -> None:
     if not DATA.is_dir() and not POINTER.is_file():
         raise StageError(f"there is neither {DATA}/ nor {POINTER}: make use-data SRC=folder puts your own data there")
     check_sizes(params)
+    if params.tokenize.reads_with_transformer:
+        assert params.tokenize.news_vectors is not None
+        check_encoder(params.tokenize.news_vectors)
     for path, names in params.tokenize.functions.items():
         check_file(path, names)
     for name in params.kline_models:
@@ -44,6 +48,16 @@ def check_prerequisites(params: Params) -> None:
             read_pretrained(Kronos, f"zoo.{name}.pretrained", params.zoo[name].settings.pretrained)
     if params.kline_models and params.tokenize_kline.pretrained is not None:
         read_pretrained(KronosTokenizer, "tokenize_kline.pretrained", params.tokenize_kline.pretrained)
+
+
+def unread_texts(params: Params) -> str | None:
+    """A warning where models of the list that read texts will be given none, though news are used."""
+    readers = [name for name in params.models if name not in KLINE_MODELS and "text_dim" in model_sizes(name)]
+    vectors = params.tokenize.news_vectors
+    if not readers or not params.tokenize.use_news or (vectors is not None and vectors.documents_per_bar):
+        return None
+    key = "tokenize.news_vectors: null" if vectors is None else "tokenize.news_vectors.documents_per_bar: 0"
+    return f"warning: {', '.join(readers)} will read prices alone ({key}): with use_news: true they can read texts"
 
 
 def check_file(path: str, names: tuple[str, ...]) -> None:

@@ -110,8 +110,11 @@ def script(name: str, files: str | None = None) -> Callable[[Params, str], Roots
 
 
 def tokenize_roots(params: Params, model: str) -> Roots:
-    """The script, and the files of the user's own features."""
-    return Roots(modules=("stages.tokenize_features",), tables={}, python=tuple(sorted(params.tokenize.functions)))
+    """The script, the files of the user's own features, and what opens a pretrained encoder of texts."""
+    texts = ("stages.texts",) if params.tokenize.reads_with_transformer else ()
+    return Roots(
+        modules=("stages.tokenize_features", *texts), tables={}, python=tuple(sorted(params.tokenize.functions))
+    )
 
 
 def train_roots(params: Params, model: str) -> Roots:
@@ -146,7 +149,7 @@ def kline_roots(params: Params, model: str) -> Roots:
 
 STAGES: dict[str, PlannedStage] = {
     "sample": PlannedStage(settings=keys("sample"), roots=script("sample")),
-    "split": PlannedStage(settings=keys("split", "tokenize.reach"), roots=script("split")),
+    "split": PlannedStage(settings=keys("split", "tokenize.reach", "tokenize.use_news"), roots=script("split")),
     "tokenize": PlannedStage(settings=tokenize_settings, roots=tokenize_roots),
     "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
     "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),

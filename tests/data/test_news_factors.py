@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from factor_data import import_data, read_news
 from factor_data.news.factors import (
     ChatEndpoint,
     EndpointError,
@@ -296,6 +297,38 @@ def test_the_command_writes_answers_and_table_and_shows_how_far_it_is(
     assert pd.read_parquet(tmp_path / "table.parquet")["factor_1"].tolist() == ["raised guidance"] * 2
     run_command(*arguments)
     assert len(server.requests) == 2
+
+
+def test_factors_become_news_that_an_import_takes(server: Server, tmp_path: Path) -> None:
+    """A document with two factors is two documents at its stamp; one without a whole answer is none."""
+    news = documents("first", "second", "third")
+    for folder in ("data/news", "data/bars"):
+        (tmp_path / folder).mkdir(parents=True)
+    news.to_parquet(tmp_path / "data" / "news" / "all.parquet")
+    bars = dict.fromkeys(["open", "high", "low", "close", "volume"], 1.0)
+    frame = news[["timestamp", "symbol"]].assign(**bars)
+    frame["timestamp"] = frame["timestamp"].dt.normalize()
+    frame = frame.drop_duplicates(["timestamp", "symbol"])
+    frame.to_parquet(tmp_path / "data" / "bars" / "all.parquet")
+    server.answer = lambda number, body: (200, chat("no JSON") if number == 2 else GOOD, 0)
+    source = tmp_path / "with_factors"
+    arguments = (
+        str(tmp_path / "data" / "news"),
+        str(tmp_path / "answers.jsonl"),
+        "--url",
+        server.url,
+        "--model",
+        "stub",
+    )
+    run_command(*arguments, "--as-news", str(source / "news"))
+    (tmp_path / "data" / "bars").rename(source / "bars")
+    summary = import_data(source, tmp_path / "imported")
+    assert summary.num_documents == 4
+    read = read_news(tmp_path / "imported" / "news")
+    expected = news.iloc[[0, 0, 2, 2]].assign(text=["raised guidance", "new product"] * 2)
+    expected = expected.sort_values(["timestamp", "symbol"], kind="stable", ignore_index=True)
+    assert read["text"].tolist() == expected["text"].tolist()
+    assert read["timestamp"].tolist() == expected["timestamp"].tolist()
 
 
 def test_the_command_fails_loudly(server: Server, tmp_path: Path) -> None:

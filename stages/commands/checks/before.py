@@ -12,6 +12,7 @@ import psutil
 import pyarrow.parquet as pq
 import torch
 
+from factor_data import encoder_digest
 from factor_models import Kronos, KronosTokenizer
 from stages.commands.checks.asked import Asked, NotYet
 from stages.kline.bars import read_pretrained
@@ -20,6 +21,7 @@ from stages.planning.sizes import check_sizes, in_gib, networks
 from stages.running.environment import memory_budget
 from stages.running.files import CACHE, CHECKPOINTS, MIN_FREE_BYTES, RESULTS, check_data, check_writable
 from stages.running.stage import StageError
+from stages.texts import check_encoder
 
 DIRECT, LOCK = Path("requirements.in"), Path("requirements.lock")
 COPIES_OF_DATA = 4
@@ -55,14 +57,19 @@ def context(asked: Asked) -> str:
 def pretrained(asked: Asked) -> str:
     """Folders of weights against the hashes that params.yaml has of them, before any data are read."""
     params = asked.params
-    named: list[tuple[str, type[Kronos | KronosTokenizer], str | None]] = [
-        ("tokenize_kline.pretrained", KronosTokenizer, params.tokenize_kline.pretrained)
-    ]
-    named += [(f"zoo.{name}.pretrained", Kronos, params.zoo[name].settings.pretrained) for name in params.kline_models]
-    given = [(key, kind, value) for key, kind, value in named if value is not None and params.kline_models]
-    if not given:
+    found = {}
+    if params.kline_models and (value := params.tokenize_kline.pretrained) is not None:
+        key = "tokenize_kline.pretrained"
+        found[key] = read_pretrained(KronosTokenizer, key, value)[0].content_hash
+    for name in params.kline_models:
+        if (value := params.zoo[name].settings.pretrained) is not None:
+            key = f"zoo.{name}.pretrained"
+            found[key] = read_pretrained(Kronos, key, value)[0].content_hash
+    if params.tokenize.reads_with_transformer and params.tokenize.news_vectors is not None:
+        found["tokenize.news_vectors.folder"] = encoder_digest(check_encoder(params.tokenize.news_vectors))
+    if not found:
         raise NotYet("none is named: training starts from random weights", never=True)
-    return ", ".join(f"{key} {read_pretrained(kind, key, value)[0].content_hash[:12]}" for key, kind, value in given)
+    return ", ".join(f"{key} {digest[:12]}" for key, digest in found.items())
 
 
 def libraries(asked: Asked) -> str:

@@ -95,6 +95,7 @@ from .news.config import NewsConfig as NewsConfig
 from .news.config import NewsVectorConfig as NewsVectorConfig
 from .news.encoder import CachedEncoder as CachedEncoder
 from .news.encoder import FolderEncoder as FolderEncoder
+from .news.encoder import encoder_digest as encoder_digest
 from .news.features import NewsVectoriser as NewsVectoriser
 from .news.features import fit_news_vectors as fit_news_vectors
 from .news.join import NewsClock as NewsClock

@@ -15,6 +15,7 @@ from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.features import NewsVectoriser, fit_vectoriser
 from factor_data.news.join import document_rows
 from factor_data.news.tone import NewsScorer, label_outcomes, learn_tones
+from factor_data.news.vectors import TextEncoder
 from factor_data.panel.array_file import ArrayFile, Spans
 
 DOCUMENTS, DOCUMENT_ROWS = "news_documents.npy", "news_document_rows.npy"
@@ -55,8 +56,11 @@ def fit_vectors(
     train_dates: NDArray[np.datetime64],
     config: NewsVectorConfig,
     workers: Workers,
+    encoder: TextEncoder | None = None,
 ) -> NewsVectoriser:
     """Fit as `fit_news_vectors` does on the universe's rows of the training dates."""
+    if encoder is not None:  # it looks at no document
+        return fit_vectoriser(np.empty(0, dtype=object), config, encoder)
     chosen = np.isin(panel.dates, train_dates)
     parts = panel.symbol_parts(workers.rows(panel.row_bytes))
     found = workers.map(partial(_training_documents, news, panel, chosen, config), parts)

@@ -34,6 +34,7 @@ from factor_data.labels.returns import label_values
 from factor_data.labels.targets import LabelCheck
 from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.tone import NEWS_FEATURES
+from factor_data.news.vectors import TextEncoder
 from factor_data.panel.array_file import ArrayFile, Spans
 from factor_data.parquet import CHECKSUMS
 from factor_data.store import LEFT_OUT, fold_folder
@@ -56,6 +57,8 @@ class FitConfig:
     """How texts become numbers."""
     news_vectors: NewsVectorConfig | None = None
     """Mean text vectors as further inputs; None: none."""
+    encoder: TextEncoder | None = None
+    """What makes the vectors, for the kinds whose encoder is handed in."""
     strict: bool = False
     """Refuse a fold with an input that is unknown on all its training rows; else it is left out of that fold."""
 
@@ -146,7 +149,7 @@ class StoreWriter:
             sources.append(self._write_news(fold, fit.news, news, folder))
             names = (*names, *NEWS_FEATURES)
         if news is not None and fit.news_vectors is not None:
-            vectoriser = fit_vectors(news, self.panel, fold.train, fit.news_vectors, self.workers)
+            vectoriser = fit_vectors(news, self.panel, fold.train, fit.news_vectors, self.workers, fit.encoder)
             vectoriser.save(folder)
             path = folder / "news_vectors.npy"
             sources.append(write_news_features(vectoriser, news, self.panel, path, self.workers))

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from factor_data.news.join import NewsClock
 
+HANDED_IN = ("transformer", "encoder")
+"""Kinds of text vectors whose encoder is handed in."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewsConfig(NewsClock):
@@ -37,13 +40,20 @@ class NewsVectorConfig(NewsClock):
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
-    kind: Literal["hashing", "tfidf_svd", "encoder"] = "tfidf_svd"
-    """Hashing: fitted on nothing; tfidf_svd: fitted on training documents; encoder: one that is handed in."""
+    kind: Literal["hashing", "tfidf_svd", "transformer", "encoder"] = "tfidf_svd"
+    """Hashing: fitted on nothing; tfidf_svd: fitted on training documents; transformer: the pretrained one of `folder`;
+    encoder: any other. The last two are handed in."""
+    folder: str | None = None
+    """Transformer: folder@hash of a Hugging Face encoder and its tokenizer, as `save_pretrained` writes them."""
+    pooling: Literal["cls", "mean"] = "cls"
+    """Transformer: a text's vector is that of its first token, or the mean over its tokens."""
+    max_tokens: int = 512
+    """Transformer: what is longer is cut."""
     dimensions: int = 32
     """Length of a vector (an encoder that is handed in has its own)."""
     memory: int = 1
     """Calendar dates a document stays known, its own included."""
-    documents_per_bar: int = 0
+    documents_per_bar: int = 8
     """Latest documents of a bar that models which read texts are given one by one; 0: none, the mean alone."""
     min_count: int = 5
     """Tfidf_svd: training documents a word must occur in."""
@@ -52,9 +62,11 @@ class NewsVectorConfig(NewsClock):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind not in ("hashing", "tfidf_svd", "encoder"):
-            raise ValueError(f"kind must be hashing, tfidf_svd or encoder, got {self.kind!r}")
-        for name in ("dimensions", "memory", "min_count", "max_words"):
+        if self.kind not in ("hashing", "tfidf_svd", *HANDED_IN):
+            raise ValueError(f"kind must be hashing, tfidf_svd, transformer or encoder, got {self.kind!r}")
+        if (self.kind == "transformer") != (self.folder is not None):
+            raise ValueError(f"kind {self.kind} and folder {self.folder!r}: transformer has a folder, no other kind")
+        for name in ("dimensions", "memory", "min_count", "max_words", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.documents_per_bar < 0:

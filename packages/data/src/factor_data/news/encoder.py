@@ -52,8 +52,7 @@ class FolderEncoder:
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder}: holds no encoder: config.json is missing")
+        digest = encoder_digest(folder)
         self._torch, transformers = _import_transformers()
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -64,7 +63,7 @@ class FolderEncoder:
             raise ValueError(f"{folder}: cannot be opened as an encoder ({str(error).splitlines()[0]})") from error
         self.pooling, self.max_tokens, self.batch_size = pooling, max_tokens, batch_size
         self.dimensions: int = self._model.config.hidden_size
-        self.identity = f"encoder-{_digest_of_files(folder)}-{pooling}-{max_tokens}"
+        self.identity = f"encoder-{digest}-{pooling}-{max_tokens}"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (num_texts, dimensions) float32."""
@@ -157,9 +156,14 @@ def _import_transformers() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def _digest_of_files(folder: Path) -> str:
-    """sha256 over names and contents: other weights or another tokenizer are another encoder."""
-    digest = hashlib.sha256()
+def encoder_digest(folder: str | Path) -> str:
+    """Return the sha256 over names and contents: other weights or another tokenizer are another encoder.
+
+    ValueError if the folder holds no encoder.
+    """
+    folder, digest = Path(folder), hashlib.sha256()
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: holds no encoder: config.json is missing")
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".txt", ".model"):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from factor_data.atomic import write_atomically, write_json
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.kernel_cache import kernel
-from factor_data.news.config import NewsVectorConfig
+from factor_data.news.config import HANDED_IN, NewsVectorConfig
 from factor_data.news.join import document_rows
 from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
 from factor_data.panel.panel import Panel
@@ -122,7 +122,7 @@ def fit_news_vectors(
     panel : bars
     train_rows : (num_rows,) mask
     config : NewsVectorConfig
-    encoder : for `kind="encoder"`: e.g. a `FolderEncoder`, best behind a `CachedEncoder`
+    encoder : for the kinds transformer and encoder: e.g. a `FolderEncoder`, best behind a `CachedEncoder`
     """
     if train_rows.shape != (panel.num_rows,):
         raise ValueError(f"train_rows must have shape ({panel.num_rows},), got {train_rows.shape}")
@@ -143,9 +143,9 @@ def fit_vectoriser(
 
 
 def _check_encoder(config: NewsVectorConfig, encoder: TextEncoder | None) -> None:
-    if config.kind == "encoder" and encoder is None:
-        raise ValueError("kind encoder needs an encoder: hand one in")
-    if config.kind != "encoder" and encoder is not None:
+    if config.kind in HANDED_IN and encoder is None:
+        raise ValueError(f"kind {config.kind} needs an encoder: hand one in")
+    if config.kind not in HANDED_IN and encoder is not None:
         raise ValueError(f"kind {config.kind} makes its own encoder: hand none in")
 
 

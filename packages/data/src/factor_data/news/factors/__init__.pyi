@@ -5,6 +5,7 @@ from .endpoint import ChatEndpoint as ChatEndpoint
 from .endpoint import EndpointError as EndpointError
 from .extract import ExtractionReport as ExtractionReport
 from .extract import extract_factors as extract_factors
+from .extract import factor_news as factor_news
 from .extract import factor_table as factor_table
 from .prompt import FactorConfig as FactorConfig
 from .prompt import parse_factors as parse_factors

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from factor_data.news.factors.endpoint import ChatEndpoint, EndpointError
-from factor_data.news.factors.extract import ExtractionReport, extract_factors, factor_table
+from factor_data.news.factors.extract import ExtractionReport, extract_factors, factor_news, factor_table
 from factor_data.news.factors.prompt import FactorConfig
 from factor_data.parquet import write_parquet
 from factor_data.reading.news import read_news
@@ -26,6 +26,12 @@ def add_news_factors_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="root of an OpenAI-compatible API, as http://127.0.0.1:8000/v1")
     parser.add_argument("--model", required=True, help="name of the model at the endpoint")
     parser.add_argument("--table", type=Path, help="also write timestamp, symbol, status, factor_1 ... as Parquet")
+    parser.add_argument(
+        "--as-news",
+        type=Path,
+        metavar="FOLDER",
+        help="also write each factor as a document, FOLDER/news.parquet",
+    )
     parser.add_argument("--top-k", type=int, default=3, help="factors a document may have (default: %(default)s)")
     parser.add_argument("--max-characters", type=int, default=5_000, help="of a document (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds a reply may take (default: %(default)s)")
@@ -36,7 +42,7 @@ def add_news_factors_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_news_factors(options: argparse.Namespace) -> None:
-    """Ask, show how far it is on stderr, write the table if asked to.
+    """Ask, show how far it is on stderr, write the table and the news if asked to.
 
     Raises
     ------
@@ -55,8 +61,12 @@ def run_news_factors(options: argparse.Namespace) -> None:
         report = extract_factors(news, options.out, config, endpoint, on_progress=_show)
     finally:
         print(file=sys.stderr)
+    table = factor_table(news, options.out, config).map(_whole_characters)
     if options.table:
-        write_parquet(options.table, factor_table(news, options.out, config).map(_whole_characters))
+        write_parquet(options.table, table)
+    if options.as_news:
+        options.as_news.mkdir(parents=True, exist_ok=True)
+        write_parquet(options.as_news / "news.parquet", factor_news(table))
     if report.failed:
         raise EndpointError(
             f"{report.failed} of {report.documents} documents have no answer, run again; {report.last_error}",

@@ -110,6 +110,17 @@ def factor_table(news: pd.DataFrame, path: str | Path, config: FactorConfig) -> 
     return table
 
 
+def factor_news(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the factors of `factor_table` as news: timestamp, symbol, text, one row per factor in its order.
+
+    A document without a factor, or without a whole answer, has no row.
+    """
+    names = [name for name in table.columns if name.startswith("factor_")]
+    found = [(row.timestamp, row.symbol, getattr(row, name)) for row in table.itertuples() for name in names]
+    news = pd.DataFrame(found, columns=["timestamp", "symbol", "text"])
+    return news[news["text"].notna()].reset_index(drop=True)
+
+
 def read_answers(path: str | Path) -> Mapping[str, dict[str, Any]]:
     """Return key -> answer of a JSON-lines file, empty if there is no file; ValueError naming a wrong line."""
     path = Path(path)
