@@ -14,7 +14,7 @@ from factor_experiments.cli import main
 from factor_experiments.gathering import Gathered, gather
 from factor_experiments.git import Git
 from factor_experiments.stored import Stored
-from factor_experiments.trials import Verdict, judge, num_clusters
+from factor_experiments.trials import Verdict, clusters, judge
 from factor_metrics import deflated_sharpe_ratio, judge_trials, superior_predictive_ability
 from factor_metrics.significance.distributions import moments
 
@@ -75,8 +75,10 @@ def test_trials_that_go_together_count_as_one_look() -> None:
     generator = np.random.default_rng(0)
     families = [generator.normal(size=500) for _ in range(3)]
     values = [family + 0.3 * generator.normal(size=500) for family in families for _ in range(6)]
-    assert num_clusters(np.column_stack(values)) == 3
-    assert num_clusters(np.column_stack([families[0], -families[0]])) == 2
+    groups = clusters(np.column_stack(values))
+    assert groups.reshape(3, 6).tolist() == [[group] * 6 for group in groups[::6].tolist()]
+    assert len(set(groups.tolist())) == 3
+    assert len(set(clusters(np.column_stack([families[0], -families[0]])).tolist())) == 2
 
 
 def test_trials_on_other_dates_are_no_looks_and_those_on_some_are(made: Fabricated) -> None:

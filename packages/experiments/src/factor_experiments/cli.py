@@ -15,6 +15,9 @@ from factor_experiments.compare_page import comparison_page
 from factor_experiments.compare_text import comparison_text
 from factor_experiments.gathering import Gathered, gather
 from factor_experiments.git import Git
+from factor_experiments.leaderboard import leaderboard
+from factor_experiments.leaderboard_text import leaderboard_markdown, leaderboard_page
+from factor_experiments.revision import WORKSPACE, read_revision
 from factor_experiments.stored import Stored
 from factor_experiments.trials import judge
 from factor_experiments.trials_page import trials_page
@@ -50,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--offline", action="store_true", help="do not ask git remotes for their books")
     _outputs(every)
     every.set_defaults(run=_trials)
+    board = commands.add_parser("leaderboard", help="all forecasts of a revision, in order")
+    board.add_argument("revision", nargs="?", default=WORKSPACE, help="by default the working tree")
+    board.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there instead of printing it")
+    _outputs(board)
+    board.set_defaults(run=_leaderboard)
     pushed = commands.add_parser("push", help="put the books of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
@@ -92,17 +100,29 @@ def _counted(gathered: Gathered) -> dict[str, Any]:
     }
 
 
+def _leaderboard(options: argparse.Namespace) -> None:
+    git = Git(options.root)
+    board = leaderboard(read_revision(git, options.revision), Stored(git.root))
+    text = json.dumps(board.to_dict(), indent=2) + "\n" if options.json else leaderboard_markdown(board)
+    if options.out is None:
+        print(text, end="")
+    else:
+        _write(options.out, text)
+    if options.page is not None:
+        _write(options.page, leaderboard_page(board))
+
+
 def _push(options: argparse.Namespace) -> None:
     print(f"{options.remote} has {Books(Git(options.root)).push(options.remote)} trials in its books")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a page whole or not at all, and say where it is."""
+    """Write a file whole or not at all, and say where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-    print(f"Page: {path}", file=sys.stderr)
+    print(f"Written: {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

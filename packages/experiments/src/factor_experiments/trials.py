@@ -130,7 +130,8 @@ def judge_label(
     common = np.isfinite(values).all(axis=1)
     values, overlap = values[common], chosen.overlap
     beyond = len(partial) + len(bare)
-    effective = num_clusters(values) + beyond
+    groups = clusters(values)
+    effective = len(np.unique(groups)) + beyond
     series = {names[trial.id]: column for trial, column in zip(judged, values.T, strict=True)}
     selection = judge_trials(series, overlap, num_trials=len(judged) + beyond, num_bootstrap=num_bootstrap, seed=seed)
     best, top = selection.trials[0], series[selection.best]
@@ -143,7 +144,7 @@ def judge_label(
     errors = np.array([mean_test(column, overlap).standard_error for column in values.T])
     beside = _beside_floors(judged, label, dates[common], values)
     floor = _superior(beside, overlap, num_bootstrap, seed)
-    path = _path(judged, names, values, errors)
+    path = _path(judged, names, values, groups, errors)
     verdict = Verdict(
         label=label,
         finding=_finding(best.mean, corrected, deflated),
@@ -189,19 +190,19 @@ def _sorted_out(
     return judged, partial, elsewhere
 
 
-def num_clusters(values: NDArray[np.float64]) -> int:
-    """Return how many groups of trials there are whose daily rank ICs (num_dates, num_trials) go together.
+def clusters(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number (from 1) of each trial's group: those whose daily rank ICs (num_dates, num_trials) go together.
 
     Average linkage over 1 - correlation, cut where groups correlate by less than .5 on average. Negative correlation
     keeps apart.
     """
     num_trials = values.shape[1]
     if num_trials < 2:
-        return num_trials
+        return np.ones(num_trials, dtype=np.int64)
     distance = np.clip(1.0 - np.corrcoef(values.T), 0.0, 2.0)
     np.fill_diagonal(distance, 0.0)
     groups = fcluster(linkage(squareform(distance, checks=False), "average"), 1.0 - ALIKE, "distance")
-    return int(groups.max())
+    return groups.astype(np.int64)
 
 
 def beyond_judged(p_value: float, effective: float, judged: float) -> float:
@@ -242,16 +243,25 @@ def _superior(beside: NDArray[np.float64], overlap: int, num_bootstrap: int, see
 
 
 def _path(
-    judged: Sequence[Trial], names: Mapping[str, str], values: NDArray[np.float64], errors: NDArray[np.float64]
+    judged: Sequence[Trial],
+    names: Mapping[str, str],
+    values: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    errors: NDArray[np.float64],
 ) -> dict[str, list[Any]]:
-    """Return the best so far against what luck would give, trial by trial in the order of time."""
+    """Return the best so far against what luck would give, trial by trial in the order of time.
+
+    Luck is that of the groups that had a trial by then.
+    """
     means = values.mean(axis=0)
+    first = np.unique(groups, return_index=True)[1]
+    seen = np.isin(np.arange(len(groups)), first).cumsum()
     return {
         "time": [trial.time for trial in judged],
         "name": [names[trial.id] for trial in judged],
         "rank_ic": means.tolist(),
         "best": np.maximum.accumulate(means).tolist(),
-        "luck": [luck_of(num_clusters(values[:, : count + 1]), errors) for count in range(len(judged))],
+        "luck": [luck_of(count, errors) for count in seen.tolist()],
     }
 
 
