@@ -88,6 +88,9 @@ compare: install ## Are two revisions, branches or experiments different, and by
 trials: install ## Count every trial and say whether the best is more than luck: make trials [ARGS="--label h5 --json"]
 	@factor-exp trials --page .live/trials.html $(ARGS)
 
+sweep: install ## Try values of params.yaml as DVC experiments, best by valid dates: make sweep FILE=sweeps/example.yaml
+	@python -m stages.commands.sweep "$(FILE)"
+
 leaderboard: install ## Write docs/leaderboard.md: all forecasts of the results, in order, with ranks that are not told apart
 	@factor-exp leaderboard --out docs/leaderboard.md --page .live/leaderboard.html $(ARGS)
 

@@ -37,3 +37,8 @@ def forecast_of(path: str) -> str | None:
 def stage_of(name: str) -> str:
     """Return the stage of DVC that writes a forecast's table."""
     return STACK if name == STACK else f"{EVALUATE}@{name}"
+
+
+def metrics_path(model: str) -> str:
+    """Return the path of a model's scores, those on valid dates among them."""
+    return f"{RESULTS}/{EVALUATE}/{model}/metrics.json"

@@ -1,0 +1,142 @@
+"""make sweep FILE=sweeps/example.yaml: try values of params.yaml as DVC experiments; best is by valid dates alone.
+
+Values are checked before anything runs. Run again, it does what is missing and what has failed.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from factor_experiments.git import Git
+from factor_experiments.stored import Stored
+from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
+from factor_experiments.sweeps import Sweep, next_look, trial_name
+from stages.params.checking import validate
+from stages.params.plain_yaml import parse_yaml
+from stages.params.reading import PARAMS_FILE, parse_params, read_document
+from stages.running.stage import UNTOUCHED, StageError, run
+
+LOGS = Path(".live") / "sweeps"
+
+
+def main() -> None:
+    """Run a sweep, and print a line per trial that ends, a table, and what the next trial would cost."""
+    if len(sys.argv) != 2 or not sys.argv[1]:
+        raise StageError("say which sweep: make sweep FILE=sweeps/example.yaml")
+    file = Path(sys.argv[1])
+    sweep, document = read_sweep(file), read_document(PARAMS_FILE)
+    check_clean()
+    jobs = [Job(name=trial_name(file.stem, point), point=point) for point in sweep.expand()]
+    check_values(jobs, sweep, document)
+    git, logs = Git(Path()), LOGS / file.stem
+    stored = Stored(git.root)
+    find_done(git, stored, jobs, sweep.model, sweep.label)
+    begun, left = time.monotonic(), sum(job.status == "waiting" for job in jobs)
+    print(f"{file.stem}: {len(jobs)} trials, {left} to run; logs: {logs}")
+
+    def finished(job: Job) -> None:
+        find_done(git, stored, [job] if job.status == "done" else [], sweep.model, sweep.label)
+        print(progress(job, jobs, time.monotonic() - begun, left), flush=True)
+
+    deadline = None if sweep.minutes is None else begun + 60.0 * sweep.minutes
+    run_jobs(git.root, jobs, logs, sweep.jobs, deadline, finished)
+    print(table(jobs))
+    print(next_look(sum(job.status == "done" for job in jobs)) + " make trials judges all of them on the test dates.")
+    if any(job.status != "done" for job in jobs):
+        sys.exit(1)
+
+
+def read_sweep(file: Path) -> Sweep:
+    """Return the sweep of a file. StageError naming file, key, value and rule where it is wrong."""
+    if not file.is_file():
+        raise StageError(f"{file} does not exist")
+    try:
+        document = parse_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StageError(f"{file}: {error}") from None
+    sweep: Sweep = validate(Sweep, document, f"{file}: ")
+    return sweep
+
+
+def check_clean() -> None:
+    """Refuse where tracked files differ from the commit: a trial that is there would not say what it was made of."""
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False, capture_output=True).returncode
+    if changed:
+        raise StageError("tracked files differ from the last commit: commit them, so that trials start from it")
+
+
+def check_values(jobs: Sequence[Job], sweep: Sweep, document: Mapping[str, Any]) -> None:
+    """Mark trials whose values params.yaml refuses, with its reason. StageError where the sweep as a whole is wrong."""
+    if sweep.model not in document.get("models", ()):
+        raise StageError(f"model: {sweep.model} is none of models in {PARAMS_FILE}: {', '.join(document['models'])}")
+    for job in jobs:
+        try:
+            params = parse_params(with_values(document, job.point), PARAMS_FILE.name)
+        except ValueError as error:
+            job.status, job.reason = "refused", str(error)
+            continue
+        if sweep.label is not None and sweep.label not in params.tokenize.labels:
+            raise StageError(f"label: {sweep.label} is none of tokenize.labels: {', '.join(params.tokenize.labels)}")
+        check_cores(sweep.jobs, params.train.threads)
+
+
+def check_cores(jobs: int, threads: int) -> None:
+    """Refuse more threads than there are cores: trials would wait for one another."""
+    cores = len(os.sched_getaffinity(0))
+    if jobs > 1 and jobs * threads > cores:
+        raise StageError(f"jobs: {jobs} with train.threads {threads} are more than the {cores} cores of this machine")
+
+
+def with_values(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params.yaml with the values of dotted keys."""
+    changed: dict[str, Any] = copy.deepcopy(dict(document))
+    for key, value in point.items():
+        *path, last = key.split(".")
+        section = changed
+        for part in path:
+            if not isinstance(section.get(part), dict):
+                section[part] = {}
+            section = section[part]
+        section[last] = value
+    return changed
+
+
+def progress(job: Job, jobs: Sequence[Job], seconds: float, left: int) -> str:
+    """Return the line that is printed when a trial ends."""
+    counts = {status: sum(one.status == status for one in jobs) for status in ("done", "running", "failed", "waiting")}
+    ended = left - counts["waiting"] - counts["running"]
+    eta = timedelta(seconds=round(seconds / max(ended, 1) * (left - ended)))
+    said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+    best = best_of(jobs)
+    told = "" if best is None else f", best {best.name} {best.score:+.4f} on valid dates"
+    what = f"{job.score:+.4f}" if job.status == "done" else f"{job.status}: {job.reason.splitlines()[-1]}"
+    return f"{job.name} ({values_of(job)}): {what}\n  {said}, ETA {eta}{told}"
+
+
+def values_of(job: Job) -> str:
+    """Return the values of a trial in words."""
+    return ", ".join(f"{key} {value}" for key, value in job.point.items())
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """Return all trials, best first by their rank IC on valid dates, and below them why others have none."""
+    done = sorted((job for job in jobs if job.status == "done"), key=lambda job: (-job.score, job.name))
+    lines = [f"{job.score:+.4f}  {job.name}  {values_of(job)}" for job in done]
+    lines += [f"{job.status:>7}  {job.name}  {values_of(job)}" for job in jobs if job.status == "waiting"]
+    for job in jobs:
+        if job.status in ("failed", "refused"):
+            lines.append(f"{job.status:>7}  {job.name}  {values_of(job)}")
+            lines += [f"         {line}" for line in job.reason.splitlines()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run("sweep", main, UNTOUCHED)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import math
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments_samples import Fabricated, make_repository
+from factor_experiments.stored import Stored
+from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
+from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
+from stages import ROOT
+from stages.commands.sweep import check_values, read_sweep, with_values
+from stages.params.reading import read_document
+from stages.running.stage import StageError
+
+
+def test_a_grid_has_every_combination_and_stops_at_its_budget() -> None:
+    sweep = Sweep(model="linear", parameters={"a": [1, 2], "b": ["x", "y"]})
+    assert sweep.expand() == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
+    assert len(Sweep(model="linear", parameters={"a": [1, 2], "b": ["x", "y"]}, trials=3).expand()) == 3
+    assert Sweep(model="linear", method="list", points=({"a": 1}, {"a": 1}, {"b": 2})).expand() == [{"a": 1}, {"b": 2}]
+
+
+def test_random_draws_keep_to_their_range_and_come_again() -> None:
+    parameters = {
+        "lr": {"low": 1e-4, "high": 1e-2, "scale": "log"},
+        "leaves": {"low": 2, "high": 9},
+        "loss": ["a", "b"],
+    }
+    sweep = Sweep(model="lightgbm", method="random", parameters=parameters, trials=200, seed=3)
+    points = sweep.expand()
+    assert points == sweep.expand()
+    assert all(1e-4 <= point["lr"] <= 1e-2 and 2 <= point["leaves"] <= 9 for point in points)
+    assert {type(point["leaves"]) for point in points} == {int}
+    below = sum(point["lr"] < 1e-3 for point in points) / len(points)
+    assert 0.4 < below < 0.6, "half of the draws in each decade"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"parameters": {}}, "method grid takes parameters alone"),
+        ({"method": "list", "parameters": {"a": [1]}}, "method list takes points alone"),
+        ({"method": "random", "parameters": {"a": [1]}}, "random draws need their number"),
+        ({"parameters": {"a": 3}}, "parameters.a: 3 must be a list of values"),
+        ({"method": "random", "trials": 2, "parameters": {"a": {"low": 3, "high": 1}}}, "must have low < high"),
+        ({"parameters": {"a": [1]}, "jobs": 0}, "jobs: 0 must be above 0"),
+    ],
+)
+def test_a_wrong_sweep_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Sweep(model="linear", **settings)
+
+
+def test_values_are_written_as_dvc_reads_them() -> None:
+    point = {"train.lr": 0.01, "train.loss": "mse", "models": ["a", "b"], "train.weights": None, "x": {"low": True}}
+    assert overrides(point)[1::2] == [
+        "++train.lr=0.01", "++train.loss='mse'", "++models=['a','b']", "++train.weights=null", "++x={low:true}",
+    ]  # fmt: skip
+
+
+def test_the_same_values_have_the_same_name_in_any_order() -> None:
+    assert trial_name("s", {"a": 1, "b": 2}) == trial_name("s", {"b": 2, "a": 1})
+    assert trial_name("s", {"a": 1}) != trial_name("s", {"a": 2})
+
+
+def test_a_value_that_params_refuse_is_named_before_anything_runs() -> None:
+    document = read_document(ROOT / "params.yaml")
+    sweep = Sweep(model="lightgbm", parameters={"zoo.lightgbm.leaves": [1, 15]})
+    jobs = [Job(name=str(number), point=point) for number, point in enumerate(sweep.expand())]
+    check_values(jobs, sweep, document)
+    assert [job.status for job in jobs] == ["refused", "waiting"]
+    assert "zoo.lightgbm" in jobs[0].reason
+    assert "must be >= 2" in jobs[0].reason
+    assert with_values({"a": {"b": 1}}, {"a.c.d": 2}) == {"a": {"b": 1, "c": {"d": 2}}}
+
+
+def test_the_example_is_valid(tmp_path: Path) -> None:
+    assert len(read_sweep(ROOT / "sweeps" / "example.yaml").expand()) == 3
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("model: linear\nparameters: {a: [1]}\ntrails: 3\n")
+    with pytest.raises(StageError, match=r"wrong.yaml: trails"):
+        read_sweep(wrong)
+
+
+def test_the_next_look_costs_more() -> None:
+    assert next_look(20) == (
+        "By luck alone the best of 20 independent trials stands 1.90 standard errors above zero; "
+        "one more makes it 1.92."
+    )
+
+
+PROGRAM = """#!{python}
+import os, signal, sys, time
+value = sys.argv[-1].split("=")[1]
+if value == "1": sys.exit(print("error in stage 'train': params.yaml: a = 1: must be >= 2") or 2)
+if value == "2": os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(0.1)
+"""
+
+
+def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "dvc"
+    program.write_text(PROGRAM.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 6)]
+    seen: list[str] = []
+    run_jobs(tmp_path, jobs, tmp_path / "logs", 2, None, lambda job: seen.append(job.name))
+    assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done"]
+    assert jobs[0].reason == "error in stage 'train': params.yaml: a = 1: must be >= 2"
+    assert jobs[1].reason == "killed by SIGKILL"
+    assert sorted(seen) == ["t1", "t2", "t3", "t4", "t5"]
+
+
+def test_no_trial_starts_after_the_budget_of_time(tmp_path: Path) -> None:
+    jobs = [Job(name="late", point={"a": 1})]
+    run_jobs(tmp_path, jobs, tmp_path / "logs", 1, 0.0, lambda job: None)
+    assert jobs[0].status == "waiting"
+
+
+def test_the_best_is_by_valid_dates_and_undefined_scores_are_none() -> None:
+    jobs = [Job(name="a", point={}, score=0.01), Job(name="b", point={}, score=0.02), Job(name="c", point={})]
+    assert best_of(jobs) is jobs[1]
+    assert best_of(jobs[2:]) is None
+    assert math.isnan(jobs[2].score)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Fabricated:
+    """A repository with a stage of its own, which DVC runs for real."""
+    made = make_repository(tmp_path / "p")
+    (made.path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (made.path / "params.yaml").write_text("zoo:\n  linear:\n    alpha: 1.0\n")
+    (made.path / "work.py").write_text(
+        "import json, pathlib\nfrom ruamel.yaml import YAML\n"
+        "alpha = YAML(typ='safe').load(pathlib.Path('params.yaml'))['zoo']['linear']['alpha']\n"
+        "assert alpha != 3.0, 'error: alpha must not be 3'\n"
+        "folder = pathlib.Path('results/evaluate/linear'); folder.mkdir(parents=True, exist_ok=True)\n"
+        "(folder / 'metrics.json').write_text(json.dumps({'h1': {'valid_rank_ic': alpha / 100}}))\n"
+    )
+    (made.path / "dvc.yaml").write_text(
+        "stages:\n  evaluate:\n    matrix:\n      model: [linear]\n    cmd: python work.py\n"
+        "    params: [zoo]\n    outs: ['results/evaluate/${item.model}/metrics.json']\n"
+    )
+    made.commit("a pipeline")
+    return made
+
+
+@pytest.mark.slow
+def test_trials_are_dvc_experiments_and_a_second_run_does_what_is_missing(pipeline: Fabricated) -> None:
+    """Grid, scores from valid dates and retry, with DVC itself and the runner that `make sweep` calls."""
+
+    def run() -> list[Job]:
+        points = Sweep(model="linear", parameters={"zoo.linear.alpha": [2.0, 3.0, 4.0]}).expand()
+        jobs = [Job(name=trial_name("s", point), point=point) for point in points]
+        find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", "h1")
+        run_jobs(pipeline.path, jobs, pipeline.path / ".dvc" / "tmp" / "logs", 1, None, ran.append)
+        find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", None)
+        return jobs
+
+    ran: list[Job] = []
+    jobs = run()
+    assert [job.status for job in jobs] == ["done", "failed", "done"]
+    assert [job.score for job in jobs[::2]] == [0.02, 0.04]
+    assert "alpha must not be 3" in jobs[1].reason
+    assert len(ran) == 3
+    names = subprocess.run(
+        ["dvc", "exp", "list", "--name-only"], cwd=pipeline.path, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert sorted(names) == sorted(job.name for job in jobs[::2])
+    ran.clear()
+    assert [job.status for job in run()] == ["done", "failed", "done"]
+    assert [job.point for job in ran] == [{"zoo.linear.alpha": 3.0}], "only what failed"
