@@ -128,6 +128,8 @@ def stacked_label(
         pruned=pruned_in_words(result),
         equal=result.equal,
         correlation=result.correlation,
+        errors=result.errors,
+        contributions=result.contributions,
     )
 
 

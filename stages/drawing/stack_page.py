@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FoldConfig, checked
-from factor_metrics import overfit_gap, promoted, redundant_pairs
+from factor_metrics import model_clusters, num_effective_models, overfit_gap, promoted, redundant_pairs
 from factor_metrics.report import (
     DateSeries,
     Diversity,
@@ -77,13 +77,11 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
         f"seed {plan.value('train.seed')}, ZeRO stage {plan.value('train.zero.stage')}, loss {plan.value('train.loss')}"
     )
     learners = {f"Weights for {one.subject.label}": " then ".join(one.learners) for one in page.labels}
-    pruned = {f"Pruned for {one.subject.label}": "; ".join(one.pruned) for one in page.labels if one.pruned}
     left_out = {f"Left out: {name}": reason for name, reason in page.left_out.items()}
     return {
         "Folds": f"{len(first.folds)}; the first one is stacked with equal weights, since none came before it",
         **learners,
         "Looks": looks(page),
-        **pruned,
         **left_out,
         "Purge and embargo": purge_and_embargo(plan),
         "Training": training,
@@ -112,12 +110,18 @@ def series(one: StackedLabel, name: str, attainable: NDArray[np.float64] | None 
 
 
 def diversity(one: StackedLabel, models: Sequence[str], plan: Plan) -> Diversity:
-    """Return the rank correlations between the models, with the pairs that the gate calls redundant."""
-    pairs = redundant_pairs(one.correlation, models, plan.value("stack.gates.max_correlation"))
+    """Return what each model adds and how alike they are, with the pairs that the gate calls redundant."""
+    threshold = plan.value("stack.gates.max_correlation")
+    pairs = redundant_pairs(one.correlation, models, threshold)
     return Diversity(
         names=models,
         correlation=one.correlation,
         redundant=[(first, second) for first, second, _ in pairs],
+        errors=one.errors,
+        clusters=model_clusters(one.correlation, models, threshold),
+        effective=num_effective_models(one.correlation),
+        contributions=one.contributions,
+        pruned=one.pruned,
     )
 
 

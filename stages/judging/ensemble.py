@@ -15,10 +15,13 @@ from factor_metrics import (
     best_floor_rank_ic,
     constant_dates,
     constant_share,
+    error_correlation,
     evaluate_predictions,
     prediction_correlation,
 )
+from factor_metrics.report import Contribution
 from factor_models import Members, StackResult, stack_members
+from stages.judging.diversity import contributions, rank_ics_without
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, tested_dates
@@ -43,10 +46,15 @@ class LabelResult:
     floors: dict[str, Evaluation]
     weights: StackResult
     correlation: NDArray[np.float64]
+    """(num_models, num_models) between the models' forecasts."""
+    errors: NDArray[np.float64]
+    """(num_models, num_models) between the models' errors."""
+    contributions: tuple[Contribution, ...]
+    """What each model adds to the stack."""
     constant_share: float
     """Share of dates on which the stack forecasts the same for all symbols."""
-    rows_by_fold: NDArray[np.int64]
-    """(num_folds,) rows of the stack."""
+    present: NDArray[np.float64]
+    """(num_models,) share of the stack's rows on which each model takes part."""
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
 
@@ -90,28 +98,35 @@ def combine(
     )
     weights = stack_members(members, stack, store.dates_ahead(label))
     equal = stack_members(members, replace(stack, weights="equal", prune=None), store.dates_ahead(label))
+    without = rank_ics_without(members, stack, store.dates_ahead(label), outcome, len(models), config.min_symbols)
     stacked = weights.prediction.reshape(outcome.shape)
     scored = np.isfinite(stacked).any(axis=1)
     stacked, outcome, dates = stacked[scored], outcome[scored], dates[scored]
     forecasts = [forecast[scored] for forecast in forecasts]
     check_forecasts("the stack", label, config, stacked, outcome)
     equally = equal.prediction.reshape(len(scored), -1)[scored]
+    whole = evaluate_predictions(stacked, outcome, horizon=overlap, config=config)
+    judged = {
+        name: evaluate_predictions(forecast, outcome, horizon=overlap, config=config)
+        for name, forecast in zip(models, forecasts, strict=True)
+    }
+    rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
+    shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
     return LabelResult(
         label=label,
         overlap=overlap,
         dates=dates,
         prediction=stacked,
         equal=evaluate_predictions(equally, outcome, horizon=overlap, config=config),
-        stack=evaluate_predictions(stacked, outcome, horizon=overlap, config=config),
-        models={
-            name: evaluate_predictions(forecast, outcome, horizon=overlap, config=config)
-            for name, forecast in zip(models, forecasts, strict=True)
-        },
+        stack=whole,
+        models=judged,
         floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), stacked, outcome, overlap, config),
         weights=weights,
         correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
+        errors=error_correlation(predictions[:, scored], outcome, config.min_symbols),
+        contributions=contributions(whole, judged, without[:, scored], weights, shares, overlap, config),
         constant_share=constant_share(stacked, np.float32),
-        rows_by_fold=np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds]),
+        present=shares,
         attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics import Anatomy, BookResult, Evaluation, Gate
-from factor_metrics.report import FloorRow, ResultRow, Subject, result_row
+from factor_metrics.report import Contribution, FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
 """Name of the models' mean among the floors of a stack."""
@@ -73,6 +73,10 @@ class StackedLabel:
     """The models with equal weights."""
     correlation: NDArray[np.float64]
     """(num_models, num_models) between the models' predictions."""
+    errors: NDArray[np.float64]
+    """(num_models, num_models) between the models' errors."""
+    contributions: tuple[Contribution, ...]
+    """What each model adds to the stack."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from factor_data import FeatureStore
 from factor_metrics import EvaluationConfig, Gate, check_thresholds, evaluate_gates, surely_lost
@@ -76,7 +75,7 @@ def label_gates(
         rank_ics=rank_ics,
         attained=attained,
         equal_ic=result.equal.rank_ic,
-        absent_shares=dict(zip(names, absent_shares(result), strict=True)),
+        absent_shares={name: 1.0 - float(share) for name, share in zip(names, result.present, strict=True)},
     )
 
 
@@ -93,12 +92,6 @@ def gaps(
         )
         for name, model in models.items()
     }
-
-
-def absent_shares(result: LabelResult) -> list[float]:
-    """Return per model the share of the stack's rows on which it takes no part."""
-    rows: NDArray[np.int64] = result.rows_by_fold
-    return [float(1.0 - share) for share in rows @ result.weights.present / max(int(rows.sum()), 1)]
 
 
 def attained_share(result: LabelResult) -> dict[str, float]:

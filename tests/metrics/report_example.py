@@ -21,6 +21,7 @@ from factor_metrics import (
 )
 from factor_metrics.report import (
     Attained,
+    Contribution,
     DateSeries,
     Diversity,
     FloorRow,
@@ -72,6 +73,19 @@ def taken_apart() -> Anatomy:
     dates = np.array(DATES, dtype="datetime64[ns]")
     config = EvaluationConfig(bootstrap=50)
     return anatomy(forecast, label, dates, known, {"up": up, "down": ~up}, overlap=1, config=config)
+
+
+def added(name: str, difference: float) -> Contribution:
+    return Contribution(
+        name=name,
+        weight=0.5,
+        present=0.7,
+        rank_ic=0.03,
+        without=math.nan,
+        difference=difference,
+        low=difference - 0.02,
+        high=difference + 0.02,
+    )
 
 
 def example(model: str = "ridge", **changes: Any) -> ReportData:
@@ -128,7 +142,18 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
         no_books={"h5": f"{model} is no return"},
         book_rule=f"made of {model}",
         weights={"h1": WeightTable(folds=["a", "b"], models=[model, "z"], matrix=[[0.4, nan], [nan, nan]])},
-        diversity={"h1": Diversity(names=[model, "z"], correlation=[[1, nan], [nan, 1]], redundant=[(model, "z")])},
+        diversity={
+            "h1": Diversity(
+                names=[model, "z"],
+                correlation=[[1, nan], [nan, 1]],
+                redundant=[(model, "z")],
+                errors=[[1, 0.5], [0.5, nan]],
+                clusters=[(model, "z")],
+                effective=1.25,
+                contributions=[added(model, 0.01), added("z", nan)],
+                pruned=[f"z in fold 1: like {model}"],
+            )
+        },
         overfit=[
             Overfit(name=model, label="h1", valid_rank_ic=0.1, test_rank_ic=0.0, gap=0.1, threshold=0.02),
             Overfit(name="z", label="h1", valid_rank_ic=nan, test_rank_ic=nan, gap=nan),

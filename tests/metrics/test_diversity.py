@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from factor_metrics import (
     constant_dates,
     constant_share,
+    error_correlation,
+    model_clusters,
     num_distinct_models,
+    num_effective_models,
     prediction_correlation,
     rank_ic,
     redundant_pairs,
@@ -52,6 +56,47 @@ def test_redundancy_joins_groups_through_a_middle_model() -> None:
     matrix[0, 1] = matrix[1, 0] = matrix[1, 2] = matrix[2, 1] = 0.95
     assert num_distinct_models(matrix, ["a", "b", "c", "d"]) == 2
     assert num_distinct_models(np.full((2, 2), np.nan), ["a", "b"]) == 2
+
+
+def test_groups_name_every_model_once_in_their_order() -> None:
+    matrix = np.eye(4)
+    matrix[0, 3] = matrix[3, 0] = 0.95
+    assert model_clusters(matrix, ["a", "b", "c", "d"]) == [("a", "d"), ("b",), ("c",)]
+
+
+def test_errors_are_correlated_as_residuals_of_ranks_are() -> None:
+    generator = np.random.default_rng(0)
+    outcome = generator.standard_normal((12, 30))
+    predictions = np.array([0.5, 0.1])[:, None, None] * outcome + generator.standard_normal((2, 12, 30))
+    predictions[0, :, :5], outcome[3, 10:20] = np.nan, np.nan
+    expected = []
+    for date in range(12):
+        rows = np.isfinite(predictions[:, date]).all(axis=0) & np.isfinite(outcome[date])
+        y, *forecasts = (
+            scipy.stats.zscore(scipy.stats.rankdata(one[rows])) for one in (outcome[date], *predictions[:, date])
+        )
+        expected.append(np.corrcoef(y - forecasts[0], y - forecasts[1])[0, 1])
+    matrix = error_correlation(predictions, outcome)
+    assert matrix[0, 1] == matrix[1, 0] == pytest.approx(np.mean(expected), abs=1e-12)
+    np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-12)
+
+
+def test_models_that_know_nothing_share_the_outcome_in_their_errors() -> None:
+    generator = np.random.default_rng(0)
+    noise, outcome = generator.standard_normal((3, 200, 40)), generator.standard_normal((200, 40))
+    assert error_correlation(noise, outcome)[0, 1] == pytest.approx(0.5, abs=0.02)
+    right = error_correlation(np.stack([outcome, noise[0]]), outcome)
+    assert np.isnan(right[0]).all(), "a model that is always right has no errors"
+    assert np.isnan(error_correlation(noise, np.full_like(outcome, np.nan))).all()
+
+
+def test_effective_models_count_copies_once_and_strangers_fully() -> None:
+    assert num_effective_models(np.eye(5)) == 5.0
+    assert num_effective_models(np.ones((5, 5))) == pytest.approx(1.0)
+    matrix = np.array([[1.0, 0.3, np.nan], [0.3, 1.0, np.nan], [np.nan, np.nan, np.nan]])
+    values = np.linalg.eigvalsh(matrix[:2, :2])
+    assert num_effective_models(matrix) == pytest.approx(values.sum() ** 2 / np.square(values).sum())
+    assert np.isnan(num_effective_models([[np.nan]]))
 
 
 def test_names_must_fit_the_matrix_and_be_unique() -> None:

@@ -266,6 +266,16 @@ def test_wrong_shapes_are_refused() -> None:
         Diversity(names=["a"], correlation=[[1.0, 2.0]])
 
 
+def test_diversity_shows_what_each_model_adds_and_what_is_alike() -> None:
+    text = build_report(example(model="gru"))
+    section = text[text.index('<section id="diversity">') :]
+    section = section[: section.index("</section>")]
+    assert section.index(">gru</th>") < section.index(">z</th>"), "the one that adds most comes first"
+    for words in ("[−0.010, +0.030]", "70.0 %", "As diverse as</b> 1.2 uncorrelated models of 2", "Groups:</b> gru, z"):
+        assert words in section
+    assert "Pruned:</b> z in fold 1: like gru" in section
+
+
 def test_number_formats() -> None:
     assert [number(value, 2) for value in (0.5, -0.5, -0.001, None, math.inf)] == [
         "+0.50", "−0.50", "+0.00", "–", "–",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, evaluate_predictions
-from factor_metrics.report import Subject, floor_rows
+from factor_metrics.report import Contribution, Subject, floor_rows
 from market_samples import make_store, returns_over
 from metrics.report_example import book, taken_apart
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
@@ -192,6 +192,19 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
                 pruned=("lstm in fold 1: rank correlation 0.97 with gru",),
                 equal=one.judged,
                 correlation=np.eye(1),
+                errors=np.full((1, 1), np.nan),
+                contributions=(
+                    Contribution(
+                        name="knowing",
+                        weight=1.0,
+                        present=0.5,
+                        rank_ic=0.1,
+                        without=float("nan"),
+                        difference=float("nan"),
+                        low=float("nan"),
+                        high=float("nan"),
+                    ),
+                ),
             ),
         ),
         gates=(Gate(name="rows", passed=False, value=float("nan"), threshold=10.0, rule="at least 10"),),

@@ -102,6 +102,39 @@ def test_models_missing_on_rows_and_in_a_fold_or_constant_leave_the_universe_who
     assert (xgboost < 0.8).all()
 
 
+def test_what_a_model_adds_is_the_stack_less_the_stack_of_the_others(tokenized: Workplace, tmp_path: Path) -> None:
+    """And copies are pruned by what earlier folds showed, with the reason on the page."""
+    workplace = tokenized.copy(tmp_path / "copy")
+    workplace.change_params(lambda document: document.update(models=["linear", "lightgbm", "xgboost"]))
+    finish(workplace, ["linear", "lightgbm", "xgboost"])
+    whole = read(workplace.results / "stack" / "page.json")["labels"]
+    workplace.change_params(lambda document: document.update(models=["linear", "xgboost"]))
+    workplace.run("plan")
+    workplace.run("stack")
+    without = read(workplace.results / "stack" / "page.json")["labels"]
+    for one, other in zip(whole, without, strict=True):
+        added = {entry["name"]: entry for entry in one["contributions"]}["lightgbm"]
+        stack, mean = (page["subject"]["judged"]["rank_ic_summary"]["mean"] for page in (one, other))
+        assert added["without"] == pytest.approx(mean, abs=1e-9)
+        assert added["difference"] == pytest.approx(stack - mean, abs=1e-9)
+        assert added["low"] <= added["difference"] <= added["high"]
+        assert np.array(one["errors"], float).shape == (3, 3)
+    page = (workplace.results / "report" / "stack" / "report.html").read_text()
+    assert "Stack without" in page
+    assert "uncorrelated models of 3" in page
+    copies = pd.read_parquet(workplace.results / "train" / "linear" / "predictions.parquet")
+    damage(workplace.results / "train" / "xgboost", lambda frame: copies)
+    workplace.change_params(lambda document: document["stack"].update(prune=0.95))
+    workplace.run("plan")
+    workplace.run("stack")
+    workplace.run("report_stack")
+    page = (workplace.results / "report" / "stack" / "report.html").read_text()
+    assert "Pruned:</b> xgboost in fold 1: rank correlation 1.00 with linear" in page
+    weights = read(workplace.results / "stack" / "weights.json")["h1"]
+    assert weights["fold 0"] == {"linear": 0.5, "xgboost": 0.5}
+    assert weights["fold 1"] == {"linear": 1.0, "xgboost": 0.0}
+
+
 def damage(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Change a model's predictions as if it had written them so."""
     frame = change(pd.read_parquet(folder / "predictions.parquet"))

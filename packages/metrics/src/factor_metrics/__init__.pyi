@@ -130,7 +130,10 @@ from .scores.classification import log_loss as log_loss
 from .scores.classification import mcc as mcc
 from .scores.diversity import constant_dates as constant_dates
 from .scores.diversity import constant_share as constant_share
+from .scores.diversity import error_correlation as error_correlation
+from .scores.diversity import model_clusters as model_clusters
 from .scores.diversity import num_distinct_models as num_distinct_models
+from .scores.diversity import num_effective_models as num_effective_models
 from .scores.diversity import prediction_correlation as prediction_correlation
 from .scores.diversity import redundant_pairs as redundant_pairs
 from .scores.monotonicity import Monotonicity as Monotonicity

@@ -1,5 +1,6 @@
 from .card import evaluated_card as evaluated_card
 from .data import Attained as Attained
+from .data import Contribution as Contribution
 from .data import DateSeries as DateSeries
 from .data import Diversity as Diversity
 from .data import FloorRow as FloorRow

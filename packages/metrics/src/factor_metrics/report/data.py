@@ -145,18 +145,49 @@ class WeightTable:
             raise ValueError("the weight matrix needs one row for each fold and one column for each model")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """What one model adds to the stack: the rank IC with it less that without it, paired by date. NaN = undefined."""
+
+    name: str
+    weight: float
+    """Its mean weight over the folds."""
+    present: float
+    """Share of the stack's rows on which it takes part."""
+    rank_ic: float
+    """Mean rank IC of the model alone."""
+    without: float
+    """Mean rank IC of the stack of the others."""
+    difference: float
+    """Mean rank IC of the stack less that."""
+    low: float
+    """Lower end of the interval of the difference."""
+    high: float
+    """Upper end."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Diversity:
-    """Correlations between the models' predictions, and the pairs that are too much alike."""
+    """Correlations between the models' predictions, the pairs that are too much alike, and what each model adds."""
 
     names: Sequence[str]
     correlation: ArrayLike
     redundant: Sequence[tuple[str, str]] = ()
+    errors: ArrayLike | None = None
+    """(num_models, num_models) correlations between the models' errors."""
+    clusters: Sequence[Sequence[str]] = ()
+    """Groups that redundant pairs join."""
+    effective: float | None = None
+    """Uncorrelated models that would be as diverse."""
+    contributions: Sequence[Contribution] = ()
+    pruned: Sequence[str] = ()
+    """Models that folds go without, each with its reason."""
 
     def __post_init__(self) -> None:
         """Refuse a matrix that is not names by names."""
-        if np.asarray(self.correlation, dtype=float).shape != (len(self.names), len(self.names)):
-            raise ValueError("the correlation matrix needs one row and one column for each name")
+        for matrix in (self.correlation, self.errors):
+            if matrix is not None and np.asarray(matrix, dtype=float).shape != (len(self.names), len(self.names)):
+                raise ValueError("the correlation matrix needs one row and one column for each name")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from factor_metrics.report.data import Diversity, WeightTable
-from factor_metrics.report.tables import table, tr
-from factor_metrics.report.text import DASH, esc, number
+from factor_metrics.report.data import Contribution, Diversity, WeightTable
+from factor_metrics.report.results import Bar, interval_domain, interval_svg
+from factor_metrics.report.tables import num, table, tr
+from factor_metrics.report.text import DASH, esc, interval, number, percent
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -41,19 +43,69 @@ def weights_html(weights: Mapping[str, WeightTable]) -> str:
 
 
 def diversity_html(diversity: Mapping[str, Diversity]) -> str:
-    """Return one correlation heat map for each label and the redundant pairs below it."""
+    """Return for each label what every model adds, then heat maps of correlations and what is too much alike."""
     parts = []
     for label, item in diversity.items():
-        matrix = np.asarray(item.correlation, dtype=float)
-        body = [
-            tr(esc(name), [heat_cell(float(value), 1.0) for value in line])
-            for name, line in zip(item.names, matrix, strict=True)
-        ]
-        pairs = "; ".join(f"{esc(left)} and {esc(right)}" for left, right in item.redundant)
-        parts.append(f"<h3>Label {esc(label)}</h3>" + table(["", *item.names], body, kind="heat"))
-        parts.append(f'<p class="note"><b>Redundant pairs:</b> {pairs or "none"}.</p>')
-    note = '<p class="note">Correlation between the forecasts; a stack gains from models that differ.</p>'
+        parts.append(f"<h3>Label {esc(label)}</h3>")
+        if item.contributions:
+            parts.append(contributions_table(item.contributions))
+        parts.append("<h4>Forecasts</h4>" + _correlations(item, item.correlation))
+        if item.errors is not None:
+            parts.append("<h4>Errors</h4>" + _correlations(item, item.errors))
+        parts.append(f'<p class="note">{_alike(item)}</p>')
+    note = (
+        '<p class="note">A stack gains from models that differ. What a model adds is the rank IC of the stack less '
+        "that of the stack without it, date by date; an interval that covers 0 says that the others make up for it. "
+        "Below: rank correlation between the forecasts, and between the errors (outcome less forecast, as ranks); "
+        "models that know nothing and are unlike have errors of correlation .5.</p>"
+    )
     return note + "".join(parts) if parts else ""
+
+
+def contributions_table(contributions: Sequence[Contribution]) -> str:
+    """Return what each model adds to the stack, the most first, with its interval drawn."""
+    bars: list[Bar] = [(one.difference, one.low, one.high) for one in contributions]
+    domain = interval_domain(bars)
+    known = sorted(contributions, key=lambda one: (not math.isfinite(one.difference), -one.difference, one.name))
+    body = [
+        tr(
+            esc(one.name),
+            [
+                num(number(one.weight, 2)),
+                num(percent(one.present)),
+                num(number(one.rank_ic)),
+                num(number(one.without)),
+                num(f"<b>{number(one.difference)}</b>"),
+                f'<td class="bar">{interval_svg((one.difference, one.low, one.high), domain)}</td>',
+                num(interval(one.low, one.high)),
+            ],
+        )
+        for one in known
+    ]
+    head = ["Model", "Mean weight", "Rows", "Alone", "Stack without", "Adds", "Interval", "Bounds"]
+    return table(head, body, text=(0, 6))
+
+
+def _correlations(item: Diversity, matrix: ArrayLike) -> str:
+    body = [
+        tr(esc(name), [heat_cell(float(value), 1.0) for value in line])
+        for name, line in zip(item.names, np.asarray(matrix, dtype=float), strict=True)
+    ]
+    return table(["", *item.names], body, kind="heat")
+
+
+def _alike(item: Diversity) -> str:
+    """Say which models are too much alike, what groups they make, and which ones folds go without."""
+    pairs = "; ".join(f"{esc(left)} and {esc(right)}" for left, right in item.redundant)
+    said = [f"<b>Redundant pairs:</b> {pairs or 'none'}."]
+    if item.clusters:
+        groups = "; ".join(esc(", ".join(group)) for group in item.clusters)
+        said.append(f"<b>Groups:</b> {groups}.")
+    if item.effective is not None and math.isfinite(item.effective):
+        said.append(f"<b>As diverse as</b> {item.effective:.1f} uncorrelated models of {len(item.names)}.")
+    if item.pruned:
+        said.append(f"<b>Pruned:</b> {esc('; '.join(item.pruned))}.")
+    return " ".join(said)
 
 
 def months_table(means: Mapping[int, Mapping[int, tuple[float, int]]]) -> str:

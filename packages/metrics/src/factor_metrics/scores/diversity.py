@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from factor_metrics.checks import Matrix, as_float_array, as_matrix
 from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
-from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
+from factor_metrics.information_coefficient.ic import rank_ic, rank_ic_by_horizon
 from factor_metrics.labels import same_labels
 
 
@@ -59,11 +59,81 @@ def redundant_pairs(
 
 def num_distinct_models(correlation: ArrayLike, names: Sequence[str], threshold: float = 0.9) -> int:
     """Return the number of groups of models when every redundant pair is joined into one group."""
+    return len(model_clusters(correlation, names, threshold))
+
+
+def model_clusters(correlation: ArrayLike, names: Sequence[str], threshold: float = 0.9) -> list[tuple[str, ...]]:
+    """Return the groups of models when every redundant pair is joined into one, in the order of their first names."""
     group = {name: name for name in names}
     for first, second, _ in redundant_pairs(correlation, names, threshold):
         old, new = group[second], group[first]
         group = {name: new if leader == old else leader for name, leader in group.items()}
-    return len(set(group.values()))
+    leaders = dict.fromkeys(group.values())
+    return [tuple(name for name in names if group[name] == leader) for leader in leaders]
+
+
+def num_effective_models(correlation: ArrayLike) -> float:
+    """Return how many uncorrelated models would be as diverse: M^2 / sum of squared correlations.
+
+    The participation ratio of the eigenvalues of the correlation matrix, (sum)^2 / sum of squares: M for uncorrelated
+    models, 1 for copies. Models without a correlation to themselves are left out; two that share no date count as
+    uncorrelated. NaN without any model.
+
+    Examples
+    --------
+    >>> round(num_effective_models([[1.0, 0.5], [0.5, 1.0]]), 3)
+    1.6
+    """
+    matrix = as_matrix("correlation", correlation)
+    there = np.isfinite(np.diag(matrix))
+    known = np.nan_to_num(matrix[np.ix_(there, there)])
+    return float(len(known) ** 2 / np.square(known).sum()) if len(known) else float("nan")
+
+
+@same_labels("predictions", "outcome")
+def error_correlation(predictions: ArrayLike, outcome: ArrayLike, min_symbols: int = 10) -> Matrix:
+    """Return the mean over dates of the correlation between every two models' errors.
+
+    The error of a model is the outcome's rank less its own, both standardised over the symbols of the date that both
+    models predict and whose outcome is known. With rank ICs a and b and the rank correlation r between the two models
+    that is (1 - a - b + r) / (2 sqrt((1 - a)(1 - b))): two models that know little have errors of correlation
+    (1 + r) / 2, so what is below is due to what they know.
+
+    Parameters
+    ----------
+    predictions
+        (num_models, num_dates, num_symbols), NaN = missing.
+    outcome
+        (num_dates, num_symbols), NaN = unknown.
+    min_symbols
+        Dates with fewer such symbols are left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (num_models, num_models) symmetric. NaN where two models share no usable date, also of a model with itself
+        where it is constant, missing or right on every date; else the diagonal is 1.
+    """
+    predictions_MDS = as_float_array("predictions", predictions, 3)
+    outcome_DS = as_matrix("outcome", outcome)
+    num_models = len(predictions_MDS)
+    matrix = np.full((num_models, num_models), np.nan)
+    for first in range(num_models):
+        for second in range(first, num_models):
+            per_date = _error_correlation_of(predictions_MDS[first], predictions_MDS[second], outcome_DS, min_symbols)
+            if np.isfinite(per_date).any():
+                matrix[first, second] = matrix[second, first] = np.nanmean(per_date)
+    return matrix
+
+
+def _error_correlation_of(one: NDArray, other: NDArray, outcome: Matrix, min_symbols: int) -> NDArray[np.float64]:
+    shared = np.isfinite(one) & np.isfinite(other) & np.isfinite(outcome)
+    one_DS, other_DS, outcome_DS = (np.where(shared, values, np.nan) for values in (one, other, outcome))
+    a, b = rank_ic(one_DS, outcome_DS, min_symbols), rank_ic(other_DS, outcome_DS, min_symbols)
+    r = rank_ic(one_DS, other_DS, min_symbols)
+    scale = 2.0 * np.sqrt(np.maximum((1.0 - a) * (1.0 - b), 0.0))
+    defined = scale > 1e-9
+    return np.where(defined, (1.0 - a - b + r) / np.where(defined, scale, 1.0), np.nan)
 
 
 def constant_share(prediction: ArrayLike, dtype: DTypeLike | None = None) -> float:
