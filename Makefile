@@ -100,7 +100,7 @@ experiments: install ## Compare experiments: parameters that differ and the summ
 bench: install ## Measure against the peers, in an environment of its own, and print each ratio
 	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
 	  $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt; }
-	@for name in rank_ic alpha158 windows evaluation readers clean significance; do echo "== $$name"; \
+	@for name in rank_ic alpha158 windows evaluation books readers clean significance; do echo "== $$name"; \
 	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
 	@echo "== train_step"; python benchmarks/bench_train_step.py --peer $(BENCH)/bin/python
 

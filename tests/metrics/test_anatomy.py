@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from factor_metrics import EvaluationConfig, anatomy, exposures, rank_ic, regimes
+from factor_metrics import EvaluationConfig, anatomy, exposures, neutralise, rank_ic, rank_rows, regimes
 
 CONFIG = EvaluationConfig(min_symbols=10, bootstrap=200)
 DATES = np.array(pd.bdate_range("2020-01-01", periods=120), dtype="datetime64[ns]")
@@ -79,6 +79,18 @@ def test_neutral_is_the_rank_correlation_of_residuals_by_scipy() -> None:
     # Residuals of ranks that are equal but for rounding are in one order here and in another there.
     assert found.mean[1] == pytest.approx(np.mean(expected), abs=2e-4)
     assert found.mean[1] == pytest.approx(found.mean[2], abs=1e-9)
+
+
+def test_neutral_to_all_is_what_neutralise_leaves() -> None:
+    generator = np.random.default_rng(7)
+    prediction, label, beta, size = generator.normal(size=(4, 120, 30))
+    prediction[3, 4] = beta[5, 6] = np.nan
+    known = {"beta": beta, "money traded": size, "momentum": 2.0 * beta + 1.0}  # collinear
+    there = ~(np.isnan(prediction) | np.isnan(beta))
+    ranks = [rank_rows(np.where(there, values, np.nan)) for values in (prediction, beta, size)]
+    expected = rank_ic(neutralise(ranks[0], np.stack(ranks[1:], axis=2)), label, 10)
+    found = taken_apart(prediction, label, known).neutral
+    assert found.mean[-1] == pytest.approx(np.nanmean(expected), abs=2e-4)
 
 
 def test_terciles_regimes_and_calendar_by_hand() -> None:

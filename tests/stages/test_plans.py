@@ -342,7 +342,6 @@ PAGES = {"report", "report_stack"}
         ("factor_data.cli", set()),
         ("factor_models.estimators.regressor", set()),
         ("factor_metrics.portfolio.backtest", {"evaluate", "stack"}),
-        ("factor_metrics.portfolio.neutralise", {"evaluate", "stack"}),
         ("stages.processes.launch", set()),
         ("stages.processes.progress", set()),
         ("stages.commands.show", set()),

@@ -17,7 +17,6 @@ from factor_metrics.judging.profile import Estimates, estimate
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of
 from factor_metrics.ordering.ranks import rank_rows
-from factor_metrics.portfolio.neutralise import neutralise
 from factor_metrics.portfolio.trailing import trailing_beta, trailing_mean
 
 SIZE, VOLATILITY = "money traded", "volatility"
@@ -131,13 +130,30 @@ def _neutral(forecast: Matrix, outcome: Matrix, loadings: Mapping[str, Matrix], 
     if not loadings:
         return {}
     missing = np.isnan(forecast) | np.any([np.isnan(values) for values in loadings.values()], axis=0)
-    ranks = rank_rows(np.where(missing, np.nan, forecast))
-    beside = {name: rank_rows(np.where(missing, np.nan, values)) for name, values in loadings.items()}
-    sets = {"as it is": [], **{name: [values] for name, values in beside.items()}, "all": list(beside.values())}
-    return {
-        name: rank_ic(neutralise(ranks, np.stack(values, axis=2)) if values else ranks, outcome, least)
-        for name, values in sets.items()
-    }
+    ranks = _centred_ranks(forecast, missing)
+    beside = [_centred_ranks(values, missing) for values in loadings.values()]
+    products = np.array([[(one * other).sum(axis=1) for other in beside] for one in beside])
+    onto = np.array([(one * ranks).sum(axis=1) for one in beside])
+    sets = {"as it is": [], **{name: [place] for place, name in enumerate(loadings)}, "all": list(range(len(beside)))}
+    found = {}
+    for name, places in sets.items():
+        residual = ranks.copy()
+        if places:
+            # As `neutralise`, for all dates at once: ranks of one size, so that the products tell what is collinear.
+            inverse = np.linalg.pinv(products[np.ix_(places, places)].transpose(2, 0, 1), rcond=1e-10, hermitian=True)
+            slopes = np.einsum("dij,jd->id", inverse, onto[places])
+            for slope, place in zip(slopes, places, strict=True):
+                residual -= slope[:, None] * beside[place]
+        found[name] = rank_ic(np.where(missing, np.nan, residual), outcome, least)
+    return found
+
+
+def _centred_ranks(values: Matrix, missing: NDArray[np.bool_]) -> Matrix:
+    """Return ranks among what is not missing, less their mean of the date; 0 where missing."""
+    ranks = rank_rows(np.where(missing, np.nan, values))
+    count = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
+    ranks = np.where(missing, 0.0, ranks)
+    return np.where(missing, 0.0, ranks - ranks.sum(axis=1, keepdims=True) / count)
 
 
 def _by_tercile(forecast: Matrix, outcome: Matrix, values: Matrix | None, least: int) -> dict[str, Series]:
