@@ -13,6 +13,7 @@ from factor_metrics import to_json_safe
 from stages.json_files import write_json
 from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
+from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.pages import Books, ModelPage
 from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
@@ -64,6 +65,7 @@ def main() -> None:
             left_out=left_out_of_folds(store, oof),
             anatomies=anatomies(predictions, store, panel, config),
             books=books,
+            drift=tuple(forecast_drift(oof)),
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)

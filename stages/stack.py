@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from factor_data import FeatureStore, Panel
+from factor_data import FeatureStore, Panel, read_folds
 from factor_metrics import format_gates, promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
 from stages.judging.bundle import write_bundle
+from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.judge import profile, row_counts
 from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, floors, looks_of_run, result_rows
@@ -63,6 +64,7 @@ def main() -> None:
             calendar=store.dates,
             anatomies=anatomies(stacked, store, panel, config),
             books=books,
+            drift=tuple(input_drift(store, read_folds(stored("split", "folds.json")))),
         )
         metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})
         write_stack(results, store, models.values(), folder / "predictions.parquet")

@@ -49,6 +49,7 @@ def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
         overfit=[row for one in subjects for row in overfit(one, page.fold_of_date, page.valid[one.label])],
         quantile_series={one.label: quantile_series(one) for one in subjects},
         anatomies=page.anatomies,
+        drift=page.drift,
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

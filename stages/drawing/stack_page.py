@@ -60,6 +60,7 @@ def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
         overfit=[line for label in labels for line in overfit(label, page, plan)],
         quantile_series={name: quantile_series(one.subject) for name, one in labels.items()},
         anatomies=page.anatomies,
+        drift=page.drift,
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics import Anatomy, BookResult, Evaluation, Gate
-from factor_metrics.report import Contribution, FloorRow, ResultRow, Subject, result_row
+from factor_metrics.report import Contribution, DriftRow, FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
 """Name of the models' mean among the floors of a stack."""
@@ -51,6 +51,7 @@ class ModelPage:
     """Per label what its forecast is made of."""
     books: Books
     """The model as a book after costs, per label."""
+    drift: tuple[DriftRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ class StackPage:
     """Per label what its forecast is made of."""
     books: Books
     """The stack as a book after costs, per label."""
+    drift: tuple[DriftRow, ...]
 
 
 def looks_of_run(num_models: int, num_labels: int) -> int:

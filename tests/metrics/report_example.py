@@ -24,6 +24,7 @@ from factor_metrics.report import (
     Contribution,
     DateSeries,
     Diversity,
+    DriftRow,
     FloorRow,
     Overfit,
     QualityRule,
@@ -137,6 +138,10 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
         overlaps=OVERLAPS,
         profiles={"h1": profile(), "h5": profile()},
         quantile_series={"h1": series("q1", "q2", model)},
+        drift=[
+            DriftRow(what="input", name=model, fold=0, psi=0.3, distance=0.4, adjusted_p_value=0.01),
+            DriftRow(what="forecast", name="h1", fold=1, psi=nan, distance=nan, adjusted_p_value=nan),
+        ],
         anatomies={"h1": taken_apart()},
         books={"h1": book()},
         no_books={"h5": f"{model} is no return"},

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from factor_data import FeatureStore, Panel
+from factor_data import FeatureStore, Panel, read_folds
 from factor_data.sums import write_sums
 from stages.judging.books import money_traded
 from stages.predictions import OutOfFold
@@ -204,6 +205,35 @@ def test_without_a_known_truth_nothing_is_attainable(trained: Workplace, tmp_pat
         assert all(one["attainable_sharpe"] is None for one in scores.values())
     workplace.run("report", "linear")
     assert "Attained net" not in (workplace.results / "report" / "linear" / "report.html").read_text()
+
+
+def test_drift_is_that_of_the_rows_of_each_fold(trained: Workplace, tmp_path: Path) -> None:
+    workplace = evaluated(trained, tmp_path / "copy", {})
+    workplace.run("evaluate", "lightgbm")
+    workplace.run("stack")
+    store = FeatureStore(workplace.results / "tokenize")
+    rows = read(workplace.results / "stack" / "page.json")["drift"]
+    folds = read_folds(workplace.results / "split" / "folds.json")
+    assert len(rows) == len(folds) * len(store.feature_names)
+    one = rows[len(store.feature_names) + 2]
+    sides = [store.feature(one["name"])[store.rows(folds[1], segment)] for segment in ("train", "test")]
+    train, test = (side[np.isfinite(side)] for side in sides)
+    assert one["fold"] == 1
+    assert one["distance"] == pytest.approx(stats.ks_2samp(train, test).statistic, abs=1e-12)
+    frame = pd.read_parquet(workplace.results / "train" / "linear" / "predictions.parquet")
+    frame = frame[(frame["label"] == "h5") & (frame["fold"] == 1)]
+    valid, test = (frame.loc[frame["segment"] == name, "prediction"] for name in ("valid", "test"))
+    found = read(workplace.results / "evaluate" / "linear" / "page.json")["drift"]
+    (mine,) = [row for row in found if (row["name"], row["fold"]) == ("h5", 1)]
+    assert mine["distance"] == pytest.approx(stats.ks_2samp(valid, test).statistic, abs=1e-12)
+    workplace.run("report", "linear")
+    workplace.run("report_stack")
+    for name, heading in (
+        ("linear", "Forecasts, test after valid dates"),
+        ("stack", "Inputs, test after training rows"),
+    ):
+        page = (workplace.results / "report" / name / "report.html").read_text()
+        assert f"<summary>{heading}</summary>" in page
 
 
 @pytest.mark.parametrize("stage", ["split", "evaluate"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, evaluate_predictions
-from factor_metrics.report import Contribution, Subject, floor_rows
+from factor_metrics.report import Contribution, DriftRow, Subject, floor_rows
 from market_samples import make_store, returns_over
 from metrics.report_example import book, taken_apart
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
@@ -171,6 +171,7 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
         fold_of_date=np.repeat([0, 1], 20),
         calendar=store.dates,
         left_out={1: ("a", "b")},
+        drift=(DriftRow(what="input", name="a", fold=0, psi=0.1, distance=float("nan"), adjusted_p_value=1.0),),
         anatomies={"h5": taken_apart()},
         books=Books(found={"h5": book()}, without={"h1": "no prices"}),
     )
@@ -212,6 +213,7 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
         valid={"knowing": {"h5": {"rank_ic": 0.1}}},
         calendar=store.dates,
         left_out={"lstm": "no signal"},
+        drift=(),
         anatomies={},
         books=Books(found={}, without={"h5": "no stack"}),
     )

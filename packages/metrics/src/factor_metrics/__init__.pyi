@@ -136,6 +136,8 @@ from .scores.diversity import num_distinct_models as num_distinct_models
 from .scores.diversity import num_effective_models as num_effective_models
 from .scores.diversity import prediction_correlation as prediction_correlation
 from .scores.diversity import redundant_pairs as redundant_pairs
+from .scores.drift import Drift as Drift
+from .scores.drift import drift as drift
 from .scores.monotonicity import Monotonicity as Monotonicity
 from .scores.monotonicity import monotonicity as monotonicity
 from .scores.ranking import ndcg as ndcg

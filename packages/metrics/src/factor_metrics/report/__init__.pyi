@@ -3,6 +3,7 @@ from .data import Attained as Attained
 from .data import Contribution as Contribution
 from .data import DateSeries as DateSeries
 from .data import Diversity as Diversity
+from .data import DriftRow as DriftRow
 from .data import FloorRow as FloorRow
 from .data import Overfit as Overfit
 from .data import QualityRule as QualityRule

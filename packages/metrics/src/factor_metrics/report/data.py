@@ -237,6 +237,22 @@ class RowCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftRow:
+    """How far an input, or a forecast, of one fold has moved from the dates before (`drift`)."""
+
+    what: str
+    """input or forecast."""
+    name: str
+    fold: int
+    psi: float
+    """Population stability index."""
+    distance: float
+    """Distance of Kolmogorov and Smirnov."""
+    adjusted_p_value: float
+    """Its p-value, a date counted as one value, corrected for all rows of its kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class QualityRule:
     """What one data quality rule found, and what was done about it; `share` lies in 0 to 1."""
 
@@ -290,6 +306,7 @@ class ReportData:
     universe: str = ""
     """How the symbols were picked, in the words of whoever picked them."""
     row_counts: Sequence[RowCounts] = ()
+    drift: Sequence[DriftRow] = ()
     quality: Sequence[QualityRule] = ()
 
     @property

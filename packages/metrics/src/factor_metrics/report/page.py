@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 
-from factor_metrics.report import anatomy, books, heat, results, tables, views
+from factor_metrics.report import anatomy, books, drift, heat, results, tables, views
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.text import esc
 from factor_metrics.report.views import Section
@@ -87,6 +87,7 @@ def report_sections(data: ReportData) -> list[Section]:
         Section(key="weights", heading="Weights", body=heat.weights_html(data.weights)),
         Section(key="diversity", heading="Diversity", body=heat.diversity_html(data.diversity)),
         Section(key="overfit", heading="In and out of sample", body=results.overfit_html(data.overfit)),
+        Section(key="drift", heading="Drift", body=drift.drift_html(data)),
         Section(key="folds", heading="Folds", body=folds),
         Section(
             key="conditions",

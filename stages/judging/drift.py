@@ -1,0 +1,72 @@
+"""Whether what models read and say is distributed as it was: inputs between train and test, forecasts after valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data import FeatureStore, Fold
+from factor_metrics import adjusted_p_values, drift
+from factor_metrics.report import DriftRow
+from stages.predictions import OutOfFold
+
+MOST_ROWS = 100_000
+"""Rows of a side that are looked at, every so many: quantiles of more are the same."""
+
+Side = tuple[NDArray[np.floating], int]
+"""Values, and the dates that they are of."""
+
+
+def input_drift(store: FeatureStore, folds: Sequence[Fold]) -> list[DriftRow]:
+    """Return per fold and input how its test rows differ from its training rows, as computed, before any normaliser."""
+
+    def sides() -> Iterator[tuple[str, int, Side, Side]]:
+        for fold in folds:
+            train, test = (thinned(np.flatnonzero(store.rows(fold, segment))) for segment in ("train", "test"))
+            for name in store.feature_names:
+                values = store.feature(name)
+                yield name, fold.index, (values[train], len(fold.train)), (values[test], len(fold.test))
+
+    return drift_rows("input", sides())
+
+
+def forecast_drift(oof: OutOfFold) -> list[DriftRow]:
+    """Return per label and fold how a model's test forecasts differ from those of its valid dates."""
+    keys = ["label", "fold", "segment"]
+    parts = {key: side_of(frame) for key, frame in oof.frame.groupby(keys, observed=True, sort=False)}
+    nothing: Side = (np.zeros(0), 0)
+
+    def sides() -> Iterator[tuple[str, int, Side, Side]]:
+        for label in oof.store.heads:
+            for fold in oof.folds():
+                valid, test = (parts.get((label, fold, segment), nothing) for segment in ("valid", "test"))
+                yield label, fold, valid, test
+
+    return drift_rows("forecast", sides())
+
+
+def side_of(frame: pd.DataFrame) -> Side:
+    """Return the forecasts of rows, and on how many dates they were made."""
+    values = frame["prediction"].to_numpy()
+    return values[thinned(np.flatnonzero(np.isfinite(values)))], int(frame["timestamp"].nunique())
+
+
+def drift_rows(what: str, sides: Iterator[tuple[str, int, Side, Side]]) -> list[DriftRow]:
+    """Return a row for each pair, p-values corrected for their number (Benjamini and Hochberg)."""
+    found = [
+        (name, fold, drift(before, after, independent=(max(dates, 1), max(later, 1))))
+        for name, fold, (before, dates), (after, later) in sides
+    ]
+    adjusted = adjusted_p_values([one.p_value for _, _, one in found]) if found else np.zeros(0)
+    return [
+        DriftRow(what=what, name=name, fold=fold, psi=one.psi, distance=one.distance, adjusted_p_value=float(p))
+        for (name, fold, one), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def thinned(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return every so many places, at most `MOST_ROWS`."""
+    return places[:: max(1, -(-len(places) // MOST_ROWS))]
