@@ -105,7 +105,7 @@ def test_charts_are_drawn_without_the_script() -> None:
     page = Page(build_report(example()))
     paths = [value or "" for name, value in page.attributes if name == "d"]
     assert len(paths) > 60
-    assert all(re.fullmatch(r"[MLHVhZ0-9.e+ -]*", path) for path in paths)
+    assert all(re.fullmatch(r"[MLHVlhZ0-9.e+ -]*", path) for path in paths)
     assert sum(len(path) > 200 for path in paths) >= 8
     assert "hidden" not in [name for name, _ in page.attributes if name == "data-label"]
 

@@ -77,8 +77,8 @@ def test_a_short_calendar_gets_a_few_dates_with_their_time() -> None:
 def test_a_missing_value_breaks_the_line_and_a_lone_one_is_a_dot() -> None:
     x = np.arange(5.0)
     y = np.array([1.0, 2.0, np.nan, 4.0, np.nan])
-    assert line_path(x, y) == "M0 1h0L1 2M3 4h0"
-    assert band_path(x, y, y + 1.0) == "M0 2L1 3L1 2L0 1ZM3 5L3 4Z"
+    assert line_path(x, y) == "M0 1l1 1M3 4h0"
+    assert band_path(x, y, y + 1.0) == "M0 2l1 1 0-1-1-1ZM3 5l0-1Z"
     assert line_path(x, np.full(5, np.nan)) == ""
 
 
@@ -138,7 +138,8 @@ def test_values_lie_where_the_axis_says() -> None:
     )
     scale = scale_of([values])
     (path,) = re.findall(r'data-line="0" d="([^"]+)"', chart.html)
-    points = [tuple(map(float, pair)) for pair in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
+    steps = np.array(re.findall(r"-?[\d.]+", path), float).reshape(-1, 2)
+    points = steps.cumsum(axis=0)  # the first is a place, the others steps
     assert [x for x, _ in points] == [0.0, 500.0, 1000.0]
     np.testing.assert_allclose(
         [y for _, y in points], 1000 * (1 - (values - scale.low) / (scale.high - scale.low)), atol=0.1
