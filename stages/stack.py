@@ -83,7 +83,7 @@ def main() -> None:
         write_curve(labels[0].subject, folder / "rank_ic.csv")
         write_stack_bars(labels, folder / "models.csv")
         write_record(folder / "page.json", page)
-        write_bundle(results, weights, store, left_out, gates, folder / "bundle")
+        write_bundle(results, weights, store, panel, models, left_out, gates, plan, folder / "bundle")
         check_loaded(plan)
         with TemporaryDirectory(prefix=".summary-", dir=folder) as aside:
             summary = write_summary(Path(aside), metrics, labels, promoted(gates))

@@ -128,6 +128,7 @@ class FoldInputs:
             "fold": self.fold.describe(),
             "train_samples": len(self.train_windows),
             "train_windows": asdict(self.train_windows.report),
+            "window_rules": asdict(self.rules),
             "missing_mask": self.missing_mask,
             "missing_inputs": self.missing_inputs(),
             "valid_rank_ic": to_json_safe(scores),

@@ -49,7 +49,7 @@ from stages.scoring import ValidScores
 
 log = logging.getLogger("factorcast.train")
 
-DATES_AT_ONCE = 16  # dates a process predicts in one forward pass
+DATES_AT_ONCE = 1  # of a process: a forecast does not depend, to the last bit, on which other dates are forecast
 
 
 class NetworkFold:
@@ -258,6 +258,7 @@ class FittedNetwork:
             "flops_per_window": count_flops(self.model, inputs.model_config),
             "determinism": params.determinism,
             "start": params.start,
+            "threads": params.threads,
             "notes": list(self.result.notes),
         }
 

@@ -73,9 +73,17 @@ class FittedTabular:
         self.of, self.inputs, self.model = fold, fold.inputs, model
 
     def predict_rows(self, segment: Segment) -> tuple[NDArray, NDArray]:
-        """Return the rows of a segment and their predictions (num_rows, num_labels)."""
+        """Return the rows of a segment and their predictions (num_rows, num_labels).
+
+        A date at a time, so that a forecast does not depend on which other dates are forecast.
+        """
         rows = self.inputs.windows(segment).rows
-        return rows, self.model.predict(self.of.table(rows))
+        dates = self.inputs.store.date_code[rows]
+        values = np.empty((len(rows), len(self.inputs.store.heads)), dtype=np.float32)
+        for date in np.unique(dates):
+            chosen = dates == date
+            values[chosen] = self.model.predict(self.of.table(rows[chosen]))
+        return rows, values
 
     def predict(self, segment: Segment) -> Predictions:
         """Return the predictions of a segment; for `valid` with their rank IC by label."""
@@ -94,6 +102,7 @@ class FittedTabular:
             "flops_per_window": count_flops(self.model, inputs.model_config),
             "determinism": params.determinism,
             "start": params.start,
+            "threads": params.threads,
             "notes": [],
         }
         save_model(folder, self.model, inputs.model_config, metadata)

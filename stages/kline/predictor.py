@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, Labels, Segment, read_folds, write_parquet
+from factor_data import FeatureStore, Fold, Segment, read_folds, write_parquet
 from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from factor_models import (
@@ -34,19 +34,14 @@ from factor_models.kline import (
     KronosConfig,
     KronosPredictor,
     KronosTokenizer,
-    PathFactors,
-    Sampling,
+    PathForecaster,
     check_context,
     date_batches,
     freeze,
-    future_stamps,
-    generate,
     kline_batches,
     merge,
-    normalise,
     num_batches,
-    path_factors,
-    stamp_features,
+    point_forecasts,
     token_windows,
 )
 from stages.fitting.contract import Conditions, FoldModel, Predictions
@@ -65,8 +60,6 @@ from stages.running.planned import Plan
 from stages.running.stage import StageError
 from stages.scoring import valid_scores
 
-SERIES_AT_ONCE = 512
-COLUMN_OF_PRICE = {"open": 0, "close": 3}
 STATISTICS = (
     "mean",
     "median",
@@ -238,10 +231,16 @@ class KronosFold:
         codes = self.store.date_code[rows]
         dates = [rows[codes == code] for code in np.unique(codes)][self.rank :: self.world_size]
         known = self.store.dates[np.isin(self.store.dates, self.fold.train)]
+        forecaster, heads = self.forecaster(model), list(self.store.heads.values())
+
+        def say(chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+            date = self.store.dates[codes[np.searchsorted(rows, chosen[0])]]
+            return forecaster.of_date(self.data.bars, self.data.dates, chosen, date, known, heads)
+
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # a date is small: threads pay between dates, not inside one
         with ThreadPoolExecutor(self.params.threads) as pool:
-            parts = list(pool.map(lambda chosen: self._date_statistics(model, chosen, known), dates))
+            parts = list(pool.map(say, dates))
         torch.set_num_threads(threads)
         shape = (len(self.store.heads), len(STATISTICS))
         values = np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
@@ -249,51 +248,31 @@ class KronosFold:
         gathered_rows, gathered = gather_predictions(mine, values.reshape(len(values), -1))
         return gathered_rows, gathered.reshape(-1, *shape)
 
+    def forecaster(self, model: Kronos) -> PathForecaster:
+        """The pair with all that decides its forecasts."""
+        return PathForecaster(
+            model=model,
+            tokenizer=self.tokenizer,
+            max_context=self.config.max_context,
+            seed=self.params.seed,
+            **self.window(),
+            **self.sampling(),
+        )
+
+    def window(self) -> dict[str, Any]:
+        """Bars of a window, those of its paths, and the bound of normalised values."""
+        return {key: self.report[key] for key in ("lookback", "num_ahead", "clip")}
+
+    def sampling(self) -> dict[str, Any]:
+        """How paths are drawn."""
+        return {key: getattr(self.config, key) for key in ("temperature", "top_p", "samples")}
+
     def _predicted(self, segment: Segment) -> NDArray[np.bool_]:
         rows = self.store.rows(self.fold, segment)
         if segment == "valid":
             kept = self.fold.valid[:: self.config.valid_every]
             rows &= np.isin(self.store.dates, kept)[self.store.date_code]
         return rows
-
-    def _date_statistics(self, model: Kronos, rows: NDArray[np.int64], known: NDArray) -> NDArray[np.float32]:
-        date = self.store.dates[self.store.date_code[rows[0]]]
-        stamps = stamp_features(pd.DatetimeIndex(future_stamps(date[None], known, self.num_ahead)[0]))
-        seconds = int(date.astype("datetime64[s]").astype(np.int64))
-        sampling = Sampling(
-            temperature=self.config.temperature,
-            top_p=self.config.top_p,
-            sample_count=self.config.samples,
-            seed=(self.params.seed * 1_000_003 + seconds) % 2**63,
-            coupled=True,
-        )
-        chunks = range(0, len(rows), SERIES_AT_ONCE)
-        return np.concatenate(
-            [self._path_statistics(model, rows[start : start + SERIES_AT_ONCE], stamps, sampling) for start in chunks]
-        )
-
-    def _path_statistics(
-        self, model: Kronos, rows: NDArray[np.int64], stamps: NDArray[np.int64], sampling: Sampling
-    ) -> NDArray[np.float32]:
-        ends, device = self.data.bars.position_of_row[rows], next(model.parameters()).device
-        values = self.data.bars.read(ends, self.lookback)
-        x, center, scale = normalise(values, self.lookback, self.report["clip"])
-        past = self.data.stamps[self.data.bars.dates(ends, self.lookback)]
-        ahead = np.broadcast_to(stamps, (len(rows), *stamps.shape)).copy()
-        bars, stamps_past, stamps_ahead = (torch.from_numpy(one).to(device) for one in (x, past, ahead))
-        tokenizer, context = self.tokenizer.to(device), self.config.max_context
-        paths = generate(tokenizer, model, bars, stamps_past, stamps_ahead, context, sampling)
-        generated, last = paths.bars.float().cpu().numpy(), values[:, -1, 3]
-
-        def prices(column: int) -> NDArray[np.float32]:
-            return generated[..., column] * scale[:, :, column][:, None, :] + center[:, :, column][:, None, :]
-
-        columns = []
-        for label in self.store.heads.values():
-            assert label.horizon is not None, "params.yaml with a ready-made column is refused"
-            made = prices(COLUMN_OF_PRICE[label.price])
-            columns.append(statistic_columns(path_factors(made, last, label.delay, label.horizon)))
-        return np.stack(columns, axis=1)
 
 
 class FittedKronos:
@@ -306,7 +285,7 @@ class FittedKronos:
         """The mean return of the paths, or their volatility where that is the label; beside it all that they say."""
         of = self.of
         rows, values = of.statistics(self.model, segment)
-        points = point_forecasts(values, of.store.heads)
+        points = point_forecasts(values, of.store.heads.values())
         judged = valid_scores(of.store, of.fold, rows, points, of.min_symbols) if segment == "valid" else None
         frame = prediction_frame(of.store, of.fold, segment, rows, points)
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
@@ -340,7 +319,9 @@ class FittedKronos:
             "name": of.name,
             "kline_tokenizer_sha256": of.tokenizer_hash,
             TRAINED_UNTIL: of.trained_until,
-            "window": {key: of.report[key] for key in ("lookback", "num_ahead", "clip")},
+            "window": of.window(),
+            "sampling": of.sampling(),
+            "threads": of.params.threads,
             "max_context": of.config.max_context,
             "heads": list(of.store.heads),
             "labels": {name: label.describe() for name, label in of.store.heads.items()},
@@ -384,16 +365,3 @@ class KlineFamily:
 
 
 FAMILY = KlineFamily()
-
-
-def point_forecasts(values: NDArray[np.float32], heads: Labels) -> NDArray[np.float32]:
-    """Return (num_rows, num_labels) forecasts that are ranked, of what paths say (num_rows, num_labels, STATISTICS)."""
-    picked = {"return": STATISTICS.index("mean"), "volatility": STATISTICS.index("volatility")}
-    return np.stack([values[:, head, picked[label.measure]] for head, label in enumerate(heads.values())], axis=1)
-
-
-def statistic_columns(factors: PathFactors) -> NDArray[np.float32]:
-    """Return the statistics of the paths, (W, STATISTICS)."""
-    return np.column_stack(
-        [factors.mean, factors.median, factors.quantiles, factors.up_probability, factors.volatility]
-    ).astype(np.float32)

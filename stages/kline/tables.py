@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from factor_data import FeatureStore, Fold, Label
 from factor_metrics import random_ranking, rank_ic, to_json_safe
+from factor_models.checkpoints import METADATA_FILE, METADATA_HASH, content_hash
 from factor_models.kline import QUANTILES, calibration
 from stages.json_files import write_json
 from stages.predictions import quantile_column
@@ -91,7 +92,8 @@ def spread(store: FeatureStore, chosen: pd.DataFrame, column: str, dates: NDArra
 
 def write_report(path: Path, fold: int, metadata: dict[str, Any], tables: dict[str, list]) -> None:
     """metadata.json beside `path`, the tables in it, and both tables printed."""
-    write_json(path.with_name("metadata.json"), to_json_safe(metadata))
+    safe = to_json_safe(metadata)
+    write_json(path.with_name(METADATA_FILE), safe | {METADATA_HASH: content_hash(safe)})
     write_json(path, to_json_safe(tables))
     for name, rows in tables.items():
         print(f"fold {fold}, {name} on test dates")

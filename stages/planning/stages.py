@@ -87,6 +87,12 @@ def tokenize_settings(params: Params, model: str) -> dict[str, Any]:
     return chosen
 
 
+def stack_settings(params: Params, model: str) -> dict[str, Any]:
+    """The sections that decide the ensemble, and what its bundle says of the way from bars to inputs."""
+    chosen = keys("models", "labels", "stack", "evaluate", "split.clean", "split.calendars")(params, model)
+    return chosen | tokenize_settings(params, model)
+
+
 def train_settings(params: Params, model: str) -> dict[str, Any]:
     """Keys of section `train` that decide the fit of this model; few of them for a tabular model."""
     chosen = keys("train", "zoo.{model}", "evaluate.min_symbols")(params, model)
@@ -115,6 +121,11 @@ def tokenize_roots(params: Params, model: str) -> Roots:
     return Roots(
         modules=("stages.tokenize_features", *texts), tables={}, python=tuple(sorted(params.tokenize.functions))
     )
+
+
+def stack_roots(params: Params, model: str) -> Roots:
+    """The script, and the files of the user's own features, which go into the bundle."""
+    return Roots(modules=("stages.stack",), tables={}, python=tuple(sorted(params.tokenize.functions)))
 
 
 def train_roots(params: Params, model: str) -> Roots:
@@ -157,7 +168,7 @@ STAGES: dict[str, PlannedStage] = {
     "evaluate": PlannedStage(
         settings=keys("labels", "evaluate", "train.target"), roots=script("evaluate"), per_model=True
     ),
-    "stack": PlannedStage(settings=keys("models", "labels", "stack", "evaluate"), roots=script("stack")),
+    "stack": PlannedStage(settings=stack_settings, roots=stack_roots),
     "report": PlannedStage(
         settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),
         roots=script("report", files=PAGE_FILES),

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from factor_data import FeatureStore, Label, Panel, forward_return, open_panel, write_sums
-from stages.kline.predictor import STATISTICS, point_forecasts
+from factor_models.kline import point_forecasts
+from stages.kline.predictor import STATISTICS
 from stages.params.reading import Params, parse_params
 from stages.planning.stages import make_plan, stage_names
 from stages.running.stage import StageError
@@ -185,7 +186,7 @@ def test_generated_paths_forecast_their_mean_return_or_their_volatility() -> Non
     heads = {"h1": Label(horizon=1), "risk5": Label(horizon=5, measure="volatility")}
     said = np.random.default_rng(0).normal(size=(4, 2, len(STATISTICS))).astype(np.float32)
     expected = np.column_stack([said[:, 0, 0], said[:, 1, STATISTICS.index("volatility")]])
-    np.testing.assert_array_equal(point_forecasts(said, heads), expected)
+    np.testing.assert_array_equal(point_forecasts(said, heads.values()), expected)
 
 
 def with_labels(**labels: dict[str, Any]) -> dict[str, Any]:

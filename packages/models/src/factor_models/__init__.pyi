@@ -7,12 +7,12 @@ from . import training as training
 from .card import count_flops as count_flops
 from .card import count_parameters as count_parameters
 from .card import model_card as model_card
-from .checkpoints import load_model as load_model
 from .checkpoints import save_model as save_model
 from .estimators.classifier import FactorClassifier as FactorClassifier
 from .estimators.regressor import FactorRegressor as FactorRegressor
 from .kline.predictor import Kronos as Kronos
 from .kline.tokenizer import KronosTokenizer as KronosTokenizer
+from .loading import load_model as load_model
 from .losses.base import Loss as Loss
 from .losses.distillation import DistilledLoss as DistilledLoss
 from .losses.named import get_loss as get_loss

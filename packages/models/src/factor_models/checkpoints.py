@@ -50,7 +50,7 @@ def save_model(
     else:
         model.save_weights(weights)
     metadata = metadata | {WEIGHTS_HASH: _sha256(weights), CONFIG_HASH: _sha256(directory / CONFIG_FILE)}
-    write_json(directory / METADATA_FILE, metadata | {METADATA_HASH: _content_hash(metadata)})
+    write_json(directory / METADATA_FILE, metadata | {METADATA_HASH: content_hash(metadata)})
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -75,12 +75,10 @@ def load_model(
     directory = Path(directory)
     config, metadata = (read_json(directory / name, HOLDS) for name in (CONFIG_FILE, METADATA_FILE))
     own = {key: value for key, value in metadata.items() if key != METADATA_HASH}
-    if metadata.get(METADATA_HASH) != _content_hash(own):
+    if metadata.get(METADATA_HASH) != content_hash(own):
         raise ValueError(f"{directory / METADATA_FILE}: was changed after it was written: it does not match its hash")
     _check_hash(directory / CONFIG_FILE, metadata.get(CONFIG_HASH))
-    for key, value in (expected or {}).items():
-        if metadata.get(key) != value:
-            raise ValueError(f"{directory}: metadata[{key!r}] is {metadata.get(key)!r}, expected {value!r}")
+    check_expected(directory, metadata, expected)
     model = build_model(**config)
     weights = directory / _weights_file(model)
     _check_hash(weights, metadata.get(WEIGHTS_HASH))
@@ -90,6 +88,13 @@ def load_model(
     else:
         model.load_weights(weights)
     return model, metadata
+
+
+def check_expected(directory: Path, metadata: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    """Refuse metadata that do not hold the entries of `expected`; ValueError names the first that differs."""
+    for key, value in (expected or {}).items():
+        if metadata.get(key) != value:
+            raise ValueError(f"{directory}: metadata[{key!r}] is {metadata.get(key)!r}, expected {value!r}")
 
 
 def _weights_file(model: nn.Module | TabularModel) -> str:
@@ -107,5 +112,6 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _content_hash(content: dict[str, Any]) -> str:
+def content_hash(content: dict[str, Any]) -> str:
+    """Return the sha256 of plain data as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

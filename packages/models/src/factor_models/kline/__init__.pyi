@@ -25,6 +25,9 @@ from .forecast import repair_bars as repair_bars
 from .generation import GeneratedPaths as GeneratedPaths
 from .generation import Sampling as Sampling
 from .generation import generate as generate
+from .paths import PathForecaster as PathForecaster
+from .paths import load_path_forecaster as load_path_forecaster
+from .paths import point_forecasts as point_forecasts
 from .predictor import Kronos as Kronos
 from .predictor import PredictorLoss as PredictorLoss
 from .quality import TokenizerQuality as TokenizerQuality

@@ -1,0 +1,47 @@
+"""Reference of a bundle: how inputs and forecasts were spread when the members were fitted, by which drift is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from factor_data import FeatureStore, Fold
+from stages.predictions import OutOfFold
+
+MOST_ROWS = 200_000
+"""Training rows that the spread of inputs is taken from, evenly spaced."""
+LEVELS = tuple(number / 10 for number in range(1, 10))
+
+
+def reference(store: FeatureStore, models: Mapping[str, OutOfFold], fold: Fold) -> dict[str, Any]:
+    """Return per input the share that is known and its deciles on training rows; per model the spread on test dates.
+
+    The spread of forecasts is the mean over dates of their standard deviation among the symbols of a date, beside it
+    the mean number of symbols that are forecast.
+    """
+    rows = np.flatnonzero(store.rows(fold, "train"))
+    rows = rows[:: max(1, -(-len(rows) // MOST_ROWS))]
+    names, inputs = store.normaliser(fold.index).names, store.inputs(fold.index)
+    spread: dict[str, Any] = {}
+    for column, name in enumerate(names):
+        values = np.asarray(inputs[rows, column], dtype=np.float64)
+        known = values[np.isfinite(values)]
+        deciles = np.quantile(known, LEVELS) if len(known) else np.full(len(LEVELS), np.nan)
+        spread[name] = {"known": len(known) / len(values), "deciles": deciles.tolist()}
+    forecasts = {name: {label: of_label(oof, label, fold) for label in store.heads} for name, oof in models.items()}
+    return {"levels": list(LEVELS), "inputs": spread, "forecasts": forecasts}
+
+
+def of_label(oof: OutOfFold, label: str, fold: Fold) -> dict[str, float]:
+    """Spread and number of the test forecasts of a label in a fold."""
+    matrix = oof.matrix(label, "test")[np.isin(oof.dates("test"), fold.test)].astype(np.float64)
+    known = np.isfinite(matrix)
+    some = known.any(axis=1)
+    if not some.any():
+        return {"deviation": float("nan"), "symbols": 0.0}
+    return {
+        "deviation": float(np.mean(np.nanstd(matrix[some], axis=1))),
+        "symbols": float(known.sum(axis=1).mean()),
+    }
