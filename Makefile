@@ -39,11 +39,11 @@ format: install ## Format and sort imports
 lint: install ## Lint, check the format, the import contracts and the repository's hygiene
 	@ruff check .
 	@ruff format --check .
-	@PYTHONPATH=.:packages/data/src:packages/metrics/src:packages/models/src:packages/experiments/src lint-imports --no-cache
+	@PYTHONPATH=.:packages/data/src:packages/metrics/src:packages/models/src:packages/experiments/src:packages/serve/src lint-imports --no-cache
 	@python -m pytest tests/test_repository.py
 
 types: install ## Check types
-	@mypy packages/data/src packages/metrics/src packages/models/src
+	@mypy packages/data/src packages/metrics/src packages/models/src packages/serve/src
 	@mypy packages/experiments/src
 	@mypy stages studies
 

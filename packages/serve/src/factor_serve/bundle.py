@@ -1,0 +1,240 @@
+"""A bundle on disk, read whole or refused: every file is held against the manifest before anything is built of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import (
+    CleanRules,
+    ColumnFeatures,
+    Label,
+    NewsScorer,
+    NewsVectoriser,
+    Normaliser,
+    OwnFeatures,
+    QuantileTokenizer,
+    SymbolVocabulary,
+)
+from factor_data.atomic import canonical_json
+from factor_data.labels.config import read_label
+from factor_data.sums import SUMS, file_sha256, files_to_sum
+from factor_serve.members import Member, load_member
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+HASH = "manifest_sha256"
+MOST_BYTES = 2**26
+RECIPES = ("ridge", "equal")
+"""Ensembles that are a weighted sum of ranks, which this version knows how to apply."""
+NEEDED = (
+    "calendar", "calendars", "clean", "columns", "features", "files", "fold", "gates", "heads", "inputs", "labels",
+    "left_out", "made_of", "members", "promoted", "recipe", "unknown_inputs", "versions", "weights",
+)  # fmt: skip
+
+
+class BundleError(ValueError):
+    """A bundle that is not what was written, or that this version cannot read."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle:
+    """A bundle, verified and loaded; made by `load_bundle`."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    members: Mapping[str, Member]
+    labels: Mapping[str, Label]
+    """In the order of the members' heads."""
+    normaliser: Normaliser
+    tokenizer: QuantileTokenizer
+    vocabulary: SymbolVocabulary
+    scorer: NewsScorer | None
+    """Tone of words; None where no news are read."""
+    vectoriser: NewsVectoriser | None
+    """Vectors of texts; None where none are read."""
+    train_dates: NDArray[np.datetime64]
+    """Dates that the members were fitted on."""
+    code: tempfile.TemporaryDirectory | None = field(default=None, repr=False)
+    """Where the files of own features lie while the bundle is used, as they were verified."""
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the manifest: which bundle this is."""
+        return str(self.manifest[HASH])
+
+    @property
+    def promoted(self) -> bool:
+        """Return whether the stack has passed every gate."""
+        return bool(self.manifest["promoted"])
+
+    @property
+    def has_stack(self) -> bool:
+        """Return whether there are weights: a single fold has none."""
+        return self.manifest["weights"] is not None
+
+    @property
+    def reads_news(self) -> bool:
+        """Return whether news are among the inputs."""
+        return self.scorer is not None
+
+    @cached_property
+    def clean_rules(self) -> CleanRules:
+        """How bars are cleaned."""
+        rules = dict(self.manifest["clean"])
+        for name in ("limit_values", "factor_columns"):
+            rules[name] = tuple(rules[name])
+        return CleanRules(**rules)
+
+    @cached_property
+    def own(self) -> OwnFeatures:
+        """Features that the user has brought."""
+        features = self.manifest["features"]
+        place = Path(self.code.name) if self.code is not None else self.folder
+        functions = {str(place / path): tuple(names) for path, names in features["functions"].items()}
+        return OwnFeatures(
+            columns=tuple(one if isinstance(one, str) else column_features(one) for one in features["columns"]),
+            expressions=features["expressions"],
+            functions=functions,
+        )
+
+    def weights(self, label: str) -> dict[str, float]:
+        """Weight of each member for a label."""
+        return {name: float(weight) for name, weight in self.manifest["weights"][label].items()}
+
+
+def column_features(document: Mapping[str, Any]) -> ColumnFeatures:
+    """Return columns with their rules, as the manifest has them."""
+    settings: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in document.items()}
+    return ColumnFeatures(**settings)
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Verify and load a bundle.
+
+    Raises
+    ------
+    BundleError : no bundle, one of another format or with a recipe that this version does not know; a file that is
+        missing, changed or not of the bundle (each named, the first three); members that do not fit the manifest
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    try:
+        return _load(folder, manifest)
+    except BundleError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise BundleError(f"{folder}: {error}") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest; BundleError unless it is one that this version reads and its content has its own hash."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file; a bundle is the folder that the stage stack writes")
+    if path.stat().st_size > MOST_BYTES:
+        raise BundleError(f"{path}: has more than {MOST_BYTES:,} bytes")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise BundleError(f"{path}: must hold keys and values")
+    if manifest.get("format") != FORMAT:
+        raise BundleError(f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT}")
+    if missing := [key for key in NEEDED if key not in manifest]:
+        raise BundleError(f"{path}: lacks {missing[0]}")
+    content = {key: value for key, value in manifest.items() if key != HASH}
+    if manifest.get(HASH) != hashlib.sha256(canonical_json(content).encode()).hexdigest():
+        raise BundleError(f"{path}: was changed after it was written: it does not match its own hash")
+    if manifest["recipe"].get("weights") not in RECIPES:
+        raise BundleError(f"{path}: recipe.weights: {manifest['recipe'].get('weights')!r} must be one of {RECIPES}")
+    return manifest
+
+
+def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Hold every file against the manifest; BundleError names what is missing, changed or not of the bundle."""
+    if differences := differing_files(folder, manifest):
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise BundleError(f"{folder}: is not what was written: {'; '.join(differences[:3])}{more}")
+
+
+def differing_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return in words each file that is not what the manifest says."""
+    expected: dict[str, str] = manifest["files"]
+    found = {name for name in files_to_sum(folder) if name not in (MANIFEST, SUMS)}
+    told = [f"{name} is not of the bundle" for name in sorted(found - expected.keys())]
+    for name, digest in expected.items():
+        if name not in found:
+            told.append(f"{name} is missing")
+        elif file_sha256(folder / name) != digest:
+            told.append(f"{name} has other bytes")
+    return told
+
+
+def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    inputs = folder / "inputs"
+    labels = {name: read_label(manifest["labels"][name]) for name in manifest["heads"]}
+    scorer = inputs / "news_scorer.json"
+    bundle = Bundle(
+        folder=folder,
+        manifest=manifest,
+        members={name: load_member(folder / "models" / name, name, kind) for name, kind in manifest["members"].items()},
+        labels=labels,
+        normaliser=Normaliser.from_dict(_json(inputs / "normaliser.json")),
+        tokenizer=QuantileTokenizer.from_dict(_json(inputs / "tokenizer.json")),
+        vocabulary=SymbolVocabulary.load(inputs / "vocabulary.json"),
+        scorer=NewsScorer.from_dict(_json(scorer)) if scorer.is_file() else None,
+        vectoriser=NewsVectoriser.load(inputs) if (inputs / "news_vectors.json").is_file() else None,
+        train_dates=np.load(inputs / "train_dates.npy", allow_pickle=False).astype("datetime64[ns]"),
+        code=_own_code(folder, manifest),
+    )
+    check_members(bundle)
+    return bundle
+
+
+def check_members(bundle: Bundle) -> None:
+    """Refuse members that were fitted on other inputs or labels than the bundle has."""
+    wanted = {
+        "heads": list(bundle.labels),
+        "normaliser_sha256": bundle.normaliser.hash,
+        "tokenizer_sha256": bundle.tokenizer.hash,
+    }
+    for name, member in bundle.members.items():
+        for key, value in wanted.items():
+            if key in member.metadata and member.metadata[key] != value:
+                raise BundleError(
+                    f"{bundle.folder}: models/{name}: {key} is {member.metadata[key]!r}, the bundle has {value!r}: "
+                    "the member was fitted on other inputs"
+                )
+
+
+def _own_code(folder: Path, manifest: Mapping[str, Any]) -> tempfile.TemporaryDirectory | None:
+    """A folder of this process with the files of own features; another bundle's of the same name stay apart."""
+    paths = list(manifest["features"]["functions"])
+    if not paths:
+        return None
+    place = tempfile.TemporaryDirectory(prefix="factor-serve-")
+    for path in paths:
+        content = (folder / path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest["files"].get(path):
+            raise BundleError(f"{folder / path}: has other bytes than the manifest says")
+        target = Path(place.name) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return place
+
+
+def _json(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

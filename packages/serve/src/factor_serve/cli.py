@@ -1,0 +1,140 @@
+"""The command `factor-serve`: forecast from a bundle and bars, check a bundle, answer over HTTP.
+
+A sub-command is one function that adds its arguments and one that runs, both listed in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import LAYOUTS, Panel
+from factor_data.panel.stamps import as_stamps
+from factor_serve.bundle import Bundle, BundleError, load_bundle
+
+
+class Command(NamedTuple):
+    """A sub-command: its line of help, what it adds to its parser, what it does."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. What the user can mend ends as one line on stderr and status 2, Ctrl-C with 130."""
+    options = _parser().parse_args(arguments)
+    try:
+        return COMMANDS[options.command].run(options)
+    except (ValueError, OSError) as error:
+        print(f"factor-serve {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nfactor-serve {options.command}: stopped (Ctrl-C)", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="factor-serve", description="Forecasts from a bundle.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.help))
+    return parser
+
+
+def served(folder: str, unpromoted: bool) -> Bundle:
+    """Return the bundle of a folder; BundleError where its stack has not passed the gates and nobody said it may."""
+    bundle = load_bundle(folder)
+    if not bundle.promoted and not unpromoted:
+        failed = [gate["rule"] for gate in bundle.manifest["gates"] if not gate["passed"]]
+        raise BundleError(f"{folder}: is not promoted ({'; '.join(failed)}); --unpromoted forecasts all the same")
+    return bundle
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `predict`."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
+    parser.add_argument("bars", metavar="BARS", help="bars in any layout that factor-data import reads")
+    parser.add_argument("--at", metavar="DATE", help="the date that is forecast (default: the last one of the bars)")
+    parser.add_argument("--since", metavar="DATE", help="forecast every date from this one on")
+    parser.add_argument(
+        "--news", metavar="PATH", help="news documents, where the bundle reads news; none: there were none"
+    )
+    parser.add_argument("--model", default="stack", help="stack, all, or a member's name (default: stack)")
+    parser.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file")
+    parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how BARS holds bars")
+    parser.add_argument("--map", metavar="FILE", help="YAML file that says how BARS are read (docs/reading.md)")
+    parser.add_argument("--follow", action="store_true", help="go on: append each date that comes to BARS")
+    parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --follow: between two looks")
+    parser.add_argument("--unpromoted", action="store_true", help="also if the stack has not passed its gates")
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Forecast one date or several, and write them; with --follow go on."""
+    from factor_serve.follow import follow
+    from factor_serve.forecasts import forecast
+    from factor_serve.sources import bars_of, news_of
+    from factor_serve.writing import check_ending, write_forecasts
+
+    out = Path(options.out)
+    check_ending(out)
+    if options.at is not None and options.since is not None:
+        raise ValueError("--at and --since: give one of them")
+    if not options.every > 0:
+        raise ValueError(f"--every {options.every:g}: must be above 0 seconds")
+    bundle = served(options.bundle, options.unpromoted)
+    if options.follow:
+        if options.at is not None:
+            raise ValueError("--at names one date, --follow goes on with those that come: give one of them")
+        return follow(bundle, options, out)
+    panel = bars_of(options.bars, options.layout, options.map)
+    frame = forecast(bundle, panel, news_of(options.news, bundle, panel), wanted_dates(options, panel), options.model)
+    write_forecasts(frame, out)
+    print(f"{len(frame):,} forecasts of {frame['timestamp'].nunique()} dates in {out}")
+    return 0
+
+
+def wanted_dates(options: argparse.Namespace, panel: Panel) -> NDArray[np.datetime64]:
+    """Dates of the bars that are forecast."""
+    if options.since is not None:
+        since = date_of("--since", options.since)
+        return panel.dates[panel.dates >= since]
+    return panel.dates[-1:] if options.at is None else np.array([date_of("--at", options.at)])
+
+
+def date_of(name: str, text: str) -> np.datetime64:
+    """Return a date that was written as text; ValueError naming the argument."""
+    try:
+        return as_stamps([text], name)[0]
+    except ValueError as error:
+        raise ValueError(f"{name} {text!r}: must be a date such as 2024-01-31 ({error})") from None
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `check`."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--max-ms", type=float, metavar="MS", help="the longest that forecasting the canary may take")
+    parser.add_argument("--unpromoted", action="store_true", help="a stack that has not passed its gates is all right")
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print every check; status 1 where one is not passed."""
+    from factor_serve.check import as_json, as_text, check_bundle
+
+    checks = check_bundle(options.bundle, unpromoted=options.unpromoted, max_ms=options.max_ms)
+    print(as_json(checks) if options.json else as_text(checks))
+    return 0 if all(one.passed for one in checks) else 1
+
+
+COMMANDS = {
+    "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
+    "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
+}

@@ -1,0 +1,60 @@
+"""`factor-serve predict --follow`: forecasts of each date that comes to the bars, appended to a file."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pandas as pd
+
+from factor_serve.bundle import Bundle
+from factor_serve.forecasts import forecast
+from factor_serve.sources import bars_of, modified, news_of
+from factor_serve.writing import read_forecasts, write_forecasts
+
+
+def follow(bundle: Bundle, options: argparse.Namespace, out: Path) -> int:
+    """Forecast every date after those in `out`, then wait for new ones, until SIGTERM (status 143) or Ctrl-C.
+
+    Without a file yet it begins with `--since`, or with the last date of the bars. The file is replaced in one step, so
+    it holds whole dates at any moment. Bars that cannot be read at a moment, as while they are being written, are told
+    of on stderr and looked at again.
+    """
+    signal.signal(signal.SIGTERM, _end)
+    seen = -1.0
+    said = ""
+    while True:
+        changed = modified(options.bars) + (modified(options.news) if options.news else 0.0)
+        if changed != seen:
+            try:
+                _append(bundle, options, out)
+                seen, said = changed, ""
+            except (ValueError, OSError) as error:
+                if str(error) != said:
+                    print(f"factor-serve predict: {' '.join(str(error).split())}; looking again", file=sys.stderr)
+                said = str(error)
+        time.sleep(options.every)
+
+
+def _append(bundle: Bundle, options: argparse.Namespace, out: Path) -> None:
+    from factor_serve.cli import wanted_dates
+
+    panel = bars_of(options.bars, options.layout, options.map)
+    before = read_forecasts(out) if out.exists() else None
+    dates = wanted_dates(options, panel)
+    if before is not None and len(before):
+        dates = panel.dates[panel.dates > np.datetime64(before["timestamp"].max(), "ns")]
+    if not len(dates):
+        return
+    new = forecast(bundle, panel, news_of(options.news, bundle, panel), dates, options.model)
+    write_forecasts(new if before is None else pd.concat([before, new], ignore_index=True), out)
+    print(f"{len(new):,} forecasts of {dates[0]!s:.16} to {dates[-1]!s:.16} in {out}", flush=True)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,111 @@
+"""Forecasts of a bundle as a long frame: of the stack, of its members, or of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data import Panel
+from factor_serve.bundle import Bundle
+from factor_serve.ensemble import stack_of_date
+from factor_serve.inputs import clean, rows_of
+from factor_serve.rows import Rows
+
+STACK, ALL = "stack", "all"
+COLUMNS = ("timestamp", "symbol", "label", "model", "prediction")
+
+
+def forecast(
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame | None = None,
+    dates: NDArray[np.datetime64] | None = None,
+    model: str = STACK,
+) -> pd.DataFrame:
+    """Return forecasts from raw bars.
+
+    Parameters
+    ----------
+    panel : raw bars with all the history that features and windows look back on, as from `read_bars`
+    news : documents, where the bundle reads news
+    dates : dates of the bars; None: the last one
+    model : "stack", a member's name, or "all"
+
+    Returns
+    -------
+    DataFrame(timestamp, symbol, label, model, prediction float32), sorted by model, label, timestamp and symbol. A
+    symbol has a row only where there is a forecast: in the universe on the date, with the history that the model needs
+
+    Raises
+    ------
+    ValueError : dates that are not in the bars, or that cleaning has left without a bar; whatever `rows_of` refuses
+    """
+    cleaned = clean(bundle, panel)
+    wanted = panel.dates[-1:] if dates is None else np.asarray(dates, dtype="datetime64[ns]")
+    if absent := [date for date in wanted if date not in panel.dates]:
+        raise ValueError(f"the bars have no date {absent[0]!s:.19}; they go from {panel.dates[0]} to {panel.dates[-1]}")
+    if absent := [date for date in wanted if date not in cleaned.dates]:
+        raise ValueError(f"cleaning has left no bar of {absent[0]!s:.19}")
+    codes = np.searchsorted(cleaned.dates, wanted)
+    return forecast_rows(bundle, rows_of(bundle, cleaned, news), codes, model)
+
+
+def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: str = STACK) -> pd.DataFrame:
+    """Return forecasts of the dates of `codes`; see `forecast`."""
+    names = members_for(bundle, model)
+    shape = (len(codes), len(rows.symbols), len(bundle.labels))
+    said: dict[str, NDArray[np.float32]] = {}
+    place = np.full(int(rows.date_code.max(initial=0)) + 1, -1)
+    place[codes] = np.arange(len(codes))
+    for name in names:
+        found, values = bundle.members[name].forecast(rows, codes, bundle)
+        said[name] = np.full(shape, np.nan, dtype=np.float32)
+        said[name][place[rows.date_code[found]], rows.symbol_code[found]] = values
+    shown = dict(said) if model != STACK else {}
+    if model in (STACK, ALL) and bundle.has_stack:
+        shown[STACK] = _stacked(bundle, said, shape)
+    frames = [
+        _frame(name, label, values[:, :, head], rows.dates[codes], rows.symbols)
+        for name, values in shown.items()
+        for head, label in enumerate(bundle.labels)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def members_for(bundle: Bundle, model: str) -> Sequence[str]:
+    """Members that have to forecast; ValueError for an unknown model, or a stack where there is none."""
+    if model == STACK and not bundle.has_stack:
+        raise ValueError(f"the bundle has no stack ({bundle.manifest.get('why')}): name one of {list(bundle.members)}")
+    if model in (STACK, ALL):
+        return list(bundle.members)
+    if model not in bundle.members:
+        raise ValueError(f"model {model!r} must be stack, all or one of {', '.join(bundle.members)}")
+    return [model]
+
+
+def _stacked(bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    result = np.full(shape, np.nan, dtype=np.float32)
+    for head, label in enumerate(bundle.labels):
+        weights = bundle.weights(label)
+        for date in range(shape[0]):
+            of_date = {name: said[name][date, :, head] for name in weights}
+            result[date, :, head] = stack_of_date(of_date, weights)
+    return result
+
+
+def _frame(
+    name: str, label: str, values: NDArray[np.float32], dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
+) -> pd.DataFrame:
+    row, column = np.nonzero(np.isfinite(values))
+    return pd.DataFrame(
+        {
+            "timestamp": dates[row],
+            "symbol": symbols[column].astype(object),
+            "label": label,
+            "model": name,
+            "prediction": values[row, column],
+        }
+    )

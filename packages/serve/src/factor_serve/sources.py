@@ -1,0 +1,62 @@
+"""Bars and news from files, in any layout that the importer reads."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from factor_data import Panel, read_bars, read_news
+from factor_data.reading.config import DEFAULT_CONFIG
+from factor_data.reading.settings import settings_for
+from factor_data.reading.sources import locate
+from factor_serve.bundle import Bundle
+
+NONE = "none"
+
+
+def bars_of(path: str, layout: str = "auto", map_file: str | None = None) -> Panel:
+    """Return the raw bars of a file or folder; how they are to be read is said as for `factor-data import`."""
+    found, config = settings_for(locate(path), map_file, layout, DEFAULT_CONFIG)
+    with notes():
+        return read_bars(path, found, config)
+
+
+def news_of(path: str | None, bundle: Bundle, panel: Panel) -> pd.DataFrame | None:
+    """Return the documents that a bundle reads besides bars.
+
+    ValueError where it reads news and no path is given, or the other way round; "none" says that there was no news.
+    """
+    if not bundle.reads_news:
+        if path not in (None, NONE):
+            raise ValueError(f"--news {path}: the bundle reads no news; leave it out")
+        return None
+    if path is None:
+        raise ValueError("the bundle reads news: name them with --news, or say --news none where there were none")
+    if path == NONE:
+        return pd.DataFrame({"timestamp": panel.dates[:0], "symbol": [], "text": []})
+    with notes():
+        return read_news(path, calendar=panel.dates)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Within, what readers warn of becomes a line each on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for one in caught:
+        print(f"note: {' '.join(str(one.message).split())}", file=sys.stderr)
+
+
+def modified(path: str) -> float:
+    """Return the latest time at which a local file, or one below a folder, was changed; 0 of what is not local."""
+    root = Path(path)
+    if not root.exists():
+        return 0.0
+    times = [one.stat().st_mtime for one in (root, *root.rglob("*")) if one.exists()]
+    return max(times, default=0.0)

@@ -1,0 +1,49 @@
+"""Shared by the tests of factor_serve: forecasts of the DAG beside those of a bundle, and bundles that were changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.judging.bundle import HASH, MANIFEST, file_digest
+
+KEYS = ["timestamp", "symbol", "label"]
+
+
+def dag_forecasts(results: Path, model: str) -> pd.DataFrame:
+    """The forecasts of the DAG for the test dates of its last fold, sorted by keys."""
+    path = results / "stack" if model == "stack" else results / "train" / model
+    frame = pd.read_parquet(path / "predictions.parquet")
+    frame = frame[(frame["segment"] == "test") & (frame["fold"] == frame["fold"].max())]
+    frame = frame.astype({"symbol": str, "label": str})[[*KEYS, "prediction"]]
+    return frame.dropna().sort_values(KEYS, ignore_index=True)
+
+
+def assert_same_bits(forecasts: pd.DataFrame, results: Path, model: str) -> None:
+    """Every row of the DAG and no other, with the very same float32."""
+    expected = dag_forecasts(results, model)
+    mine = forecasts[forecasts["model"] == model].sort_values(KEYS, ignore_index=True)
+    mine = mine[mine["timestamp"].isin(expected["timestamp"])].reset_index(drop=True)
+    assert len(expected)
+    for key in KEYS:
+        assert mine[key].astype(str).tolist() == expected[key].astype(str).tolist(), (model, key)
+    now, then = mine["prediction"].to_numpy(), expected["prediction"].to_numpy()
+    assert now.dtype == then.dtype == np.float32
+    np.testing.assert_array_equal(now.view(np.uint32), then.view(np.uint32), err_msg=model)
+
+
+def last_test_dates(results: Path, model: str) -> np.ndarray:
+    return np.unique(dag_forecasts(results, model)["timestamp"].to_numpy().astype("datetime64[ns]"))
+
+
+def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a manifest and give it the hash that belongs to its new content."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    change(manifest)
+    manifest[HASH] = file_digest(manifest)
+    (bundle / MANIFEST).write_text(json.dumps(manifest))

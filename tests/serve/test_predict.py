@@ -1,0 +1,183 @@
+"""Forecasts from a bundle are those of the DAG, bit for bit, however they are asked for."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from checkout import Checkout
+from factor_data import read_bars, read_news
+from factor_models import load_model
+from factor_models.kline import PathForecaster
+from factor_serve import Bundle, forecast, load_bundle
+from factor_serve.cli import main
+from serve.bundle_samples import assert_same_bits, change_manifest, dag_forecasts, last_test_dates
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
+MODELS = ("linear", "lightgbm", "lstm", "tcn_attention", "token_transformer", "kronos")
+
+
+@pytest.fixture(scope="module")
+def results(finished_run: Checkout) -> Path:
+    return finished_run.path / "results"
+
+
+@pytest.fixture(scope="module")
+def bundle(results: Path) -> Bundle:
+    return load_bundle(results / "stack" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def forecasts(finished_run: Checkout, results: Path, bundle: Bundle) -> pd.DataFrame:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
+    return forecast(bundle, panel, news, last_test_dates(results, "linear"), "all")
+
+
+@pytest.mark.parametrize("model", [*MODELS, "stack"])
+def test_forecasts_of_many_dates_are_those_of_the_dag(forecasts: pd.DataFrame, results: Path, model: str) -> None:
+    assert_same_bits(forecasts, results, model)
+
+
+def test_every_member_and_nothing_else_has_forecasts(forecasts: pd.DataFrame, bundle: Bundle) -> None:
+    assert tuple(bundle.members) == MODELS
+    assert set(forecasts["model"]) == {*MODELS, "stack"}
+
+
+def test_the_command_forecasts_one_date_alone_as_the_dag_did_among_many(
+    finished_run: Checkout, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = last_test_dates(results, "linear")[-1]
+    data, out = finished_run.path / "data", tmp_path / "out.parquet"
+    arguments = [str(results / "stack" / "bundle"), str(data), "--news", str(data / "news"), "--out", str(out)]
+    assert main(["predict", *arguments, "--at", str(last)[:10], "--model", "all", "--unpromoted"]) == 0
+    said = pd.read_parquet(out)
+    assert said["timestamp"].unique().tolist() == [pd.Timestamp(last)]
+    for model in (*MODELS, "stack"):
+        then = dag_forecasts(results, model)
+        then = then[then["timestamp"] == last]
+        mine = said[said["model"] == model].sort_values(["timestamp", "symbol", "label"])
+        np.testing.assert_array_equal(mine["prediction"].to_numpy(), then["prediction"].to_numpy(), err_msg=model)
+    assert "forecasts of 1 dates" in capsys.readouterr().out
+
+
+def test_bars_of_another_layout_give_the_same_forecasts_and_by_default_of_the_last_date(
+    finished_run: Checkout, bundle: Bundle, tmp_path: Path
+) -> None:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    (tmp_path / "symbols").mkdir()
+    for symbol, bars in panel.to_pandas().groupby("symbol"):
+        bars.drop(columns="symbol").to_csv(tmp_path / "symbols" / f"{symbol}.csv", index=False)
+    outs = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for folder, out in zip((finished_run.path / "data" / "bars", tmp_path / "symbols"), outs, strict=True):
+        arguments = [str(bundle.folder), str(folder), "--news", "none", "--out", str(out), "--unpromoted"]
+        assert main(["predict", *arguments]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    said = pd.read_csv(outs[0])
+    assert said["timestamp"].unique().tolist() == [str(panel.dates[-1])[:10]]
+    assert said.columns.tolist() == ["timestamp", "symbol", "label", "model", "prediction"]
+
+
+def test_what_cannot_be_forecast_is_refused_in_one_line(
+    finished_run: Checkout, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = finished_run.path / "data", str(tmp_path / "out.csv")
+    start = ["predict", str(bundle.folder), str(data / "bars")]
+    for more, rule in (
+        (["--out", out], "is not promoted (out-of-fold rows"),
+        (["--out", out, "--unpromoted"], "the bundle reads news: name them with --news"),
+        (["--out", str(tmp_path / "out.txt"), "--unpromoted"], "must end in .parquet or .csv"),
+        (["--out", out, "--unpromoted", "--news", "none", "--at", "1999-01-01"], "the bars have no date 1999-01-01"),
+        (["--out", out, "--unpromoted", "--news", "none", "--at", "soon"], "--at 'soon': must be a date"),
+        (["--out", out, "--unpromoted", "--news", "none", "--model", "gru"], "model 'gru' must be stack, all or one"),
+        (["--out", out, "--unpromoted", "--since", "2016-01-01", "--at", "2016-01-02"], "give one of them"),
+    ):
+        assert main([*start, *more]) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert rule in said[-1], said
+        assert said[-1].startswith("factor-serve predict: ")
+        assert not Path(out).exists()
+
+
+def test_bars_that_lack_a_column_of_the_bundle_are_refused_and_others_are_left_out(
+    finished_run: Checkout, bundle: Bundle, results: Path
+) -> None:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
+    lacking = panel.with_columns()
+    del lacking.columns["adj_close"]
+    with pytest.raises(ValueError, match="no column 'adj_close', which the bundle was made from"):
+        forecast(bundle, lacking, news)
+    date = last_test_dates(results, "linear")[-1:]
+    more = panel.with_columns(strange=np.full(panel.num_rows, np.inf))
+    one, two = (forecast(bundle, bars, news, date) for bars in (panel, more))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_load_model_reads_a_folder_of_a_k_line_model(bundle: Bundle, tmp_path: Path) -> None:
+    model, metadata = load_model(bundle.folder / "models" / "kronos", expected={"name": "kronos"})
+    assert isinstance(model, PathForecaster)
+    assert (model.lookback, model.num_ahead) == (metadata["window"]["lookback"], metadata["window"]["num_ahead"])
+    shutil.copytree(bundle.folder / "models" / "kronos", tmp_path / "kronos")
+    changed = tmp_path / "kronos" / "metadata.json"
+    changed.write_text(changed.read_text().replace('"temperature": 1.0', '"temperature": 2.0'))
+    with pytest.raises(ValueError, match=r"metadata\.json: was changed after it was written"):
+        load_model(tmp_path / "kronos")
+    with pytest.raises(ValueError, match=r"metadata\['name'\] is 'kronos', expected 'lstm'"):
+        load_model(bundle.folder / "models" / "kronos", expected={"name": "lstm"})
+
+
+def test_a_bundle_of_a_single_fold_has_members_and_says_that_there_is_no_stack(
+    finished_run: Checkout, results: Path, bundle: Bundle, forecasts: pd.DataFrame, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    change_manifest(copy, lambda manifest: manifest.update(weights=None, why="no stack: one fold"))
+    single = load_bundle(copy)
+    panel = read_bars(finished_run.path / "data" / "bars")
+    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
+    with pytest.raises(ValueError, match=r"the bundle has no stack \(no stack: one fold\): name one of"):
+        forecast(single, panel, news)
+    date = last_test_dates(results, "linear")[-1:]
+    assert "stack" not in set(forecast(single, panel, news, date, "all")["model"])
+
+
+def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(
+    finished_run: Checkout, bundle: Bundle, results: Path, tmp_path: Path
+) -> None:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    dates, bars, out = last_test_dates(results, "linear")[-3:], tmp_path / "bars.parquet", tmp_path / "out.parquet"
+
+    def publish(last: np.datetime64) -> None:
+        frame = panel.to_pandas()
+        frame[frame["timestamp"] <= last].to_parquet(tmp_path / "new.parquet")
+        (tmp_path / "new.parquet").rename(bars)
+
+    publish(dates[0])
+    news = finished_run.path / "data" / "news"
+    command = [sys.executable, "-m", "factor_serve", "predict", str(bundle.folder), str(bars), "--news", str(news)]
+    options = ["--out", str(out), "--follow", "--every", "0.2", "--unpromoted", "--model", "all"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for date in dates:
+            publish(date)
+            deadline = time.monotonic() + 120
+            while not out.exists() or pd.read_parquet(out)["timestamp"].max() < date:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    said = pd.read_parquet(out)
+    assert not said.duplicated(["timestamp", "symbol", "label", "model"]).any()
+    for model in (*MODELS, "stack"):
+        then = dag_forecasts(results, model)
+        then = then[then["timestamp"].isin(dates)]
+        mine = said[said["model"] == model].sort_values(["timestamp", "symbol", "label"])
+        np.testing.assert_array_equal(mine["prediction"].to_numpy(), then["prediction"].to_numpy(), err_msg=model)
