@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from factor_data import Panel
+from factor_serve import Bundle, Forecaster
 from stages.judging.bundle import HASH, MANIFEST, file_digest
 
 KEYS = ["timestamp", "symbol", "label"]
+ORDER = ["model", "label", "timestamp", "symbol"]
+CUTOFF = np.timedelta64(960, "m")
 
 
 def dag_forecasts(results: Path, model: str) -> pd.DataFrame:
@@ -47,3 +52,22 @@ def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> N
     change(manifest)
     manifest[HASH] = file_digest(manifest)
     (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def news_between(news: pd.DataFrame | None, after: np.datetime64 | None, upto: np.datetime64) -> pd.DataFrame | None:
+    """Documents that are known after the cut-off of one date, up to that of another."""
+    if news is None:
+        return None
+    known = news["timestamp"] <= upto + CUTOFF
+    return news[known if after is None else known & (news["timestamp"] > after + CUTOFF)]
+
+
+def update_date_by_date(bundle: Bundle, panel: Panel, news: pd.DataFrame | None, dates: np.ndarray) -> pd.DataFrame:
+    """Forecasts of the dates: the first by the history up to it, the others by an update each; sorted by `ORDER`."""
+    forecaster, frame = Forecaster(bundle), panel.to_pandas()
+    history = frame[frame["timestamp"] <= dates[0]]
+    said = [forecaster.update(history, news_between(news, None, dates[0]), "all")]
+    for before, date in pairwise(dates):
+        bars = frame[frame["timestamp"] == date]
+        said.append(forecaster.update(bars, news_between(news, before, date), "all"))
+    return pd.concat(said).sort_values(ORDER, ignore_index=True)

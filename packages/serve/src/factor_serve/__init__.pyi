@@ -1,6 +1,8 @@
+from .arrivals import ArrivalRules as ArrivalRules
 from .bundle import Bundle as Bundle
 from .bundle import BundleError as BundleError
 from .bundle import load_bundle as load_bundle
+from .forecaster import Forecaster as Forecaster
 from .forecasts import forecast as forecast
 from .forecasts import forecast_rows as forecast_rows
 from .inputs import clean as clean

@@ -65,6 +65,11 @@ class Expression:
         return tuple(dict.fromkeys(re.findall(COLUMN, self.text)))
 
     @cached_property
+    def bars(self) -> int:
+        """How many bars of the symbol it looks at, that of t included: it has the same bits with no more of them."""
+        return _bars(self._tree)
+
+    @cached_property
     def _tree(self) -> ast.expr:
         if len(self.text) > MAX_LENGTH:
             raise ValueError(f"is longer than {MAX_LENGTH} characters")
@@ -138,6 +143,23 @@ class _Evaluation:
             return called.function(*values)
         numbers = [number for one in arguments[called.values :] if (number := _number(one)) is not None]
         return called.function(*values, self.age, *numbers)
+
+
+def _bars(node: ast.expr) -> int:
+    match node:
+        case ast.UnaryOp(operand=operand):
+            return _bars(operand)
+        case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
+            return max(_bars(left), _bars(right))
+        case ast.Call(func=ast.Name(id=name), args=arguments):
+            called = OPERATORS[name]
+            before = max(_bars(one) for one in arguments[: called.values])
+            if called.least_window is None:
+                return before
+            window = _number(arguments[called.values])
+            assert isinstance(window, int)
+            return before + called.bars_before(window)
+    return 1
 
 
 def _number(node: ast.expr) -> int | float | None:

@@ -23,6 +23,7 @@ from factor_data.features.kernels import (
 )
 from factor_data.features.window_kernels import (
     exponential_mean,
+    exponential_memory,
     rolling_line,
     rolling_place_of_max,
     rolling_quantile,
@@ -47,6 +48,8 @@ class Operator:
     least_window: int | None = None
     """Smallest window; None: the operator has none."""
     level: bool = False
+    bars_before: Callable[[int], int] = lambda window: window - 1
+    """How many bars before that of t an operator with a window looks at."""
 
     @property
     def num_arguments(self) -> int:
@@ -82,8 +85,12 @@ def _change(values: Floats, age: Ages, bars: int) -> Floats:
     return values - lagged(values, age, bars)
 
 
+def _share_of_average(window: int) -> float:
+    return 2.0 / (window + 1.0)
+
+
 def _average(values: Floats, age: Ages, window: int) -> Floats:
-    return exponential_mean(values, age, 2.0 / (window + 1.0), window)
+    return exponential_mean(values, age, _share_of_average(window), window)
 
 
 def _wilder(values: Floats, age: Ages, window: int) -> Floats:
@@ -91,8 +98,8 @@ def _wilder(values: Floats, age: Ages, window: int) -> Floats:
 
 
 OPERATORS: dict[str, Operator] = {
-    "Ref": Operator(lagged, least_window=0),
-    "Delta": Operator(_change, least_window=1),
+    "Ref": Operator(lagged, least_window=0, bars_before=lambda bars: bars),
+    "Delta": Operator(_change, least_window=1, bars_before=lambda bars: bars),
     "Sum": Operator(rolling_sum, least_window=1),
     "Mean": Operator(rolling_mean, least_window=1),
     "Std": Operator(rolling_std, least_window=2),
@@ -108,8 +115,12 @@ OPERATORS: dict[str, Operator] = {
     "Rsquare": Operator(lambda x, age, window: rolling_line(x, age, window)[1], least_window=2),
     "Resi": Operator(lambda x, age, window: rolling_line(x, age, window)[2], least_window=2),
     "WMA": Operator(rolling_ramp, least_window=1),
-    "EMA": Operator(_average, least_window=1),
-    "Wilder": Operator(_wilder, least_window=1),
+    "EMA": Operator(
+        _average, least_window=1, bars_before=lambda window: exponential_memory(_share_of_average(window), window) - 1
+    ),
+    "Wilder": Operator(
+        _wilder, least_window=1, bars_before=lambda window: exponential_memory(1.0 / window, window) - 1
+    ),
     "Corr": Operator(rolling_correlation, values=2, least_window=2),
     "Cov": Operator(rolling_covariance, values=2, least_window=2),
     "Abs": Operator(np.abs),

@@ -138,6 +138,13 @@ def rolling_ramp(values: Floats, age: NDArray[np.int64], window: int) -> Floats:
 
 
 @kernel(nogil=True)
+def exponential_memory(share: float, least: int) -> int:
+    """Bars that `exponential_mean` looks at, at most: until a weight is below `FORGOTTEN`."""
+    keep = 1.0 - share
+    return 1 if keep <= 0.0 else max(least, math.ceil(math.log(FORGOTTEN) / math.log(keep)))
+
+
+@kernel(nogil=True)
 def exponential_mean(values: Floats, age: NDArray[np.int64], share: float, least: int) -> Floats:
     """Mean whose weights fall by `1 - share` a bar, over the bars of the symbol since the last missing value.
 
@@ -146,7 +153,7 @@ def exponential_mean(values: Floats, age: NDArray[np.int64], share: float, least
     """
     result = np.full(len(values), np.nan)
     keep = 1.0 - share
-    memory = 1 if keep <= 0.0 else max(least, math.ceil(math.log(FORGOTTEN) / math.log(keep)))
+    memory = exponential_memory(share, least)
     weights = keep ** np.arange(memory)  # the newest bar's is 1
     sums = np.cumsum(weights)
     for row in range(len(values)):

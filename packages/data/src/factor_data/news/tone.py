@@ -56,13 +56,23 @@ class NewsScorer:
         Both are 0, not missing, where there was no news: that is known. Documents of other symbols, or after
         a symbol's last bar, are not used.
         """
+        values = self.sums(news, panel).astype(np.float32)
+        return FeatureMatrix(values=values, names=NEWS_FEATURES, panel=panel)
+
+    def sums(self, news: pd.DataFrame, panel: Panel, first: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Return what `transform` rounds to float32, (num_rows, 2) float64.
+
+        `first` (num_rows, 2), 0 by default, is added to what arrives at each row: the sums of earlier bars at the first
+        row of a symbol go on from there, with the same bits as if these bars were in the panel.
+        """
         row, waited, kept = document_rows(news, panel, self.config)
         weight = 0.5 ** (waited / self.config.half_life)
         scores = np.array([self.score(text) for text in news["text"].to_numpy(dtype=object)[kept]], dtype=np.float64)
         arriving = np.zeros((panel.num_rows, 2))
         np.add.at(arriving, row, np.column_stack([weight * scores, weight]))
-        values = _decay(arriving, panel.symbol_code, panel.date_code, 0.5 ** (1.0 / self.config.half_life))
-        return FeatureMatrix(values=values.astype(np.float32), names=NEWS_FEATURES, panel=panel)
+        if first is not None:
+            arriving += first
+        return _decay(arriving, panel.symbol_code, panel.date_code, 0.5 ** (1.0 / self.config.half_life))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

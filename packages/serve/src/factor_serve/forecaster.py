@@ -1,0 +1,423 @@
+"""Forecasts in memory, date by date: what a new date needs is kept, and its forecasts have the bits of a batch.
+
+Kept are, per symbol, the last raw bars that cleaning and features of a new bar look at (`factor_serve.memory`), and the
+last rows that members read, computed when their date came. The tone of news is carried as the sums of the last row,
+in float64. A new date is cleaned and computed on these bars, normalised over its own cross-section, put behind the
+rows, and forecast; nothing that was computed before is computed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data import UNIVERSE, Panel, clean_symbols
+from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_facts, seen_values
+from factor_data.news.join import document_rows
+from factor_data.panel.stamps import as_stamps
+from factor_serve.arrivals import ArrivalRules, check_dates, check_news, check_share, panel_of
+from factor_serve.bundle import Bundle
+from factor_serve.forecasts import STACK, forecast_rows
+from factor_serve.inputs import feature_plan, kline_columns, normalised, rows_of, with_columns
+from factor_serve.memory import cleaning_bars, feature_bars
+from factor_serve.rows import Rows
+
+MARGIN = 2
+
+
+def no_documents() -> pd.DataFrame:
+    """Documents, none of them."""
+    nothing = np.array([], dtype=object)
+    return pd.DataFrame({"timestamp": np.array([], dtype="datetime64[ns]"), "symbol": nothing, "text": nothing})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """All that is kept between two dates.
+
+    Attributes
+    ----------
+    bars : the last raw bars of each symbol, on the calendar of all raw dates
+    rows : the last rows that members read, on the calendar of the dates that cleaning has left a bar of
+    seen : per column whether a value of 0 or less, and one above 0, was ever seen
+    tone : (num_symbols of rows, 2) sums of tone and count at the last row of each symbol
+    news : documents that a later row may need, sorted by (timestamp, symbol)
+    counted : (num_documents,) whether a document is in `tone` already
+    """
+
+    bars: Panel
+    rows: Rows
+    seen: dict[str, Seen]
+    tone: NDArray[np.float64]
+    news: pd.DataFrame = field(default_factory=no_documents)
+    counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def last(self) -> np.datetime64:
+        """The last date of the bars."""
+        return self.bars.dates[-1]
+
+    @property
+    def facts(self) -> ColumnFacts:
+        """Columns without any value, and volume and amount that are never above 0."""
+        return column_facts(self.seen)
+
+
+class Forecaster:
+    """Forecasts from a bundle, date by date.
+
+    Parameters
+    ----------
+    bundle : loaded bundle
+    rules : what may be missing of new dates
+
+    The first `update` takes the history: its forecasts are those of a batch on the same bars. State is kept whole: an
+    update that is refused, or fails, changes nothing.
+    """
+
+    def __init__(self, bundle: Bundle, rules: ArrivalRules | None = None) -> None:
+        self.bundle, self.rules = bundle, rules or ArrivalRules()
+        self.state: State | None = None
+
+    @property
+    def last(self) -> np.datetime64 | None:
+        """The last date that is known; None before the first update."""
+        return None if self.state is None else self.state.last
+
+    @cached_property
+    def memory(self) -> int | None:
+        """Bars of a symbol that a new date needs; None: all, since a function of the user's may look at all."""
+        assert self.state is not None, "known after the first update"
+        features = feature_bars(feature_plan(self.bundle, self.state.bars))
+        if features is None:
+            return None
+        rules = self.bundle.clean_rules
+        return max(features, cleaning_bars(rules)) + rules.stale_bars + MARGIN
+
+    def update(self, bars: Panel | pd.DataFrame, news: pd.DataFrame | None = None, model: str = STACK) -> pd.DataFrame:
+        """Take new bars and return forecasts of their dates; of the first call, of the last date.
+
+        Parameters
+        ----------
+        bars : raw bars of one date or several, all later than the last one; at the first call the history
+        news : documents that were not given before; needed at the first call where the bundle reads news, afterwards
+            None says that there were none. Documents of dates to come are kept until then
+        model : "stack", a member's name, or "all"
+
+        Returns
+        -------
+        forecasts as of `factor_serve.forecast`
+
+        Raises
+        ------
+        ValueError : bars that are not after the last date (corrections), come twice, are infinite or lack a column; a
+            gap; a date with far fewer symbols than the one before; a column that had no value and now has one, by
+            which earlier bars would be cleaned otherwise; documents that belong to a bar that is forecast already
+        """
+        panel = with_columns(self.bundle, panel_of(bars))
+        if self.state is not None:
+            state = self.state
+            check_dates(panel.dates, state.last, self.bundle.train_dates, self.rules)
+            counts = np.bincount(panel.date_code, minlength=panel.num_dates).tolist()
+            check_share(panel.dates, counts, int((state.bars.date_code == state.bars.num_dates - 1).sum()), self.rules)
+            return self._go_on(self._with_news(state, news), panel, model)
+        state, codes = self._first(panel, news)
+        said = self._said(state, codes, model)
+        self.state = state
+        return said
+
+    def _go_on(self, state: State, panel: Panel, model: str) -> pd.DataFrame:
+        """Forecast date by date; the state is kept when all are."""
+        frames = []
+        for code, date in enumerate(panel.dates):
+            state, codes = self._next(state, panel.select(panel.date_code == code), date)
+            frames.append(self._said(state, codes, model))
+        self.state = state
+        return pd.concat(frames, ignore_index=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to one file, whole or not at all."""
+        from factor_serve.saved_state import save_state
+
+        if self.state is None:
+            raise ValueError("there is no state to save: no bars were given yet")
+        save_state(self.state, self.bundle.identity, Path(path))
+
+    @classmethod
+    def restore(cls, bundle: Bundle, path: str | Path, rules: ArrivalRules | None = None) -> Forecaster:
+        """Return the forecaster whose state was saved; ValueError for a damaged file, or one of another bundle."""
+        from factor_serve.saved_state import load_state
+
+        forecaster = cls(bundle, rules)
+        forecaster.state = load_state(Path(path), bundle.identity)
+        return forecaster
+
+    def _said(self, state: State, codes: NDArray[np.integer], model: str) -> pd.DataFrame:
+        return forecast_rows(self.bundle, state.rows, codes, model)
+
+    def _first(self, panel: Panel, news: pd.DataFrame | None) -> tuple[State, NDArray[np.integer]]:
+        """The state after a history, computed as a batch."""
+        bundle = self.bundle
+        seen = {name: seen_values(values) for name, values in panel.columns.items()}
+        cleaned, report = clean_symbols(panel, bundle.clean_rules, column_facts(seen))
+        report.check_not_empty()
+        cleaned = cleaned.compact()
+        documents = no_documents() if news is None else sorted_documents(check_news(news))
+        if bundle.reads_news and news is None:
+            raise ValueError("the bundle reads news: give them, or an empty frame where there were none")
+        rows = rows_of(bundle, cleaned, documents if bundle.reads_news else None)
+        tone = np.zeros((len(rows.symbols), 2))
+        counted = np.zeros(len(documents), dtype=bool)
+        if bundle.scorer is not None:
+            last = cleaned.starts[1:] - 1
+            tone = bundle.scorer.sums(documents, cleaned)[last]
+            counted[document_rows(documents, cleaned, bundle.scorer.config).kept] = True
+        state = State(bars=panel, rows=rows, seen=seen, tone=tone, news=documents, counted=counted)
+        self.state = state  # `memory` looks at the columns of its bars
+        try:
+            state = self._trimmed(state, cleaned)
+        finally:
+            self.state = None
+        return state, np.array([len(rows.dates) - 1]) if rows.dates[-1] == panel.dates[-1] else np.zeros(0, np.int64)
+
+    def _with_news(self, state: State, news: pd.DataFrame | None) -> State:
+        """The state with more documents; ValueError for one that belongs to a row that was computed already."""
+        scorer = self.bundle.scorer
+        if news is None or scorer is None or not len(news):
+            return state
+        fresh = sorted_documents(check_news(news))
+        late = document_rows(fresh, panel_of_rows(state.rows), scorer.config).kept
+        if len(late):
+            first = fresh.iloc[int(late.min())]
+            raise ValueError(
+                f"late news: {len(late)} documents belong to bars that are forecast already, first of "
+                f"{first['symbol']} stamped {first['timestamp']}; make a new Forecaster from all bars and news"
+            )
+        both = pd.concat([state.news, fresh], ignore_index=True)
+        counted = np.r_[state.counted, np.zeros(len(fresh), dtype=bool)]
+        order = np.lexsort((both["symbol"].to_numpy(dtype=str), both["timestamp"].to_numpy()))
+        return replace(state, news=both.iloc[order].reset_index(drop=True), counted=counted[order])
+
+    def _next(self, state: State, new: Panel, date: np.datetime64) -> tuple[State, NDArray[np.integer]]:
+        """The state after one more date, and its code among the dates of the rows; none where no bar is left of it."""
+        bundle = self.bundle
+        seen = {name: seen_values(values, state.seen.get(name, NOTHING_SEEN)) for name, values in new.columns.items()}
+        if (facts := column_facts(seen)) != state.facts:
+            changed = sorted((state.facts.absent ^ facts.absent) | (state.facts.silent ^ facts.silent))
+            raise ValueError(
+                f"{changed[0]} has a value on {date!s:.19} and had none before, by which earlier bars are cleaned "
+                "otherwise; make a new Forecaster from all bars"
+            )
+        bars = appended(state.bars, new, date)
+        cleaned, _ = clean_symbols(bars, bundle.clean_rules, facts)
+        kept = cleaned.date_code == bars.num_dates - 1
+        state = replace(state, bars=bars, seen=seen)
+        if not kept.any():
+            return self._trimmed(state, cleaned), np.zeros(0, dtype=np.int64)
+        dates = np.append(state.rows.dates, date)
+        symbols = np.union1d(state.rows.symbols, bars.symbols[np.unique(cleaned.symbol_code[kept])])
+        on_rows = on_calendar(cleaned.select(np.isin(bars.symbols[cleaned.symbol_code], symbols)), symbols, dates)
+        fresh = on_rows.date_code == len(dates) - 1
+        plan = feature_plan(bundle, on_rows)
+        of_symbols = plan.symbol_values(on_rows)[fresh]
+        date_code, symbol_code = on_rows.date_code[fresh], on_rows.symbol_code[fresh]
+        universe = on_rows.columns[UNIVERSE][fresh] > 0
+        matrices = [plan.all_values(of_symbols, date_code, symbol_code, universe)]
+        rows = recoded(state.rows, symbols, dates)
+        tone = recoded_tone(state, symbols)
+        counted = state.counted
+        if bundle.scorer is not None:
+            sums, counted = self._tone_of(state, rows, on_rows.select(fresh), tone)
+            tone = tone.copy()
+            tone[symbol_code] = sums
+            matrices.append(sums.astype(np.float32))
+            if bundle.vectoriser is not None:
+                matrices.append(bundle.vectoriser.transform(state.news, on_rows.select(fresh)).values)
+        inputs = normalised(bundle, np.hstack(matrices) if len(matrices) > 1 else matrices[0], date_code)
+        added = Rows(
+            symbols=symbols,
+            dates=dates,
+            symbol_code=symbol_code,
+            date_code=date_code,
+            in_universe=universe,
+            inputs=inputs,
+            tokens=bundle.tokenizer.transform(inputs),
+            kline=kline_columns(on_rows.select(fresh)) if rows.kline else {},
+        )
+        rows = joined(rows, added)
+        state = self._trimmed(replace(state, rows=rows, tone=tone, counted=counted), cleaned)
+        return state, np.array([len(dates) - 1])
+
+    def _tone_of(
+        self, state: State, rows: Rows, new: Panel, tone: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Sums of the tone at the new rows, from those at each symbol's row before; which documents are in them."""
+        scorer = self.bundle.scorer
+        assert scorer is not None
+        before = np.flatnonzero(np.r_[rows.symbol_code[1:] != rows.symbol_code[:-1], True])[: rows.num_rows]
+        before = before[np.isin(rows.symbol_code[before], new.symbol_code)]
+        symbol = np.r_[rows.symbol_code[before], new.symbol_code].astype(np.int32)
+        date = np.r_[rows.date_code[before], new.date_code].astype(np.int32)
+        order = np.lexsort((date, symbol))
+        both = Panel(
+            symbols=new.symbols,
+            dates=new.dates,
+            symbol_code=symbol[order],
+            date_code=date[order],
+            columns=dict.fromkeys(("open", "high", "low", "close", "volume"), np.zeros(len(order))),
+        )
+        first = np.zeros((len(order), 2))
+        is_new = order >= len(before)
+        first[~is_new] = tone[both.symbol_code[~is_new]]
+        waiting = np.flatnonzero(~state.counted)
+        news = state.news.iloc[waiting].reset_index(drop=True)
+        counted = state.counted.copy()
+        counted[waiting[document_rows(news, both, scorer.config).kept]] = True
+        return scorer.sums(news, both, first)[is_new], counted
+
+    def _trimmed(self, state: State, cleaned: Panel) -> State:
+        """The state with no more than a new date needs. `cleaned` are its bars, cleaned."""
+        rows = state.rows
+        members = self.bundle.members.values()
+        length = max((one.lookback for one in members if one.kind != "kline"), default=1)
+        keep = from_end(rows.symbol_code, np.ones(rows.num_rows, dtype=bool)) <= length
+        if rows.kline:
+            complete = np.asarray(np.isfinite(np.column_stack(list(rows.kline.values()))).all(axis=1))
+            window = max(one.lookback for one in members if one.kind == "kline")
+            keep |= from_end(rows.symbol_code, complete) <= window
+        news, counted = state.news, state.counted
+        if self.bundle.scorer is not None and len(news):
+            needed = self._needed_documents(state, keep)
+            news, counted = news[needed].reset_index(drop=True), counted[needed]
+        rows = selected(rows, keep)
+        if self.bundle.vectoriser is not None and self.bundle.vectoriser.config.documents_per_bar:
+            rows = replace(rows, documents=self.bundle.vectoriser.documents(news, panel_of_rows(rows)))
+        bars = state.bars
+        if self.memory is not None:
+            left: NDArray[np.bool_] = np.isin(bars.row_key, key_on(cleaned, bars))
+            bars = bars.select(from_end(bars.symbol_code, left) <= self.memory)
+        return replace(state, bars=bars, rows=rows, news=news, counted=counted)
+
+    def _needed_documents(self, state: State, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Documents that are not counted yet, or that a vector of a kept row, or of one to come, may be made of."""
+        needed = ~state.counted
+        vectoriser = self.bundle.vectoriser
+        if vectoriser is not None:
+            oldest = state.rows.date_code[keep].min(initial=len(state.rows.dates)) - vectoriser.config.memory
+            since = state.rows.dates[max(int(oldest), 0)] - np.timedelta64(1, "D")
+            needed |= as_stamps(state.news["timestamp"], "timestamp of the news") >= since
+        return needed
+
+
+def sorted_documents(news: pd.DataFrame) -> pd.DataFrame:
+    """Return documents sorted by (timestamp, symbol), else as they are, as `read_news` does."""
+    stamps = as_stamps(news["timestamp"], "timestamp of the news")
+    found = pd.DataFrame(
+        {"timestamp": stamps, "symbol": news["symbol"].to_numpy(object), "text": news["text"].to_numpy(object)}
+    )
+    return found.sort_values(["timestamp", "symbol"], kind="stable", ignore_index=True)
+
+
+def from_end(symbol_code: NDArray[np.integer], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(num_rows,) how many counted rows its symbol has from each row to its last, the row included, at least 1."""
+    if not len(symbol_code):
+        return np.zeros(0, dtype=np.int64)
+    total = np.cumsum(counted)
+    last = np.r_[symbol_code[1:] != symbol_code[:-1], True]
+    end = total[last][np.cumsum(last) - last]
+    return np.maximum(end - total + counted, 1)
+
+
+def appended(bars: Panel, new: Panel, date: np.datetime64) -> Panel:
+    """Return bars with those of one later date behind the others of their symbols."""
+    symbols = np.union1d(bars.symbols, new.symbols[np.unique(new.symbol_code)])
+    dates = np.append(bars.dates, date)
+    old_code = np.searchsorted(symbols, bars.symbols)[bars.symbol_code].astype(np.int32)
+    new_code = np.searchsorted(symbols, new.symbols)[new.symbol_code].astype(np.int32)
+    place = np.searchsorted(old_code, new_code, side="right")
+    return Panel(
+        symbols=symbols,
+        dates=dates,
+        symbol_code=np.insert(old_code, place, new_code),
+        date_code=np.insert(bars.date_code, place, np.int32(len(dates) - 1)),
+        columns={name: np.insert(values, place, new.columns[name]) for name, values in bars.columns.items()},
+    )
+
+
+def on_calendar(cleaned: Panel, symbols: NDArray[np.str_], dates: NDArray[np.datetime64]) -> Panel:
+    """Return cleaned bars with the symbols and dates that rows have."""
+    return Panel(
+        symbols=symbols,
+        dates=dates,
+        symbol_code=np.searchsorted(symbols, cleaned.symbols)[cleaned.symbol_code].astype(np.int32),
+        date_code=np.searchsorted(dates, cleaned.dates)[cleaned.date_code].astype(np.int32),
+        columns=cleaned.columns,
+    )
+
+
+def key_on(cleaned: Panel, bars: Panel) -> NDArray[np.int64]:
+    """Return the keys that the rows of a cleaned panel have among the bars they were cleaned from."""
+    symbol = np.searchsorted(bars.symbols, cleaned.symbols)[cleaned.symbol_code].astype(np.int64)
+    return symbol * len(bars.dates) + np.searchsorted(bars.dates, cleaned.dates)[cleaned.date_code]
+
+
+def recoded(rows: Rows, symbols: NDArray[np.str_], dates: NDArray[np.datetime64]) -> Rows:
+    """Return rows with more symbols and dates."""
+    code = np.searchsorted(symbols, rows.symbols)[rows.symbol_code]
+    return replace(rows, symbols=symbols, dates=dates, symbol_code=code, documents=None)
+
+
+def recoded_tone(state: State, symbols: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Return the sums by more symbols, 0 for new ones."""
+    tone = np.zeros((len(symbols), 2))
+    tone[np.searchsorted(symbols, state.rows.symbols)] = state.tone
+    return tone
+
+
+def joined(rows: Rows, new: Rows) -> Rows:
+    """Return rows with those of one later date behind the others of their symbols."""
+    place = np.searchsorted(rows.symbol_code, new.symbol_code, side="right")
+
+    def insert(old: NDArray | None, more: NDArray | None) -> NDArray | None:
+        return None if old is None or more is None else np.insert(old, place, more, axis=0)
+
+    return replace(
+        rows,
+        symbol_code=np.insert(rows.symbol_code, place, new.symbol_code),
+        date_code=np.insert(rows.date_code, place, new.date_code),
+        in_universe=np.insert(rows.in_universe, place, new.in_universe),
+        inputs=insert(rows.inputs, new.inputs),
+        tokens=insert(rows.tokens, new.tokens),
+        kline={name: np.insert(values, place, new.kline[name]) for name, values in rows.kline.items()},
+    )
+
+
+def selected(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
+    """Return some of the rows, without their documents."""
+    return replace(
+        rows,
+        symbol_code=rows.symbol_code[keep],
+        date_code=rows.date_code[keep],
+        in_universe=rows.in_universe[keep],
+        inputs=None if rows.inputs is None else rows.inputs[keep],
+        tokens=None if rows.tokens is None else rows.tokens[keep],
+        kline={name: values[keep] for name, values in rows.kline.items()},
+        documents=None,
+    )
+
+
+def panel_of_rows(rows: Rows) -> Panel:
+    """Return a panel that has the rows' places and nothing else, for what looks at no price."""
+    nothing = np.zeros(rows.num_rows)
+    return Panel(
+        symbols=rows.symbols,
+        dates=rows.dates,
+        symbol_code=rows.symbol_code.astype(np.int32),
+        date_code=rows.date_code.astype(np.int32),
+        columns=dict.fromkeys(("open", "high", "low", "close", "volume"), nothing),
+    )

@@ -1,0 +1,97 @@
+"""How many bars of a symbol its newest row depends on: so many are kept, and no more, to forecast a new date."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factor_data import ALPHA158_NAMES, ALPHA360_NAMES, FEATURES, CleanRules, Expression, FeaturePlan, Panel
+from factor_data.features.columns import ColumnFeature
+
+WHOLE_WINDOWS = 62
+"""Bars of Alpha158 and Alpha360: windows of 60, the bar before them, and that bar's own change."""
+PROBED_BARS = 1024
+PROBED_SYMBOLS = 4
+
+
+def feature_bars(plan: FeaturePlan) -> int | None:
+    """Return the bars that the symbol features of a plan look at, that of t included; None: perhaps all.
+
+    Of an expression it is counted from its operators, of a ready-made column from its rules. A feature of the table is
+    NaN until its window is full: the shortest history of made-up bars with which it gives the value, and the same bits
+    as with 1,024 bars, is its window. A function of a user's file may look back as far as it likes.
+    """
+    needed = [_bars_of(name, plan) for name in plan.symbol_names]
+    return None if None in needed else max((bars for bars in needed if bars is not None), default=1)
+
+
+def cleaning_bars(rules: CleanRules) -> int:
+    """Return the bars that cleaning of a bar looks at, itself included: history, runs of a price, the bar before."""
+    return max(rules.min_history, rules.stale_bars, 2)
+
+
+def _bars_of(name: str, plan: FeaturePlan) -> int | None:
+    feature = plan.own.get(name)
+    if feature is None:
+        feature = FEATURES.get(name)
+    if isinstance(feature, Expression):
+        return feature.bars
+    if isinstance(feature, ColumnFeature):
+        return 1 + (feature.max_age or 0)
+    if name in plan.own:
+        return None
+    if name in FEATURES:
+        return _probed(name)
+    assert name in ALPHA158_NAMES or name in ALPHA360_NAMES
+    return WHOLE_WINDOWS
+
+
+@cache
+def _probed(name: str) -> int | None:
+    """The least bars with which the last row of a feature is what it is with all of them; None where none will do."""
+    whole = _made_up(PROBED_BARS)
+    with np.errstate(all="ignore"):
+        expected = _last(FEATURES[name](whole))
+        low, high = 1, PROBED_BARS
+        while low < high:
+            middle = (low + high) // 2
+            if np.array_equal(_last(FEATURES[name](_tail(whole, middle))), expected, equal_nan=True):
+                high = middle
+            else:
+                low = middle + 1
+    return high if high < PROBED_BARS // 2 else None
+
+
+def _made_up(num_bars: int) -> Panel:
+    """Bars of a few symbols, with every column that features read and nothing missing."""
+    generator = np.random.default_rng(0)
+    num_rows = PROBED_SYMBOLS * num_bars
+    close = 50.0 * np.exp(np.cumsum(0.02 * generator.standard_normal((PROBED_SYMBOLS, num_bars)), axis=1)).ravel()
+    open_ = close * np.exp(0.01 * generator.standard_normal(num_rows))
+    spread = np.exp(np.abs(0.01 * generator.standard_normal(num_rows)))
+    volume = np.exp(10.0 + generator.standard_normal(num_rows))
+    return Panel(
+        symbols=np.array([f"S{number}" for number in range(PROBED_SYMBOLS)]),
+        dates=np.datetime64("2001-01-01", "ns") + np.arange(num_bars) * np.timedelta64(1, "D"),
+        symbol_code=np.repeat(np.arange(PROBED_SYMBOLS, dtype=np.int32), num_bars),
+        date_code=np.tile(np.arange(num_bars, dtype=np.int32), PROBED_SYMBOLS),
+        columns={
+            "open": open_,
+            "high": np.maximum(open_, close) * spread,
+            "low": np.minimum(open_, close) / spread,
+            "close": close,
+            "volume": volume,
+            "amount": volume * close,
+            "adj_close": close * 0.5,
+        },
+    )
+
+
+def _tail(panel: Panel, num_bars: int) -> Panel:
+    return panel.select(panel.date_code >= panel.num_dates - num_bars)
+
+
+def _last(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return values.reshape(PROBED_SYMBOLS, -1)[:, -1].astype(np.float32)

@@ -1,0 +1,136 @@
+"""The state of a forecaster in one file: arrays without pickle, and a header with their digest and the bundle's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from factor_data import DocumentVectors, Panel
+from factor_data.atomic import write_atomically
+from factor_serve.forecaster import State
+from factor_serve.rows import Rows
+
+FORMAT = 1
+HEADER = "header"
+
+
+def save_state(state: State, identity: str, path: Path) -> None:
+    """Replace `path` by the state in one step."""
+    arrays = _arrays(state)
+    header = {
+        "format": FORMAT,
+        "bundle": identity,
+        "sha256": _digest(arrays),
+        "bars": list(state.bars.columns),
+        "kline": list(state.rows.kline),
+        "seen": {name: [bool(one) for one in seen] for name, seen in state.seen.items()},
+        "per_bar": None if state.rows.documents is None else state.rows.documents.per_bar,
+    }
+    write_atomically(path, partial(_write, arrays=arrays | {HEADER: np.array(json.dumps(header))}))
+
+
+def load_state(path: Path, identity: str) -> State:
+    """Return a state; ValueError for a damaged file, one of another format, or of another bundle than `identity`."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            arrays = {name: opened[name] for name in opened.files}
+        header = json.loads(str(arrays.pop(HEADER)))
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: holds no whole state ({error})") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    if header.get("sha256") != _digest(arrays):
+        raise ValueError(f"{path}: its arrays are not those that were written")
+    if header["bundle"] != identity:
+        raise ValueError(
+            f"{path}: is the state of the bundle {header['bundle'][:12]}, this one is {identity[:12]}: make a new "
+            "Forecaster from all bars"
+        )
+    return _state(arrays, header)
+
+
+def _arrays(state: State) -> dict[str, NDArray[Any]]:
+    bars, rows = state.bars, state.rows
+    arrays = {
+        "bars_symbols": bars.symbols,
+        "bars_dates": _stamps(bars.dates),
+        "bars_symbol_code": bars.symbol_code,
+        "bars_date_code": bars.date_code,
+        **{f"bars_column_{name}": values for name, values in bars.columns.items()},
+        "rows_symbols": rows.symbols,
+        "rows_dates": _stamps(rows.dates),
+        "rows_symbol_code": rows.symbol_code,
+        "rows_date_code": rows.date_code,
+        "rows_in_universe": rows.in_universe,
+        **{f"rows_kline_{name}": values for name, values in rows.kline.items()},
+        "tone": state.tone,
+        "news_timestamp": _stamps(state.news["timestamp"].to_numpy()),
+        "news_symbol": state.news["symbol"].to_numpy(dtype=str),
+        "news_text": state.news["text"].to_numpy(dtype=str),
+        "counted": state.counted,
+    }
+    optional: dict[str, NDArray[Any] | None] = {"rows_inputs": rows.inputs, "rows_tokens": rows.tokens}
+    if rows.documents is not None:
+        optional |= {"documents": rows.documents.vectors, "document_rows": rows.documents.bounds}
+    return arrays | {name: values for name, values in optional.items() if values is not None}
+
+
+def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
+    documents = None
+    if header["per_bar"] is not None:
+        documents = DocumentVectors(
+            vectors=arrays["documents"], bounds=arrays["document_rows"], per_bar=header["per_bar"]
+        )
+    stamps = arrays["news_timestamp"].astype("datetime64[ns]")
+    texts = {name: arrays[f"news_{name}"].astype(object) for name in ("symbol", "text")}
+    return State(
+        bars=Panel(
+            symbols=arrays["bars_symbols"],
+            dates=arrays["bars_dates"].astype("datetime64[ns]"),
+            symbol_code=arrays["bars_symbol_code"],
+            date_code=arrays["bars_date_code"],
+            columns={name: arrays[f"bars_column_{name}"] for name in header["bars"]},
+        ),
+        rows=Rows(
+            symbols=arrays["rows_symbols"],
+            dates=arrays["rows_dates"].astype("datetime64[ns]"),
+            symbol_code=arrays["rows_symbol_code"],
+            date_code=arrays["rows_date_code"],
+            in_universe=arrays["rows_in_universe"],
+            inputs=arrays.get("rows_inputs"),
+            tokens=arrays.get("rows_tokens"),
+            kline={name: arrays[f"rows_kline_{name}"] for name in header["kline"]},
+            documents=documents,
+        ),
+        seen={name: (one[0], one[1]) for name, one in header["seen"].items()},
+        tone=arrays["tone"],
+        news=pd.DataFrame({"timestamp": stamps, **texts}),
+        counted=arrays["counted"],
+    )
+
+
+def _stamps(dates: NDArray) -> NDArray[np.int64]:
+    return dates.astype("datetime64[ns]").astype(np.int64)
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(repr((name, values.dtype.str, values.shape)).encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _write(file: IO[bytes], arrays: dict[str, NDArray[Any]]) -> None:
+    np.savez(file, **arrays)  # type: ignore[arg-type]

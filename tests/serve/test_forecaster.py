@@ -1,0 +1,199 @@
+"""Forecasts in memory, date by date: the bits of a batch; what would change the past is refused and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from checkout import Checkout
+from factor_data import FEATURES, Panel, plan_features, read_bars, read_news
+from factor_serve import ArrivalRules, Bundle, Forecaster, forecast, load_bundle
+from factor_serve.memory import feature_bars
+from serve.bundle_samples import ORDER, change_manifest, news_between, update_date_by_date
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
+NUM_DATES = 12
+
+
+@pytest.fixture(scope="module")
+def bundle(finished_run: Checkout) -> Bundle:
+    return load_bundle(finished_run.path / "results" / "stack" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def panel(finished_run: Checkout) -> Panel:
+    return read_bars(finished_run.path / "data" / "bars")
+
+
+@pytest.fixture(scope="module")
+def news(finished_run: Checkout, panel: Panel) -> pd.DataFrame:
+    return read_news(finished_run.path / "data" / "news", calendar=panel.dates)
+
+
+def assert_equal_bits(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    one, two = (frame.sort_values(ORDER, ignore_index=True) for frame in (one, two))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def odd_market(panel: Panel) -> pd.DataFrame:
+    """Bars that come and go: listings, delistings, halts, missing and impossible values, jumps, prices that stand."""
+    frame = panel.to_pandas()
+    dates, symbol = panel.dates, frame["symbol"]
+    when = np.searchsorted(dates, frame["timestamp"].to_numpy())
+    last = len(dates) - 1
+    gone = (symbol == "S0000") & (when > last - 6)
+    gone |= (symbol == "S0001") & (when < last - 70)  # gets its history while it is followed
+    gone |= (symbol == "S0002") & (when < last - 4)  # listed while it is followed
+    gone |= (symbol == "S0003") & (when > last - 9) & (when < last - 3)  # halted, and back
+    frame.loc[(symbol == "S0004") & (when >= last - 5), "close"] = np.nan  # no bar is left of them
+    frame.loc[(symbol == "S0005") & (when % 3 == 0), ["high", "open"]] = np.nan
+    frame.loc[(symbol == "S0006") & (when > last - 30), "volume"] = 0.0
+    frame.loc[(symbol == "S0007") & (when == last - 3), ["open", "high", "low", "close"]] *= 2.0
+    frame.loc[(symbol == "S0008") & (when > last - 15), ["open", "high", "low", "close", "adj_close"]] = 10.0
+    return frame[~gone].reset_index(drop=True)
+
+
+@pytest.mark.parametrize("make", [Panel.to_pandas, odd_market])
+def test_updates_have_the_bits_of_a_batch_also_after_a_restart(
+    make: Callable[[Panel], pd.DataFrame], bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path: Path
+) -> None:
+    bars = Panel.from_frame(make(panel))
+    dates = bars.dates[-NUM_DATES:]
+    batch = forecast(bundle, bars, news, dates, "all")
+    assert_equal_bits(update_date_by_date(bundle, bars, news, dates), batch)
+    frame, before = bars.to_pandas(), None
+    said = []
+    for number, date in enumerate(dates):  # ended and started again between any two dates
+        chosen = frame["timestamp"] == date if number else frame["timestamp"] <= date
+        forecaster = Forecaster.restore(bundle, tmp_path / "state") if number else Forecaster(bundle)
+        said.append(forecaster.update(frame[chosen], news_between(news, before, date), "all"))
+        forecaster.save(tmp_path / "state")
+        before = date
+    assert_equal_bits(pd.concat(said), batch)
+
+
+def test_several_dates_at_once_are_the_same_as_one_after_the_other_and_little_is_kept(
+    bundle: Bundle, panel: Panel, news: pd.DataFrame
+) -> None:
+    frame, dates = panel.to_pandas(), panel.dates[-5:]
+    forecaster = Forecaster(bundle)
+    forecaster.update(frame[frame["timestamp"] < dates[0]], news)  # news of dates to come wait
+    said = forecaster.update(frame[frame["timestamp"] >= dates[0]], None, "all")
+    assert_equal_bits(said, forecast(bundle, panel, news, dates, "all"))
+    assert forecaster.memory is not None
+    assert forecaster.state is not None
+    assert np.bincount(forecaster.state.bars.symbol_code).max() <= forecaster.memory < 100
+    assert forecaster.last == panel.dates[-1]
+
+
+def test_what_would_change_the_past_is_refused_by_name_and_changes_nothing(
+    bundle: Bundle, panel: Panel, news: pd.DataFrame
+) -> None:
+    frame, dates = panel.to_pandas(), panel.dates[-2:]
+    forecaster = Forecaster(bundle)
+    forecaster.update(frame[frame["timestamp"] < dates[0]], news_between(news, None, panel.dates[-3]))
+    new = frame[frame["timestamp"] == dates[0]]
+    documents = news_between(news, panel.dates[-3], dates[0])
+    late = pd.DataFrame({"timestamp": [panel.dates[-10]], "symbol": ["S0003"], "text": ["late"]})
+    infinite = new.assign(close=np.where(new["symbol"] == "S0005", np.inf, new["close"]))
+    for bars, more, rule in (
+        (frame[frame["timestamp"] == panel.dates[-3]], None, "are not after the last date"),
+        (frame[frame["timestamp"] >= panel.dates[-4]], None, "are not after the last date"),
+        (new.assign(timestamp=new["timestamp"] + np.timedelta64(30, "D")), None, "gap: more than 5 expected dates"),
+        (pd.concat([new, new.head(1)]), None, "S0000 at .* comes twice"),
+        (infinite, None, "close of S0005 at .* is infinite"),
+        (new.drop(columns="adj_close"), None, "no column 'adj_close'"),
+        (new.drop(columns="symbol"), None, "column 'symbol' is missing"),
+        (new.head(5), None, "have 5 symbols, the date before had .*not delivered whole"),
+        (new, late, "late news: 1 documents .* first of S0003"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            forecaster.update(bars, more)
+    said = forecaster.update(new, documents, "all")
+    assert_equal_bits(said, forecast(bundle, panel, news, dates[:1], "all"))
+    lenient = Forecaster(bundle, ArrivalRules(max_gap=60, least_share=0.0))
+    lenient.update(frame[frame["timestamp"] < dates[0]], news)
+    moved = new.head(5).assign(timestamp=new["timestamp"] + np.timedelta64(30, "D"))
+    assert set(lenient.update(moved)["symbol"]) <= set(moved["symbol"])
+
+
+def test_a_first_value_of_a_column_is_refused_since_earlier_bars_would_be_cleaned_otherwise(
+    bundle: Bundle, panel: Panel, news: pd.DataFrame
+) -> None:
+    frame, last = panel.to_pandas(), panel.dates[-1]
+    frame.loc[frame["timestamp"] < last, "volume"] = 0.0
+    forecaster = Forecaster(bundle)
+    forecaster.update(frame[frame["timestamp"] < last], news)
+    with pytest.raises(ValueError, match=r"volume has a value on .* and had none before"):
+        forecaster.update(frame[frame["timestamp"] == last])
+
+
+def test_a_state_that_is_damaged_or_of_another_bundle_is_refused_and_a_failed_save_leaves_the_old_one(
+    bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state"
+    forecaster = Forecaster(bundle)
+    with pytest.raises(ValueError, match="there is no state to save"):
+        forecaster.save(path)
+    forecaster.update(panel, news)
+    forecaster.save(path)
+    whole = path.read_bytes()
+
+    def fail(file: object, **arrays: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez", fail)
+        with pytest.raises(OSError, match="No space left"):
+            forecaster.save(path)
+    assert path.read_bytes() == whole
+    assert [one.name for one in tmp_path.iterdir()] == ["state"]
+    generator = np.random.default_rng(0)
+    for place in [*generator.integers(0, len(whole), 40).tolist(), len(whole) - 1]:
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        path.write_bytes(bytes(changed))
+        try:
+            restored = Forecaster.restore(bundle, path)
+        except ValueError:
+            continue
+        assert restored.state is not None  # a byte between the members of the archive, which nothing reads
+        np.testing.assert_array_equal(restored.state.rows.inputs, forecaster.state.rows.inputs)  # type: ignore[union-attr]
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="holds no whole state"):
+        Forecaster.restore(bundle, path)
+    path.write_bytes(whole)
+    import shutil
+
+    other = shutil.copytree(bundle.folder, tmp_path / "other")
+    change_manifest(other, lambda manifest: manifest.update(why="another"))
+    with pytest.raises(ValueError, match="is the state of the bundle"):
+        Forecaster.restore(load_bundle(other), path)
+
+
+def test_so_many_bars_are_kept_that_every_feature_of_the_table_has_its_bits(panel: Panel) -> None:
+    """On bars with gaps and missing values, which are not those that the count was found on."""
+    damaged = panel.with_columns(
+        **{name: np.where(np.arange(panel.num_rows) % 97 == place, np.nan, panel.columns[name])
+           for place, name in enumerate(("open", "high", "low", "close", "volume"))}
+    )  # fmt: skip
+    plan = plan_features(tuple(FEATURES), panel.symbols)
+    bars = feature_bars(plan)
+    assert bars is not None
+    last = panel.starts[1:] - 1
+    from_end = np.repeat(last, np.diff(panel.starts)) - np.arange(panel.num_rows)
+    tail = damaged.select(from_end < bars)
+    whole, short = plan.symbol_values(damaged)[last], plan.symbol_values(tail)[tail.starts[1:] - 1]
+    np.testing.assert_array_equal(whole.view(np.uint32), short.view(np.uint32))
+    for name in FEATURES:
+        one = plan_features((name,), panel.symbols)
+        needed = feature_bars(one)
+        assert needed is not None
+        short = one.symbol_values(damaged.select(from_end < needed))
+        cut = damaged.select(from_end < needed)
+        np.testing.assert_array_equal(short[cut.starts[1:] - 1], one.symbol_values(damaged)[last], err_msg=name)

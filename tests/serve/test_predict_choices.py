@@ -1,0 +1,95 @@
+"""Forecasts from a bundle are those of the DAG for what the default run does not choose.
+
+Own features of every kind, text vectors and documents, a mask of missing values, rules for windows, quantiles,
+directions, models of whole cross-sections, a calendar of five-minute bars.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from factor_data import read_bars, read_news
+from factor_serve import forecast, load_bundle
+from factor_serve.canary import compare_canary
+from serve.bundle_samples import ORDER, assert_same_bits, last_test_dates, update_date_by_date
+from workplace import Workplace, make_workplace, smoke_document
+
+pytestmark = [pytest.mark.slow, pytest.mark.numeric]
+
+
+def run_all(workplace: Workplace, models: list[str]) -> None:
+    for stage in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
+        workplace.run(stage)
+    for stage in ("train", "evaluate"):
+        for model in models:
+            workplace.run(stage, model)
+    workplace.run("stack")
+
+
+def own_features(document: dict[str, Any]) -> None:
+    document["tokenize"] |= {
+        "features": ["bars", "rsi_6", "market_return_1", "rank_return_5", "neutral_return_5", "return_1@S0003"],
+        "columns": ["close", {"names": ["volume"], "missing": "last", "max_age": 5}],
+        "expressions": {"up": "Mean($close, 10) / $close - 1", "slow": "EMA($close, 5) / $close"},
+        "functions": {"features/example.py": ["momentum"]},
+        "normaliser": "robust_zscore",
+        "news_vectors": {"kind": "tfidf_svd", "dimensions": 3, "memory": 5, "documents_per_bar": 4},
+    }
+    document["models"] = ["xgboost", "cross_asset_lightgbm", "lstm", "stockmixer", "gated_news"]
+    document["train"]["windows"] = {"max_gap": 3, "max_missing": 0.4, "missing_mask": True}
+    document["zoo"]["xgboost"] = {"rounds": 5, "patience": 5, "leaves": 5, "num_threads": 1}
+    document["zoo"]["cross_asset_lightgbm"] = {"rounds": 5, "patience": 5, "leaves": 5, "num_threads": 1}
+    document["zoo"]["lstm"] |= {"train": {"loss": "quantile", "loss_settings": {"levels": [0.1, 0.5, 0.9]}}}
+
+
+def directions(document: dict[str, Any]) -> None:
+    document["sample"] |= {"frequency": "5min", "bars": 900}
+    document["tokenize"] |= {"use_news": False, "normaliser": "quantile_gauss"}
+    document["tokenize"]["labels"] = {
+        "up5": {"horizon": 5, "direction": {"up": 0.001, "down": -0.001}},
+        "h1": {"horizon": 1},
+    }
+    document["models"] = ["linear", "transformer", "token_transformer", "kronos"]
+    document["train"] |= {"target": "direction", "loss": "bce"}
+    document["split"]["folds"] |= {"train": 400, "valid": 60, "test": 40, "step": 220}
+    document["split"]["clean"]["min_history"] = 30
+
+
+FUNCTION = '''
+"""A feature of a user's own."""
+
+from factor_data.features.history import bar_age, lagged
+
+
+def momentum(panel):
+    close, age = panel.adjusted("close"), bar_age(panel.symbol_code)
+    return lagged(close, age, 5) / lagged(close, age, 30) - 1.0
+'''
+
+
+@pytest.mark.parametrize("change", [own_features, directions])
+def test_forecasts_are_those_of_the_dag(change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = smoke_document()
+    change(document)
+    workplace = make_workplace(tmp_path / "factorcast", document)
+    (workplace.path / "features").mkdir()
+    (workplace.path / "features" / "example.py").write_text(FUNCTION)
+    run_all(workplace, document["models"])
+    bundle = load_bundle(workplace.results / "stack" / "bundle")
+    assert (bundle.code is not None) == (change is own_features)
+    monkeypatch.chdir(tmp_path)  # nothing of the checkout is needed any more
+    (workplace.path / "features" / "example.py").unlink()
+    panel = read_bars(workplace.path / "data" / "bars")
+    news = read_news(workplace.path / "data" / "news", calendar=panel.dates) if bundle.reads_news else None
+    dates = last_test_dates(workplace.results, document["models"][0])
+    said = forecast(bundle, panel, news, dates, "all")
+    for model in (*document["models"], "stack"):
+        assert_same_bits(said, workplace.results, model)
+    assert all(one.same_bits for one in compare_canary(bundle))
+    told = update_date_by_date(bundle, panel, news, dates[-4:])
+    batch = said[said["timestamp"].isin(dates[-4:])]
+    pd.testing.assert_frame_equal(told, batch.sort_values(ORDER, ignore_index=True))
