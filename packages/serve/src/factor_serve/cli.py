@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from factor_data import LAYOUTS, Panel
 from factor_data.panel.stamps import as_stamps
 from factor_serve.bundle import Bundle, BundleError, load_bundle
+from factor_serve.http.command import add_http_arguments, run_http
 
 
 class Command(NamedTuple):
@@ -137,4 +138,5 @@ def run_check(options: argparse.Namespace) -> int:
 COMMANDS = {
     "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
     "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
+    "http": Command("Answer over HTTP.", add_http_arguments, run_http),
 }

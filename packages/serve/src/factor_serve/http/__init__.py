@@ -1,0 +1,1 @@
+"""A bundle behind HTTP: FastAPI and uvicorn, the extra `factor-serve[http]`."""

@@ -1,0 +1,183 @@
+"""The application: what is answered at which path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from factor_serve.bundle import BundleError
+from factor_serve.http import bodies, metrics
+from factor_serve.http.limits import Rate, Turn, read_body
+from factor_serve.http.problems import Problem
+from factor_serve.http.service import Service
+from factor_serve.http.settings import HttpSettings
+
+log = logging.getLogger("factor_serve.http")
+
+OPEN_PATHS = ("/health", "/ready")
+"""Answered without a key, for whoever watches the server."""
+TABLE = {"type": "object", "additionalProperties": {"type": "array"}}
+PREDICT = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            bodies.JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["bars"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "bars": {**TABLE, "description": "a list per column: timestamp, symbol, open, ..."},
+                        "news": {**TABLE, "nullable": True, "description": "timestamp, symbol, text"},
+                        "at": {"type": "string", "nullable": True, "description": "the date; default: the last one"},
+                        "model": {"type": "string", "description": "stack (default), all, or a member"},
+                    },
+                }
+            },
+            bodies.ARROW: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+class Application:
+    """A bundle, its limits and counters behind the paths of the application."""
+
+    def __init__(self, service: Service, settings: HttpSettings) -> None:
+        self.service, self.settings = service, settings
+        self.counts, self.rate = metrics.Metrics(), Rate(settings.rate)
+        self.turn = Turn(settings.waiting)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Load the bundle; without one the server answers 503 until it is reloaded."""
+        self.turn = Turn(self.settings.waiting)
+        try:
+            await asyncio.to_thread(self.service.load)
+        except BundleError as error:
+            log.error("no bundle is served: %s", error)
+        yield
+
+    async def guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Hold a request to rate and key, count it, and let no traceback out."""
+        start = time.perf_counter()
+        try:
+            if request.url.path not in OPEN_PATHS:
+                self.rate.take()
+                if not self.settings.admits(shown_key(request)):
+                    raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY")
+            response = await call_next(request)
+        except Problem as problem:
+            response = answer(problem)
+        except Exception:
+            number = uuid.uuid4().hex[:12]
+            log.exception("error %s at %s", number, request.url.path)
+            response = answer(Problem(500, None, f"internal error {number}: the server's log has it"))
+        path = getattr(request.scope.get("route"), "path", "other")
+        self.counts.observe(path, response.status_code, time.perf_counter() - start)
+        return response
+
+    async def health(self) -> dict[str, str]:
+        """The process lives."""
+        return {"status": "alive"}
+
+    async def ready(self) -> Response:
+        """A bundle is loaded, whose canary forecasts what it did; 503 and the reason where none is."""
+        served = self.service.served
+        if served is None:
+            return answer(Problem(503, "bundle", self.service.why, retry_after=10))
+        return JSONResponse({"status": "ready", "bundle": served.bundle.identity})
+
+    async def info(self) -> Response:
+        """The bundle: labels, members, columns that bars need, fold, weights, gates, versions."""
+        return JSONResponse(self.service.info())
+
+    async def prometheus(self) -> Response:
+        """Counters for Prometheus."""
+        served = self.service.served
+        page = self.counts.text(
+            None if served is None else served.bundle.identity,
+            served is not None and served.bundle.promoted,
+            0.0 if served is None else served.loaded,
+        )
+        return Response(page, media_type=metrics.CONTENT_TYPE)
+
+    async def reload(self) -> Response:
+        """Load the folder's bundle anew and swap it in; where that fails the old one goes on (409 and the reason)."""
+        try:
+            served = await asyncio.to_thread(self.service.load)
+        except BundleError as error:
+            self.counts.reloads["refused"] += 1
+            raise Problem(409, "bundle", str(error)) from None
+        self.counts.reloads["ok"] += 1
+        return JSONResponse({"bundle": served.bundle.identity})
+
+    async def predict(self, request: Request) -> Response:
+        """Forecasts of one date from raw bars with their history: the numbers of the DAG."""
+        self.service.current()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in (bodies.JSON, bodies.ARROW):
+            raise Problem(415, "Content-Type", f"must be {bodies.JSON} or {bodies.ARROW}")
+        settings, asked = self.settings, request.query_params
+        body = await read_body(request.stream(), request.headers.get("content-length"), settings.max_bytes)
+        accepted = request.headers.get("accept", "")
+        media = next((one for one in (bodies.ARROW, bodies.JSON) if one in accepted), kind)
+
+        def work() -> tuple[bytes, int]:
+            if kind == bodies.JSON:
+                wanted = bodies.read_json(body, settings.max_rows)
+            else:
+                wanted = bodies.read_arrow(body, asked.get("at"), asked.get("model", "stack"), settings.max_rows)
+            frame, identity = self.service.forecast(wanted)
+            write = bodies.write_arrow if media == bodies.ARROW else bodies.write_json
+            return write(frame, identity), len(frame)
+
+        content, count = await self.turn.run(work, settings.timeout)
+        self.counts.forecasts += count
+        return Response(content, media_type=media)
+
+
+def make_app(service: Service, settings: HttpSettings) -> FastAPI:
+    """Return the application; the bundle is loaded when it starts, and without one it answers 503."""
+    own = Application(service, settings)
+    app = FastAPI(title="factor-serve", docs_url=None, redoc_url=None, lifespan=own.lifespan)
+    app.middleware("http")(own.guard)
+    app.add_exception_handler(Problem, told)
+    app.add_exception_handler(HTTPException, told)
+    for path, endpoint in (
+        ("/health", own.health),
+        ("/ready", own.ready),
+        ("/info", own.info),
+        ("/metrics", own.prometheus),
+    ):
+        app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    app.add_api_route("/reload", own.reload, methods=["POST"], response_model=None)
+    app.add_api_route("/predict", own.predict, methods=["POST"], response_model=None, openapi_extra=PREDICT)
+    return app
+
+
+async def told(request: Request, error: Exception) -> Response:
+    """Answer a refusal, the framework's own among them."""
+    if isinstance(error, HTTPException):
+        return answer(Problem(error.status_code, None, str(error.detail)))
+    assert isinstance(error, Problem)
+    return answer(error)
+
+
+def shown_key(request: Request) -> str | None:
+    """Return the key that a client shows."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+
+
+def answer(problem: Problem) -> Response:
+    """Return the refusal as a response."""
+    return JSONResponse(problem.document(), status_code=problem.status, headers=problem.headers())

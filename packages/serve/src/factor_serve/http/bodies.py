@@ -1,0 +1,165 @@
+"""Bodies of requests and answers: columns as JSON, or streams of Arrow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Never
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from factor_serve.http.problems import Problem
+
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+KEYS = ("bars", "news", "at", "model")
+MOST_NAMED = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a client asks for."""
+
+    bars: pd.DataFrame
+    news: pd.DataFrame | None
+    at: str | None
+    model: str
+
+
+def read_json(body: bytes, max_rows: int) -> Request:
+    """Return a request from JSON; Problem naming field and rule."""
+    try:
+        document = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, None, f"the body must be JSON: {_short(error)}") from None
+    if not isinstance(document, dict):
+        raise Problem(422, None, f"the body must be an object with {', '.join(KEYS)}")
+    if unknown := [key for key in document if key not in KEYS]:
+        raise Problem(422, unknown[0][:MOST_NAMED], f"is unknown; known are {', '.join(KEYS)}")
+    if "bars" not in document:
+        raise Problem(422, "bars", "is missing: an object with a list per column")
+    news = document.get("news")
+    return Request(
+        bars=_table(document["bars"], "bars", max_rows),
+        news=None if news is None else _table(news, "news", max_rows),
+        at=_text(document.get("at"), "at"),
+        model=_text(document.get("model"), "model") or "stack",
+    )
+
+
+def read_arrow(body: bytes, at: str | None, model: str, max_rows: int) -> Request:
+    """Return a request from a stream of bars, and perhaps one of news behind it."""
+    source = pa.BufferReader(body)
+    bars = _stream(source, "bars", max_rows)
+    news = _stream(source, "news", max_rows) if source.tell() < source.size() else None
+    return Request(bars=bars, news=news, at=at, model=model)
+
+
+def write_json(frame: pd.DataFrame, bundle: str) -> bytes:
+    """Return forecasts as JSON: a list per column. A number read as float32 has the bits of the forecast."""
+    columns: dict[str, Any] = {name: frame[name].astype(str).tolist() for name in ("symbol", "label", "model")}
+    columns["timestamp"] = [stamp.isoformat() for stamp in frame["timestamp"]]
+    columns["prediction"] = frame["prediction"].astype(np.float64).tolist()
+    return json.dumps({"bundle": bundle, "forecasts": columns}, allow_nan=False).encode()
+
+
+def write_arrow(frame: pd.DataFrame, bundle: str) -> bytes:
+    """Return forecasts as a stream of Arrow; the schema's metadata name the bundle."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"bundle": bundle})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _table(document: Any, name: str, max_rows: int) -> pd.DataFrame:
+    if not isinstance(document, dict) or not document:
+        raise Problem(422, name, "must be an object with a list per column")
+    for column, values in document.items():
+        if not isinstance(values, list):
+            raise Problem(422, f"{name}.{column[:MOST_NAMED]}", "must be a list")
+    lengths = {len(values) for values in document.values()}
+    if len(lengths) > 1:
+        raise Problem(422, name, f"the columns must be of one length, have {sorted(lengths)[:3]}")
+    if max(lengths) > max_rows:
+        raise Problem(413, name, f"has {max(lengths):,} rows, at most {max_rows:,} are taken")
+    texts = ("timestamp", "symbol", "text") if name == "news" else ("timestamp", "symbol")
+    columns: dict[str, Any] = {}
+    for column, values in document.items():
+        where = f"{name}.{column[:MOST_NAMED]}"
+        columns[column] = _texts(values, where) if column in texts else _numbers(values, where)
+    return pd.DataFrame(columns)
+
+
+def _texts(values: list[Any], where: str) -> list[str]:
+    for row, value in enumerate(values):
+        if not isinstance(value, str) or not value:
+            raise Problem(422, where, f"row {row}: must be text, is {_shown(value)}")
+    return values
+
+
+def _numbers(values: list[Any], where: str) -> np.ndarray:
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise Problem(422, where, f"row {row}: must be a number or null, is {_shown(value)}")
+    try:
+        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    except OverflowError:
+        raise Problem(422, where, "a number is too large for a double") from None
+
+
+def _stream(source: pa.BufferReader, name: str, max_rows: int) -> pd.DataFrame:
+    try:
+        with pa.ipc.open_stream(source) as reader:
+            batches, rows = [], 0
+            for batch in reader:
+                rows += batch.num_rows
+                if rows > max_rows:
+                    raise Problem(413, name, f"has more than {max_rows:,} rows")
+                batch.validate(full=True)
+                batches.append(batch)
+            table = pa.Table.from_batches(batches, reader.schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Problem(400, name, f"must be a stream of Arrow: {_short(error)}") from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise Problem(422, name, "has a column twice")
+    for field in table.schema:
+        _check_field(table, field, f"{name}.{field.name[:MOST_NAMED]}")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _check_field(table: pa.Table, field: pa.Field, where: str) -> None:
+    """Refuse a column of another type than its name wants."""
+    kind = field.type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if field.name in ("symbol", "text"):
+        if not is_text or table[field.name].null_count:
+            raise Problem(422, where, f"must be text without nulls, is {kind}")
+    elif field.name == "timestamp":
+        if not (is_text or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise Problem(422, where, f"must be a timestamp, a date or ISO text, is {kind}")
+    elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise Problem(422, where, f"must be numbers, is {kind}")
+
+
+def _text(value: Any, field: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise Problem(422, field, f"must be text, is {_shown(value)}")
+    return value
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no number of JSON; null stands for a missing one")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= MOST_NAMED else f"{text[:MOST_NAMED]}..."

@@ -1,0 +1,76 @@
+"""Limits on requests: how many a second, how large, how many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from factor_serve.http.problems import Problem
+
+T = TypeVar("T")
+
+
+class Rate:
+    """A bucket that fills at `rate` a second and holds two seconds' worth."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self.clock = rate, clock
+        self.most = max(2.0 * rate, 1.0)
+        self.left, self.at = self.most, clock()
+
+    def take(self) -> None:
+        """Take one; Problem 429 where none is left."""
+        now = self.clock()
+        self.left = min(self.most, self.left + (now - self.at) * self.rate)
+        self.at = now
+        if self.left < 1.0:
+            seconds = max(1, round((1.0 - self.left) / self.rate))
+            raise Problem(429, None, f"more than {self.rate:g} requests a second", retry_after=seconds)
+        self.left -= 1.0
+
+
+class Turn:
+    """One request is worked on at a time; so many may wait, and the others are sent away."""
+
+    def __init__(self, waiting: int) -> None:
+        self.most, self.waiting = waiting, 0
+        self.free = asyncio.Lock()
+
+    async def run(self, work: Callable[[], T], timeout: float) -> T:
+        """Return what `work` gives in a thread of its own.
+
+        Problem 503 where too many wait already, 504 after `timeout` seconds; a thread cannot be ended, so the turn is
+        over when it has come to its end.
+        """
+        if self.free.locked() and self.waiting >= self.most:
+            raise Problem(503, None, f"busy: {self.waiting} requests wait already", retry_after=1)
+        self.waiting += 1
+        try:
+            await self.free.acquire()
+        finally:
+            self.waiting -= 1
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        task.add_done_callback(self._over)
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done:
+            raise Problem(504, None, f"took more than {timeout:g} seconds")
+        return task.result()
+
+    def _over(self, task: asyncio.Future[Any]) -> None:
+        self.free.release()
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio warns of it where nobody waits any more
+
+
+async def read_body(chunks: AsyncIterator[bytes], said: str | None, max_bytes: int) -> bytes:
+    """Return a body of at most `max_bytes`; Problem 413 for a larger one, as soon as that is known."""
+    if said is not None and said.isdecimal() and int(said) > max_bytes:
+        raise Problem(413, None, f"the body has {int(said):,} bytes, at most {max_bytes:,} are taken")
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(413, None, f"the body has more than {max_bytes:,} bytes")
+    return bytes(body)

@@ -1,0 +1,307 @@
+"""A bundle behind HTTP: the forecasts of the DAG, or a refusal that names field and rule; never a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+
+from checkout import Checkout
+from factor_data import Panel, read_bars, read_news
+from factor_serve import forecast, load_bundle
+from factor_serve.cli import main
+from factor_serve.http.app import make_app
+from factor_serve.http.bodies import ARROW
+from factor_serve.http.limits import Rate
+from factor_serve.http.problems import Problem
+from factor_serve.http.service import Service
+from factor_serve.http.settings import HttpSettings, check_host
+from serve.bundle_samples import change_manifest, dag_forecasts, last_test_dates
+
+pytestmark = [pytest.mark.end_to_end]
+KEY = "a key of many letters"
+
+
+@pytest.fixture(scope="module")
+def source(finished_run: Checkout) -> Path:
+    return finished_run.path
+
+
+@pytest.fixture(scope="module")
+def panel(source: Path) -> Panel:
+    return read_bars(source / "data" / "bars")
+
+
+@pytest.fixture(scope="module")
+def news(source: Path, panel: Panel) -> pd.DataFrame:
+    return read_news(source / "data" / "news", calendar=panel.dates)
+
+
+@pytest.fixture
+def folder(source: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(source / "results" / "stack" / "bundle", tmp_path / "bundle")
+
+
+def client_of(folder: Path, **settings: Any) -> TestClient:
+    limits = HttpSettings(unpromoted=True, **{"rate": 1e6, **settings})
+    return TestClient(make_app(Service(folder, unpromoted=True), limits), raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def client(source: Path) -> Iterator[TestClient]:
+    with client_of(source / "results" / "stack" / "bundle") as client:
+        yield client
+
+
+def columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """A frame as the JSON of a request has it."""
+    told: dict[str, list[Any]] = {}
+    for name, values in frame.items():
+        if name == "timestamp":
+            told[name] = [stamp.isoformat() for stamp in values]
+        else:
+            told[str(name)] = [None if value != value else value for value in values.tolist()]
+    return told
+
+
+@pytest.fixture(scope="module")
+def body(panel: Panel, news: pd.DataFrame) -> dict[str, Any]:
+    return {"bars": columns(panel.to_pandas()), "news": columns(news)}
+
+
+def refusal(response: Any) -> tuple[int, str | None, str]:
+    document = response.json()
+    assert set(document) == {"error"}
+    assert set(document["error"]) == {"field", "rule"}
+    assert "Traceback" not in response.text
+    return response.status_code, document["error"]["field"], document["error"]["rule"]
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("model", ["linear", "lstm", "token_transformer", "kronos", "stack"])
+def test_json_and_arrow_have_the_bits_of_the_dag(
+    client: TestClient, source: Path, panel: Panel, news: pd.DataFrame, body: dict[str, Any], model: str
+) -> None:
+    last = last_test_dates(source / "results", "linear")[-1]
+    then = dag_forecasts(source / "results", model)
+    then = then[then["timestamp"] == last]
+    keys = ["timestamp", "symbol", "label"]
+    response = client.post("/predict", json=body | {"at": str(last)[:10], "model": model})
+    assert response.status_code == 200, response.text
+    said = pd.DataFrame(response.json()["forecasts"]).sort_values(keys)
+    np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), then["prediction"].to_numpy())
+    sink = io.BytesIO()
+    for frame in (panel.to_pandas(), news):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    response = client.post(
+        "/predict",
+        content=sink.getvalue(),
+        headers={"Content-Type": ARROW},
+        params={"at": str(last)[:10], "model": model},
+    )
+    assert response.status_code == 200, response.text
+    table = pa.ipc.open_stream(response.content).read_all()
+    assert table.schema.metadata[b"bundle"].decode() == client.get("/info").json()["bundle"]
+    told = table.to_pandas().sort_values(keys)
+    np.testing.assert_array_equal(told["prediction"].to_numpy(), then["prediction"].to_numpy())
+
+
+def test_what_is_wrong_with_a_request_is_named(client: TestClient, body: dict[str, Any]) -> None:
+    bars = body["bars"]
+    few = {name: values[:3] for name, values in bars.items()}
+    for document, expected in (
+        ([], (422, None, "the body must be an object")),
+        ({}, (422, "bars", "is missing")),
+        ({"bars": few, "colour": 1}, (422, "colour", "is unknown; known are bars, news, at, model")),
+        ({"bars": []}, (422, "bars", "must be an object with a list per column")),
+        ({"bars": {"close": 1}}, (422, "bars.close", "must be a list")),
+        ({"bars": few | {"close": [1.0]}}, (422, "bars", "the columns must be of one length")),
+        ({"bars": few | {"close": [1.0, "x", 2.0]}}, (422, "bars.close", "row 1: must be a number or null, is 'x'")),
+        ({"bars": few | {"close": [True, 1.0, 2.0]}}, (422, "bars.close", "row 0: must be a number or null, is True")),
+        ({"bars": few | {"close": [10**400, 1, 2]}}, (422, "bars.close", "a number is too large")),
+        ({"bars": few | {"symbol": ["A", None, "B"]}}, (422, "bars.symbol", "row 1: must be text, is None")),
+        ({"bars": few | {"timestamp": ["x", "y", "z"]}}, (422, "bars", "timestamp must be ISO 8601")),
+        ({"bars": few | {"symbol": ["A"] * 3, "timestamp": ["2020-01-01"] * 3}}, (422, "bars", "comes twice")),
+        ({"bars": few}, (422, "news", "is missing: the bundle reads news")),
+        ({"bars": few, "news": {"text": []}}, (422, "news", "column 'timestamp' is missing")),
+        ({"bars": {name: bars[name][:3] for name in bars if name != "close"}, "news": None}, (422, "bars", "lacks")),
+        (body | {"at": "1999-01-01"}, (422, "at", "the bars have no date 1999-01-01")),
+        (body | {"at": "soon"}, (422, "at", "must be a date such as 2024-01-31")),
+        (body | {"at": 5}, (422, "at", "must be text, is 5")),
+        (body | {"model": "gru"}, (422, "model", "must be stack, all or one of linear")),
+    ):
+        status, field, rule = refusal(client.post("/predict", json=document))
+        assert (status, field) == expected[:2], (document if len(str(document)) < 300 else "", rule)
+        assert expected[2] in rule
+    for content, headers, expected in (
+        (b"{", {"Content-Type": "application/json"}, (400, None, "the body must be JSON")),
+        (b'{"bars": {"close": [NaN]}}', {"Content-Type": "application/json"}, (400, None, "NaN is no number of JSON")),
+        (b"[" * 100_000, {"Content-Type": "application/json"}, (400, None, "the body must be JSON")),
+        (b"x", {"Content-Type": "text/csv"}, (415, "Content-Type", "must be application/json or")),
+        (b"no stream", {"Content-Type": ARROW}, (400, "bars", "must be a stream of Arrow")),
+    ):
+        status, field, rule = refusal(client.post("/predict", content=content, headers=headers))
+        assert (status, field) == expected[:2]
+        assert expected[2] in rule
+    assert refusal(client.get("/nowhere"))[0] == 404
+    assert refusal(client.get("/predict"))[0] == 405
+
+
+def test_three_hundred_spoiled_bodies_are_refused_by_name(client: TestClient, body: dict[str, Any]) -> None:
+    generator = np.random.default_rng(0)
+    whole = json.dumps({"bars": {name: values[:200] for name, values in body["bars"].items()}, "news": None}).encode()
+    for _ in range(300):
+        spoiled = bytearray(whole)
+        for place in generator.integers(0, len(spoiled), 3).tolist():
+            spoiled[place] = int(generator.integers(0, 256))
+        response = client.post("/predict", content=bytes(spoiled), headers={"Content-Type": "application/json"})
+        assert 400 <= refusal(response)[0] < 500
+
+
+def test_limits_hold(folder: Path) -> None:
+    with client_of(folder, max_bytes=1000, max_rows=2) as client:
+        assert refusal(client.post("/predict", json={"bars": {"close": [1.0] * 1000}}))[0] == 413
+
+        def chunks() -> Iterator[bytes]:
+            yield from [b" " * 400] * 5
+
+        response = client.post("/predict", content=chunks(), headers={"Content-Type": "application/json"})
+        assert refusal(response) == (413, None, "the body has more than 1,000 bytes")
+        assert refusal(client.post("/predict", json={"bars": {"close": [1, 2, 3]}}))[:2] == (413, "bars")
+    now = [0.0]
+    rate = Rate(2.0, lambda: now[0])
+    for _ in range(4):
+        rate.take()
+    with pytest.raises(Problem) as told:
+        rate.take()
+    assert (told.value.status, told.value.retry_after) == (429, 1)
+    now[0] = 1.0
+    rate.take()
+    with client_of(folder, rate=0.001) as client:
+        statuses = [client.get("/info").status_code for _ in range(3)]
+        assert statuses == [200, 429, 429]
+        assert client.get("/health").status_code == 200
+
+
+def test_a_forecast_that_takes_too_long_is_given_up_and_others_are_sent_away(
+    folder: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+
+    def slow(self: Service, request: Any) -> Any:
+        goes_on.wait(20)
+        raise Problem(422, None, "late")
+
+    with client_of(folder, timeout=0.2, waiting=0) as client:
+        monkeypatch.setattr(Service, "forecast", slow)
+        assert refusal(client.post("/predict", json=body))[0] == 504
+        status, _, rule = refusal(client.post("/predict", json=body))
+        assert (status, rule) == (503, "busy: 0 requests wait already")
+        goes_on.set()
+
+
+def test_a_key_is_asked_for_where_there_is_one_and_needed_off_loopback(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client_of(folder, key=KEY) as client:
+        assert [client.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+        for path in ("/info", "/metrics", "/openapi.json"):
+            assert refusal(client.get(path))[:2] == (401, "Authorization")
+            assert refusal(client.get(path, headers={"Authorization": f"Bearer {KEY}x"}))[0] == 401
+            assert client.get(path, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+            assert client.get(path, headers={"X-API-Key": KEY}).status_code == 200
+        assert refusal(client.post("/reload"))[0] == 401
+    monkeypatch.delenv("FACTOR_SERVE_KEY", raising=False)
+    assert main(["http", str(folder), "--host", "0.0.0.0"]) == 2
+    assert "can be reached from elsewhere, which needs a key" in capsys.readouterr().err
+    (tmp_path / "key").write_text("short\n")
+    assert main(["http", str(folder), "--host", "0.0.0.0", "--key-file", str(tmp_path / "key")]) == 2
+    assert "must have at least 16" in capsys.readouterr().err
+    for host in ("127.0.0.1", "::1", "localhost"):
+        check_host(host, None)
+    with pytest.raises(ValueError, match="needs a key"):
+        check_host("example.org", None)
+
+
+def test_without_a_bundle_it_lives_and_answers_503_and_a_reload_swaps_or_keeps(
+    folder: Path, body: dict[str, Any], tmp_path: Path
+) -> None:
+    kept = folder.rename(tmp_path / "kept")
+    with client_of(folder) as client:
+        assert client.get("/health").json() == {"status": "alive"}
+        assert refusal(client.get("/ready"))[:2] == (503, "bundle")
+        assert refusal(client.post("/predict", json=body)) == (503, None, "no bundle is loaded")
+        assert refusal(client.get("/info"))[0] == 503
+        assert refusal(client.post("/reload"))[:2] == (409, "bundle")
+        shutil.copytree(kept, folder)
+        first = client.post("/reload").json()["bundle"]
+        assert client.get("/ready").json() == {"status": "ready", "bundle": first}
+        told = client.post("/predict", json=body).json()
+        (folder / "inputs" / "normaliser.json").write_text("{}")  # it is replaced by half under the server
+        status, field, rule = refusal(client.post("/reload"))
+        assert (status, field) == (409, "bundle")
+        assert "inputs/normaliser.json has other bytes" in rule
+        assert client.post("/predict", json=body).json() == told
+        shutil.rmtree(folder)
+        assert client.post("/predict", json=body).json() == told
+        shutil.copytree(kept, folder)
+        change_manifest(folder, lambda manifest: manifest.update(why="another"))
+        second = client.post("/reload").json()["bundle"]
+        assert second != first
+        assert client.post("/predict", json=body).json() == told | {"bundle": second}
+        page = client.get("/metrics").text
+        assert 'factor_serve_reloads_total{outcome="ok"} 2' in page
+        assert 'factor_serve_reloads_total{outcome="refused"} 2' in page
+        assert 'factor_serve_requests_total{path="/predict",status="503"} 1' in page
+        assert f'factor_serve_bundle_info{{sha256="{second}",promoted="false"}} 1' in page
+
+
+def test_an_unpromoted_bundle_is_not_served_unless_it_may(folder: Path) -> None:
+    service = Service(folder)
+    with TestClient(make_app(service, HttpSettings())) as client:
+        assert "is not promoted" in refusal(client.get("/ready"))[2]
+        assert client.post("/predict", json={}).status_code == 503
+
+
+def test_an_error_of_the_program_is_logged_and_not_shown(
+    folder: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Service, request: Any) -> Any:
+        raise RuntimeError("secret")
+
+    with client_of(folder) as client, caplog.at_level(logging.ERROR, logger="factor_serve.http"):
+        monkeypatch.setattr(Service, "forecast", broken)
+        status, _, rule = refusal(client.post("/predict", json=body))
+    assert status == 500
+    assert "secret" not in rule
+    assert any("secret" in str(record.exc_info) for record in caplog.records)
+
+
+def test_the_openapi_document_has_every_path(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/health", "/ready", "/info", "/metrics", "/reload", "/predict"}
+    assert ARROW in paths["/predict"]["post"]["requestBody"]["content"]
+
+
+def test_forecasts_over_http_are_those_of_the_package(
+    client: TestClient, source: Path, panel: Panel, news: pd.DataFrame, body: dict[str, Any]
+) -> None:
+    bundle = load_bundle(source / "results" / "stack" / "bundle")
+    expected = forecast(bundle, panel, news, None, "all")
+    said = pd.DataFrame(client.post("/predict", json=body | {"model": "all"}).json()["forecasts"])
+    np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), expected["prediction"].to_numpy())
+    for name in ("symbol", "label", "model"):
+        assert said[name].tolist() == expected[name].tolist()
