@@ -63,8 +63,8 @@ def test_a_manifest_that_was_edited_truncated_or_is_of_another_format_is_refused
     with pytest.raises(BundleError, match="format 99, this version reads 1"):
         load_bundle(folder)
     path.write_text(text)
-    change_manifest(folder, lambda manifest: manifest["recipe"].update(weights="oracle"))
-    with pytest.raises(BundleError, match=r"recipe\.weights: 'oracle' must be one of"):
+    change_manifest(folder, lambda manifest: manifest["recipe"].update(kind="oracle"))
+    with pytest.raises(BundleError, match=r"recipe\.kind: 'oracle', this version applies weighted_ranks"):
         load_bundle(folder)
     path.unlink()
     with pytest.raises(BundleError, match=r"manifest\.json: no such file"):

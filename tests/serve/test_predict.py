@@ -19,7 +19,7 @@ from factor_models import load_model
 from factor_models.kline import PathForecaster
 from factor_serve import Bundle, forecast, load_bundle
 from factor_serve.cli import main
-from serve.bundle_samples import assert_same_bits, change_manifest, dag_forecasts, last_test_dates
+from serve.bundle_samples import assert_same_bits, dag_forecasts, last_test_dates
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
 MODELS = ("linear", "lightgbm", "lstm", "tcn_attention", "token_transformer", "kronos")
@@ -133,20 +133,6 @@ def test_load_model_reads_a_folder_of_a_k_line_model(bundle: Bundle, tmp_path: P
         load_model(tmp_path / "kronos")
     with pytest.raises(ValueError, match=r"metadata\['name'\] is 'kronos', expected 'lstm'"):
         load_model(bundle.folder / "models" / "kronos", expected={"name": "lstm"})
-
-
-def test_a_bundle_of_a_single_fold_has_members_and_says_that_there_is_no_stack(
-    finished_run: Checkout, results: Path, bundle: Bundle, forecasts: pd.DataFrame, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(bundle.folder, tmp_path / "bundle")
-    change_manifest(copy, lambda manifest: manifest.update(weights=None, why="no stack: one fold"))
-    single = load_bundle(copy)
-    panel = read_bars(finished_run.path / "data" / "bars")
-    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
-    with pytest.raises(ValueError, match=r"the bundle has no stack \(no stack: one fold\): name one of"):
-        forecast(single, panel, news)
-    date = last_test_dates(results, "linear")[-1:]
-    assert "stack" not in set(forecast(single, panel, news, date, "all")["model"])
 
 
 def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(

@@ -34,8 +34,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 HASH = "manifest_sha256"
 MOST_BYTES = 2**26
-RECIPES = ("ridge", "equal")
-"""Ensembles that are a weighted sum of ranks, which this version knows how to apply."""
+RECIPE = "weighted_ranks"
+"""The kind of ensemble that this version knows how to apply."""
 NEEDED = (
     "calendar", "calendars", "clean", "columns", "features", "files", "fold", "gates", "heads", "inputs", "labels",
     "left_out", "made_of", "members", "promoted", "recipe", "unknown_inputs", "versions", "weights",
@@ -78,11 +78,6 @@ class Bundle:
         return bool(self.manifest["promoted"])
 
     @property
-    def has_stack(self) -> bool:
-        """Return whether there are weights: a single fold has none."""
-        return self.manifest["weights"] is not None
-
-    @property
     def reads_news(self) -> bool:
         """Return whether news are among the inputs."""
         return self.scorer is not None
@@ -110,6 +105,10 @@ class Bundle:
     def weights(self, label: str) -> dict[str, float]:
         """Weight of each member for a label."""
         return {name: float(weight) for name, weight in self.manifest["weights"][label].items()}
+
+    def scale(self, label: str) -> float:
+        """Factor that the ranks of a label are given."""
+        return float(self.manifest["recipe"]["scales"][label])
 
 
 def column_features(document: Mapping[str, Any]) -> ColumnFeatures:
@@ -157,8 +156,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     content = {key: value for key, value in manifest.items() if key != HASH}
     if manifest.get(HASH) != hashlib.sha256(canonical_json(content).encode()).hexdigest():
         raise BundleError(f"{path}: was changed after it was written: it does not match its own hash")
-    if manifest["recipe"].get("weights") not in RECIPES:
-        raise BundleError(f"{path}: recipe.weights: {manifest['recipe'].get('weights')!r} must be one of {RECIPES}")
+    if (kind := manifest["recipe"].get("kind")) != RECIPE:
+        raise BundleError(f"{path}: recipe.kind: {kind!r}, this version applies {RECIPE}")
     return manifest
 
 

@@ -58,7 +58,7 @@ def compare_canary(bundle: Bundle) -> tuple[CanaryResult, ...]:
     both = stored.merge(now, on=KEYS, how="outer", suffixes=("_then", "_now"))
     scale = stored.groupby(["model", "label"])["prediction"].std(ddof=0)
     results = []
-    for model in dict.fromkeys([*bundle.members, *([STACK] if bundle.has_stack else [])]):
+    for model in [*bundle.members, STACK]:
         mine = both[both["model"] == model]
         then, again = (mine[f"prediction_{when}"].to_numpy(dtype=np.float64) for when in ("then", "now"))
         units = np.array([scale[(model, label)] for label in mine["label"]]) if len(mine) else np.ones(0)

@@ -1,4 +1,4 @@
-"""The stack of one date: members' forecasts as ranks of the date, weighted as the bundle says."""
+"""The stack of one date: members' forecasts as ranks of the date, weighted and scaled as the bundle says."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics import constant_dates
-from factor_models import rank_standardise
+from factor_models import Members
 
 
-def stack_of_date(forecasts: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return the stack of one label on one date, (num_symbols,); NaN where a member has no forecast.
+def stack_of_date(
+    forecasts: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float], scale: float
+) -> NDArray[np.float64]:
+    """Return the stack of one label on one date, (num_symbols,); NaN where no member has a forecast.
 
     Parameters
     ----------
     forecasts : per member (num_symbols,), NaN where it has none; one that is the same for all symbols up to float32
-        rounding orders nothing, and leaves the date without a stack
-    weights : of every member
+        rounding orders nothing, and has no part in the date
+    weights : of every member; where some have no forecast, those of the others
+    scale : factor that makes ranks the expectation of the standardised label
     """
-    rows = [_without_constant(forecasts[name]) for name in weights]
-    date = np.zeros(len(rows[0]), dtype=np.int64)
-    ranks = rank_standardise(np.stack(rows), date)
-    total = np.zeros(len(date))
-    for weight, row in zip(weights.values(), ranks, strict=True):
-        total += weight * row
-    return np.where(np.isfinite(ranks).all(axis=0), total, np.nan)
+    rows = np.stack([_without_constant(forecasts[name]) for name in weights])
+    nothing = np.zeros(rows.shape[1], dtype=np.int64)
+    members = Members(rows, np.full(rows.shape[1], np.nan), nothing, nothing)
+    found, combined = members.combine(0, np.array(list(weights.values())), np.ones(len(rows), dtype=bool))
+    result = np.full(rows.shape[1], np.nan)
+    result[found] = scale * combined
+    return result
 
 
 def _without_constant(forecast: NDArray[np.float32]) -> NDArray[np.float64]:

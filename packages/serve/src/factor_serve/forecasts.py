@@ -65,7 +65,7 @@ def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model:
         said[name] = np.full(shape, np.nan, dtype=np.float32)
         said[name][place[rows.date_code[found]], rows.symbol_code[found]] = values
     shown = dict(said) if model != STACK else {}
-    if model in (STACK, ALL) and bundle.has_stack:
+    if model in (STACK, ALL):
         shown[STACK] = _stacked(bundle, said, shape)
     frames = [
         _frame(name, label, values[:, :, head], rows.dates[codes], rows.symbols)
@@ -76,9 +76,7 @@ def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model:
 
 
 def members_for(bundle: Bundle, model: str) -> Sequence[str]:
-    """Members that have to forecast; ValueError for an unknown model, or a stack where there is none."""
-    if model == STACK and not bundle.has_stack:
-        raise ValueError(f"the bundle has no stack ({bundle.manifest.get('why')}): name one of {list(bundle.members)}")
+    """Members that have to forecast; ValueError for an unknown model."""
     if model in (STACK, ALL):
         return list(bundle.members)
     if model not in bundle.members:
@@ -92,7 +90,7 @@ def _stacked(bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[
         weights = bundle.weights(label)
         for date in range(shape[0]):
             of_date = {name: said[name][date, :, head] for name in weights}
-            result[date, :, head] = stack_of_date(of_date, weights)
+            result[date, :, head] = stack_of_date(of_date, weights, bundle.scale(label))
     return result
 
 

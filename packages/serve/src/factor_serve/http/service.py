@@ -83,8 +83,6 @@ class Service:
             raise Problem(422, "at", f"the bars have no date {request.at}; the last one is {panel.dates[-1]!s:.19}")
         if request.model not in ("stack", "all", *bundle.members):
             raise Problem(422, "model", f"must be stack, all or one of {', '.join(bundle.members)}")
-        if request.model == "stack" and not bundle.has_stack:
-            raise Problem(422, "model", f"the bundle has no stack: name one of {', '.join(bundle.members)}")
         try:
             return forecast(bundle, panel, news, dates, request.model), bundle.identity
         except ValueError as error:
