@@ -51,7 +51,7 @@ def main() -> None:
             label: scored_symbols(oof.matrix(label, "test"), store.matrix(store.label(label), dates), store.symbols)
             for label, dates in ((one.label, one.dates) for one in subjects)
         }
-        write_series(subjects, scored, folder)
+        write_series(subjects, scored, books, folder)
         windows = per_fold(subjects, oof.fold_of_date())
         windows.to_csv(folder / "windows.csv", index=False)
         write_json(folder / "metrics.json", metrics)

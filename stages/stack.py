@@ -79,7 +79,8 @@ def main() -> None:
             one.label: scored_symbols(one.prediction, store.matrix(store.label(one.label), one.dates), store.symbols)
             for one in results
         }
-        write_series([one.subject for one in labels], scored, folder)
+        equal = {one.subject.label: one.equal.rank_ic for one in labels}
+        write_series([one.subject for one in labels], scored, books, folder, equal)
         write_curve(labels[0].subject, folder / "rank_ic.csv")
         write_stack_bars(labels, folder / "models.csv")
         write_record(folder / "page.json", page)

@@ -29,6 +29,7 @@ def table(
     floor: NDArray[np.float64] | None = None,
     symbols: int = 7,
     overlaps: Mapping[str, int] | None = None,
+    equal: NDArray[np.float64] | None = None,
 ) -> bytes:
     """Return ic.parquet of a forecast with these rank ICs per label."""
     frames = []
@@ -37,7 +38,9 @@ def table(
         frame = pd.DataFrame({"timestamp": when, "label": label, "overlap": (overlaps or {}).get(label, 1)})
         frame = frame.assign(ic=values, rank_ic=values, spread=values / 10.0, turnover=0.1)
         beside = np.zeros(len(values)) if floor is None else floor
-        frames.append(frame.assign(floor="reversal_1", floor_rank_ic=beside, symbols=np.int64(symbols)))
+        frame = frame.assign(floor="reversal_1", floor_rank_ic=beside, symbols=np.int64(symbols))
+        frame = frame.assign(net_return=values / 100.0)
+        frames.append(frame if equal is None else frame.assign(equal_rank_ic=equal))
     buffer = io.BytesIO()
     pd.concat(frames).to_parquet(buffer, index=False)
     return buffer.getvalue()

@@ -14,7 +14,7 @@ from factor_data import write_parquet
 from factor_metrics import evaluation_by_date, evaluation_by_fold, to_json_safe
 from factor_metrics.report import FloorRow, Subject
 from stages.json_files import write_json
-from stages.judging.pages import StackedLabel, forecasts
+from stages.judging.pages import Books, StackedLabel, forecasts
 
 
 def per_fold(subjects: Sequence[Subject], fold_of_date: NDArray[np.integer]) -> pd.DataFrame:
@@ -37,14 +37,38 @@ def scored_symbols(prediction: NDArray, outcome: NDArray, symbols: NDArray[np.st
     return np.where(scored, words, 0).sum(axis=1, dtype=np.int64)
 
 
-def write_series(subjects: Sequence[Subject], scored: Mapping[str, NDArray[np.int64]], folder: Path) -> None:
-    """ic.parquet: a row per date and label, with the rank IC of the best floor and what `scored_symbols` says."""
+def write_series(
+    subjects: Sequence[Subject],
+    scored: Mapping[str, NDArray[np.int64]],
+    books: Books,
+    folder: Path,
+    equal: Mapping[str, NDArray[np.float64]] | None = None,
+) -> None:
+    """ic.parquet: a row per date and label; beside the evaluation what two runs are compared by.
+
+    The rank IC of the best floor, what `scored_symbols` says, the book's return of the date after costs (NaN before its
+    first trade, and without a book), and of a stack `equal`, the rank IC of its models with equal weights.
+    """
     frames = []
     for one in subjects:
         frame = evaluation_by_date(one.judged, one.dates, label=one.label, overlap=one.overlap)
         floor = one.floors[one.best_floor].rank_ic
-        frames.append(frame.assign(floor=one.best_floor, floor_rank_ic=floor, symbols=scored[one.label]))
+        frame = frame.assign(floor=one.best_floor, floor_rank_ic=floor, symbols=scored[one.label])
+        frame["net_return"] = net_returns(books, one.label, one.dates)
+        if equal is not None:
+            frame["equal_rank_ic"] = equal[one.label]
+        frames.append(frame)
     write_parquet(folder / "ic.parquet", pd.concat(frames))
+
+
+def net_returns(books: Books, label: str, dates: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Return the book's return after costs of each date (num_dates,); NaN where it has none."""
+    book = books.found.get(label)
+    if book is None:
+        return np.full(len(dates), np.nan)
+    equity = np.concatenate([[1.0], book.net])
+    earned = pd.Series(equity[1:] / equity[:-1] - 1.0, index=book.dates)
+    return np.asarray(earned.reindex(dates), dtype=np.float64)
 
 
 def write_tables(subjects: Sequence[Subject], rows: Sequence[FloorRow], folder: Path) -> None:

@@ -21,7 +21,7 @@ def made(tmp_path: Path) -> Fabricated:
     series = {name: shared + 0.3 * one for name, one in zip(("linear", "lstm", "mlp"), own, strict=True)}
     tables = {name: table({"h1": values}) for name, values in series.items()}
     tables["linear"] = table({"h1": series["linear"] + 0.05})
-    tables["stack"] = table({"h1": (shared + 0.3 * other)[100:] + 0.051}, DATES[100:])
+    tables["stack"] = table({"h1": (shared + 0.3 * other)[100:] + 0.051}, DATES[100:], equal=0.9 * series["mlp"][100:])
     repository.results(tables)
     repository.commit("results")
     return repository
@@ -35,6 +35,12 @@ def test_all_are_judged_on_the_dates_that_all_have(made: Fabricated) -> None:
     values = (shared + 0.3 * first + 0.05)[100:]
     assert linear.summary == summarize(values, 1)
     assert linear.beside_floor == paired_difference(values, np.zeros(300), 1)
+    assert linear.net_return == pytest.approx(values.mean() / 100.0)
+    assert linear.beside_equal is None
+    stack = next(place for place in board.places if place.name == "stack")
+    shared, *_, third, other = draws(5)
+    expected = (shared + 0.3 * other)[100:] + 0.051, 0.9 * (shared + 0.3 * third)[100:]
+    assert stack.beside_equal == paired_difference(*expected, 1)
 
 
 def test_ranks_that_chance_would_make_are_ranges(made: Fabricated) -> None:

@@ -41,6 +41,8 @@ class Pair:
     """B less A, paired by date."""
     spread: ICSummary | None = None
     """Difference of the spread (top less bottom quantile, before costs), B less A; None where a table has none."""
+    net: ICSummary | None = None
+    """Difference of the book's daily return after costs, B less A; None where one has no book."""
     adjusted_p_value: float = float("nan")
     """p of the difference of rank ICs, after Holm over all that is compared here."""
 
@@ -170,16 +172,22 @@ def _pair(
     spread = None
     if a.spread is not None and b.spread is not None:
         spread = paired_difference(b.spread[in_b], a.spread[in_a], a.overlap, seed=seed)
+    dates = a.dates[in_a]
+    earned = a.net_on(dates), b.net_on(dates)
+    net = None
+    if earned[0] is not None and earned[1] is not None:
+        net = paired_difference(earned[1], earned[0], 1, seed=seed)
     return Pair(
         name=name,
         label=label,
         status="compared",
         note="; ".join(notes),
-        dates=a.dates[in_a],
+        dates=dates,
         a=values[0],
         b=values[1],
         difference=paired_difference(values[1], values[0], a.overlap, seed=seed),
         spread=spread,
+        net=net,
     )
 
 
@@ -235,5 +243,6 @@ def _as_dict(pair: Pair) -> dict[str, Any]:
         "num_dates": None if pair.dates is None else len(pair.dates),
         "difference": None if pair.difference is None else pair.difference.to_dict(),
         "spread_difference": None if pair.spread is None else pair.spread.to_dict(),
+        "net_return_difference": None if pair.net is None else pair.net.to_dict(),
         "adjusted_p_value": pair.adjusted_p_value,
     }

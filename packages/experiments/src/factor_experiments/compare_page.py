@@ -46,7 +46,7 @@ def _tone(result: Comparison) -> Tone:
 def _table_section(result: Comparison) -> Section:
     note = (
         "Mean rank IC of both, and the mean of the daily differences with its block-bootstrap interval; p of that "
-        "mean, alone and after Holm over all rows. Spreads, where they are known, are before costs."
+        "mean, alone and after Holm over all rows. Net: the same of the daily return of the book after costs."
     )
     return Section(
         key="results",

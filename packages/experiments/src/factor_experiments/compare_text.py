@@ -11,10 +11,10 @@ import numpy as np
 from factor_experiments.compare import Comparison, Pair
 from factor_experiments.differences import Differences
 from factor_metrics.report.terminal import aligned
-from factor_metrics.report.text import DASH, MINUS, interval, number
+from factor_metrics.report.text import DASH, MINUS, interval, number, percent
 
-HEAD = ("forecast", "label", "A", "B", "B - A", "interval", "t", "p", "p (Holm)", "dates", "")
-LEFT = (0, 1, 10)
+HEAD = ("forecast", "label", "A", "B", "B - A", "interval", "t", "p", "p (Holm)", "net B - A", "p", "dates", "")
+LEFT = (0, 1, 12)
 MOST_LINES = 12
 """Entries of a kind that are listed in a terminal; the page and JSON have all."""
 
@@ -37,7 +37,7 @@ def cells(pair: Pair) -> tuple[str, ...]:
     """Return the cells of a pair."""
     if pair.difference is None or pair.a is None or pair.b is None:
         said = f"{pair.status}: {pair.note}" if pair.note and pair.status == "refused" else pair.note or pair.status
-        return (pair.name, pair.label, *([DASH] * 8), said)
+        return (pair.name, pair.label, *([DASH] * 10), said)
     found = pair.difference
     return (
         pair.name,
@@ -49,6 +49,8 @@ def cells(pair: Pair) -> tuple[str, ...]:
         number(found.t_stat, 1),
         chance(found.p_value),
         chance(pair.adjusted_p_value),
+        DASH if pair.net is None else percent(pair.net.mean, 3, sign=True),
+        DASH if pair.net is None else chance(pair.net.p_value),
         str(found.num_dates),
         "; ".join(filter(None, [pair.note, found.undefined])),
     )

@@ -40,6 +40,10 @@ class Place:
     """Name of the best floor; empty where the table has none."""
     beside_floor: ICSummary | None
     """Rank IC less that of the floor, paired by date; None without a floor."""
+    net_return: float
+    """Mean daily return of the book after costs."""
+    beside_equal: ICSummary | None
+    """Rank IC of a stack less that of its models with equal weights, paired by date; None of a model."""
     settings: Mapping[str, Any]
     """Settings of its own that are in its plan."""
 
@@ -116,7 +120,7 @@ def _places(
     order = sorted(values, key=lambda name: (-float(values[name].mean()), name))
     places = []
     for name in order:
-        one, floor = series[name], series[name].floor_on(dates)
+        one, floor, equal = series[name], series[name].floor_on(dates), series[name].equal_on(dates)
         places.append(
             Place(
                 name=name,
@@ -127,6 +131,8 @@ def _places(
                 spread=_mean_on(one, dates),
                 floor=one.floor or "",
                 beside_floor=None if floor is None else paired_difference(values[name], floor, overlap, seed=seed),
+                net_return=_mean(one.net_on(dates)),
+                beside_equal=None if equal is None else paired_difference(values[name], equal, overlap, seed=seed),
                 settings=_own_settings(revision, name),
             )
         )
@@ -150,8 +156,12 @@ def better_than(values: Mapping[str, NDArray[np.float64]], overlap: int) -> dict
 def _mean_on(series: Series, dates: NDArray[np.datetime64]) -> float:
     if series.spread is None:
         return math.nan
-    known = series.spread[np.isin(series.dates, dates)]
-    known = known[np.isfinite(known)]
+    return _mean(series.spread[np.isin(series.dates, dates)])
+
+
+def _mean(values: NDArray[np.float64] | None) -> float:
+    """Return the mean of what is known; NaN where nothing is."""
+    known = np.empty(0) if values is None else values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
 
 

@@ -6,13 +6,29 @@ from collections.abc import Sequence
 
 from factor_experiments.compare_text import chance
 from factor_experiments.leaderboard import Leaderboard, Place
+from factor_metrics import ICSummary
 from factor_metrics.report.page import page_of
 from factor_metrics.report.tables import num, table, tr
 from factor_metrics.report.text import DASH, MINUS, esc, interval, number, percent
 from factor_metrics.report.views import Section
 
-HEAD = ("rank", "forecast", "rank IC", "interval", "t", "p", "spread", "floor", "less floor", "interval", "settings")
-LEFT = (0, 1, 7, 10)
+HEAD = (
+    "rank",
+    "forecast",
+    "rank IC",
+    "interval",
+    "t",
+    "p",
+    "spread",
+    "net",
+    "floor",
+    "less floor",
+    "interval",
+    "less equal weights",
+    "interval",
+    "settings",
+)
+LEFT = (0, 1, 8, 13)
 MOST_SETTINGS = 6
 
 
@@ -21,7 +37,7 @@ def rule_of(board: Leaderboard, label: str) -> str:
     return (
         f"{board.num_dates[label]:,} dates that all forecasts have. A range of ranks says that chance would make the "
         "difference: pairs are told apart by the mean of their daily difference, p at most .05 after Holm over all "
-        "pairs. Spreads are before costs."
+        "pairs. Spreads are before costs, net is the mean daily return of the book after them."
     )
 
 
@@ -51,7 +67,7 @@ def _wrapped(text: str, width: int = 118) -> list[str]:
 
 def cells(place: Place) -> tuple[str, ...]:
     """Return the cells of a place."""
-    beside = place.beside_floor
+    floor, equal = place.beside_floor, place.beside_equal
     return (
         place.rank,
         place.name,
@@ -60,11 +76,17 @@ def cells(place: Place) -> tuple[str, ...]:
         number(place.summary.t_stat, 1),
         chance(place.summary.p_value),
         percent(place.spread, 3, sign=True),
+        percent(place.net_return, 3, sign=True),
         place.floor or DASH,
-        DASH if beside is None else number(beside.mean),
-        DASH if beside is None else interval(beside.ci_low, beside.ci_high, 4),
+        *_beside(floor),
+        *_beside(equal),
         _settings(place),
     )
+
+
+def _beside(found: ICSummary | None) -> tuple[str, str]:
+    """Return a difference with its interval."""
+    return (DASH, DASH) if found is None else (number(found.mean), interval(found.ci_low, found.ci_high, 4))
 
 
 def _settings(place: Place) -> str:

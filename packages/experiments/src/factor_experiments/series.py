@@ -30,6 +30,10 @@ class Series:
     """Name of the best floor; None where the table has none."""
     floor_rank_ic: NDArray[np.float64] | None = None
     """Rank IC of that floor on the same dates and symbols."""
+    net_return: NDArray[np.float64] | None = None
+    """Return after costs of the book on the date; None where the table has none."""
+    equal_rank_ic: NDArray[np.float64] | None = None
+    """Rank IC of a stack's models with equal weights; None of a model, or where the table has none."""
     symbols: NDArray[np.int64] | None = None
     """Digest of the symbols that a date scores; None where the table has none."""
 
@@ -47,6 +51,15 @@ class Series:
     def floor_on(self, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
         """Return the floor's rank IC on other dates; None where there is no floor."""
         return None if self.floor_rank_ic is None else _reindexed(self.dates, self.floor_rank_ic, dates)
+
+    def equal_on(self, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
+        """Return the rank IC of equal weights on other dates; None where there is none."""
+        return None if self.equal_rank_ic is None else _reindexed(self.dates, self.equal_rank_ic, dates)
+
+    def net_on(self, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
+        """Return the book's return after costs on other dates; None without a book."""
+        known = self.net_return is not None and bool(np.isfinite(self.net_return).any())
+        return _reindexed(self.dates, self.net_return, dates) if known and self.net_return is not None else None
 
 
 def _reindexed(
@@ -82,7 +95,8 @@ def _one(frame: pd.DataFrame, name: str) -> Series:
     twice = np.flatnonzero(dates[1:] == dates[:-1])
     if len(twice):
         raise ValueError(f"{name}: the date {dates[twice[0]]} is there twice")
-    optional: Mapping[str, type] = {"spread": np.float64, "floor_rank_ic": np.float64, "symbols": np.int64}
+    numbers = ("spread", "floor_rank_ic", "net_return", "equal_rank_ic")
+    optional: Mapping[str, type] = {**dict.fromkeys(numbers, np.float64), "symbols": np.int64}
     found = {column: frame[column].to_numpy(kind) for column, kind in optional.items() if column in frame}
     floor = str(frame["floor"].iloc[0]) if "floor" in frame and len(frame) else None
     return Series(
