@@ -104,6 +104,15 @@ def test_a_result_whose_table_is_lost_is_counted(made: Fabricated) -> None:
     assert (verdict.num_judged, verdict.num_bare, verdict.num_trials, verdict.effective_trials) == (1, 1, 2, 2)
 
 
+def test_many_lost_looks_can_still_be_survived(made: Fabricated) -> None:
+    sweep(made, draws(150))
+    made.run("rm", "--recursive", ".dvc/cache")
+    sweep(made, [draws(1, seed=1)[0] + 0.03])
+    found = verdict_over(made)
+    assert (found.num_bare, found.finding) == (150, "survives")
+    assert 0.0 < found.corrected_p_value < 0.05
+
+
 def test_amended_rebased_and_deleted_commits_stay_in_the_books(made: Fabricated) -> None:
     base, *others = draws(4)
     sweep(made, [base])

@@ -35,6 +35,8 @@ LEVEL = 0.05
 ENOUGH = 0.95
 """Deflated Sharpe ratio that is demanded."""
 LEAST_DISPERSION = 1e-12
+MOST_DRAWS = 20_000
+"""Draws of the bootstrap at most."""
 
 Finding = Literal["survives", "luck", "undefined"]
 
@@ -131,7 +133,10 @@ def judge_label(
     values, overlap = values[common], chosen.overlap
     beyond = len(partial) + len(bare)
     groups = clusters(values)
-    effective = len(np.unique(groups)) + beyond
+    num_groups = len(np.unique(groups))
+    effective = num_groups + beyond
+    # Draws bound the smallest p from below: looks beyond the judged ones need more of them.
+    num_bootstrap = min(MOST_DRAWS, num_bootstrap * math.ceil(effective / max(num_groups, 1)))
     series = {names[trial.id]: column for trial, column in zip(judged, values.T, strict=True)}
     selection = judge_trials(series, overlap, num_trials=len(judged) + beyond, num_bootstrap=num_bootstrap, seed=seed)
     best, top = selection.trials[0], series[selection.best]
@@ -140,7 +145,7 @@ def judge_label(
     deflated = deflated_sharpe_ratio(
         best.sharpe, max(len(values) // overlap, 2), max(round(effective), 1), spread, *moments(top)
     )
-    corrected = beyond_judged(selection.superior_p_value, effective, effective - beyond)
+    corrected = beyond_judged(selection.superior_p_value, effective, num_groups)
     errors = np.array([mean_test(column, overlap).standard_error for column in values.T])
     beside = _beside_floors(judged, label, dates[common], values)
     floor = _superior(beside, overlap, num_bootstrap, seed)
