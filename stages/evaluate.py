@@ -20,10 +20,10 @@ from stages.judging.tables import per_fold, scored_symbols, write_series, write_
 from stages.params.evaluate import EvaluateParams
 from stages.predictions import OutOfFold
 from stages.records import write_record
-from stages.running.books import note_trial
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
+from stages.running.trials import note_trial
 from stages.universe import check_benchmark, check_symbols
 
 

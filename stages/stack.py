@@ -30,10 +30,10 @@ from stages.params.evaluate import EvaluateParams
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, write_stack
 from stages.records import write_record
-from stages.running.books import note_trial
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
+from stages.running.trials import note_trial
 
 
 def main() -> None:

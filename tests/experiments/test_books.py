@@ -120,6 +120,18 @@ def test_the_ref_survives_git_gc(tmp_path: Path) -> None:
     assert len(Books(made.git).read()) == 3
 
 
+def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    books = Books(made.git)
+    books.add(some(1))
+    (path,) = [name for name in made.git.files(REF) if name.startswith("trials/")]
+    for content in (b"{", b'{"name": "m", "labels": {"h1": {"dates": "gone"}}}', b"[]"):
+        books._commit(made.git.find(REF), {path: content}, ())
+        with pytest.raises(ValueError, match=path):
+            books.read()
+
+
 def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a git repository"):
         Git(tmp_path)

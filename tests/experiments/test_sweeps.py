@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from experiments_samples import Fabricated, make_repository
+from factor_experiments.history import queue_counts
 from factor_experiments.stored import Stored
 from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
@@ -153,6 +154,14 @@ def pipeline(tmp_path: Path) -> Fabricated:
     )
     made.commit("a pipeline")
     return made
+
+
+@pytest.mark.slow
+def test_tasks_of_the_queue_are_counted_apart(pipeline: Fabricated) -> None:
+    assert queue_counts(pipeline.path) == {"queued": 0, "running": 0, "failed": 0}
+    for alpha in ("2.0", "5.0"):
+        pipeline.run("dvc", "exp", "run", "--queue", "--set-param", f"zoo.linear.alpha={alpha}")
+    assert queue_counts(pipeline.path) == {"queued": 2, "running": 0, "failed": 0}
 
 
 @pytest.mark.slow

@@ -127,7 +127,13 @@ class Books:
         }
         lists = {path.split("/")[1].removesuffix(".json"): value for path, value in documents.items() if _is_list(path)}
         dates: dict[str, NDArray[np.datetime64]] = {}
-        trials = [_trial(value, lists, dates) for path, value in documents.items() if path.startswith("trials/")]
+        trials = []
+        for path, value in documents.items():
+            if path.startswith("trials/"):
+                try:
+                    trials.append(_trial(value, lists, dates))
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise ValueError(f"{path} of the books is damaged ({type(error).__name__}: {error})") from error
         return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
 
     def count(self) -> int:
