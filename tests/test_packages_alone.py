@@ -45,11 +45,15 @@ USES = {
         from factor_serve.bundle import load_bundle
         assert not {"deepspeed", "fastapi", "uvicorn"} & set(sys.modules)
     """,
+    "experiments": """
+        import sys, numpy as np
+        from factor_experiments.cli import main
+        from factor_experiments.trials import clusters
+        assert clusters(np.random.default_rng(0).normal(size=(50, 3))).tolist() != [1, 1, 1]
+        assert main(["-C", sys.prefix, "trials"]) == 2
+        assert "torch" not in sys.modules
+    """,
 }
-
-NEEDS = {"serve": ["data", "metrics", "models"]}
-"""Packages of the project that one declares: it forecasts with them."""
-
 
 LIST = "from importlib import metadata; print(*sorted({d.metadata['Name'].lower() for d in metadata.distributions()}))"
 
@@ -59,7 +63,10 @@ WITHOUT = {
     "data": ["torch"],
     "models": [],
     "serve": ["dvc", "fastapi", "uvicorn"],
+    "experiments": ["torch"],
 }
+NEEDS = {"experiments": ["metrics"], "serve": ["data", "metrics", "models"]}
+"""Packages of the project that a package declares."""
 
 
 @pytest.mark.slow
@@ -68,15 +75,14 @@ def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> Non
     python, site = empty_environment(tmp_path / "venv")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     wheels = tmp_path / "wheels"
-    mine = sorted([package, *NEEDS.get(package, [])])
-    folders = [ROOT / "packages" / name for name in mine]
+    folders = [ROOT / "packages" / name for name in (package, *NEEDS.get(package, ()))]
     run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *folders])
     run([*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", *wheels.iterdir()])
-    own = [text for found in metadata.distributions(path=[str(site)]) for text in found.requires or []]
-    for name in declared(text for text in own if not text.startswith("factor-")):
+    own = {canonicalize_name(one.metadata["Name"]): one for one in metadata.distributions(path=[str(site)])}
+    for name in declared(own[f"factor-{package}"].requires or []) - set(own):
         link(metadata.distribution(name), site)
     listed = run([python, "-c", LIST]).split()
-    assert [name for name in listed if name.startswith("factor-")] == [f"factor-{name}" for name in mine]
+    assert [name for name in listed if name.startswith("factor-")] == sorted(own)
     assert set(listed).isdisjoint(WITHOUT[package])
     run([python, "-c", "\n".join(line.strip() for line in USES[package].strip().splitlines())])
 
