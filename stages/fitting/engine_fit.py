@@ -33,6 +33,7 @@ from factor_models import (
 )
 from stages.fitting.identity import decisive
 from stages.processes.launch import OUT_OF_MEMORY
+from stages.processes.memory import MemoryWatch
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
 from stages.running.files import CHECKPOINTS, MIN_FREE_BYTES, check_writable
@@ -78,6 +79,8 @@ class Training:
     """Where no epoch has a score (there is no signal): the last one's weights, instead of an error."""
     describe: Callable[[Batch], str] | None = None
     """Describes a batch in a warning."""
+    advice: str = "use a smaller network"
+    """What to do when memory runs out and nothing is left that gives the same result."""
     shown: Callable[[EpochRecord], float] = lambda record: record.score
     """Score that is displayed per epoch."""
     reporter: Callable[[Engine, bool], Reporter] | None = None
@@ -105,6 +108,7 @@ class EngineFit:
     def __init__(self, training: Training, progress: TrainingProgress, live: Live | None, watch: Watch) -> None:
         self.training, self.progress, self.live, self.watch = training, progress, live, watch
         self.reporter: Reporter | None = None
+        self.memory = MemoryWatch(self.note)
 
     def run(self) -> FitResult:
         """Train from the start or from the last checkpoint; return the best weights and what happened."""
@@ -116,7 +120,7 @@ class EngineFit:
             self.log(record)  # a run that goes on logs the epochs before it was killed as well
         if training.reporter is not None:
             self.reporter = training.reporter(engine, state is not None)
-        keeper = Keeper(folder, engine, training.checkpoint, self.watch.stop_requested)
+        keeper = Keeper(folder, engine, training.checkpoint, self.watch.stop_requested, urgent=self.memory.urgent)
         schedule = training.config.schedule
         rules = Rules(
             epochs=training.epochs,
@@ -125,6 +129,7 @@ class EngineFit:
             guard=training.guard,
             keep_last=training.keep_last,
             most_pieces=training.most_pieces,
+            advice=training.advice,
         )
         try:
             result = fit(
@@ -172,6 +177,7 @@ class EngineFit:
     def after_step(self, step: StepRecord, state: FitState) -> None:
         """Show a step that was made."""
         self.watch.beat()
+        self.memory.look()
         self.progress.step(step, state)
         if self.reporter is not None:
             self.reporter.after_step()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from stages.fitting.engine_fit import Training, reserve_checkpoints
 from stages.fitting.identity import digest
 from stages.fitting.inputs import FoldInputs
 from stages.fitting.loss import training_loss
+from stages.fitting.memory import made_ahead, smaller
 from stages.fitting.teacher import teach
 from stages.params.train import TrainParams, parse_train
 from stages.predictions import prediction_frame, quantile_column
@@ -115,6 +117,10 @@ class NetworkFold:
             checkpoint=params.checkpoint,
             guard=params.guard,
             keep_last=True,
+            advice=smaller(
+                ("train.batch_dates", params.batch_dates, self.world_size),
+                (f"zoo.{self.inputs.name}.lookback", self.inputs.train_windows.lookback, 1),
+            ),
             describe=self.dates_of,
             shown=lambda record: self.rank_ic,
             reporter=self.live_ic,
@@ -130,7 +136,7 @@ class NetworkFold:
 
     def train_batches(self, epoch: int, start_step: int) -> Iterable[Batch]:
         """The batches of this process in an epoch, from a step on."""
-        batches = self.inputs.train_windows.batches(
+        made = self.inputs.train_windows.batches(
             self.params.batch_dates,
             dates_per_run=self.params.consecutive_dates,
             seed=self.params.seed,
@@ -140,8 +146,18 @@ class NetworkFold:
             start_step=start_step,
             augmentation=self._augmentation(),
         )
+        batches = made_ahead(made, attrgetter("num_bytes"), self._largest_batch())
         of_date = self.inputs.weights.of_date
         return batches if of_date is None else (batch.dated(of_date) for batch in batches)
+
+    def _largest_batch(self) -> int:
+        """About the bytes of this process's share of a batch: dates with as many windows as the fullest has."""
+        windows = self.inputs.train_windows
+        most = int(np.bincount(self.inputs.store.date_code[windows.rows]).max())
+        texts = self.inputs.texts
+        per_bar = 4 * windows.num_features * (1 + self.inputs.missing_mask)
+        per_bar += 0 if texts is None else 4 * texts.per_bar * texts.dimensions
+        return -(-self.params.batch_dates // self.world_size) * most * (windows.lookback * per_bar + 64)
 
     def _augmentation(self) -> Augmentation | None:
         """What is done to training windows; tokens can be masked only."""

@@ -50,6 +50,7 @@ from stages.fitting.identity import digest
 from stages.json_files import read_json
 from stages.kline.bars import KlineData, read_kline_data, read_pretrained
 from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
+from stages.kline.memory import ahead_of_steps, shorter
 from stages.kline.tables import QUANTILE_COLUMNS, baseline_table, calibration_table, write_report
 from stages.params.train import TrainParams, parse_train
 from stages.predictions import prediction_frame
@@ -174,6 +175,9 @@ class KronosFold:
             steps_per_epoch=num_batches(dates, params.batch_dates),
             score=self._score,
             code=self.code,
+            advice=shorter(
+                f"zoo.{self.name}", params.batch_dates, self.lookback, self.num_ahead, self.config.max_context
+            ),
             identity={
                 "what": self.name,
                 "model": asdict(self.config),
@@ -197,7 +201,8 @@ class KronosFold:
 
         dates = bars.date_code[ends]
         order_of_dates = date_batches(dates, self.params.batch_dates, **order)
-        return kline_batches(read, dates, islice(order_of_dates, first, None))
+        batches = kline_batches(read, dates, islice(order_of_dates, first, None))
+        return ahead_of_steps(batches, dates, self.params.batch_dates, self.lookback + self.num_ahead)
 
     @torch.no_grad()
     def _score(self, model: torch.nn.Module) -> float:

@@ -29,6 +29,7 @@ from stages.fitting.identity import digest
 from stages.json_files import write_json
 from stages.kline.bars import KlineData, fold_ends, read_kline_data, read_pretrained
 from stages.kline.heritage import METADATA, TRAINED_UNTIL, trained_until
+from stages.kline.memory import ahead_of_steps, shorter
 from stages.params.tokenize_kline import TokenizeKlineParams
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
@@ -114,6 +115,7 @@ class FoldTokenizer:
             steps_per_epoch=num_batches(dates, config.batch_dates),
             score=self._score,
             code=code,
+            advice=shorter("tokenize_kline", config.batch_dates, config.lookback, num_ahead),
             identity={
                 "what": "tokenizer",
                 "start": self.model.content_hash,
@@ -128,9 +130,10 @@ class FoldTokenizer:
 
     def _batches(self, dates: NDArray[np.int64], epoch: int, first: int) -> Iterable[KlineBatch]:
         order = date_batches(dates, self.config.batch_dates, seed=self.config.seed, epoch=epoch)
-        return kline_batches(
+        batches = kline_batches(
             lambda numbers: self._windows(self.ends["train"][numbers]), dates, islice(order, first, None)
         )
+        return ahead_of_steps(batches, dates, self.config.batch_dates, self.config.lookback + self.num_ahead)
 
     def _pieces(self, segment: str) -> Iterable[NDArray[np.float32]]:
         ends = self.ends[segment]

@@ -13,13 +13,22 @@ VARIABLES = {
     "FACTORCAST_DEBUG": "1: errors keep their traceback",
     "FACTORCAST_KERNEL_CACHE": "folder of compiled kernels, by default ~/.cache/factorcast/kernels",
     "FACTORCAST_LAUNCHER": "set by the launcher for its processes: who started them",
+    "FACTORCAST_MEMORY_ALARMS": "percent of memory in use at which a training gives back and saves, by default 95,98",
     "FACTORCAST_MEMORY_MB": "MiB of data that split and tokenize hold at a time, by default 1024",
     "FACTORCAST_PARALLEL_FOLDS": "folds trained at a time, each in a process of its own, by default 1",
+    "FACTORCAST_PREFETCH_MB": "MiB of batches that a training makes ahead, by default 64; 0: none",
     "FACTORCAST_PROCESSES": "processes that train one network, by default one per GPU, else 1",
     "FACTORCAST_TIMEOUT_MINUTES": "minutes without a step after which a process counts as hung, by default 30",
 }
 DEFAULT_MEMORY_MB = 1024
-MOST = {"FACTORCAST_MEMORY_MB": 2**30, "FACTORCAST_PARALLEL_FOLDS": 4096, "FACTORCAST_PROCESSES": 4096}
+DEFAULT_PREFETCH_MB = 64
+DEFAULT_ALARMS = "95,98"
+MOST = {
+    "FACTORCAST_MEMORY_MB": 2**30,
+    "FACTORCAST_PREFETCH_MB": 2**30,
+    "FACTORCAST_PARALLEL_FOLDS": 4096,
+    "FACTORCAST_PROCESSES": 4096,
+}
 """Beyond are slips of the hand: a pebibyte, more processes than a cluster has."""
 MOST_MINUTES = 525_600
 
@@ -27,6 +36,27 @@ MOST_MINUTES = 525_600
 def memory_budget() -> int:
     """Bytes for the data that are worked on; the interpreter and its libraries come on top."""
     return whole_number("FACTORCAST_MEMORY_MB", DEFAULT_MEMORY_MB) * 2**20
+
+
+def prefetch_budget() -> int:
+    """Bytes of batches that are made ahead; 0: none are."""
+    if os.environ.get("FACTORCAST_PREFETCH_MB") == "0":
+        return 0
+    return whole_number("FACTORCAST_PREFETCH_MB", DEFAULT_PREFETCH_MB) * 2**20
+
+
+def memory_alarms() -> tuple[float, float]:
+    """Shares of memory in use at which a training acts: first mildly, then thoroughly."""
+    text = os.environ.get("FACTORCAST_MEMORY_ALARMS", DEFAULT_ALARMS)
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        first = second = -1.0
+    if not 0 < first < second <= 100:
+        raise StageError(
+            f"FACTORCAST_MEMORY_ALARMS is {shown(text)}: must be two rising numbers of percent, as {DEFAULT_ALARMS}"
+        )
+    return first / 100, second / 100
 
 
 def whole_number(variable: str, default: int) -> int:

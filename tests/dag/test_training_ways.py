@@ -183,5 +183,8 @@ def test_processes_end_when_every_measure_against_a_lack_of_memory_is_taken(prep
     assert done.returncode == 2
     assert done.stderr.count("is out of memory: all start again\n") == 1, "recompute, and no more"
     assert "process 1 of 2 ended with status 2" in done.stderr
-    assert "Nothing is left that saves memory at the same result: use a shorter lookback" in done.stderr
+    assert (
+        "Nothing is left that saves memory at the same result: lower, in this order, zoo.lstm.lookback from 10 to 5"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr

@@ -50,6 +50,7 @@ class Keeper:
     Parameters
     ----------
     stop : whether this process was asked to end; the run does so if any process was
+    urgent : whether a checkpoint is due for a reason of this process's own
     clock : seconds of this process; the first process's decide
     """
 
@@ -60,8 +61,10 @@ class Keeper:
         config: CheckpointConfig,
         stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        urgent: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder, self.engine, self.config, self.stop, self.clock = folder, engine, config, stop, clock
+        self.urgent = urgent
         self.saved_at = clock()
 
     def after_step(self, step: StepRecord, state: FitState) -> None:
@@ -69,7 +72,7 @@ class Keeper:
         due = self.config.every_steps is not None and self.engine.step % self.config.every_steps == 0
         late = self.config.every_minutes is not None and self._minutes() >= self.config.every_minutes
         stopping = False
-        if self.engine.votes(late or self.stop()):
+        if self.engine.votes(late or self.urgent() or self.stop()):
             due, stopping = True, self.engine.votes(self.stop()) > 0
         if due:
             self._save(state)

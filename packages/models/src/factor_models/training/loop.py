@@ -141,6 +141,8 @@ class Rules:
     guard: GuardConfig = field(default_factory=GuardConfig)
     most_pieces: int = 1
     """Micro batches at most, if memory runs out: dates in a process's share of a batch."""
+    advice: str = "use a shorter lookback, a smaller network, or fewer dates in a batch (batch_dates)"
+    """What to do when memory runs out and nothing is left that gives the same result."""
     keep_last: bool = False
     """Where no epoch has a score: return the last one's weights, and say so in the notes, instead of an error."""
 
@@ -302,8 +304,7 @@ def _go_back(
         measure = engine.shrink(rules.most_pieces)
         if measure is None:
             raise MemoryError(
-                f"{error}. Nothing is left that saves memory at the same result: use a shorter lookback, a smaller "
-                "network, or fewer dates in a batch (batch_dates)"
+                f"{error}. Nothing is left that saves memory at the same result: {rules.advice}"
             ) from error
         if not is_alone:
             raise error  # the others wait in an exchange: only a new start helps
