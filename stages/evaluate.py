@@ -17,6 +17,7 @@ from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.pages import Books, ModelPage
 from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
+from stages.judging.time_series import scoring_view, symbol_table
 from stages.params.evaluate import EvaluateParams
 from stages.predictions import OutOfFold
 from stages.records import write_record
@@ -40,19 +41,21 @@ def main() -> None:
     with stage_output(f"evaluate/{name}") as folder:
         subjects = judge_heads(name, oof, store, plan, config)
         floors = [row for one in subjects for row in beside_floors(one, config)]
-        valid = {label: valid_rank_ic(store, oof, label, config.min_symbols) for label in plan.value("labels")}
-        predictions = {one.label: (one.dates, oof.matrix(one.label, "test")) for one in subjects}
-        panel = Panel.load(RESULTS / "split" / "panel")
+        valid = {label: valid_rank_ic(store, oof, label, config) for label in plan.value("labels")}
+        dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
+        view = scoring_view(config, dates, oof.fold_of_date())
+        predictions = {one.label: (dates, oof.matrix(one.label, "test")) for one in subjects}
         books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"))
         found = model_metrics(subjects, valid, oof, store, plan, config)
         metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
         write_tables(subjects, floors, folder)
         scored = {
-            label: scored_symbols(oof.matrix(label, "test"), store.matrix(store.label(label), dates), store.symbols)
-            for label, dates in ((one.label, one.dates) for one in subjects)
+            label: view.total(scored_symbols(prediction, store.matrix(store.label(label), dates), store.symbols))
+            for label, (_, prediction) in predictions.items()
         }
         write_series(subjects, scored, books, folder)
-        windows = per_fold(subjects, oof.fold_of_date())
+        symbol_table(predictions, store).to_csv(folder / "symbols.csv", index=False)
+        windows = per_fold(subjects, view.fold)
         windows.to_csv(folder / "windows.csv", index=False)
         write_json(folder / "metrics.json", metrics)
         page = ModelPage(
@@ -60,7 +63,7 @@ def main() -> None:
             floors=tuple(floors),
             metrics=metrics,
             valid=valid,
-            fold_of_date=oof.fold_of_date(),
+            fold_of_date=view.fold,
             calendar=store.dates,
             left_out=left_out_of_folds(store, oof),
             anatomies=anatomies(predictions, store, panel, config),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from factor_data import SEGMENTS, FeatureStore, Fold, Segment, read_parquet, write_parquet
 from factor_metrics import to_matrix
-from stages.scoring import told, why_unscored
+from stages.scoring import Scoring, told, why_unscored
 
 
 def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray) -> pd.DataFrame:
@@ -60,7 +60,7 @@ class OutOfFold:
         """Return the numbers of the folds, sorted."""
         return sorted(int(fold) for fold in self.frame["fold"].unique())
 
-    def no_signal(self, min_symbols: int) -> str | None:
+    def no_signal(self, scoring: Scoring) -> str | None:
         """Return why this model has no part in an ensemble, where no fold has a signal for any label; else None.
 
         A model that has one in some folds or labels takes part there.
@@ -69,8 +69,11 @@ class OutOfFold:
         outcomes = {label: store.matrix(store.label(label), dates) for label in store.heads}
         first: str | None = None
         for fold in self.folds():
-            forecasts = {label: self.matrix(label, "valid", fold) for label in outcomes}
-            reasons = {one: why_unscored(forecasts[one], outcomes[one], min_symbols, "valid") for one in outcomes}
+            forecasts = {label: scoring.rows(self.matrix(label, "valid", fold)) for label in outcomes}
+            reasons = {
+                one: why_unscored(forecasts[one], scoring.rows(outcomes[one]), scoring.min_symbols, "valid")
+                for one in outcomes
+            }
             if not all(reasons.values()):
                 return None
             first = first or f"fold {fold}: {told(reasons)}"

@@ -34,6 +34,7 @@ from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.running.trials import note_trial
+from stages.scoring import Scoring
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     params, config = plan.section("stack", StackParams), plan.section("evaluate", EvaluateParams)
     store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
     trained = {name: OutOfFold(stored(f"train/{name}", "predictions.parquet"), store) for name in plan.value("models")}
-    models, left_out = with_signal(trained, config.min_symbols)
+    models, left_out = with_signal(trained, Scoring.of(vars(config)))
     names, listed = list(models), plan.value("labels")
     valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
     with stage_output("stack") as folder:
@@ -65,6 +66,7 @@ def main() -> None:
             anatomies=anatomies(stacked, store, panel, config),
             books=books,
             drift=tuple(input_drift(store, read_folds(stored("split", "folds.json")))),
+            pooled={one.label: one.pooled for one in results if one.pooled},
         )
         metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})
         write_stack(results, store, models.values(), folder / "predictions.parquet")
@@ -76,7 +78,9 @@ def main() -> None:
         write_json(folder / "comparison.json", to_json_safe([row for one in labels for row in result_rows(one)]))
         write_json(folder / "floors.json", to_json_safe(page.floors))
         scored = {
-            one.label: scored_symbols(one.prediction, store.matrix(store.label(one.label), one.dates), store.symbols)
+            one.label: one.view.total(
+                scored_symbols(one.prediction, store.matrix(store.label(one.label), one.dates), store.symbols)
+            )
             for one in results
         }
         equal = {one.subject.label: one.equal.rank_ic for one in labels}
@@ -92,9 +96,9 @@ def main() -> None:
     note_trial("stack", plan, RESULTS / "stack")
 
 
-def with_signal(models: Mapping[str, OutOfFold], min_symbols: int) -> tuple[dict[str, OutOfFold], dict[str, str]]:
+def with_signal(models: Mapping[str, OutOfFold], scoring: Scoring) -> tuple[dict[str, OutOfFold], dict[str, str]]:
     """Models that take part, and those that have no signal, each with its reason. StageError where none takes part."""
-    reasons = {name: model.no_signal(min_symbols) for name, model in models.items()}
+    reasons = {name: model.no_signal(scoring) for name, model in models.items()}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     for name, reason in left_out.items():
         print(f"{name} is left out of the ensemble: {reason}", file=sys.stderr)
@@ -114,11 +118,11 @@ def stacked_label(
         name="stack",
         label=label,
         overlap=result.overlap,
-        dates=dates,
+        dates=result.view.dates,
         judged=result.stack,
         floors=result.floors,
         attainable=result.attainable,
-        profile=profile(result.prediction, target, label, dates, store, listed, config),
+        profile=profile(result.prediction, target, label, dates, store, listed, config, result.view),
         row_counts=row_counts(result.prediction, label, dates, store, panel),
     )
     return StackedLabel(

@@ -23,7 +23,7 @@ from stages.processes.progress import TrainingProgress
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError, run
-from stages.scoring import ValidScores
+from stages.scoring import Scoring, ValidScores
 from stages.universe import check_store
 
 
@@ -50,7 +50,7 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
     set_determinism(plan.value("train.determinism"))
     family = load_family(family_of(name))
     folds = read_folds(stored("split", "folds.json"))
-    check_store(FeatureStore(RESULTS / "tokenize"), folds, plan.value("evaluate.min_symbols"))
+    check_store(FeatureStore(RESULTS / "tokenize"), folds, Scoring.of(plan.value("evaluate")))
     waiting = family.prepare(name, plan, process.rank, process.world_size)
     steps, num_folds = max(fold.num_steps for fold in waiting), len(waiting)
     writes = process.rank == 0 and only is None
@@ -76,6 +76,8 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
                 if folder:
                     finished[-1].save(folder / "folds" / f"fold_{fold.fold.index:02d}", valid, test)
         if live and folder:
+            # A model without a signal in any fold logs nothing; DVC wants the outputs all the same.
+            (folder / "live" / "plots" / "metrics").mkdir(parents=True, exist_ok=True)
             live.end()
             write_parquet(folder / "predictions.parquet", pd.concat(frames))
             check_loaded(plan)

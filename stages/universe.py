@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Label, Labels, SavedPanel
 from stages.running.stage import StageError
+from stages.scoring import Scoring
 
+INSTEAD = "; for few symbols, evaluate.scoring: time_series scores blocks of dates"
 KEYS = {"quantiles": "no date would have a spread", "min_symbols": "no date would have an IC"}
 ROWS_AT_ONCE = 1 << 20
 UNIVERSE = "universe"
@@ -22,12 +24,14 @@ UNIVERSE = "universe"
 
 
 def check_symbols(evaluate: Mapping[str, Any], num_symbols: int) -> None:
-    """Refuse an evaluation that asks for more symbols than there are at all."""
+    """Refuse an evaluation that asks for more symbols than there are at all; over time it asks for cells."""
+    if Scoring.of(evaluate).over_time:
+        return
     for key, why in KEYS.items():
         if evaluate[key] > num_symbols:
             raise StageError(
                 f"params.yaml: evaluate.{key}: {evaluate[key]} must be at most the number of symbols, "
-                f"{num_symbols}: {why}"
+                f"{num_symbols}: {why}{INSTEAD}"
             )
 
 
@@ -43,6 +47,8 @@ def check_benchmark(evaluate: Mapping[str, Any], symbols: Sequence[str] | NDArra
 
 def check_panel(evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], labels: Labels) -> None:
     """Refuse an evaluation that asks for more symbols than any date has: none of the test or a fold's valid dates."""
+    if Scoring.of(evaluate).over_time:
+        return
     tested = np.concatenate([fold.test for fold in folds])
     for name, how in labels.items():
         known, label = _most_labels(panel, how), f"more symbols with a label {name}"
@@ -55,13 +61,13 @@ def check_panel(evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[
             _refuse_above(key, evaluate[key], most, reason, KEYS[key])
 
 
-def check_store(store: FeatureStore, folds: Sequence[Fold], min_symbols: int) -> None:
+def check_store(store: FeatureStore, folds: Sequence[Fold], scoring: Scoring) -> None:
     """Refuse, before anything is fitted, folds on whose valid dates nothing could be scored."""
     for fold in folds:
         for name in store.heads:
-            known = np.isfinite(store.matrix(store.label(name), fold.valid)).sum(axis=1)
+            known = scoring.rows(np.isfinite(store.matrix(store.label(name), fold.valid))).sum(axis=1)
             reason = f"no valid date of fold {fold.index} has more symbols with a label {name}"
-            _refuse_above("min_symbols", min_symbols, int(known.max(initial=0)), reason, KEYS["min_symbols"])
+            _refuse_above("min_symbols", scoring.min_symbols, int(known.max(initial=0)), reason, KEYS["min_symbols"])
 
 
 def check_forecasts(
@@ -76,7 +82,7 @@ def check_forecasts(
 
 def _refuse_above(key: str, value: int, most: int, reason: str, why: str) -> None:
     if value > most:
-        raise StageError(f"params.yaml: evaluate.{key}: {value} must be at most {most}: {reason}, so {why}")
+        raise StageError(f"params.yaml: evaluate.{key}: {value} must be at most {most}: {reason}, so {why}{INSTEAD}")
 
 
 def _most_labels(panel: SavedPanel, label: Label) -> NDArray[np.int64]:

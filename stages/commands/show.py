@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.commands.rounding import compare_with_commit
+from stages.drawing.shared import interval_of, number
 from stages.json_files import read_json
 from stages.running.files import RESULTS
 from stages.running.stage import UNTOUCHED, run
@@ -42,6 +43,8 @@ def main() -> None:
         return
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table(rows))
+    if (of_auc := auc_table()) is not None:
+        console.print(of_auc)
     verdict = read_json(STACK / "gates.json")
     failed = [gate["name"] for gate in verdict["gates"] if not gate["passed"]]
     if verdict["promoted"]:
@@ -70,6 +73,21 @@ def table(rows: list[dict[str, Any]]) -> Table:
     metrics = read_json(STACK / "metrics.json").values()
     if all("attained" in values for values in metrics):
         result.add_row("stack: attained / attainable", *[f"{values['attained']:.0%}" for values in metrics])
+    return result
+
+
+def auc_table() -> Table | None:
+    """AUC over all cells and interval: the stack, its models, the opposite of the last move; None by cross-section."""
+    stack = read_json(STACK / "metrics.json")
+    if not all("auc_low" in scores for scores in stack.values()):
+        return None
+    models = {path.parent.name: read_json(path) for path in sorted(RESULTS.glob("evaluate/*/metrics.json"))}
+    result = Table("", *stack, title="AUC over all symbols and dates out of fold with its interval")
+    for name, by_label in {"stack": stack, **models}.items():
+        cells = [interval_of(by_label[label], "auc") for label in stack]
+        result.add_row(name, *cells, style="bold" if name == "stack" else None)
+    opposite = [number(scores["opposite_auc"]) for scores in stack.values()]
+    result.add_row("floor: opposite of the last move", *opposite, style="dim")
     return result
 
 

@@ -22,7 +22,15 @@ from factor_metrics.report import (
     result_row,
     standard_error,
 )
-from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, quantile_series, shared_facts, universe
+from stages.drawing.shared import (
+    auc_facts,
+    book_rule,
+    picture_of_folds,
+    quality_rules,
+    quantile_series,
+    shared_facts,
+    universe,
+)
 from stages.json_files import read_json
 from stages.judging.pages import ModelPage
 from stages.params.evaluate import EvaluateParams
@@ -71,6 +79,7 @@ def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
         "Training": f"{training}, loss {plan.value('train.loss')}, per fold",
         "Folds": f"{len(np.unique(page.fold_of_date))}, every date predicted by the fold that did not see it",
         **left_out_inputs(page.left_out),
+        **auc_facts(page.metrics),
         **shared_facts(page.subjects, plan.section("evaluate", EvaluateParams)),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from factor_data import checked, fold_picture, read_folds
 from factor_metrics.report import DateSeries, QualityRule, Subject, date_series
 from stages.json_files import read_json
 from stages.params.evaluate import EvaluateParams
+from stages.scoring import TIME_SERIES
 
 
 def picture_of_folds(split: Path, calendar: NDArray[np.datetime64]) -> str:
@@ -40,6 +41,7 @@ def shared_facts(subjects: Sequence[Subject], config: EvaluateParams) -> dict[st
     return {
         **{f"Label {one.label}": one.row_counts.rule for one in subjects},
         "Dates that are scored": f"{len(dates)}, {dates[0]!s:.10} to {dates[-1]!s:.10}",
+        **over_time_fact(config),
         "Prediction": "made at the close of t",
         "Intervals": f"{config.confidence:.0%}, block bootstrap with {config.bootstrap} resamples",
         "Costs": "none are taken off a spread; books pay them (After costs)",
@@ -50,6 +52,39 @@ def quantile_series(subject: Subject) -> DateSeries:
     """Return the mean label of each quantile of the forecast per date, lowest first."""
     columns = subject.judged.quantile_returns.T
     return date_series(subject.dates, {f"q{place}": column for place, column in enumerate(columns, 1)})
+
+
+def over_time_fact(config: EvaluateParams) -> dict[str, str]:
+    """Say where each point stands for a block of dates; nothing where it is a date."""
+    if config.scoring != TIME_SERIES:
+        return {}
+    said = f"blocks of {config.block_dates} dates, all symbols and dates of which are ordered against each other"
+    return {"Scored over time": f"{said}; what is called a date on this page is a block, dated by its first"}
+
+
+def auc_facts(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, str]:
+    """A line per label that was scored over time: how well directions were told apart and called."""
+    return {f"AUC {label}": direction_in_words(one) for label, one in metrics.items() if "auc_low" in one}
+
+
+def direction_in_words(scores: Mapping[str, float | None]) -> str:
+    """AUC, accuracy, MCC and F1 over all cells with their intervals, beside the floors."""
+    named = (("AUC", "auc"), ("accuracy", "accuracy"), ("MCC", "mcc"), ("F1", "f1"))
+    said = [f"{word} {interval_of(scores, name)}" for word, name in named]
+    floors = f"always the commoner {number(scores['majority_accuracy'])}, opposite of the last move: AUC "
+    return (
+        f"{', '.join(said)}; {floors}{number(scores['opposite_auc'])}, accuracy {number(scores['opposite_accuracy'])}"
+    )
+
+
+def interval_of(scores: Mapping[str, float | None], name: str) -> str:
+    """Return a score with its interval as text."""
+    return f"{number(scores[name])} [{number(scores[f'{name}_low'])}, {number(scores[f'{name}_high'])}]"
+
+
+def number(value: float | None) -> str:
+    """Return three decimals; - for what is undefined."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def universe(dataset: dict[str, Any]) -> str:

@@ -21,7 +21,15 @@ from factor_metrics.report import (
     date_series,
     standard_error,
 )
-from stages.drawing.shared import book_rule, picture_of_folds, quality_rules, quantile_series, shared_facts, universe
+from stages.drawing.shared import (
+    auc_facts,
+    book_rule,
+    picture_of_folds,
+    quality_rules,
+    quantile_series,
+    shared_facts,
+    universe,
+)
 from stages.json_files import read_json
 from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, forecasts, looks_of_run, result_rows
 from stages.params.evaluate import EvaluateParams
@@ -87,6 +95,7 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
         "Purge and embargo": purge_and_embargo(plan),
         "Training": training,
         **{f"Training of {name}": words(own) for name, own in plan.value("own_train").items()},
+        **auc_facts(page.pooled),
         **shared_facts([one.subject for one in page.labels], plan.section("evaluate", EvaluateParams)),
     }
 

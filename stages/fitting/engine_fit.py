@@ -44,7 +44,7 @@ log = logging.getLogger("factorcast.train")
 class Reporter(Protocol):
     """Looks at the network while it trains."""
 
-    def after_step(self) -> None:
+    def after_step(self, step: StepRecord) -> None:
         """Take note of a step that was made."""
 
     def report(self) -> None:
@@ -180,7 +180,7 @@ class EngineFit:
         self.memory.look()
         self.progress.step(step, state)
         if self.reporter is not None:
-            self.reporter.after_step()
+            self.reporter.after_step(step)
 
     def after_epoch(self, record: EpochRecord, state: FitState) -> None:
         """Show and log the record of an epoch."""

@@ -21,7 +21,7 @@ from factor_data import (
 )
 from factor_metrics import to_json_safe
 from factor_models import input_kind, model_sizes
-from stages.scoring import ValidScores, valid_scores
+from stages.scoring import Scoring, ValidScores, valid_scores
 
 ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
 
@@ -38,12 +38,12 @@ class FoldInputs:
         fold: Fold,
         weights: WeightParams | None,
         panel: Path,
-        min_symbols: int,
+        scoring: Scoring,
         outputs_per_target: int = 1,
         rules: WindowRules | None = None,
     ) -> None:
         self.name, self.settings, self.store, self.targets, self.fold = name, settings, store, targets, fold
-        self.min_symbols = min_symbols
+        self.scoring = scoring
         self.kind = input_kind(name)
         self.rules = rules or WindowRules()
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
@@ -97,7 +97,7 @@ class FoldInputs:
 
     def valid_scores(self, rows: NDArray, values: NDArray) -> ValidScores:
         """What forecasts (num_rows, num_labels) of the valid dates are worth."""
-        return valid_scores(self.store, self.fold, rows, values, self.min_symbols)
+        return valid_scores(self.store, self.fold, rows, values, self.scoring)
 
     def sessions(self) -> NDArray[np.int64] | None:
         """Number of the session of each row; None where windows may span several."""

@@ -47,7 +47,7 @@ from stages.processes.process import Train
 from stages.processes.start import start_network
 from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
-from stages.scoring import ValidScores
+from stages.scoring import Scoring, ValidScores, valid_auc
 
 log = logging.getLogger("factorcast.train")
 
@@ -180,10 +180,12 @@ class NetworkFold:
         return rows, self.loss.point(torch.from_numpy(outputs)).numpy()
 
     def score(self, network: nn.Module) -> float:
-        """What early stopping and the plateau look at: the rank IC on valid, or minus the loss there."""
+        """What early stopping and the plateau look at on valid: the rank IC, the AUC, or minus the loss there."""
         rows, values = self.predict_rows(network, "valid")
         self.scores = self.inputs.valid_scores(rows, values)
         self.rank_ic = float(np.mean(list(self.scores.rank_ic.values())))
+        if self.params.stop_on == "auc":
+            return float(np.mean(list(valid_auc(self.inputs.store, self.fold, rows, values).values())))
         return self.rank_ic if self.params.stop_on == "rank_ic" else -self.valid_loss(network)
 
     def valid_loss(self, model: nn.Module) -> float:
@@ -211,7 +213,7 @@ class NetworkFold:
             engine,
             self.predict_rows,
             self.params.live_ic,
-            inputs.min_symbols,
+            inputs.scoring,
             first=self.rank == 0,
             resumed=resumed,
         )
@@ -303,7 +305,7 @@ class NetworkFamily:
             targets,
             weights=params.weights,
             panel=RESULTS / "split" / "panel",
-            min_symbols=plan.value("evaluate.min_symbols"),
+            scoring=Scoring.of(plan.value("evaluate")),
             outputs_per_target=outputs,
             rules=params.windows,
         )
@@ -365,6 +367,6 @@ def identity(inputs: FoldInputs, start: Mapping[str, Tensor] | None) -> dict[str
         "targets": digest(inputs.targets),
         "texts": None if texts is None else [digest(texts.vectors), digest(texts.bounds)],
         "weights": [None if one is None else digest(one) for one in vars(inputs.weights).values()],
-        "min_symbols": inputs.min_symbols,
+        **asdict(inputs.scoring),
         "start": None if start is None else {name: digest(value.numpy()) for name, value in sorted(start.items())},
     }

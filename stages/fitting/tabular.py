@@ -28,6 +28,7 @@ from stages.predictions import prediction_frame
 from stages.processes.process import Process, Train
 from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
+from stages.scoring import Scoring
 
 
 class TabularFold:
@@ -134,7 +135,7 @@ class TabularFamily:
                     fold,
                     params.weights,
                     RESULTS / "split" / "panel",
-                    plan.value("evaluate.min_symbols"),
+                    Scoring.of(plan.value("evaluate")),
                 ),
                 params,
             )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Panel
 from factor_metrics import Anatomy, anatomy, exposures, regimes
 from stages.judging.books import benchmark_returns, money_traded
+from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.universe import UNIVERSE
 
@@ -20,9 +21,12 @@ def anatomies(
     panel: Panel,
     config: EvaluateParams,
 ) -> dict[str, Anatomy]:
-    """Return each label's forecast taken apart; without prices by calendar alone, and nothing of no forecast."""
+    """Return each label's forecast taken apart; without prices by calendar alone.
+
+    Nothing of no forecast, nor where forecasts are compared over time.
+    """
     given = {label: one for label, one in forecasts.items() if np.isfinite(one[1]).any()}
-    if not given:
+    if not given or is_over_time(config):
         return {}
     close = panel.to_matrix(panel.adjusted("close"))
     close = np.where(close > 0.0, close, np.nan)

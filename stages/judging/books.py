@@ -14,11 +14,13 @@ from factor_data import FeatureStore, Label, Panel, read_parquet
 from factor_metrics import BookResult, beside_truth, judge_book
 from stages.judging.judge import TRUE_DELAY
 from stages.judging.pages import Books
+from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.running.stage import StageError
 from stages.universe import UNIVERSE
 
 NO_PRICES = "the data have no prices, so books do not apply"
+OVER_TIME = "forecasts are compared over time, and a book needs the symbols of a date in order"
 NO_RETURN = "the label is a volatility, which no book earns"
 NO_FORECAST = "there is no forecast to make a book of"
 
@@ -51,7 +53,9 @@ def judge_books(
     found, without = {}, {}
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
-        if label.measure != "return":
+        if is_over_time(config):
+            without[name] = OVER_TIME
+        elif label.measure != "return":
             without[name] = NO_RETURN
         elif not np.isfinite(prediction).any():
             without[name] = NO_FORECAST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +17,20 @@ from factor_metrics import (
     constant_dates,
     constant_share,
     error_correlation,
-    evaluate_predictions,
     prediction_correlation,
 )
 from factor_metrics.report import Contribution
 from factor_models import Members, StackResult, stack_members
 from stages.judging.diversity import contributions, rank_ics_without
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
+from stages.judging.stack_over_time import StackOverTime
+from stages.judging.time_series import (
+    OPPOSITE,
+    View,
+    is_over_time,
+    pooled_scores,
+    scoring_view,
+)
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold, tested_dates
 from stages.running.files import stored
@@ -35,8 +43,10 @@ class LabelResult:
 
     label: str
     overlap: int
-    """Dates over which the labels of neighbouring dates overlap."""
+    """Dates, or blocks of them, over which labels overlap."""
     dates: NDArray[np.datetime64]
+    view: View
+    """How these dates are scored."""
     prediction: NDArray[np.float64]
     """(num_dates, num_symbols) of the stack; NaN where no model has a forecast."""
     stack: Evaluation
@@ -57,6 +67,8 @@ class LabelResult:
     """(num_models,) share of the stack's rows on which each model takes part."""
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
+    pooled: Mapping[str, float]
+    """Scores over all cells (date, symbol), where forecasts are scored over time; else empty."""
 
     @property
     def mean_attainable(self) -> float:
@@ -90,44 +102,57 @@ def combine(
     forecasts = [model.matrix(label, "test", dates=dates) for model in models.values()]
     predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
     outcome = store.matrix(store.label(label), dates)
-    members = Members(
-        predictions.reshape(len(models), -1),
-        outcome.reshape(-1),
-        np.repeat(np.searchsorted(store.dates, dates), outcome.shape[1]),
-        np.repeat(fold, outcome.shape[1]),
-    )
-    weights = stack_members(members, stack, store.dates_ahead(label))
-    equal = stack_members(members, replace(stack, weights="equal", prune=None), store.dates_ahead(label))
-    without = rank_ics_without(members, stack, store.dates_ahead(label), outcome, len(models), config.min_symbols)
+    view, purge = scoring_view(config, dates, fold), store.dates_ahead(label)
+    over_time, equally_weighted = is_over_time(config), replace(stack, weights="equal", prune=None)
+    if over_time:
+        combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store)
+        weights, equal = combined.stack(stack), combined.stack(equally_weighted)
+        without = combined.rank_ics_without(stack, config.min_symbols)
+    else:
+        members = Members(
+            predictions.reshape(len(models), -1),
+            outcome.reshape(-1),
+            np.repeat(np.searchsorted(store.dates, dates), outcome.shape[1]),
+            np.repeat(fold, outcome.shape[1]),
+        )
+        weights, equal = (stack_members(members, how, purge) for how in (stack, equally_weighted))
+        without = rank_ics_without(members, stack, purge, outcome, len(models), config.min_symbols)
     stacked = weights.prediction.reshape(outcome.shape)
     scored = np.isfinite(stacked).any(axis=1)
+    if over_time:
+        scored[:] = True  # dates without a stack stay in their blocks
+    else:
+        without = without[:, scored]
     stacked, outcome, dates = stacked[scored], outcome[scored], dates[scored]
-    forecasts = [forecast[scored] for forecast in forecasts]
-    check_forecasts("the stack", label, config, stacked, outcome)
+    forecasts, view = [forecast[scored] for forecast in forecasts], scoring_view(config, dates, fold[scored])
+    check_forecasts("the stack", label, config, view(stacked), view(outcome))
     equally = equal.prediction.reshape(len(scored), -1)[scored]
-    whole = evaluate_predictions(stacked, outcome, horizon=overlap, config=config)
+    whole = view.judge(stacked, outcome, overlap, config)
     judged = {
-        name: evaluate_predictions(forecast, outcome, horizon=overlap, config=config)
-        for name, forecast in zip(models, forecasts, strict=True)
+        name: view.judge(forecast, outcome, overlap, config) for name, forecast in zip(models, forecasts, strict=True)
     }
     rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
     shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
+    signals = floor_signals(panel, dates, config.seed, how.measure)
+    compared = np.stack([view(forecast) for forecast in forecasts]) if over_time else predictions[:, scored]
     return LabelResult(
         label=label,
-        overlap=overlap,
+        overlap=view.overlap(overlap),
         dates=dates,
+        view=view,
         prediction=stacked,
-        equal=evaluate_predictions(equally, outcome, horizon=overlap, config=config),
+        equal=view.judge(equally, outcome, overlap, config),
         stack=whole,
         models=judged,
-        floors=judge_floors(floor_signals(panel, dates, config.seed, how.measure), stacked, outcome, overlap, config),
+        floors=judge_floors(signals, stacked, outcome, overlap, config, view),
         weights=weights,
-        correlation=prediction_correlation(predictions[:, scored], config.min_symbols),
-        errors=error_correlation(predictions[:, scored], outcome, config.min_symbols),
-        contributions=contributions(whole, judged, without[:, scored], weights, shares, overlap, config),
-        constant_share=constant_share(stacked, np.float32),
+        correlation=prediction_correlation(compared, config.min_symbols),
+        errors=error_correlation(compared, view(outcome), config.min_symbols),
+        contributions=contributions(whole, judged, without, weights, shares, view.overlap(overlap), config),
+        constant_share=constant_share(view(stacked), np.float32),
         present=shares,
-        attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+        attainable=None if over_time else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+        pooled=pooled_scores(stacked, label, dates, store, config, signals[OPPOSITE]) if over_time else {},
     )
 
 
@@ -151,6 +176,7 @@ def stack_metrics(result: LabelResult) -> dict[str, Any]:
     metrics = result.stack.scores().to_dict()
     metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
     metrics["equal_weight_rank_ic"] = result.equal.rank_ic_summary.mean
+    metrics |= result.pooled
     if result.attainable is not None:
         metrics["attainable_rank_ic"] = result.mean_attainable
         metrics["attained"] = metrics["rank_ic"] / result.mean_attainable

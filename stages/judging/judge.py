@@ -14,12 +14,13 @@ from factor_metrics import (
     Evaluation,
     EvaluationConfig,
     Profile,
-    evaluate_predictions,
     price_floors,
     profile_forecast,
     random_ranking,
 )
+from factor_metrics.judging.profile import DELAYS
 from factor_metrics.report import RowCounts
+from stages.judging.time_series import BY_DATE, View
 
 TRUE_DELAY = 1
 """Delay of the labels whose true expectation a simulated market brings along."""
@@ -44,13 +45,11 @@ def judge_floors(
     outcome: NDArray,
     overlap: int,
     config: EvaluationConfig,
+    view: View = BY_DATE,
 ) -> dict[str, Evaluation]:
     """Each floor on exactly the dates and symbols that the model predicted."""
     covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
-    return {
-        floor: evaluate_predictions(signal, outcome, horizon=overlap, config=config)
-        for floor, signal in covered.items()
-    }
+    return {floor: view.judge(signal, outcome, overlap, config) for floor, signal in covered.items()}
 
 
 def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
@@ -77,14 +76,18 @@ def profile(
     store: FeatureStore,
     listed: Sequence[str],
     config: EvaluationConfig,
+    view: View = BY_DATE,
 ) -> Profile:
     """Quantiles, decay and calibration of a prediction; `target` is what it was fitted to, in its unit.
 
     Both are (num_dates, num_symbols). The decay goes over the labels as they are listed.
     """
-    outcomes = {name: store.matrix(store.label(name), dates) for name in listed}
-    overlaps = {name: store.overlap(name) for name in listed}
-    return profile_forecast(prediction, outcomes, label, target, overlaps=overlaps, config=config)
+    outcomes = {name: view(store.matrix(store.label(name), dates)) for name in listed}
+    overlaps = {name: view.overlap(store.overlap(name)) for name in listed}
+    delays = DELAYS if view.point_of_date is None else DELAYS[:1]  # ages count dates, and blocks have no dates
+    return profile_forecast(
+        view(prediction), outcomes, label, view(target), overlaps=overlaps, config=config, delays=delays
+    )
 
 
 def row_counts(

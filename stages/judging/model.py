@@ -13,11 +13,11 @@ from factor_metrics import (
     EvaluationConfig,
     best_floor_rank_ic,
     direction_scores,
-    evaluate_predictions,
     rank_ic,
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, profile, row_counts
+from stages.judging.time_series import OPPOSITE, is_over_time, pooled_scores, scoring_view, valid_auc
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
@@ -28,23 +28,26 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
     """The model and its floors for every label, as params.yaml lists them."""
     targets, listed = training_targets(store, plan.value("train.target")), plan.value("labels")
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
+    view = scoring_view(config, dates, oof.fold_of_date())
     measures = {label.measure for label in store.heads.values()}
     signals = {measure: floor_signals(panel, dates, config.seed, measure) for measure in measures}
     subjects = []
     for label in listed:
         how, outcome = store.heads[label], store.matrix(store.label(label), dates)
         prediction, target = oof.matrix(label, "test"), store.matrix(targets[:, store.head(label)], dates)
-        check_forecasts(name, label, config, prediction, outcome)
+        check_forecasts(name, label, config, view(prediction), view(outcome))
         subjects.append(
             Subject(
                 name=name,
                 label=label,
-                overlap=store.overlap(label),
-                dates=dates,
-                judged=evaluate_predictions(prediction, outcome, horizon=store.overlap(label), config=config),
-                floors=judge_floors(signals[how.measure], prediction, outcome, store.overlap(label), config),
-                attainable=attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
-                profile=profile(prediction, target, label, dates, store, listed, config),
+                overlap=view.overlap(store.overlap(label)),
+                dates=view.dates,
+                judged=view.judge(prediction, outcome, store.overlap(label), config),
+                floors=judge_floors(signals[how.measure], prediction, outcome, store.overlap(label), config, view),
+                attainable=None
+                if is_over_time(config)
+                else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+                profile=profile(prediction, target, label, dates, store, listed, config, view),
                 row_counts=row_counts(prediction, label, dates, store, panel),
             )
         )
@@ -78,14 +81,29 @@ def model_metrics(
     if plan.value("train.target") == "direction":
         outcomes = directions(store)
         for one in subjects:
-            outcome = store.matrix(outcomes[:, store.head(one.label)], one.dates)
-            called = direction_scores(oof.matrix(one.label, "test"), outcome, horizon=one.overlap, config=config)
+            outcome = store.matrix(outcomes[:, store.head(one.label)], oof.dates("test"))
+            overlap = store.overlap(one.label)
+            called = direction_scores(oof.matrix(one.label, "test"), outcome, horizon=overlap, config=config)
             metrics[one.label] |= called.to_dict()
+    if is_over_time(config):
+        for one in subjects:
+            metrics[one.label] |= over_time_metrics(one.label, oof, store, config)
     return metrics
 
 
-def valid_rank_ic(store: FeatureStore, oof: OutOfFold, label: str, min_symbols: int) -> NDArray[np.float64]:
-    """(num_folds, num_valid_dates) rank IC on the valid dates, for the overfit gap; never a result."""
-    outcome = store.matrix(store.label(label), oof.dates("valid"))
-    folds = [oof.matrix(label, "valid", fold) for fold in oof.folds()]
-    return np.stack([rank_ic(prediction, outcome, min_symbols) for prediction in folds])
+def over_time_metrics(label: str, oof: OutOfFold, store: FeatureStore, config: EvaluationConfig) -> dict[str, float]:
+    """Scores over all cells of the test dates, beside the opposite of the last move; and the AUC on valid dates."""
+    dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
+    opposite = floor_signals(panel, dates, config.seed)[OPPOSITE]
+    scores = pooled_scores(oof.matrix(label, "test"), label, dates, store, config, opposite)
+    valid = valid_auc(store, oof, label)
+    return {**scores, "valid_auc": valid, "auc_gap": valid - scores["auc"]}
+
+
+def valid_rank_ic(store: FeatureStore, oof: OutOfFold, label: str, config: EvaluationConfig) -> NDArray[np.float64]:
+    """(num_folds, num_valid_dates) rank IC on the valid dates, or blocks, for the overfit gap; never a result."""
+    dates = oof.dates("valid")
+    view = scoring_view(config, dates, np.zeros(len(dates), dtype=np.int64))
+    outcome = view(store.matrix(store.label(label), dates))
+    folds = [view(oof.matrix(label, "valid", fold)) for fold in oof.folds()]
+    return np.stack([rank_ic(prediction, outcome, config.min_symbols) for prediction in folds])

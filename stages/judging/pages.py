@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,8 @@ class StackPage:
     books: Books
     """The stack as a book after costs, per label."""
     drift: tuple[DriftRow, ...]
+    pooled: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Per label the scores over all cells (date, symbol), where forecasts are scored over time."""
 
 
 def looks_of_run(num_models: int, num_labels: int) -> int:

@@ -16,6 +16,8 @@ from factor_metrics import EvaluationConfig, Gate, check_thresholds, evaluate_ga
 from stages.judging.ensemble import LabelResult
 from stages.judging.model import valid_rank_ic
 from stages.judging.pages import looks_of_run
+from stages.judging.stack_over_time import auc_gates
+from stages.judging.time_series import tested_auc, valid_auc
 from stages.params.stack import StackParams
 from stages.predictions import OutOfFold
 
@@ -38,9 +40,11 @@ def hold_against_gates(
     chosen = [one for one in results if one.label in params.gate_labels] or list(results[:1])
     gates = []
     for result in chosen:
-        scores = result.stack.scores().to_dict() | attained_share(result) | dict((measured or {}).get(result.label, {}))
+        scores = result.stack.scores().to_dict() | attained_share(result) | dict(result.pooled)
+        scores |= dict((measured or {}).get(result.label, {}))
         gates += [
             *label_gates(result, results, gaps(result, models, store, config), params),
+            *over_time_gates(result, models, store, params),
             *check_thresholds(scores, params.gates_of(result.label).measured),
         ]
         if params.gate_labels:
@@ -79,13 +83,26 @@ def label_gates(
     )
 
 
+def over_time_gates(
+    result: LabelResult, models: Mapping[str, OutOfFold], store: FeatureStore, params: StackParams
+) -> tuple[Gate, ...]:
+    """Return the gates in terms of the AUC; none where forecasts are scored by cross-section."""
+    if not result.pooled:
+        return ()
+    lost = {
+        name: valid_auc(store, model, result.label) - tested_auc(store, model, result.label)
+        for name, model in models.items()
+    }
+    return auc_gates(result.pooled, lost, result.label, params.gates_of(result.label))
+
+
 def gaps(
     result: LabelResult, models: Mapping[str, OutOfFold], store: FeatureStore, config: EvaluationConfig
 ) -> dict[str, float]:
     """Return per model by how much its rank IC was surely higher on valid dates than out of fold."""
     return {
         name: surely_lost(
-            valid_rank_ic(store, model, result.label, config.min_symbols).ravel(),
+            valid_rank_ic(store, model, result.label, config).ravel(),
             result.models[name].rank_ic,
             result.overlap,
             config.confidence,

@@ -59,7 +59,7 @@ from stages.processes.start import start_network
 from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
 from stages.running.stage import StageError
-from stages.scoring import valid_scores
+from stages.scoring import Scoring, valid_scores
 
 STATISTICS = (
     "mean",
@@ -135,7 +135,7 @@ class KronosFold:
         world_size: int = 1,
     ) -> None:
         self.name, self.config, self.store, self.fold, self.code = name, config, store, fold, plan.code
-        self.min_symbols: int = plan.value("evaluate.min_symbols")
+        self.scoring = Scoring.of(plan.value("evaluate"))
         self.params = params
         self.rank, self.world_size = rank, world_size
         self.data, self.source = data, source
@@ -291,7 +291,7 @@ class FittedKronos:
         of = self.of
         rows, values = of.statistics(self.model, segment)
         points = point_forecasts(values, of.store.heads.values())
-        judged = valid_scores(of.store, of.fold, rows, points, of.min_symbols) if segment == "valid" else None
+        judged = valid_scores(of.store, of.fold, rows, points, of.scoring) if segment == "valid" else None
         frame = prediction_frame(of.store, of.fold, segment, rows, points)
         flat = values.transpose(1, 0, 2).reshape(-1, len(STATISTICS))
         table = frame.drop(columns="prediction").assign(**dict(zip(STATISTICS, flat.T, strict=True)))
@@ -312,7 +312,7 @@ class FittedKronos:
         write_parquet(folder / "paths.parquet", paths)
         on_test = paths[paths["segment"] == "test"]
         tables = {
-            "baselines": baseline_table(of.store, of.fold, on_test, of.min_symbols),
+            "baselines": baseline_table(of.store, of.fold, on_test, of.scoring),
             "calibration": calibration_table(of.store, on_test),
         }
         write_report(folder / "paths.json", of.fold.index, metadata, tables)

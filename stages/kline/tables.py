@@ -16,12 +16,13 @@ from factor_models.checkpoints import METADATA_FILE, METADATA_HASH, content_hash
 from factor_models.kline import QUANTILES, calibration
 from stages.json_files import write_json
 from stages.predictions import quantile_column
+from stages.scoring import Scoring
 
 QUANTILE_COLUMNS = [quantile_column(level) for level in QUANTILES]
 VOLATILITY = "volatility_20"
 
 
-def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, min_symbols: int) -> list[dict[str, Any]]:
+def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, scoring: Scoring) -> list[dict[str, Any]]:
     """Return the paths beside their baselines, a row per label that is a return.
 
     Mean rank IC and root mean squared error of the paths' mean beside last close and random walk, and rank
@@ -38,17 +39,22 @@ def baseline_table(store: FeatureStore, fold: Fold, paths: pd.DataFrame, min_sym
         walk = np.where(known, random_ranking(label.shape, fold.index), np.nan)
         row = {
             "label": name,
-            "rank_ic": mean_of(rank_ic(mean, label, min_symbols)),
-            "rank_ic_random_walk": mean_of(rank_ic(walk, label, min_symbols)),
+            "rank_ic": mean_rank_ic(mean, label, scoring),
+            "rank_ic_random_walk": mean_rank_ic(walk, label, scoring),
             "rmse": root_mean_square((mean - label)[known]),
             "rmse_last_close": root_mean_square(label[known]),
-            "size_rank_ic": mean_of(rank_ic(volatility, size, min_symbols)),
+            "size_rank_ic": mean_rank_ic(volatility, size, scoring),
         }
         if VOLATILITY in store.feature_names:
             past = np.where(known, store.matrix(store.feature(VOLATILITY), dates), np.nan)
-            row["size_rank_ic_20_bar_volatility"] = mean_of(rank_ic(past, size, min_symbols))
+            row["size_rank_ic_20_bar_volatility"] = mean_rank_ic(past, size, scoring)
         rows.append(row)
     return rows
+
+
+def mean_rank_ic(forecast: NDArray, outcome: NDArray, scoring: Scoring) -> float:
+    """Mean rank IC of (num_dates, num_symbols), scored as section `evaluate` says."""
+    return mean_of(rank_ic(scoring.rows(forecast), scoring.rows(outcome), scoring.min_symbols))
 
 
 def calibration_table(store: FeatureStore, paths: pd.DataFrame) -> list[dict[str, Any]]:

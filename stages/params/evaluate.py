@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from factor_metrics import BookConfig, EvaluationConfig
 from stages.params.rules import check_at_least, check_at_most
@@ -27,9 +28,14 @@ class EvaluateParams(EvaluationConfig):
     """Seed of the resamples; at least 0."""
     portfolio: BookConfig = field(default_factory=BookConfig)
     """The book that each forecast of a return is turned into, and what trading costs."""
+    scoring: Literal["cross_section", "time_series"] = "cross_section"
+    """cross_section: a date is scored by how its symbols are ordered; time_series: a block of dates by how its cells
+    (date, symbol) are, for universes too small to have a cross-section."""
+    block_dates: int = 168
+    """time_series: dates of a block; at least 10."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100, seed=0)
+        check_at_least(self, quantiles=2, min_symbols=3, bootstrap=100, seed=0, block_dates=10)
         check_at_most(self, bootstrap=MOST_RESAMPLES)
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")

@@ -114,7 +114,7 @@ class TrainParams(EngineConfig):
     """IC in and out of sample while a network trains, as files in .live/."""
     threads: int
     """CPU threads of one process: part of the experiment, because it decides rounding."""
-    stop_on: Literal["rank_ic", "loss"] = "rank_ic"
+    stop_on: Literal["rank_ic", "loss", "auc"] = "rank_ic"
     """Criterion on the valid dates of early stopping, the plateau and the choice of the epoch."""
     start: Literal["cold", "previous", "best_previous"] = "cold"
     """Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`)."""
@@ -202,6 +202,8 @@ def check_loss(train: TrainParams, heads: tuple[str, ...]) -> None:
         raise ValueError(f"loss: {train.loss} needs directions, target: {train.target} gives none; use direction")
     if is_direction and not is_classification(train.loss):
         raise ValueError(f"loss: {train.loss} does not suit target: direction; use bce, focal or hinge")
+    if train.stop_on == "auc" and not is_direction:
+        raise ValueError(f"stop_on: auc needs directions, target: {train.target} gives none; use rank_ic or loss")
     if train.distillation is not None and train.loss == "hinge":
         raise ValueError("distillation: hinge has no chances that a teacher's could be compared with; use bce or focal")
     regime = getattr(train.loss_settings, "regime", None)

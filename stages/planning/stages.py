@@ -95,7 +95,7 @@ def stack_settings(params: Params, model: str) -> dict[str, Any]:
 
 def train_settings(params: Params, model: str) -> dict[str, Any]:
     """Keys of section `train` that decide the fit of this model; few of them for a tabular model."""
-    chosen = keys("train", "zoo.{model}", "evaluate.min_symbols")(params, model)
+    chosen = keys("train", "zoo.{model}", "evaluate.min_symbols", "evaluate.scoring")(params, model)
     tabular = family_of(model) == "tabular"
     kept = TABULAR_KEYS if tabular else set(chosen["train"]) - set(KEYS_IN_NO_PLAN)
     chosen["train"] = {key: value for key, value in chosen["train"].items() if key in kept}

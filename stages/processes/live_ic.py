@@ -1,7 +1,11 @@
 """IC in and out of sample while a network trains, as files beside the run: .live/<model>/fold_00/latest.json.
 
 They hold wall-clock times, so they are no output of the stage. In sample are the last dates of training, out of sample
-the valid dates; both are predicted anew for each report.
+the valid dates; both are predicted anew for each report. A report is made after so many steps or minutes, at the end of
+an epoch, and after the next step once the file `ASKED` lies in .live/<model>/ (`make live-ic MODEL=...`).
+
+Beside them, in `STEPS`, DVCLive keeps loss, terms and rate of every step. They are no output either: a run that was
+killed and goes on has to give the same outputs as one that was not.
 """
 
 from __future__ import annotations
@@ -11,15 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from dvclive.live import Live
 from torch import nn
 
 from factor_data import FeatureStore, Fold, Segment
 from factor_metrics import LiveICReporter, Sample, record_system_figures
-from factor_models import Engine
+from factor_models import Engine, StepRecord
 from stages.params.train import LiveICParams
+from stages.scoring import Scoring
 
 LIVE = Path(".live")
 MAX_DATES = 100  # of each sample
+ASKED = "asked"
+STEPS = "steps"
+DEMAND = "demand"
 
 SAMPLES: tuple[tuple[Segment, Sample], ...] = (("train", "in_sample"), ("valid", "out_of_sample"))
 
@@ -38,11 +47,13 @@ class LiveIC:
         engine: Engine,
         predict: Predict,
         config: LiveICParams,
-        min_symbols: int,
+        scoring: Scoring,
         first: bool,
         resumed: bool,
     ) -> None:
-        self.date_code, self.targets, self.engine = store.date_code, targets, engine
+        # Scored over time, a sample is one cross-section of all its cells.
+        self.date_code = np.zeros_like(store.date_code) if scoring.over_time else store.date_code
+        self.targets, self.engine = targets, engine
         self.predict, self.config = predict, config
         self.folder = LIVE / model / f"fold_{fold.index:02d}"
         self.reporter: LiveICReporter | None = None
@@ -56,17 +67,25 @@ class LiveIC:
                 every_steps=config.every_steps,
                 every_minutes=config.every_minutes,
                 max_dates=MAX_DATES,
-                min_symbols=min_symbols,
+                min_symbols=scoring.min_symbols,
             )
+            self.asked = self.folder.parent / ASKED
+            self.asked.unlink(missing_ok=True)  # of a run that has ended
+            drop_steps(self.folder / STEPS, engine.step)
+            self.steps = Live(str(self.folder / STEPS), save_dvc_exp=False, dvcyaml=None, report=None, resume=resumed)
 
-    def after_step(self) -> None:
-        """Report if it is time; which the first process decides, by its clock."""
-        if self.config.every_steps is None and self.config.every_minutes is None:
-            return
+    def after_step(self, step: StepRecord) -> None:
+        """Keep the step's loss, and report if it is time; which the first process decides, by its clock."""
         reason = None
         if self.reporter:
+            self.steps.step = self.engine.step
+            for name, value in {"loss": step.loss, **step.terms, "lr": step.lr}.items():
+                self.steps.log_metric(name, value)
             self.reporter.num_steps = self.engine.step
             reason = self.reporter.due()
+            if self.asked.exists():
+                self.asked.unlink()
+                reason = DEMAND
         if self.engine.agree(reason is not None):
             self.report(reason or "")
 
@@ -80,4 +99,14 @@ class LiveIC:
         if self.reporter:
             self.reporter.num_steps = self.engine.step
             self.reporter.report_now(reason)
+            self.steps.make_summary()
             record_system_figures(self.folder / "system.jsonl")
+
+
+def drop_steps(folder: Path, done: int) -> None:
+    """Take away what a killed run has logged of steps after its last checkpoint: they are made again."""
+    for path in (folder / "plots" / "metrics").glob("*.tsv"):
+        header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        place = header.rstrip("\n").split("\t").index("step")
+        kept = [row for row in rows if int(row.rstrip("\n").split("\t")[place]) <= done]
+        path.write_text("".join([header, *kept]), encoding="utf-8")

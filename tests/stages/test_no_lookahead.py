@@ -60,6 +60,7 @@ from stages.planning.stages import plan_of
 from stages.processes.progress import TrainingProgress
 from stages.processes.watch import Watch
 from stages.running.planned import Plan
+from stages.scoring import Scoring
 from stages.tokenize_features import fill_store
 
 pytestmark = pytest.mark.numeric
@@ -157,8 +158,8 @@ def fold_model(model: str, store: FeatureStore, fold: Fold, params: Params, pane
     """The model on the fold; `panel` is the folder that sample weights are read from."""
     train = params.train
     targets = training_targets(store, train.target)
-    min_symbols = params.evaluate.min_symbols
-    inputs = FoldInputs(model, params.zoo[model].settings, store, targets, fold, train.weights, panel, min_symbols)
+    scoring = Scoring.of(vars(params.evaluate))
+    inputs = FoldInputs(model, params.zoo[model].settings, store, targets, fold, train.weights, panel, scoring)
     if family_of(model) == "tabular":
         return TabularFold(inputs, plan_of("train", model, params).section("train", TabularParams))
     return NetworkFold(inputs, train, code="of this test")

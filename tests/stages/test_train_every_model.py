@@ -24,6 +24,7 @@ from stages.params.reading import read_document
 from stages.planning.stages import plan_of
 from stages.processes.process import Process
 from stages.processes.watch import Watch
+from stages.scoring import Scoring
 from stages.train import train
 from workplace import Workplace, in_this_process
 
@@ -127,6 +128,8 @@ def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_
     panel = copy.results / "split" / "panel"
     for name in (name for name in MODELS if "text_dim" in model_sizes(name)):
         settings = params.zoo[name].settings
-        inputs = FoldInputs(name, settings, store, store.targets("rank"), folds[0], None, panel, 10)
+        inputs = FoldInputs(
+            name, settings, store, store.targets("rank"), folds[0], None, panel, Scoring(min_symbols=10)
+        )
         assert inputs.model_config["text_dim"] == 0
         assert next(iter(inputs.train_windows.batches(2))).texts is None

@@ -23,7 +23,7 @@ from stages.params.train import LiveICParams
 from stages.predictions import OutOfFold, prediction_frame
 from stages.processes.live_ic import LiveIC
 from stages.running.stage import StageError
-from stages.scoring import valid_scores, why_unscored
+from stages.scoring import Scoring, valid_scores, why_unscored
 from stages.universe import check_forecasts, check_panel
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -80,7 +80,7 @@ def test_the_live_ic_goes_by_the_same_number_of_symbols(
 
     config = LiveICParams(every_steps=None, every_minutes=None)
     for min_symbols, is_known in ((4, True), (7, False)):
-        live: Any = (fold, store, targets, engine, predict, config, min_symbols)
+        live: Any = (fold, store, targets, engine, predict, config, Scoring(min_symbols=min_symbols))
         LiveIC("lstm", *live, first=True, resumed=False).report()
         report = json.loads((tmp_path / ".live" / "lstm" / "fold_00" / "latest.json").read_text())
         scores = [target["out_of_sample"]["rank_ic"] for target in report["targets"].values()]
@@ -163,10 +163,10 @@ def test_a_forecast_of_the_market_is_called_so(small: Workplace) -> None:
     rows = np.flatnonzero(store.rows(fold, "valid"))
     market = np.random.default_rng(2).normal(size=len(store.dates))[store.date_code[rows]]
     values = np.repeat(market[:, None], len(store.heads), axis=1)
-    said = valid_scores(store, fold, rows, values, 4).no_signal
+    said = valid_scores(store, fold, rows, values, Scoring(min_symbols=4)).no_signal
     assert said is not None
     assert said.startswith("for h1, h5, h20 predictions are a forecast of the market")
     values[:, 0] += np.random.default_rng(3).normal(size=len(rows))
-    judged = valid_scores(store, fold, rows, values, 4)
+    judged = valid_scores(store, fold, rows, values, Scoring(min_symbols=4))
     assert list(judged.undefined) == ["h5", "h20"]
     assert np.isfinite(judged.rank_ic["h1"])

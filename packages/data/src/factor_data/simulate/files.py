@@ -6,13 +6,13 @@ settings that go with them. Nothing in the files says that they are simulated, b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from factor_data.atomic import new_folder
@@ -95,7 +95,8 @@ def write_files(
             "universe": "every symbol listed at any time, delisted ones included: no survivorship",
             "simulated": True,
         }
-        (folder / "dataset.yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in described.items())  # JSON is YAML too
+        (folder / "dataset.yaml").write_text(text, encoding="utf-8")
         return sum(path.is_file() for path in folder.rglob("*"))
 
 
@@ -137,6 +138,19 @@ def write_factor_days(market: SimulatedMarket, folder: Path) -> None:
         write_parquet(folder / f"{name}.parquet", rows.reset_index(drop=True), compression="zstd")
 
 
+def write_hours(market: SimulatedMarket, folder: Path) -> None:
+    """Write a CSV per symbol with hourly bars around the clock: timestamp, open, high, low, close, volume.
+
+    Prices and volumes are adjusted for splits, which coins do not have.
+    """
+    panel = Panel.from_frame(market.bars, market.dates)
+    columns = {name: panel.adjusted(name) for name in ("open", "high", "low", "close", "volume")}
+    stamps = pd.DatetimeIndex(panel.dates).strftime("%Y-%m-%d %H:%M:%S").to_numpy()
+    frame = pd.DataFrame({"timestamp": stamps[panel.date_code], **{k: np.round(v, 6) for k, v in columns.items()}})
+    for code, symbol in enumerate(panel.symbols):
+        frame[panel.symbol_code == code].to_csv(folder / f"{symbol}.csv", index=False)
+
+
 def _columns_of_rows(panel: Panel) -> dict[str, NDArray[np.float64]]:
     """Targets, limit flag and volume, each (num_dates, num_symbols)."""
     per_day = BARS_PER_DAY["30min"]
@@ -171,4 +185,5 @@ def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 SIMULATED_FILES: dict[str, Files] = {
     "factors_daily": Files("30min", 60, 240, write_factor_days),
+    "direction_hourly": Files("hour", 12, 200, write_hours),
 }

@@ -80,6 +80,8 @@ class GateConfig:
     """Mean valid minus mean test rank IC of any model, at most; held against the lower end of its interval."""
     max_absent_share: float = 0.5
     """Share of the stack's rows for which a model has no forecast that tells symbols apart, at most; in [0, 1]."""
+    max_auc_gap: float = 0.05
+    """Where forecasts are scored over time: difference between the valid and the test AUC of any model, at most."""
     max_constant_share: float = 0.0
     """Share of dates on which the stack predicts one value for all symbols, at most; in [0, 1]."""
     max_correlation: float = 0.9
@@ -98,7 +100,7 @@ class GateConfig:
         check_at_least("min_oof_rows", self.min_oof_rows, 0)
         check_share("confidence", self.confidence)
         check_share("max_correlation", self.max_correlation)
-        for name in ("min_t_stat", "max_overfit_gap"):
+        for name in ("min_t_stat", "max_overfit_gap", "max_auc_gap"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} must be finite and at least 0, got {value!r}")

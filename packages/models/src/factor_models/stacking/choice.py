@@ -29,7 +29,7 @@ def choose_learner(moments: Moments, config: StackConfig, purge: int) -> str:
     """
     taught = moments.take(np.isfinite(moments.ics).any(axis=1))
     blocks = np.array_split(np.arange(len(taught.dates)), NUM_STEPS)
-    if len(blocks[0]) == 0 or taught.ics.shape[1] < 2:
+    if len(blocks[-1]) == 0 or taught.ics.shape[1] < 2:
         return "equal"
     series: dict[str, list[np.ndarray]] = {name: [] for name in LEARNERS}
     for block in blocks[1:]:
