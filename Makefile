@@ -94,6 +94,12 @@ sweep: install ## Try values of params.yaml as DVC experiments, best by valid da
 leaderboard: install ## Write docs/leaderboard.md: all forecasts of the results, in order, with ranks that are not told apart
 	@factor-exp leaderboard --out docs/leaderboard.md --page .live/leaderboard.html $(ARGS)
 
+live-ic: install ## Have a training network report its IC now: make live-ic MODEL=lstm
+	@python -m stages.commands.live_ic "$(MODEL)"
+
+targets: install ## Hold the numbers of the last run against a file of thresholds: make targets FILE=targets/direction_hourly.yaml
+	@python -m stages.commands.targets "$(FILE)"
+
 experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
 	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)
 
