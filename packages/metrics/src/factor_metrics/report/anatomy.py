@@ -11,7 +11,7 @@ from factor_metrics.judging.profile import Estimates
 from factor_metrics.report.charts import Chart, Line, estimate_chart, time_chart
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.lines import NUM_COLORS
-from factor_metrics.report.series import cumulative
+from factor_metrics.report.series import FEW_POINTS, cumulative, drawn
 from factor_metrics.report.tables import num, table, tr
 from factor_metrics.report.text import esc, interval, number, percent
 from factor_metrics.report.views import Section, by_label
@@ -126,15 +126,16 @@ def _quantiles(data: ReportData, label: str) -> Iterator[tuple[str, list[Chart]]
     if item is None:
         return
     columns = np.column_stack([np.asarray(values, dtype=float) for values in item.values.values()])
+    kept = drawn(len(columns), FEW_POINTS)
     relative, overlap = columns - columns.mean(axis=1, keepdims=True), data.overlaps.get(label, 1)
     lines = [
-        Line(name=name, values=cumulative(relative[:, place], overlap), tone=f"s{place % NUM_COLORS + 1}")
+        Line(name=name, values=cumulative(relative[:, place], overlap)[kept], tone=f"s{place % NUM_COLORS + 1}")
         for place, name in enumerate(item.values)
     ]
     chart = time_chart(
         f"chart-by-quantile-{label}",
         f"Cumulative label by quantile of the forecast of {label}",
-        item.dates,
+        [item.dates[place] for place in kept],
         lines,
         unit="share",
     )

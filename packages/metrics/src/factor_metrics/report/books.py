@@ -9,6 +9,7 @@ from factor_metrics.judging.book_results import BookResult, DrawdownRow, YearRow
 from factor_metrics.report.charts import Chart, Line, time_chart
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.lines import tones
+from factor_metrics.report.series import FEW_POINTS, drawn
 from factor_metrics.report.tables import facts_html, num, table, tr
 from factor_metrics.report.text import DASH, esc, interval, number, percent, plain
 from factor_metrics.report.views import Section, by_label
@@ -40,7 +41,8 @@ def books_section(data: ReportData) -> Section:
 
 
 def _book(label: str, book: BookResult, tone: str) -> tuple[str, list[Chart]]:
-    dates = date_texts(book.dates)
+    kept = drawn(len(book.dates), FEW_POINTS)
+    dates = date_texts(book.dates[kept])
     rule = (
         f'<p class="note">Traded {_dates(book.delay)} after the forecast and held for {_dates(book.num_books)}'
         + (f": {book.num_books} books overlap" if book.num_books > 1 else "")
@@ -55,9 +57,9 @@ def _book(label: str, book: BookResult, tone: str) -> tuple[str, list[Chart]]:
         f"Equity of the book of {label}, net, gross and of the benchmark",
         dates,
         [
-            Line(name="net", values=book.net - 1.0, tone=tone),
-            Line(name="gross", values=book.gross - 1.0, tone="muted dash"),
-            Line(name="benchmark", values=book.benchmark - 1.0, tone="muted dotted"),
+            Line(name="net", values=book.net[kept] - 1.0, tone=tone),
+            Line(name="gross", values=book.gross[kept] - 1.0, tone="muted dash"),
+            Line(name="benchmark", values=book.benchmark[kept] - 1.0, tone="muted dotted"),
         ],
         unit="share",
     )

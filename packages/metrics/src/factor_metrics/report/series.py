@@ -12,6 +12,8 @@ from factor_metrics.information_coefficient.ic_decay import rolling_mean_ic
 WINDOW = 60
 MAX_POINTS = 1200
 """A longer series is drawn every so many dates: a page is not wider than that."""
+FEW_POINTS = 400
+"""Points of a running sum or an equity, which no date stands out of."""
 
 
 def rolling_window(num_dates: int) -> int:
@@ -54,9 +56,9 @@ def cumulative(values: NDArray[np.float64], overlap: int) -> NDArray[np.float64]
     return np.cumsum(np.where(real, values, 0.0)) / max(overlap, 1)
 
 
-def drawn(num_dates: int) -> NDArray[np.int64]:
-    """Return the positions that are drawn: all, or every so many, the last one always."""
-    stride = max(1, -(-num_dates // MAX_POINTS))
+def drawn(num_dates: int, most: int = MAX_POINTS) -> NDArray[np.int64]:
+    """Return the positions that are drawn: all, or every so many, the last one always; `most` of them at most."""
+    stride = max(1, -(-num_dates // most))
     return np.arange(num_dates - 1, -1, -stride, dtype=np.int64)[::-1]
 
 
