@@ -99,13 +99,11 @@ def share_of_group(folder: Path = GROUP) -> float | None:
 
 
 def give_back(thoroughly: bool) -> None:
-    """Collect garbage and empty the caches of GPUs; `thoroughly`: wait for them, and the allocator's free pages too."""
+    """Collect garbage and empty the caches of GPUs; `thoroughly`: three times, and the allocator's free pages too."""
     for _ in range(3 if thoroughly else 1):
         gc.collect()
     for device in range(torch.cuda.device_count()):
         with torch.cuda.device(device):
-            if thoroughly:
-                torch.cuda.synchronize()
             torch.cuda.empty_cache()
     if thoroughly and sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

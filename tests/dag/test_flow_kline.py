@@ -22,7 +22,6 @@ SKIP_TOKENIZER = ("dvc", "repro", "--single-item", "plan", "inputs", "train@kron
 
 def smaller(params: dict[str, Any]) -> None:
     """The sizes of a test; all else is the preset's."""
-    params["sample"] |= {"symbols": 12, "bars": 480}
     params["tokenize_kline"] |= {"lookback": 32, "every": 12, "epochs": 1}
     params["tokenize_kline"]["model"] |= {"d_model": 8, "n_heads": 1, "ff_dim": 8, "s1_bits": 3, "s2_bits": 3}
     params["zoo"]["kronos"] |= {"d_model": 8, "n_layers": 1, "n_heads": 1, "ff_dim": 8, "samples": 1, "max_context": 64}
@@ -36,8 +35,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout.run("python", "-m", "stages.commands.preset", "kline")
     checkout.change_params(smaller)
     checkout.commit("kline")
-    checkout.run("dvc", "repro", "data.dvc")
-    checkout.run("python", "-m", "factor_data", "export", "data", SOURCE, "--layout", "kronos")
+    checkout.run("python", "-m", "factor_data", "simulate", "kline", SOURCE, "--symbols", "12", "--days", "10")
     done = checkout.run("python", "-m", "stages.commands.use_data", SOURCE)
     assert "'timestamps' as timestamp, 'ticker' as symbol in kline.csv" in done.stdout
     return checkout

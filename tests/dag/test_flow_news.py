@@ -23,7 +23,6 @@ MODELS = ["linear", "lstm", "stocknet"]
 def smaller(params: dict[str, Any]) -> None:
     """The sizes of a test; all else is the preset's."""
     params["models"] = MODELS
-    params["sample"] |= {"symbols": 15, "bars": 300}
     params["split"]["folds"] |= {"train": 120, "valid": 30, "test": 50, "step": 50}
     params["tokenize"]["news"]["min_count"] = 5
     params["tokenize"]["news_vectors"]["dimensions"] = 3
@@ -40,8 +39,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout.run("python", "-m", "stages.commands.preset", "news")
     checkout.change_params(smaller)
     checkout.commit("news")
-    checkout.run("dvc", "repro", "data.dvc")
-    checkout.run("python", "-m", "factor_data", "export", "data", SOURCE, "--layout", "csmd")
+    checkout.run("python", "-m", "factor_data", "simulate", "news", SOURCE, "--symbols", "15", "--days", "300")
     done = checkout.run("python", "-m", "stages.commands.use_data", SOURCE)
     assert "layout 'csmd'" in done.stdout
     assert re.search(r"\d+ news documents", done.stdout)

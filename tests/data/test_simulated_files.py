@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import MarketConfig, read_bars, simulate_market
+from factor_data import MarketConfig, import_data, read_bars, simulate_market
 from factor_data.cli import main
 from factor_data.simulate.files import SIMULATED_FILES
 
@@ -99,12 +100,32 @@ def test_volume_is_that_of_days_before(folder: Path) -> None:
 @pytest.mark.parametrize("name", list(SIMULATED_FILES))
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(name: str, tmp_path: Path) -> None:
     for target, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        size = ["--symbols", "3", "--days", "15", "--seed", seed]
+        days = "100" if SIMULATED_FILES[name].frequency == "day" else "15"
+        size = ["--symbols", "3", "--days", days, "--seed", seed]
         assert main(["simulate", name, str(tmp_path / target), *size]) == 0
-    a, b, c = ({path.name: path.read_bytes() for path in (tmp_path / one).iterdir()} for one in "abc")
+    a, b, c = (files_of(tmp_path / one) for one in "abc")
     assert a == b
-    assert a.keys() == c.keys()
+    assert {Path(name).parts[0] for name in a} == {Path(name).parts[0] for name in c}
     assert a != c
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_kline_is_one_csv_of_kronos_and_news_are_folders_of_csmd(tmp_path: Path) -> None:
+    assert main(["simulate", "kline", str(tmp_path / "kline"), "--symbols", "3", "--days", "15"]) == 0
+    lines = (tmp_path / "kline" / "kline.csv").read_text().splitlines()
+    assert lines[0] == "timestamps,ticker,open,high,low,close,volume"
+    assert lines[1].startswith("2015/1/2 9:35,S0000,")
+    assert main(["simulate", "news", str(tmp_path / "news"), "--symbols", "3", "--days", "100"]) == 0
+    files = sorted(files_of(tmp_path / "news"))
+    assert {"dataset.yaml", "price/S0000.csv"} < set(files)
+    assert all(re.fullmatch(r"news/S\d{4}/\d{4}-\d\d-\d\d\.csv", name) for name in files if name.startswith("news"))
+    for folder in ("kline", "news"):
+        summary = import_data(tmp_path / folder, tmp_path / "imported" / folder)
+        assert summary.num_symbols == 3
+        assert bool(summary.num_documents) == (folder == "news")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.atomic import new_folder
+from factor_data.exporting import export_bars
 from factor_data.features.alpha158_names import ALPHA158_NAMES
 from factor_data.features.compute import compute_features
 from factor_data.panel.panel import Panel
@@ -183,7 +185,30 @@ def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return pd.DataFrame(values).ffill().to_numpy()
 
 
+def write_kline(market: SimulatedMarket, folder: Path) -> None:
+    """Write kline.csv, the bars of all symbols in the form of Kronos' examples."""
+    _export(market, folder, "kronos")
+
+
+def write_csmd(market: SimulatedMarket, folder: Path) -> None:
+    """Write price/<stock>.csv and news/<stock>/<day>.csv, as CSMD has them."""
+    _export(market, folder, "csmd")
+
+
+def _export(market: SimulatedMarket, folder: Path, layout: str) -> None:
+    with TemporaryDirectory(prefix=".simulated-", dir=folder) as aside:
+        own, made = Path(aside) / "own", Path(aside) / "made"
+        for name, frame in (("bars", market.bars), ("news", market.news)):
+            (own / name).mkdir(parents=True)
+            write_parquet(own / name / "all.parquet", frame)
+        export_bars(own, made, layout)
+        for path in made.iterdir():
+            path.rename(folder / path.name)
+
+
 SIMULATED_FILES: dict[str, Files] = {
     "factors_daily": Files("30min", 60, 240, write_factor_days),
     "direction_hourly": Files("hour", 12, 200, write_hours),
+    "kline": Files("5min", 20, 100, write_kline),
+    "news": Files("day", 30, 700, write_csmd),
 }
