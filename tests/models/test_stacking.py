@@ -332,6 +332,8 @@ def test_auto_takes_the_first_within_a_standard_error_of_the_best() -> None:
     assert nearest_to_equal(series, 1) == "ridge"
     assert nearest_to_equal({**series, "equal": series["ridge"] - 0.01 + noise}, 1) == "equal"
     assert nearest_to_equal(series, 50) == "equal", "four stretches of dates tell nothing"
+    assert nearest_to_equal({name: values[:59] for name, values in series.items()}, 1) == "equal", "nor do 59 dates"
+    assert nearest_to_equal({name: values[:60] for name, values in series.items()}, 1) == "ridge"
 
 
 def test_auto_learns_where_models_are_unlike_and_stays_equal_where_they_are_alike() -> None:

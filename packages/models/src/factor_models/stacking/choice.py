@@ -3,8 +3,8 @@
 The dates that teach a fold are walked through in time: on each block after the first, every meta learner forecasts with
 weights from the blocks before (less the dates whose labels were not known yet). The rule is that of one standard error
 (Breiman, Friedman, Olshen and Stone, 1984): of the meta learners whose mean IC is within one standard error of the
-best, the one nearest to equal weights. The error is that of the paired difference over stretches of dates that are no
-shorter than labels overlap.
+best, the one nearest to equal weights. The error is that of the paired difference over stretches of ten dates, or of
+as many as labels overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from factor_models.stacking.learners import LEARNERS
 from factor_models.stacking.moments import Moments
 
 NUM_STEPS = 6
-LEAST_STRETCHES = 6
+LEAST_STRETCHES, LEAST_STRETCH = 6, 10
+"""Stretches that a standard error is taken from, and dates in each: on 40 dates the best of seven is best by luck."""
 
 
 def choose_learner(moments: Moments, config: StackConfig, purge: int) -> str:
@@ -43,12 +44,13 @@ def choose_learner(moments: Moments, config: StackConfig, purge: int) -> str:
 def nearest_to_equal(series: dict[str, np.ndarray], overlap: int) -> str:
     """Return the first name whose IC series (num_dates,) is within one standard error of the best one's mean.
 
-    Names come in the order in which they are preferred. The first where stretches of dates are fewer than six.
+    Names come in the order in which they are preferred. The first where there are fewer than six stretches of
+    ten dates, or of as many as labels overlap.
     """
     best = max(series, key=lambda name: _mean(series[name]))
     for name, values in series.items():
         difference = series[best] - values
-        stretches = np.array_split(difference, len(difference) // max(overlap, 1) or 1)
+        stretches = np.array_split(difference, len(difference) // max(overlap, LEAST_STRETCH) or 1)
         if len(stretches) < LEAST_STRETCHES:
             return name
         means = np.array([_mean(one) for one in stretches])

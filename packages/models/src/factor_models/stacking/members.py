@@ -52,18 +52,26 @@ class Members:
         values, group = self.forecasts[:, here], number_groups(self.group[here])
         present = np.isfinite(values) & wanted[:, None]
         values = np.where(present, values, 0.0)
-        patterns, pattern_of_row = np.unique(present, axis=1, return_inverse=True)
+        pattern_of_row, examples = _number_patterns(present)
         combined = np.full(len(here), np.nan)
-        for number, pattern in enumerate(patterns.T):
+        for number, pattern in enumerate(present[:, examples].T):
             if not pattern.any():
                 continue
             used = np.where(pattern, weights, 0.0)
             used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
             rows = np.flatnonzero(present[pattern].all(axis=0))
             scaled = _centred_and_scaled(_dot_in_order(used, values[:, rows]), np.abs(used).sum(), group[rows])
-            mine = pattern_of_row.ravel()[rows] == number
+            mine = pattern_of_row[rows] == number
             combined[rows[mine]] = scaled[mine]
         return self.rows[here], np.round(combined, DECIMALS)
+
+
+def _number_patterns(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (num_rows,) a number for each row's pattern (num_models, num_rows), and a row that has each."""
+    number, examples = np.zeros(present.shape[1], dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for row in present:
+        _, examples, number = np.unique(2 * number + row, return_index=True, return_inverse=True)
+    return number.ravel(), examples
 
 
 def _centred_and_scaled(values: np.ndarray, size: float, group: np.ndarray) -> np.ndarray:
