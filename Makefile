@@ -119,6 +119,9 @@ study-nasdaq: install ## The zoo on the NASDAQ days of the RSR papers, causally 
 study-planted: install ## What each model finds of each signal that is planted (an hour; goes on where it stopped)
 	@python -m studies.planted_signals $(ARGS)
 
+study-meta: install ## Which meta learner stacks best, on simulated markets (half an hour; goes on where it stopped)
+	@python -m studies.meta_learners $(ARGS)
+
 study-kline: install ## The K-line model on real five-minute bars, and against the entropy of simulated ones (minutes)
 	@python -m studies.kline_5min $(ARGS)
 	@python -m studies.kline_entropy

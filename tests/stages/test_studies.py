@@ -6,10 +6,12 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from factor_models import KLINE_MODELS
-from studies import planted_signals, workspace
+from studies import meta_learners, planted_signals, workspace
 from studies.workspace import Workspace, base_params, changed
 from workplace import Workplace, smoke_document
 
@@ -108,3 +110,20 @@ def test_a_study_with_options_says_what_it_does(
         study.main()
     assert ended.value.code == 0
     assert study.__doc__.splitlines()[0] in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_meta_learner_is_paired_with_equal_weights_on_the_same_forecasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two markets of 30 symbols and two folds: what the page shows is there for each learner and label."""
+    monkeypatch.setattr(meta_learners, "SYMBOLS", 30)
+    monkeypatch.setattr(meta_learners, "BARS", 480)
+    monkeypatch.setattr(meta_learners, "TREES", meta_learners.TREES | {"rounds": 3})
+    monkeypatch.setattr(meta_learners, "FOLDS", meta_learners.FOLDS | {"train": 150, "test": 80, "step": 80})
+    markets = {seed: meta_learners.run_market(seed, signal=1.0) for seed in (0, 1)}
+    frame = pd.DataFrame([{"market": "small", "seed": seed, **row} for seed, rows in markets.items() for row in rows])
+    assert (frame.groupby(["seed", "label"]).size() == len(meta_learners.LEARNERS)).all()
+    equal = frame[frame["learner"] == "equal"]
+    assert (equal["difference"] == 0).all()
+    assert np.isfinite(frame[["rank_ic", "difference", "to_best"]]).all(axis=None)
+    page = meta_learners.page(frame)
+    assert all(f"| {name} |" in page for name in meta_learners.LEARNERS)
+    assert "## small: 2 markets" in page
