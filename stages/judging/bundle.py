@@ -96,9 +96,14 @@ def write_bundle(
 
 
 def recipe(results: Sequence[LabelResult], params: StackParams) -> dict[str, Any]:
-    """How members become the stack: ranks per date, weighted, on the scale of the label (`factor_models.Members`)."""
+    """How members become the stack: ranks per date, weighted, on the scale of the label (`factor_models.Members`).
+
+    Where forecasts are compared over time, their levels, weighted (`factor_models.combine_levels`).
+    """
+    levels = {result.label: {name: list(level) for name, level in result.levels.items()} for result in results}
     return {
-        "kind": "weighted_ranks",
+        "kind": "weighted_levels" if results[0].levels else "weighted_ranks",
+        **({"levels": levels} if results[0].levels else {}),
         "settings": {one.name: getattr(params, one.name) for one in fields(StackConfig)},
         "learners": {result.label: result.weights.learners[-1] for result in results},
         "scales": {result.label: float(result.weights.scales[-1]) for result in results},

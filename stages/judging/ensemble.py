@@ -67,6 +67,8 @@ class LabelResult:
     """(num_models,) share of the stack's rows on which each model takes part."""
     attainable: NDArray[np.float64] | None
     """Per date, on a simulated market with a signal."""
+    levels: Mapping[str, tuple[float, float]]
+    """Per model mean and deviation on the last fold's valid dates, where forecasts are compared over time."""
     pooled: Mapping[str, float]
     """Scores over all cells (date, symbol), where forecasts are scored over time; else empty."""
 
@@ -107,7 +109,7 @@ def combine(
     if over_time:
         combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store)
         weights, equal = combined.stack(stack), combined.stack(equally_weighted)
-        without = combined.rank_ics_without(stack, config.min_symbols)
+        without, levels = combined.rank_ics_without(stack, config.min_symbols), combined.last_levels
     else:
         members = Members(
             predictions.reshape(len(models), -1),
@@ -117,6 +119,7 @@ def combine(
         )
         weights, equal = (stack_members(members, how, purge) for how in (stack, equally_weighted))
         without = rank_ics_without(members, stack, purge, outcome, len(models), config.min_symbols)
+        levels = {}
     stacked = weights.prediction.reshape(outcome.shape)
     scored = np.isfinite(stacked).any(axis=1)
     if over_time:
@@ -152,6 +155,7 @@ def combine(
         constant_share=constant_share(view(stacked), np.float32),
         present=shares,
         attainable=None if over_time else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
+        levels=levels,
         pooled=pooled_scores(stacked, label, dates, store, config, signals[OPPOSITE]) if over_time else {},
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore
 from factor_metrics import Gate, GateConfig, rank_ic
-from factor_models import Members, StackConfig, StackResult, stack_members
+from factor_models import Members, StackConfig, StackResult, combine_levels, stack_members
 from stages.judging.time_series import View
 from stages.predictions import OutOfFold
 
@@ -49,8 +49,10 @@ class StackOverTime:
         )
         # A block is dated by its last date, so a fold begins up to a block before the date of its first one.
         self.purge = store.dates_ahead(label) + view.block_dates - 1
-        named = zip(models.values(), forecasts, strict=True)
-        self.scaled = np.stack([scaled_by_valid(label, model, one, self.fold_of_date) for model, one in named])
+        self.forecasts, self.names, folds = forecasts, tuple(models), np.unique(self.fold_of_date)
+        found = np.array([[level_on_valid(model, label, int(fold)) for fold in folds] for model in models.values()])
+        self.level_of_fold = found  # (num_models, num_folds, 2)
+        self.level_of_date = found[:, np.searchsorted(folds, self.fold_of_date)]
 
     def stack(self, config: StackConfig, without: int | None = None) -> StackResult:
         """Return the stack, of all models but the one at `without`; predictions are (num_dates * num_symbols,).
@@ -58,37 +60,34 @@ class StackOverTime:
         They are above 0 where models say more than on their valid dates.
         """
         learned = stack_members(self.members, config, self.purge, without=without)
-        weights = learned.weights[np.searchsorted(learned.folds, self.fold_of_date)]
-        present = np.isfinite(self.scaled)
-        if without is not None:
-            present[without] = False
-        used = np.where(present, weights.T[:, :, None], 0.0)
-        used = np.where(np.abs(used).sum(axis=0) > 0.0, used, present)
-        size, total = np.abs(used).sum(axis=0), (np.where(present, self.scaled, 0.0) * used).sum(axis=0)
-        combined = np.divide(total, size, out=np.full(size.shape, np.nan), where=size > 0.0)
-        return replace(learned, prediction=combined.reshape(-1))
+        weights = learned.weights[np.searchsorted(learned.folds, self.fold_of_date)].T
+        kept = np.arange(len(self.forecasts)) != without
+        num_symbols = self.forecasts.shape[2]
+        means, deviations = (np.repeat(self.level_of_date[kept, :, place], num_symbols, axis=1) for place in (0, 1))
+        flat = self.forecasts[kept].reshape(int(kept.sum()), -1)
+        combined = combine_levels(flat, np.repeat(weights[kept], num_symbols, axis=1), means, deviations)
+        return replace(learned, prediction=combined)
+
+    @property
+    def last_levels(self) -> dict[str, tuple[float, float]]:
+        """Mean and deviation of each model's forecasts on the valid dates of the last fold."""
+        last = self.level_of_fold[:, -1].tolist()
+        return {name: (mean, deviation) for name, (mean, deviation) in zip(self.names, last, strict=True)}
 
     def rank_ics_without(self, config: StackConfig, min_symbols: int) -> NDArray[np.float64]:
         """Return (num_models, num_blocks) rank IC of the stack without each model; NaN where there is no other."""
-        num_models, num_dates = len(self.scaled), len(self.fold_of_date)
+        num_models, num_dates = len(self.forecasts), len(self.fold_of_date)
         if num_models == 1:
             return np.full((1, len(self.outcome)), np.nan)
         others = (self.stack(config, without=place).prediction.reshape(num_dates, -1) for place in range(num_models))
         return np.stack([rank_ic(self.view(one), self.outcome, min_symbols) for one in others])
 
 
-def scaled_by_valid(
-    label: str, model: OutOfFold, forecast: NDArray, fold_of_date: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Forecasts (num_dates, num_symbols) less mean and over deviation on the fold's valid dates; NaN without any."""
-    scaled = np.full(forecast.shape, np.nan)
-    for fold in np.unique(fold_of_date):
-        valid = model.matrix(label, "valid", int(fold)).astype(np.float64)
-        deviation = np.nanstd(valid) if np.isfinite(valid).any() else 0.0
-        if deviation > 0.0:
-            mine = fold_of_date == fold
-            scaled[mine] = (forecast[mine] - np.nanmean(valid)) / deviation
-    return scaled
+def level_on_valid(model: OutOfFold, label: str, fold: int) -> tuple[float, float]:
+    """Mean and deviation of a model's forecasts on the valid dates of a fold; NaN and 0 where it has none."""
+    valid = model.matrix(label, "valid", fold).astype(np.float64)
+    valid = valid[np.isfinite(valid)]
+    return (float(valid.mean()), float(valid.std())) if len(valid) else (float("nan"), 0.0)
 
 
 def auc_gates(

@@ -59,6 +59,13 @@ def directions(document: dict[str, Any]) -> None:
     document["split"]["clean"]["min_history"] = 30
 
 
+def over_time(document: dict[str, Any]) -> None:
+    """As `directions`, of forecasts that are compared over time, by trees, a linear model and a network."""
+    directions(document)
+    document["models"] = ["linear", "lightgbm", "lstm"]
+    document["evaluate"] |= {"scoring": "time_series", "block_dates": 12, "min_symbols": 20}
+
+
 FUNCTION = '''
 """A feature of a user's own."""
 
@@ -71,7 +78,7 @@ def momentum(panel):
 '''
 
 
-@pytest.mark.parametrize("change", [own_features, directions])
+@pytest.mark.parametrize("change", [own_features, directions, over_time])
 def test_forecasts_are_those_of_the_dag(change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = smoke_document()
     change(document)

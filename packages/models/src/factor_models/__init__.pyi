@@ -21,6 +21,7 @@ from .losses.named import loss_config as loss_config
 from .losses.quantile import QuantileLoss as QuantileLoss
 from .losses.table import LOSSES as LOSSES
 from .stacking.config import StackConfig as StackConfig
+from .stacking.levels import combine_levels as combine_levels
 from .stacking.members import Members as Members
 from .stacking.oof import StackResult as StackResult
 from .stacking.oof import stack_members as stack_members

@@ -34,8 +34,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 HASH = "manifest_sha256"
 MOST_BYTES = 2**26
-RECIPE = "weighted_ranks"
-"""The kind of ensemble that this version knows how to apply."""
+RANKS, LEVELS = "weighted_ranks", "weighted_levels"
+RECIPES = (RANKS, LEVELS)
+"""The kinds of ensemble that this version knows how to apply."""
 NEEDED = (
     "calendar", "calendars", "clean", "columns", "features", "files", "fold", "gates", "heads", "inputs", "labels",
     "left_out", "made_of", "members", "promoted", "recipe", "unknown_inputs", "versions", "weights",
@@ -110,6 +111,13 @@ class Bundle:
         """Factor that the ranks of a label are given."""
         return float(self.manifest["recipe"]["scales"][label])
 
+    def levels(self, label: str) -> dict[str, tuple[float, float]] | None:
+        """Mean and deviation that each member's forecasts of a label are scaled by; None where their ranks count."""
+        recipe = self.manifest["recipe"]
+        if recipe["kind"] != LEVELS:
+            return None
+        return {name: (float(mean), float(deviation)) for name, (mean, deviation) in recipe["levels"][label].items()}
+
 
 def column_features(document: Mapping[str, Any]) -> ColumnFeatures:
     """Return columns with their rules, as the manifest has them."""
@@ -156,8 +164,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     content = {key: value for key, value in manifest.items() if key != HASH}
     if manifest.get(HASH) != hashlib.sha256(canonical_json(content).encode()).hexdigest():
         raise BundleError(f"{path}: was changed after it was written: it does not match its own hash")
-    if (kind := manifest["recipe"].get("kind")) != RECIPE:
-        raise BundleError(f"{path}: recipe.kind: {kind!r}, this version applies {RECIPE}")
+    if (kind := manifest["recipe"].get("kind")) not in RECIPES:
+        raise BundleError(f"{path}: recipe.kind: {kind!r}, this version applies {' and '.join(RECIPES)}")
     return manifest
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics import constant_dates
-from factor_models import Members
+from factor_models import Members, combine_levels
 
 
 def stack_of_date(
@@ -30,6 +30,27 @@ def stack_of_date(
     result = np.full(rows.shape[1], np.nan)
     result[found] = scale * combined
     return result
+
+
+def stack_of_levels(
+    forecasts: Mapping[str, NDArray[np.float32]],
+    weights: Mapping[str, float],
+    levels: Mapping[str, tuple[float, float]],
+) -> NDArray[np.float64]:
+    """Return the stack of one label on one date where forecasts are compared over time, (num_symbols,).
+
+    Each member's forecast is taken less its mean and over its deviation of `levels`; NaN where none has a forecast.
+    """
+    rows = np.stack([forecasts[name] for name in weights])
+    of_members = [
+        np.array([[one] for one in values])
+        for values in (
+            list(weights.values()),
+            [levels[name][0] for name in weights],
+            [levels[name][1] for name in weights],
+        )
+    ]
+    return combine_levels(rows, *of_members)
 
 
 def _without_constant(forecast: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from factor_data import Panel
 from factor_serve.bundle import Bundle
-from factor_serve.ensemble import stack_of_date
+from factor_serve.ensemble import stack_of_date, stack_of_levels
 from factor_serve.inputs import clean, rows_of
 from factor_serve.rows import Rows
 
@@ -87,10 +87,13 @@ def members_for(bundle: Bundle, model: str) -> Sequence[str]:
 def _stacked(bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[int, int, int]) -> NDArray[np.float32]:
     result = np.full(shape, np.nan, dtype=np.float32)
     for head, label in enumerate(bundle.labels):
-        weights = bundle.weights(label)
+        weights, levels = bundle.weights(label), bundle.levels(label)
         for date in range(shape[0]):
             of_date = {name: said[name][date, :, head] for name in weights}
-            result[date, :, head] = stack_of_date(of_date, weights, bundle.scale(label))
+            if levels is None:
+                result[date, :, head] = stack_of_date(of_date, weights, bundle.scale(label))
+            else:
+                result[date, :, head] = stack_of_levels(of_date, weights, levels)
     return result
 
 
