@@ -102,6 +102,16 @@ def test_without_a_date_in_common_both_periods_are_named(made: Fabricated) -> No
     assert pair.note.startswith("no date in common (HEAD~1 has 2020-01-01 to 2020-04-09, HEAD has 2020-07-19 to")
 
 
+def test_rank_ics_that_are_nowhere_defined_are_not_called_equal(made: Fabricated) -> None:
+    unknown = np.full(50, np.nan)
+    made.results({"linear": table({"h1": unknown})})
+    made.commit("first")
+    made.results({"linear": table({"h1": unknown}, overlaps={"h1": 1}, floor=np.ones(50))})
+    made.commit("second")
+    (pair,) = compared(made, "HEAD~1", "HEAD").pairs
+    assert (pair.status, pair.note) == ("refused", "no rank IC is defined in both on any of 50 dates")
+
+
 def test_another_label_of_the_same_name_is_refused(made: Fabricated) -> None:
     (values,) = draws(1)
     made.results({"linear": table({"h1": values})})

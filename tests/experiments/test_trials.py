@@ -214,6 +214,12 @@ def test_a_label_that_is_not_there_and_no_trial_are_refused(
     assert "label 'h9' is not in linear @ main: it has h1" in capsys.readouterr().err
 
 
+def test_without_a_rank_ic_nothing_is_judged(made: Fabricated) -> None:
+    sweep(made, [np.full(50, np.nan)])
+    with pytest.raises(ValueError, match="linear @ main has no rank IC of h1 on any date"):
+        verdict_over(made)
+
+
 def test_too_few_dates_have_no_verdict(made: Fabricated) -> None:
     sweep(made, [values[:3] for values in draws(2)])
     assert verdict_over(made).finding == "undefined"

@@ -167,6 +167,8 @@ def _pair(
         return _refused(name, label, common)
     in_a, in_b, notes = common
     values = a.rank_ic[in_a], b.rank_ic[in_b]
+    if not (np.isfinite(values[0]) & np.isfinite(values[1])).any():
+        return _refused(name, label, f"no rank IC is defined in both on any of {len(in_a)} dates")
     if np.array_equal(values[0], values[1], equal_nan=True):
         return Pair(name=name, label=label, status="equal", note="; ".join([*notes, f"equal on {len(in_a)} dates"]))
     spread = None

@@ -107,7 +107,7 @@ def _common_dates(series: Mapping[str, Series], label: str) -> NDArray[np.dateti
     defined = [one.dates[np.isfinite(one.rank_ic)] for one in series.values()]
     dates: NDArray[np.datetime64] = reduce(np.intersect1d, defined)
     if not len(dates):
-        raise ValueError(f"the forecasts of {label} ({', '.join(series)}) share no date")
+        raise ValueError(f"the forecasts of {label} ({', '.join(series)}) share no date with a rank IC")
     return dates
 
 

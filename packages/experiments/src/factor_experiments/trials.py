@@ -126,6 +126,10 @@ def judge_label(
     if chosen is None:
         raise ValueError(f"label {label!r} is not in {names[reference.id]}: it has {', '.join(reference.series or {})}")
     dates = chosen.dates[np.isfinite(chosen.rank_ic)]
+    if not len(dates):
+        raise ValueError(
+            f"{names[reference.id]} has no rank IC of {label} on any date, so no trial can be judged by it"
+        )
     judged, partial, elsewhere = _sorted_out(trials, label, dates)
     bare = [trial for trial in trials if trial.series is None]
     values = np.column_stack([trial.series[label].on(dates) for trial in judged if trial.series])
