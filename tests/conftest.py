@@ -18,6 +18,8 @@ LONG_FILES = [
     "test_kill.py",
     "test_run_cache.py",
     "test_training_ways.py",
+    "test_flow_news.py",
+    "test_flow_kline.py",
     "test_edits.py",
     "test_engine.py",
     "test_train_every_model.py",
