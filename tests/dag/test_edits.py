@@ -106,7 +106,7 @@ NOTHING = [
     append(NEW_CODE, f"{DATA}/importing.py", f"{DATA}/cli.py"),
     append(NEW_CODE, *(f"stages/processes/{name}.py" for name in ("launch", "watch", "progress"))),
     params(lambda document: document["train"].update(checkpoint={"keep": 3, "every_steps": 7})),
-    append(NEW_CODE, f"{NETWORKS}/estimators/regressor.py", f"{METRICS}/portfolio/backtest.py"),
+    append(NEW_CODE, f"{NETWORKS}/estimators/regressor.py", f"{METRICS}/information_coefficient/ic_weighted.py"),
     add_network,
 ]
 """Comments and docstrings; the importer and a command line; launcher, watch and progress; how often a checkpoint is
@@ -116,7 +116,7 @@ SOMETHING: list[tuple[Callable[[Checkout], None], set[str]]] = [
     (append("\n/* wider */\n", f"{METRICS}/report/page.css"), REPORTS),
     (replace("stages/drawing/shared.py", "none are taken off", "none are subtracted"), REPORTS),
     (append(NEW_CODE, f"{DATA}/reading/qlib.py"), {"split"}),
-    (append(NEW_CODE, f"{NETWORKS}/stacking.py"), {"stack"}),
+    (append(NEW_CODE, f"{NETWORKS}/stacking/learners.py"), {"stack"}),
 ]
 """The style and the wording of a report; a reader, whose bytes are the same; stacking, whose bytes are the same."""
 
