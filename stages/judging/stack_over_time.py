@@ -49,6 +49,7 @@ class StackOverTime:
         )
         # A block is dated by its last date, so a fold begins up to a block before the date of its first one.
         self.purge = store.dates_ahead(label) + view.block_dates - 1
+        self.overlap = view.overlap(store.dates_ahead(label))
         self.forecasts, self.names, folds = forecasts, tuple(models), np.unique(self.fold_of_date)
         found = np.array([[level_on_valid(model, label, int(fold)) for fold in folds] for model in models.values()])
         self.level_of_fold = found  # (num_models, num_folds, 2)
@@ -59,7 +60,7 @@ class StackOverTime:
 
         They are above 0 where models say more than on their valid dates.
         """
-        learned = stack_members(self.members, config, self.purge, without=without)
+        learned = stack_members(self.members, config, self.purge, without=without, overlap=self.overlap)
         weights = learned.weights[np.searchsorted(learned.folds, self.fold_of_date)].T
         kept = np.arange(len(self.forecasts)) != without
         num_symbols = self.forecasts.shape[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 
 from factor_data import FeatureStore, directions, read_folds, write_sums
 from factor_metrics import GateConfig
-from stages.judging.stack_over_time import auc_gates
+from factor_models import StackConfig
+from stages.judging.stack_over_time import StackOverTime, auc_gates
 from stages.judging.time_series import BY_DATE, scoring_view
 from stages.params.evaluate import EvaluateParams
 from stages.params.reading import parse_params
@@ -63,6 +65,30 @@ def test_by_date_nothing_changes() -> None:
     assert BY_DATE(matrix) is matrix
     assert Scoring.of(CONFIG).rows(matrix) is matrix
     assert Scoring.of(CONFIG | {"scoring": "time_series"}).rows(matrix).shape == (1, 6)
+
+
+def stack_of(outcome: np.ndarray, block_dates: int, step: int = 1, ahead: int = 1) -> StackOverTime:
+    """Three models of unlike skill in three folds; every `step`-th hour of the calendar has a forecast."""
+    config = EvaluateParams(**CONFIG, scoring="time_series", block_dates=block_dates)
+    skill = np.array([0.5, 0.0, -0.3])[:, None, None]
+    forecasts = skill * outcome_of(len(outcome)) + np.random.default_rng(1).standard_normal((3, *outcome.shape))
+    dates, fold = hours(step * len(outcome))[::step], np.repeat([0, 1, 2], len(outcome) // 3)
+    store: Any = SimpleNamespace(dates=hours(step * len(outcome)), dates_ahead=lambda label: ahead)
+    valid = np.random.default_rng(2).standard_normal((50, 2))
+    models: Any = {name: SimpleNamespace(matrix=lambda *of: valid) for name in "abc"}
+    return StackOverTime("h1", models, forecasts, outcome, dates, scoring_view(config, dates, fold), store)
+
+
+def outcome_of(num_dates: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((num_dates, 2))
+
+
+def test_weights_are_learned_where_blocks_are_long() -> None:
+    """Twenty blocks of 50 dates a fold: labels of one date overlap in no two blocks, however many dates these hold."""
+    learned = stack_of(outcome_of(3000), block_dates=50).stack(StackConfig(weights="ridge"))
+    np.testing.assert_allclose(learned.weights[0], 1 / 3)
+    assert (learned.weights[1:, 0] > 0.5).all()
+    assert (learned.weights[1:, 2] < -0.1).all()
 
 
 def directions_of(num_symbols: int, models: list[str], folder: Path) -> Workplace:

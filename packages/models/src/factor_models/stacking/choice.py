@@ -23,11 +23,13 @@ LEAST_STRETCHES, LEAST_STRETCH = 6, 10
 """Stretches that a standard error is taken from, and dates in each: on 40 dates the best of seven is best by luck."""
 
 
-def choose_learner(moments: Moments, config: StackConfig, purge: int) -> str:
+def choose_learner(moments: Moments, config: StackConfig, purge: int, overlap: int | None = None) -> str:
     """Return the name of the meta learner to use after the dates of `moments`; equal where they are too few to tell.
 
-    A date's label is known `purge` dates later: it teaches no block that begins before.
+    A date's label is known `purge` dates later: it teaches no block that begins before. `overlap` counts the rows of
+    `moments` over which labels overlap; None: each date of the calendar has a row, and they are as many as `purge`.
     """
+    rows = purge if overlap is None else overlap
     taught = moments.take(np.isfinite(moments.ics).any(axis=1))
     blocks = np.array_split(np.arange(len(taught.dates)), NUM_STEPS)
     if len(blocks[-1]) == 0 or taught.ics.shape[1] < 2:
@@ -37,8 +39,8 @@ def choose_learner(moments: Moments, config: StackConfig, purge: int) -> str:
         known = taught.take(taught.dates + purge < taught.dates[block[0]])
         ahead = taught.take(block)
         for name, found in series.items():
-            found.append(ahead.ics_of(learned_weights(name, known, config, purge)))
-    return nearest_to_equal({name: np.concatenate(found) for name, found in series.items()}, purge)
+            found.append(ahead.ics_of(learned_weights(name, known, config, rows)))
+    return nearest_to_equal({name: np.concatenate(found) for name, found in series.items()}, rows)
 
 
 def nearest_to_equal(series: dict[str, np.ndarray], overlap: int) -> str:

@@ -89,8 +89,15 @@ def stack_oof(
     return stack_members(Members(predictions, label, date_code, fold), config or StackConfig(), purge)
 
 
-def stack_members(members: Members, config: StackConfig, purge: int, without: int | None = None) -> StackResult:
-    """Return `stack_oof` of members that are ranked already; `without` the member at that position, if given."""
+def stack_members(
+    members: Members, config: StackConfig, purge: int, without: int | None = None, overlap: int | None = None
+) -> StackResult:
+    """Return `stack_oof` of members that are ranked already; `without` the member at that position, if given.
+
+    `overlap` counts the cross-sections over which labels overlap; None: each date is one, and they are as many as
+    `purge`.
+    """
+    num_overlapping = purge if overlap is None else overlap
     num_models = len(members.forecasts)
     wanted = np.arange(num_models) != without
     prediction = np.full(members.num_rows, np.nan)
@@ -103,8 +110,8 @@ def stack_members(members: Members, config: StackConfig, purge: int, without: in
         gone = _too_alike(teaching, wanted, config, int(number))
         chosen = wanted & kept_models(gone, num_models)
         taught = teaching.of_models(chosen)
-        name = choose_learner(taught, config, purge) if config.weights == "auto" else config.weights
-        weights[place, chosen] = learned_weights(name, taught, config, purge)
+        name = choose_learner(taught, config, purge, overlap) if config.weights == "auto" else config.weights
+        weights[place, chosen] = learned_weights(name, taught, config, num_overlapping)
         shown = teaching.ics_of(weights[place])
         counts[place] = np.isfinite(shown).sum()
         if counts[place]:
