@@ -39,16 +39,19 @@ class StackOverTime:
         assert view.point_of_date is not None
         blocks, self.outcome = np.stack([view(one) for one in forecasts]), view(outcome)
         last = np.append(np.flatnonzero(np.diff(view.point_of_date)), len(dates) - 1)
+        first = np.append(0, last[:-1] + 1)
+        begun, ended = (np.searchsorted(store.dates, dates[place]) for place in (first, last))
         num_cells = self.outcome.shape[1]
         self.view, self.fold_of_date = view, view.fold[view.point_of_date]
         self.members = Members(
             blocks.reshape(len(blocks), -1),
             self.outcome.reshape(-1),
-            np.repeat(np.searchsorted(store.dates, dates[last]), num_cells),
+            np.repeat(ended, num_cells),
             np.repeat(view.fold, num_cells),
         )
-        # A block is dated by its last date, so a fold begins up to a block before the date of its first one.
-        self.purge = store.dates_ahead(label) + view.block_dates - 1
+        # A block is dated by its last date, so a fold begins up to a block before the date of its first one; a block
+        # reaches over the dates in it that nobody forecasts.
+        self.purge = store.dates_ahead(label) + int((ended - begun).max())
         self.overlap = view.overlap(store.dates_ahead(label))
         self.forecasts, self.names, folds = forecasts, tuple(models), np.unique(self.fold_of_date)
         found = np.array([[level_on_valid(model, label, int(fold)) for fold in folds] for model in models.values()])

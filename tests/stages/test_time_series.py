@@ -91,6 +91,16 @@ def test_weights_are_learned_where_blocks_are_long() -> None:
     assert (learned.weights[1:, 2] < -0.1).all()
 
 
+def test_no_label_that_ends_in_a_fold_teaches_it_where_dates_without_forecasts_lie_between() -> None:
+    """Every other hour has a forecast: 12 of them reach over 23 hours, and a label over 6."""
+    outcome = outcome_of(1800)
+    before = stack_of(outcome, 12, step=2, ahead=6).stack(StackConfig(weights="ridge"))
+    outcome[600 - 3 : 600] *= -9.0  # known 2 to 6 hours after the last of them, as the fold begins or later
+    after = stack_of(outcome, 12, step=2, ahead=6).stack(StackConfig(weights="ridge"))
+    np.testing.assert_array_equal(after.weights[1], before.weights[1])
+    assert (after.weights[2] != before.weights[2]).any()
+
+
 def directions_of(num_symbols: int, models: list[str], folder: Path) -> Workplace:
     """The directions of a few symbols, scored over time, up to the stack."""
     document = smoke_document() | {"models": models}
