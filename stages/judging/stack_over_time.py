@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore
-from factor_metrics import Gate, GateConfig, rank_ic
+from factor_metrics import Gate, GateConfig, constant_dates, rank_ic
 from factor_models import Members, StackConfig, StackResult, combine_levels, stack_members
 from stages.judging.time_series import View
 from stages.predictions import OutOfFold
@@ -88,10 +88,16 @@ class StackOverTime:
 
 
 def level_on_valid(model: OutOfFold, label: str, fold: int) -> tuple[float, float]:
-    """Mean and deviation of a model's forecasts on the valid dates of a fold; NaN and 0 where it has none."""
+    """Mean and deviation of a model's forecasts on the valid dates of a fold; NaN and 0 where it has none.
+
+    Forecasts that are all the same up to rounding have a deviation of 0: to divide by rounding would drown the others.
+    """
     valid = model.matrix(label, "valid", fold).astype(np.float64)
     valid = valid[np.isfinite(valid)]
-    return (float(valid.mean()), float(valid.std())) if len(valid) else (float("nan"), 0.0)
+    if not len(valid):
+        return float("nan"), 0.0
+    constant = bool(constant_dates(valid[None], np.float32)[0])
+    return float(valid.mean()), 0.0 if constant else float(valid.std())
 
 
 def auc_gates(

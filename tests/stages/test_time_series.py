@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from factor_data import FeatureStore, directions, read_folds, write_sums
 from factor_metrics import GateConfig
 from factor_models import StackConfig
-from stages.judging.stack_over_time import StackOverTime, auc_gates
+from stages.judging.stack_over_time import StackOverTime, auc_gates, level_on_valid
 from stages.judging.time_series import BY_DATE, scoring_view
 from stages.params.evaluate import EvaluateParams
 from stages.params.reading import parse_params
@@ -99,6 +99,14 @@ def test_no_label_that_ends_in_a_fold_teaches_it_where_dates_without_forecasts_l
     after = stack_of(outcome, 12, step=2, ahead=6).stack(StackConfig(weights="ridge"))
     np.testing.assert_array_equal(after.weights[1], before.weights[1])
     assert (after.weights[2] != before.weights[2]).any()
+
+
+def test_a_model_that_is_constant_up_to_rounding_on_valid_dates_has_no_level() -> None:
+    rounding = np.random.default_rng(0).integers(-1, 2, (50, 2)) * np.float32(7e-9)
+    model: Any = SimpleNamespace(matrix=lambda *of: np.float32(0.1) + rounding.astype(np.float32))
+    mean, deviation = level_on_valid(model, "h1", 0)
+    assert mean == pytest.approx(0.1)
+    assert deviation == 0.0, "a test forecast of 0.2 would count with 1e7 deviations"
 
 
 def directions_of(num_symbols: int, models: list[str], folder: Path) -> Workplace:
