@@ -63,6 +63,12 @@ class Params:
                 )
         self._check_purge()
         self._check_inheritance()
+        opens = [name for name, label in self.tokenize.labels.items() if label.price == "open"]
+        if opens and self.evaluate.portfolio.delay == 0:
+            raise ValueError(
+                f"evaluate.portfolio.delay: 0 must be >= 1, since label {opens[0]} trades at the open, which is over "
+                f"when t closes (tokenize.labels.{opens[0]}.price)"
+            )
         columns = [name for name, label in self.tokenize.labels.items() if label.column is not None]
         if columns and self.kline_models:
             raise ValueError(

@@ -255,6 +255,15 @@ def test_wrong_keys_and_values_are_refused_by_plan(trained: Workplace, tmp_path:
     assert "evaluate.portfolio.money must be finite and above 0" in workplace.refused("plan")
 
 
+def test_no_book_trades_at_an_open_before_its_forecast(trained: Workplace, tmp_path: Path) -> None:
+    """The forecast of t is made of its close; a label of opens has delay 1 at least, and so has its book."""
+    workplace = trained.copy(tmp_path / "copy")
+    labels = {"h1": {"horizon": 1}, "day": {"horizon": 1, "price": "open"}}
+    workplace.change_params(lambda document: document["tokenize"].update(labels=labels))
+    workplace.change_params(lambda document: document["evaluate"]["portfolio"].update(delay=0))
+    assert "evaluate.portfolio.delay: 0 must be >= 1, since label day trades at the open" in workplace.refused("plan")
+
+
 def test_limits_that_no_book_can_satisfy_are_refused_with_their_date(trained: Workplace, tmp_path: Path) -> None:
     workplace = trained.copy(tmp_path / "copy")
     limits = {"max_weight": 0.01, "min_net": 0.9}
