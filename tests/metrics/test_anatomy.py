@@ -93,6 +93,14 @@ def test_neutral_to_all_is_what_neutralise_leaves() -> None:
     assert found.mean[-1] == pytest.approx(np.nanmean(expected), abs=2e-4)
 
 
+def test_nothing_is_left_of_a_forecast_that_is_an_exposure() -> None:
+    generator = np.random.default_rng(5)
+    beta, momentum = generator.normal(size=(2, 120, 60))
+    found = taken_apart(np.exp(momentum), momentum + beta, {"beta": beta, "momentum": momentum}).neutral
+    assert found.names == ("as it is", "beta", "momentum", "all")
+    assert np.isfinite(found.mean).tolist() == [True, True, False, False], "an order of rounding has no rank IC"
+
+
 def test_terciles_regimes_and_calendar_by_hand() -> None:
     generator = np.random.default_rng(4)
     label, size = generator.normal(size=(2, 120, 45))

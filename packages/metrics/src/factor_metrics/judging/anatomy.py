@@ -22,6 +22,8 @@ from factor_metrics.portfolio.trailing import trailing_beta, trailing_mean
 SIZE, VOLATILITY = "money traded", "volatility"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+NOTHING_LEFT = 1e-9
+"""Share of the ranks below which what a regression leaves of them is rounding, and orders nothing."""
 TERCILES = ("low", "middle", "high")
 
 
@@ -144,6 +146,8 @@ def _neutral(forecast: Matrix, outcome: Matrix, loadings: Mapping[str, Matrix], 
             slopes = np.einsum("dij,jd->id", inverse, onto[places])
             for slope, place in zip(slopes, places, strict=True):
                 residual -= slope[:, None] * beside[place]
+            left, size = (np.abs(one).max(axis=1, initial=0.0) for one in (residual, ranks))
+            residual[left <= NOTHING_LEFT * size] = 0.0
         found[name] = rank_ic(np.where(missing, np.nan, residual), outcome, least)
     return found
 
