@@ -95,7 +95,7 @@ def book_of(
     config: EvaluateParams,
 ) -> BookResult:
     """Return the book of a forecast on these dates, held for so many dates."""
-    spread = np.full(quotes.price.shape, np.nan)
+    spread = np.full(quotes.price.shape, np.nan, dtype=prediction.dtype)  # which says what rounding is
     spread[np.searchsorted(quotes.dates, dates)] = prediction
     try:
         return judge_book(

@@ -23,6 +23,7 @@ from factor_metrics import (
     drawdown_table,
     holding_time,
     impact_rates,
+    judge_book,
     long_only_weights,
     long_short_weights,
     overlapping_backtest,
@@ -360,3 +361,18 @@ def test_decisions_of_a_book_between_its_dates_are_not_looked_at() -> None:
     only = [rebalance_every(weights, 3, offset) for offset in range(3)]
     equity = np.mean([backtest(one, price, dates).equity for one in only], axis=0)
     np.testing.assert_allclose(overlapping_backtest(weights, price, dates, 3).equity, equity, **EXACT)
+
+
+@pytest.mark.parametrize("kind", ["quantiles", "rank", "long_only"])
+def test_an_order_of_rounding_is_no_decision(kind: Any) -> None:
+    """A collapsed network says the same of all symbols but for the last bits of float32."""
+    prediction, price, _ = market(3)
+    dates = np.datetime64("2024-01-01") + np.arange(40)
+    rounding = np.random.default_rng(0).integers(-1, 2, size=prediction.shape) * np.float32(7e-9)
+    constant = np.float32(0.1) + rounding.astype(np.float32)
+    book = judge_book(constant, price, None, dates, np.zeros(40), BookConfig(kind=kind))
+    assert (np.unique(constant).size, book.scores.book_dates) == (3, 0)
+    mixed = np.where(np.arange(40)[:, None] < 20, prediction.astype(np.float32), constant)
+    kept = judge_book(mixed, price, None, dates, np.zeros(40), BookConfig(kind=kind))
+    whole = judge_book(mixed * (np.arange(40)[:, None] < 20), price, None, dates, np.zeros(40), BookConfig(kind=kind))
+    np.testing.assert_array_equal(kept.net, whole.net)

@@ -27,6 +27,7 @@ from factor_metrics.portfolio.performance import (
 )
 from factor_metrics.portfolio.trading_year import trading_year
 from factor_metrics.portfolio.weights import book_weights
+from factor_metrics.scores.diversity import constant_dates
 from factor_metrics.significance.trials import probabilistic_sharpe_ratio
 
 
@@ -50,7 +51,8 @@ def judge_book(
     ----------
     prediction
         (num_dates, num_symbols), NaN = missing. A date before the first forecast has no book; one without any
-        forecast after it holds nothing; one on which forecasts tell no symbols apart keeps the book.
+        forecast after it holds nothing; one on which forecasts tell no symbols apart, up to the rounding of their
+        type (`constant_dates`), keeps the book.
     price
         (num_dates, num_symbols) adjusted, above 0, NaN = no bar.
     traded
@@ -78,6 +80,7 @@ def judge_book(
     config = config or BookConfig()
     forecasts, prices = as_matrix("prediction", prediction), as_matrix("price", price)
     check_same_shape("prediction", forecasts, "price", prices)
+    forecasts = np.where(constant_dates(prediction)[:, None] & ~np.isnan(forecasts), 0.0, forecasts)
     found_year, rule = trading_year(dates)
     year = config.periods_per_year or found_year
     costs, lag = config.costs, delay if config.delay is None else config.delay
