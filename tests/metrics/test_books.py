@@ -291,6 +291,18 @@ def test_the_year_of_an_exchange_has_252_days_of_so_many_bars() -> None:
     assert trading_year(np.arange(10))[0] == 252.0
 
 
+def test_one_day_of_a_weekend_makes_no_market_that_never_closes() -> None:
+    """Tadawul trades from Sunday to Thursday; currencies from Sunday to Friday evening, 6,242 hours in 2023."""
+    hours = np.arange("2023-01-01", "2024-01-01", dtype="datetime64[h]")
+    days = np.arange("2023-01-01", "2024-01-01", dtype="datetime64[D]")
+    assert trading_year(days[np.is_busday(days, weekmask="Sun Mon Tue Wed Thu")])[0] == 252.0
+    hour_of_week = (hours.astype(int) + 3 * 24) % (7 * 24)  # from Monday, 0:00
+    open_hours = (hour_of_week < 4 * 24 + 22) | (hour_of_week >= 6 * 24 + 22)
+    assert trading_year(hours[open_hours])[0] == 252.0 * 24
+    for start in range(7):
+        assert trading_year(days[start : start + 13])[0] == 365.0
+
+
 def test_drawdowns_have_their_dates() -> None:
     returns = np.array([NAN, 0.1, -0.1, NAN, -0.1, 0.5, -0.5, 0.2])
     table = drawdown_table(returns)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-SHARE_OF_WEEKENDS = 0.15
-"""Share of the days of a market that never closes that are Saturdays and Sundays is 2 / 7; of an exchange it is 0."""
+LEAST_SHARE = 0.07
+"""Share of its days on every weekday, at least, of a market that never closes: it is 1 / 7, and of 13 days 1 / 13.
+Exchanges from Sunday to Thursday, and markets that open on Sunday evening, trade on one day of a weekend as well."""
 
 
 def trading_year(dates: ArrayLike) -> tuple[float, str]:
     """Return the number of dates a year of a calendar, and how it was found, in words.
 
-    An exchange has 252 days a year, a market that trades on weekends 365; times the median number of bars a day. Bars
-    further apart than four days are weeks (52), months (12), quarters (4) or years (1), whichever is nearest. Dates
-    that are no times count as days of an exchange.
+    An exchange has 252 days a year, a market that trades on all days of the week 365; times the median number of bars
+    a day. Bars further apart than four days are weeks (52), months (12), quarters (4) or years (1), whichever is
+    nearest. Dates that are no times count as days of an exchange.
 
     Parameters
     ----------
@@ -37,8 +38,7 @@ def trading_year(dates: ArrayLike) -> tuple[float, str]:
             key=lambda one: abs(np.log(365.25 / gap / one[0])),
         )
         return float(year), f"{year} {name}"
-    weekend = float(((days.astype(np.int64) + 3) % 7 >= 5).mean())  # 1970-01-01 was a Thursday
-    always = weekend > SHARE_OF_WEEKENDS
+    always = np.bincount(days.astype(np.int64) % 7, minlength=7).min() > LEAST_SHARE * len(days)
     a_day = int(np.median(bars))
     words = "365 days, on weekends too," if always else "252 days"
     return (365.0 if always else 252.0) * a_day, f"{words} of {a_day} bar{'' if a_day == 1 else 's'}"
