@@ -32,6 +32,15 @@ def test_the_index_by_hand() -> None:
     assert drift(reference, [5.0, 6.0, 7.0, 8.0], num_bins=2).psi == pytest.approx(empty, abs=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
+def test_a_flag_that_is_raised_more_often_has_moved(share: float) -> None:
+    """All quantiles of a flag that is raised on 5 % of rows are 0."""
+    reference, sample = np.arange(200) < 200 * share, np.arange(200) < 100
+    p, q = np.array([1.0 - share, max(share, 0.5 / 200)]), np.array([0.5, 0.5])
+    found = drift(reference.astype(float), sample.astype(float)).psi
+    assert found == pytest.approx(float(((q - p) * np.log(q / p)).sum()), abs=1e-12)
+
+
 def test_what_has_not_moved_is_stable_and_what_has_is_not() -> None:
     generator = np.random.default_rng(1)
     p_values = []

@@ -30,9 +30,10 @@ def drift(
 ) -> Drift:
     """Return how far `sample` has moved from `reference`.
 
-    The index is the sum over bins of (q - p) log(q / p), the bins being quantiles of the reference; a share of 0 counts
-    as half a value. The p-value is the asymptotic one of Kolmogorov and Smirnov with the correction of Stephens
-    (1970), "Use of the Kolmogorov-Smirnov, Cramer-von Mises and related statistics without extensive tables".
+    The index is the sum over bins of (q - p) log(q / p), the bins being quantiles of the reference, and one for each
+    value that fills a whole bin; a share of 0 counts as half a value. The p-value is the asymptotic one of Kolmogorov
+    and Smirnov with the correction of Stephens (1970), "Use of the Kolmogorov-Smirnov, Cramer-von Mises and related
+    statistics without extensive tables".
 
     Parameters
     ----------
@@ -74,6 +75,9 @@ def _known(name: str, values: ArrayLike) -> np.ndarray:
 
 def _stability_index(before: np.ndarray, after: np.ndarray, num_bins: int) -> float:
     edges = np.unique(np.quantile(before, np.arange(1, num_bins) / num_bins))
+    first, last = (np.searchsorted(before, edges, side=side) for side in ("left", "right"))
+    # What lies above a value of many ties, such as the 0 of a flag, is another bin.
+    edges = np.union1d(edges, np.nextafter(edges[(last - first) * num_bins > len(before)], np.inf))
     bins = [np.searchsorted(edges, side, side="right") for side in (before, after)]
     counts = np.array([np.bincount(place, minlength=len(edges) + 1) for place in bins])
     counts = counts[:, counts.any(axis=0)]  # between tied values a bin is empty on both sides
