@@ -14,7 +14,7 @@ from factor_metrics.report import DriftRow
 from stages.predictions import OutOfFold
 
 MOST_ROWS = 100_000
-"""Rows of a side that are looked at, every so many: quantiles of more are the same."""
+"""Rows of a side that are looked at, drawn at random: quantiles of more are the same."""
 
 Side = tuple[NDArray[np.floating], int]
 """Values, and the dates that they are of."""
@@ -67,6 +67,8 @@ def drift_rows(what: str, sides: Iterator[tuple[str, int, Side, Side]]) -> list[
     ]
 
 
-def thinned(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return every so many places, at most `MOST_ROWS`."""
-    return places[:: max(1, -(-len(places) // MOST_ROWS))]
+def thinned(places: NDArray[np.int64], most: int = MOST_ROWS) -> NDArray[np.int64]:
+    """Return at most so many places, in order; not every so many-th, which may all be of one weekday or hour."""
+    if len(places) <= most:
+        return places
+    return places[np.sort(np.random.default_rng(0).choice(len(places), most, replace=False))]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from factor_data import FeatureStore, Fold
+from stages.judging.drift import thinned
 from stages.predictions import OutOfFold
 
 MOST_ROWS = 200_000
-"""Training rows that the spread of inputs is taken from, evenly spaced."""
+"""Training rows that the spread of inputs is taken from, drawn at random."""
 LEVELS = tuple(number / 10 for number in range(1, 10))
 
 
@@ -21,8 +22,7 @@ def reference(store: FeatureStore, models: Mapping[str, OutOfFold], fold: Fold) 
     The spread of forecasts is the mean over dates of their standard deviation among the symbols of a date, beside it
     the mean number of symbols that are forecast.
     """
-    rows = np.flatnonzero(store.rows(fold, "train"))
-    rows = rows[:: max(1, -(-len(rows) // MOST_ROWS))]
+    rows = thinned(np.flatnonzero(store.rows(fold, "train")), MOST_ROWS)
     names, inputs = store.normaliser(fold.index).names, store.inputs(fold.index)
     spread: dict[str, Any] = {}
     for column, name in enumerate(names):

@@ -14,6 +14,7 @@ from scipy import stats
 from factor_data import FeatureStore, Panel, read_folds
 from factor_data.sums import write_sums
 from stages.judging.books import money_traded
+from stages.judging.drift import MOST_ROWS, thinned
 from stages.predictions import OutOfFold
 from workplace import Workplace
 
@@ -278,3 +279,13 @@ def test_what_was_traded_is_the_amount_where_bars_have_one(trained: Workplace) -
     np.testing.assert_array_equal(money_traded(panel), product)
     np.testing.assert_array_equal(money_traded(panel.with_columns(amount=2.0 * product)), 2.0 * product)
     np.testing.assert_array_equal(money_traded(panel.with_columns(amount=0.0 * product)), product)
+
+
+def test_rows_of_which_drift_is_told_are_of_all_hours() -> None:
+    """2.4 million rows of an hourly calendar: every 24th row is of the same hour."""
+    places = np.arange(24 * MOST_ROWS)
+    chosen = thinned(places)
+    assert len(np.unique(chosen)) == MOST_ROWS
+    np.testing.assert_array_equal(chosen, thinned(places))
+    np.testing.assert_allclose(np.bincount(chosen % 24) / MOST_ROWS, 1 / 24, rtol=0.1)
+    np.testing.assert_array_equal(thinned(places[:MOST_ROWS]), places[:MOST_ROWS])
