@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Label, Panel, read_parquet
-from factor_metrics import BookResult, beside_truth, judge_book
+from factor_metrics import BookResult, TradingRules, beside_truth, judge_book
+from factor_metrics.portfolio.trailing import last_known
 from stages.judging.judge import TRUE_DELAY
 from stages.judging.pages import Books
 from stages.judging.time_series import is_over_time
@@ -147,11 +148,18 @@ def money_traded(panel: Panel) -> NDArray[np.float64]:
 def benchmark_returns(
     price: NDArray[np.float64], universe: NDArray[np.bool_], symbols: NDArray[np.str_], name: str
 ) -> NDArray[np.float64]:
-    """(num_dates,) returns of a symbol, or the mean over the symbols that were in the universe a date before."""
+    """(num_dates,) returns of a symbol, or the mean over the symbols that were in the universe at their bar before.
+
+    The move over dates without a bar counts on the first date with one; in the universe over as many dates as a book
+    holds a symbol without a price.
+    """
     moves = np.full(price.shape, np.nan)
-    moves[1:] = price[1:] / price[:-1] - 1.0
+    moves[1:] = price[1:] / last_known(price)[:-1] - 1.0
     if name != UNIVERSE:
         return moves[:, list(symbols).index(name)]
-    moves[1:][~universe[:-1]] = np.nan
+    missing, row = np.isnan(price), np.arange(len(price))[:, None]
+    member = last_known(np.where(missing, np.nan, universe))[:-1] > 0.0
+    waited = row[1:] - last_known(np.where(missing, np.nan, row))[:-1] - 1
+    moves[1:][~(member & (waited <= TradingRules().max_stale))] = np.nan
     count = np.isfinite(moves).sum(axis=1)
     return np.divide(np.nansum(moves, axis=1), count, out=np.full(len(moves), np.nan), where=count > 0)

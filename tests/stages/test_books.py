@@ -13,7 +13,7 @@ from scipy import stats
 
 from factor_data import FeatureStore, Panel, read_folds
 from factor_data.sums import write_sums
-from stages.judging.books import money_traded
+from stages.judging.books import benchmark_returns, money_traded
 from stages.judging.drift import MOST_ROWS, thinned
 from stages.predictions import OutOfFold
 from workplace import Workplace
@@ -289,3 +289,16 @@ def test_rows_of_which_drift_is_told_are_of_all_hours() -> None:
     np.testing.assert_array_equal(chosen, thinned(places))
     np.testing.assert_allclose(np.bincount(chosen % 24) / MOST_ROWS, 1 / 24, rtol=0.1)
     np.testing.assert_array_equal(thinned(places[:MOST_ROWS]), places[:MOST_ROWS])
+
+
+def test_a_benchmark_moves_over_the_dates_on_which_its_market_is_closed() -> None:
+    price = np.array([[100.0, 50.0], [np.nan, 50.0], [150.0, 55.0], [np.nan, 55.0], [150.0, 55.0]])
+    symbols = np.array(["SPY", "SAP"])
+    alone = benchmark_returns(price, price > 0.0, symbols, "SPY")
+    np.testing.assert_allclose(alone, [np.nan, np.nan, 0.5, np.nan, 0.0])
+    together = benchmark_returns(price, price > 0.0, symbols, "universe")
+    np.testing.assert_allclose(together, [np.nan, 0.0, (0.5 + 0.1) / 2, 0.0, 0.0])
+    outside = (price > 0.0) & (np.arange(5) != 0)[:, None]
+    np.testing.assert_allclose(benchmark_returns(price, outside, symbols, "universe")[2], 0.1)
+    late = np.array([[100.0, 50.0], *[[np.nan, 50.0]] * 6, [900.0, 50.0]])
+    assert benchmark_returns(late, late > 0.0, symbols, "universe")[7] == 0.0, "a book has written it off"
