@@ -388,3 +388,14 @@ def test_an_order_of_rounding_is_no_decision(kind: Any) -> None:
     kept = judge_book(mixed, price, None, dates, np.zeros(40), BookConfig(kind=kind))
     whole = judge_book(mixed * (np.arange(40)[:, None] < 20), price, None, dates, np.zeros(40), BookConfig(kind=kind))
     np.testing.assert_array_equal(kept.net, whole.net)
+
+
+@pytest.mark.parametrize("num_books", [1, 2])
+def test_top_k_buys_the_best_again_after_its_book_was_closed(num_books: int) -> None:
+    """What it held before a date without forecasts is sold: at most one replaced is no reason to buy it again."""
+    rows = np.repeat([[3.0, 2.0, 1.0, 0.0], [NAN] * 4, [0.0, 1.0, 2.0, 3.0]], num_books, axis=0)
+    config = BookConfig(kind="top_k", held=2, max_replaced=1)
+    weights = book_weights(rows, config, num_books=num_books)
+    np.testing.assert_array_equal(weights[0], [0.5, 0.5, 0.0, 0.0])
+    np.testing.assert_array_equal(weights[-1], [0.0, 0.0, 0.5, 0.5])
+    assert np.isnan(weights[num_books]).all()

@@ -130,7 +130,7 @@ def book_weights(prediction: ArrayLike, config: BookConfig, num_quantiles: int =
         Quantiles of the kinds `quantiles` and `long_only`.
     num_books
         Overlapping books (`overlapping_backtest`): which symbols top_k replaces depends on what the same book held,
-        `num_books` dates before.
+        `num_books` dates before; after a date of its own without any forecast it begins anew.
 
     Returns
     -------
@@ -153,8 +153,9 @@ def book_weights(prediction: ArrayLike, config: BookConfig, num_quantiles: int =
         matrix = as_matrix("prediction", prediction)
         weights = np.full(matrix.shape, np.nan)
         for offset in range(num_books):
-            chosen = top_k_weights(matrix[offset::num_books], config.held, config.max_replaced)
-            weights[offset::num_books] = config.gross * chosen
+            rows = np.arange(offset, len(matrix), num_books)
+            for part in np.split(rows, np.flatnonzero(np.isnan(matrix[rows]).all(axis=1))):
+                weights[part] = config.gross * top_k_weights(matrix[part], config.held, config.max_replaced)
     given = config.limits.given
     return apply_limits(weights, PositionLimits(**given)) if given else weights
 
