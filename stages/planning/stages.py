@@ -124,8 +124,12 @@ def tokenize_roots(params: Params, model: str) -> Roots:
 
 
 def stack_roots(params: Params, model: str) -> Roots:
-    """The script, and the files of the user's own features, which go into the bundle."""
-    return Roots(modules=("stages.stack",), tables={}, python=tuple(sorted(params.tokenize.functions)))
+    """The script, the kinds of the listed models, and the files of the user's own features, which go into the bundle."""
+    return Roots(
+        modules=("stages.stack",),
+        tables={ZOO_TABLE: sorted(params.models)},
+        python=tuple(sorted(params.tokenize.functions)),
+    )
 
 
 def train_roots(params: Params, model: str) -> Roots:
