@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from checkout import Checkout
+from factor_data.sums import file_sha256
 from factor_serve import BundleError, load_bundle
 from factor_serve.check import check_bundle
 from factor_serve.cli import main
+from factor_serve.http.service import Service
 from serve.bundle_samples import change_manifest
 from stages.judging.bundle import read_bundle
 
@@ -71,12 +75,71 @@ def test_a_manifest_that_was_edited_truncated_or_is_of_another_format_is_refused
         load_bundle(folder)
 
 
+def test_nothing_is_read_from_beside_the_bundle_and_nothing_hides_in_it(folder: Path, tmp_path: Path) -> None:
+    manifest = (folder / "manifest.json").read_text()
+    shutil.copytree(folder / "models" / "lstm", tmp_path / "outside")  # no digest of the manifest is of its files
+    change_manifest(
+        folder, lambda manifest: manifest["members"].update({"../../outside": manifest["members"].pop("lstm")})
+    )
+    with pytest.raises(BundleError, match=r"members: '\.\./\.\./outside' must be the name of a folder in models/"):
+        load_bundle(folder)
+    (folder / "manifest.json").write_text(manifest)
+    (folder / "more").mkdir()
+    (folder / "more" / "sums.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"more/sums\.json is not of the bundle"):
+        load_bundle(folder)
+    shutil.rmtree(folder / "more")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(BundleError, match="link is not of the bundle"):
+        load_bundle(folder)
+    (folder / "link").unlink()
+    load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda manifest: manifest.update(files=[]), "files: must hold keys and values"),
+        (lambda manifest: manifest.update(members=["lstm"]), "members: must hold keys and values"),
+        (lambda manifest: manifest.update(gates={}), "gates: must hold a list"),
+        (lambda manifest: manifest.update(weights={}), "weights: lacks 'h1', which is among heads"),
+        (lambda manifest: manifest["recipe"].pop("scales"), r"recipe\.scales: lacks 'h1', which is among heads"),
+        (lambda manifest: manifest["weights"]["h1"].update(gru=1.0), r"weights\.h1: 'gru' is not among members"),
+    ],
+)
+def test_a_manifest_whose_parts_do_not_fit_is_refused_when_it_is_read(folder: Path, change: Any, rule: str) -> None:
+    change_manifest(folder, change)
+    with pytest.raises(BundleError, match=rf"manifest\.json: {rule}"):
+        load_bundle(folder)
+
+
+def test_a_number_that_json_has_not_is_refused(folder: Path) -> None:
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 1, "more": NaN', 1))
+    with pytest.raises(BundleError, match=r"manifest\.json: is not JSON"):
+        load_bundle(folder)
+
+
+def test_a_canary_without_a_member_or_without_rows_is_a_bundle_that_is_not_served(folder: Path) -> None:
+    path = folder / "canary" / "forecasts.parquet"
+    stored = pd.read_parquet(path)
+    stored[stored["model"] != "lstm"].to_parquet(path)
+    change_manifest(folder, lambda manifest: manifest["files"].update({"canary/forecasts.parquet": file_sha256(path)}))
+    found = {one.name: one for one in check_bundle(folder, unpromoted=True)}
+    assert not found["canary lstm"].passed
+    assert found["canary linear"].passed
+    with pytest.raises(BundleError, match="lstm forecasts the canary otherwise"):
+        Service(folder, unpromoted=True).load()
+    (folder / "canary" / "symbols.npy").unlink()
+    change_manifest(folder, lambda manifest: manifest["files"].pop("canary/symbols.npy"))
+    with pytest.raises(BundleError, match=r"symbols\.npy: no such file"):
+        Service(folder, unpromoted=True).load()
+
+
 def test_members_of_another_bundle_are_refused_even_with_their_hashes(folder: Path) -> None:
     normaliser = json.loads((folder / "inputs" / "normaliser.json").read_text())
     normaliser["clip"] = 4.0
     (folder / "inputs" / "normaliser.json").write_text(json.dumps(normaliser))
-    from factor_data.sums import file_sha256
-
     digest = file_sha256(folder / "inputs" / "normaliser.json")
     change_manifest(folder, lambda manifest: manifest["files"].update({"inputs/normaliser.json": digest}))
     with pytest.raises(BundleError, match=r"models/linear: normaliser_sha256 is .*: the member was fitted on other"):
@@ -106,7 +169,6 @@ def test_check_finds_a_member_that_says_something_else_than_it_did(folder: Path)
     """Weights of another training, put in with all their hashes, as a wrong copy by a careful hand would be."""
     from safetensors.torch import load_file, save_file
 
-    from factor_data.sums import file_sha256
     from factor_models.checkpoints import content_hash
 
     member = folder / "models" / "lstm"
@@ -124,3 +186,16 @@ def test_check_finds_a_member_that_says_something_else_than_it_did(folder: Path)
     assert not checks["canary lstm"].passed
     assert "deviations" in checks["canary lstm"].found
     assert checks["canary linear"].passed
+
+
+def test_text_vectors_of_a_pretrained_encoder_are_refused_since_it_does_not_lie_in_the_bundle(folder: Path) -> None:
+    vectors = folder / "inputs" / "news_vectors.json"
+    config = {"kind": "transformer", "folder": "encoder@0123456789ab"}
+    vectors.write_text(json.dumps({"format": 1, "encoder": "folder", "config": config}))
+    change_manifest(
+        folder, lambda manifest: manifest["files"].update({"inputs/news_vectors.json": file_sha256(vectors)})
+    )
+    with pytest.raises(BundleError, match=r"news_vectors\.json: kind transformer: its pretrained encoder is no part"):
+        load_bundle(folder)
+    checks = check_bundle(folder, unpromoted=True)
+    assert [one.name for one in checks if not one.passed] == ["members"]

@@ -27,7 +27,8 @@ from factor_data import (
 )
 from factor_data.atomic import canonical_json
 from factor_data.labels.config import read_label
-from factor_data.sums import SUMS, file_sha256, files_to_sum
+from factor_data.news.config import HANDED_IN
+from factor_data.sums import SUMS, file_sha256
 from factor_serve.members import Member, load_member
 
 FORMAT = 1
@@ -41,6 +42,8 @@ NEEDED = (
     "calendar", "calendars", "clean", "columns", "features", "files", "fold", "gates", "heads", "inputs", "labels",
     "left_out", "made_of", "members", "promoted", "recipe", "unknown_inputs", "versions", "weights",
 )  # fmt: skip
+TABLES = ("clean", "features", "files", "fold", "labels", "made_of", "members", "recipe", "versions", "weights")
+LISTS = ("columns", "gates", "heads", "inputs", "unknown_inputs")
 
 
 class BundleError(ValueError):
@@ -162,11 +165,35 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if missing := [key for key in NEEDED if key not in manifest]:
         raise BundleError(f"{path}: lacks {missing[0]}")
     content = {key: value for key, value in manifest.items() if key != HASH}
-    if manifest.get(HASH) != hashlib.sha256(canonical_json(content).encode()).hexdigest():
+    try:
+        own = hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    except ValueError as error:
+        raise BundleError(f"{path}: is not JSON ({error})") from error
+    if manifest.get(HASH) != own:
         raise BundleError(f"{path}: was changed after it was written: it does not match its own hash")
-    if (kind := manifest["recipe"].get("kind")) not in RECIPES:
-        raise BundleError(f"{path}: recipe.kind: {kind!r}, this version applies {' and '.join(RECIPES)}")
+    _check_manifest(path, manifest)
     return manifest
+
+
+def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest whose parts do not fit each other, or a member whose folder is not of the bundle."""
+    for keys, kind, said in ((TABLES, dict, "keys and values"), (LISTS, list, "a list")):
+        if wrong := [key for key in keys if not isinstance(manifest[key], kind)]:
+            raise BundleError(f"{path}: {wrong[0]}: must hold {said}")
+    recipe, members = manifest["recipe"], manifest["members"]
+    if (kind := recipe.get("kind")) not in RECIPES:
+        raise BundleError(f"{path}: recipe.kind: {kind!r}, this version applies {' and '.join(RECIPES)}")
+    if wrong := [name for name in members if name in ("", "..") or Path(name).name != name]:
+        raise BundleError(f"{path}: members: {wrong[0]!r} must be the name of a folder in models/")
+    of_heads = {"labels": manifest["labels"], "weights": manifest["weights"], "recipe.scales": recipe.get("scales", {})}
+    if recipe["kind"] == LEVELS:
+        of_heads["recipe.levels"] = recipe.get("levels", {})
+    for key, table in of_heads.items():
+        if missing := [head for head in manifest["heads"] if head not in table]:
+            raise BundleError(f"{path}: {key}: lacks {missing[0]!r}, which is among heads")
+    for head in manifest["heads"]:
+        if unknown := [name for name in manifest["weights"][head] if name not in members]:
+            raise BundleError(f"{path}: weights.{head}: {unknown[0]!r} is not among members")
 
 
 def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -179,7 +206,9 @@ def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
 def differing_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return in words each file that is not what the manifest says."""
     expected: dict[str, str] = manifest["files"]
-    found = {name for name in files_to_sum(folder) if name not in (MANIFEST, SUMS)}
+    # all of them: a sums.json in a folder inside vouches for nothing here, and a link to a folder is not gone into
+    files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    found = {path.relative_to(folder).as_posix() for path in files} - {MANIFEST, SUMS}
     told = [f"{name} is not of the bundle" for name in sorted(found - expected.keys())]
     for name, digest in expected.items():
         if name not in found:
@@ -192,7 +221,7 @@ def differing_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
 def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
     inputs = folder / "inputs"
     labels = {name: read_label(manifest["labels"][name]) for name in manifest["heads"]}
-    scorer = inputs / "news_scorer.json"
+    scorer, vectors = inputs / "news_scorer.json", inputs / "news_vectors.json"
     bundle = Bundle(
         folder=folder,
         manifest=manifest,
@@ -202,7 +231,7 @@ def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
         tokenizer=QuantileTokenizer.from_dict(_json(inputs / "tokenizer.json")),
         vocabulary=SymbolVocabulary.load(inputs / "vocabulary.json"),
         scorer=NewsScorer.from_dict(_json(scorer)) if scorer.is_file() else None,
-        vectoriser=NewsVectoriser.load(inputs) if (inputs / "news_vectors.json").is_file() else None,
+        vectoriser=_vectoriser(vectors) if vectors.is_file() else None,
         train_dates=np.load(inputs / "train_dates.npy", allow_pickle=False).astype("datetime64[ns]"),
         code=_own_code(folder, manifest),
     )
@@ -224,6 +253,16 @@ def check_members(bundle: Bundle) -> None:
                     f"{bundle.folder}: models/{name}: {key} is {member.metadata[key]!r}, the bundle has {value!r}: "
                     "the member was fitted on other inputs"
                 )
+
+
+def _vectoriser(path: Path) -> NewsVectoriser:
+    """Vectors of texts; BundleError for those of a pretrained encoder, which does not lie in the bundle."""
+    if (kind := _json(path)["config"]["kind"]) in HANDED_IN:
+        raise BundleError(
+            f"{path}: kind {kind}: its pretrained encoder is no part of a bundle, so this bundle cannot be served; "
+            "news_vectors of the kind hashing or tfidf_svd can"
+        )
+    return NewsVectoriser.load(path.parent)
 
 
 def _own_code(folder: Path, manifest: Mapping[str, Any]) -> tempfile.TemporaryDirectory | None:

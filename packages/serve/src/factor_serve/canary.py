@@ -61,7 +61,7 @@ def compare_canary(bundle: Bundle) -> tuple[CanaryResult, ...]:
     for model in [*bundle.members, STACK]:
         mine = both[both["model"] == model]
         then, again = (mine[f"prediction_{when}"].to_numpy(dtype=np.float64) for when in ("then", "now"))
-        units = np.array([scale[(model, label)] for label in mine["label"]]) if len(mine) else np.ones(0)
+        units = np.array([scale.get((model, label), 1.0) for label in mine["label"]])
         results.append(
             CanaryResult(
                 model=model,

@@ -51,7 +51,7 @@ class Service:
             try:
                 bundle = load_bundle(self.folder)
                 self._check(bundle)
-            except (BundleError, OSError) as error:
+            except (ValueError, OSError) as error:
                 self.why = str(error)
                 raise BundleError(str(error)) from None
             self.served = Served(bundle=bundle, loaded=time.time())
