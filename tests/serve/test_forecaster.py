@@ -154,9 +154,14 @@ def test_a_state_that_is_damaged_or_of_another_bundle_is_refused_and_a_failed_sa
     assert path.read_bytes() == whole
     assert [one.name for one in tmp_path.iterdir()] == ["state"]
     generator = np.random.default_rng(0)
-    for place in [*generator.integers(0, len(whole), 40).tolist(), len(whole) - 1]:
+    places = [(place, 0xFF) for place in [*generator.integers(0, len(whole), 40).tolist(), len(whole) - 1]]
+    directory = whole.index(b"PK\x01\x02")  # 8 bytes behind it the flags, 10 the way of compression
+    places += [(directory + 8, 0x01), (directory + 8, 0x20), (directory + 10, 0x08), (directory + 10, 0x40)]
+    header = whole.index(b"\x93NUMPY")  # and what numpy reads as a literal of Python
+    places += [(header + place, bit) for place in range(64) for bit in (0x01, 0x08)]
+    for place, bits in places:
         changed = bytearray(whole)
-        changed[place] ^= 0xFF
+        changed[place] ^= bits
         path.write_bytes(bytes(changed))
         try:
             restored = Forecaster.restore(bundle, path)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +23,11 @@ from factor_serve.rows import Rows
 
 FORMAT = 1
 HEADER = "header"
+DAMAGES = (
+    ValueError, OSError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, TokenError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and numpy raise on bytes that are no archive of arrays, or one that seems compressed or encrypted."""
 
 
 def save_state(state: State, identity: str, path: Path) -> None:
@@ -45,7 +53,7 @@ def load_state(path: Path, identity: str) -> State:
         with np.load(path, allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in opened.files}
         header = json.loads(str(arrays.pop(HEADER)))
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise ValueError(f"{path}: holds no whole state ({error})") from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
