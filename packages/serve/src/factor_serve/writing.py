@@ -30,12 +30,18 @@ def write_forecasts(frame: pd.DataFrame, path: Path) -> None:
 def read_forecasts(path: Path) -> pd.DataFrame:
     """Return the forecasts of a file that `write_forecasts` wrote; ValueError for any other."""
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, parse_dates=["timestamp"])
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: has the columns {list(frame.columns)}, forecasts have {list(COLUMNS)}")
     return frame.astype({"timestamp": "datetime64[ns]", "prediction": "float32"})
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Names as they stand there: 000001 is no number, and NA is not missing."""
+    names = dict.fromkeys(("symbol", "label", "model"), str)
+    return pd.read_csv(path, parse_dates=["timestamp"], dtype=names, keep_default_na=False)
 
 
 def _write(file: IO[bytes], frame: pd.DataFrame, suffix: str) -> None:
