@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 
 from checkout import Checkout
-from factor_data import read_bars, read_news
+from factor_data import Panel, read_bars, read_news
 from factor_models import load_model
 from factor_models.kline import PathForecaster
-from factor_serve import Bundle, forecast, load_bundle
+from factor_serve import Bundle, follow, forecast, load_bundle
 from factor_serve.cli import main
+from factor_serve.writing import read_forecasts, write_forecasts
 from serve.bundle_samples import assert_same_bits, dag_forecasts, last_test_dates
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
@@ -99,6 +100,7 @@ def test_what_cannot_be_forecast_is_refused_in_one_line(
         (["--out", out, "--unpromoted", "--news", "none", "--at", "soon"], "--at 'soon': must be a date"),
         (["--out", out, "--unpromoted", "--news", "none", "--model", "gru"], "model 'gru' must be stack, all or one"),
         (["--out", out, "--unpromoted", "--since", "2016-01-01", "--at", "2016-01-02"], "give one of them"),
+        (["--out", out, "--unpromoted", "--news", "none", "--since", "2099-01-01"], "the bars have no date from it on"),
     ):
         assert main([*start, *more]) == 2
         said = capsys.readouterr().err.strip().splitlines()
@@ -167,3 +169,53 @@ def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(
         then = then[then["timestamp"].isin(dates)]
         mine = said[said["model"] == model].sort_values(["timestamp", "symbol", "label"])
         np.testing.assert_array_equal(mine["prediction"].to_numpy(), then["prediction"].to_numpy(), err_msg=model)
+
+
+def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_cleaning_empties(
+    finished_run: Checkout, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    whole, bars, out = panel.to_pandas(), tmp_path / "bars.parquet", tmp_path / "out.csv"
+    first, broken, last = panel.dates[-3:]
+    prices = ["open", "high", "low", "close", "adj_close"]
+    whole.loc[whole["timestamp"] == broken, prices] = np.nan
+    part = whole[(whole["timestamp"] < last) | whole["symbol"].isin(["S0003", "S0004"])]
+    deliveries = iter([part[part["timestamp"] <= broken], part, whole])
+    told: list[list[str]] = []
+
+    def publish(seconds: float) -> None:
+        if out.exists():
+            told.append(sorted(read_forecasts(out)["timestamp"].astype(str).unique()))
+        bars.unlink(missing_ok=True)
+        if (delivery := next(deliveries, None)) is None:
+            raise KeyboardInterrupt
+        delivery.to_parquet(bars)
+
+    monkeypatch.setattr(follow.time, "sleep", publish)
+    monkeypatch.setattr(follow.signal, "signal", lambda number, handler: None)
+    whole[whole["timestamp"] <= first].to_parquet(bars)
+    news = finished_run.path / "data" / "news"
+    command = ["predict", str(bundle.folder), str(bars), "--news", str(news), "--out", str(out), "--follow"]
+    assert main([*command, "--unpromoted"]) == 130
+    days = [str(date)[:10] for date in (first, broken, last)]
+    assert told == [days[:1], days[:1], days[:1], [days[0], days[2]]]
+    said = read_forecasts(out)
+    batch = forecast(bundle, Panel.from_frame(whole), read_news(news, calendar=panel.dates))
+    now = said[said["timestamp"] == last]["prediction"].to_numpy()
+    np.testing.assert_array_equal(now, batch["prediction"].to_numpy())
+
+
+def test_names_in_a_csv_that_is_appended_to_stay_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "timestamp": np.array(["2024-01-31"] * 3, dtype="datetime64[ns]"),
+            "symbol": ["000001", "NA", "1e5"],
+            "label": "h1",
+            "model": "stack",
+            "prediction": np.array([0.1, -1e-9, 3.0], dtype=np.float32),
+        }
+    )
+    write_forecasts(frame, tmp_path / "out.csv")
+    again = read_forecasts(tmp_path / "out.csv")
+    assert again["symbol"].tolist() == frame["symbol"].tolist()
+    np.testing.assert_array_equal(again["prediction"].to_numpy(), frame["prediction"].to_numpy())

@@ -96,7 +96,12 @@ def run_predict(options: argparse.Namespace) -> int:
             raise ValueError("--at names one date, --follow goes on with those that come: give one of them")
         return follow(bundle, options, out)
     panel = bars_of(options.bars, options.layout, options.map)
-    frame = forecast(bundle, panel, news_of(options.news, bundle, panel), wanted_dates(options, panel), options.model)
+    dates = wanted_dates(options, panel)
+    if not len(dates):
+        raise ValueError(
+            f"--since {options.since}: the bars have no date from it on; the last one is {panel.dates[-1]!s:.19}"
+        )
+    frame = forecast(bundle, panel, news_of(options.news, bundle, panel), dates, options.model)
     write_forecasts(frame, out)
     print(f"{len(frame):,} forecasts of {frame['timestamp'].nunique()} dates in {out}")
     return 0

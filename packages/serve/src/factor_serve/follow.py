@@ -11,9 +11,13 @@ from types import FrameType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from factor_data import Panel
+from factor_serve.arrivals import ArrivalRules, check_share
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import forecast
+from factor_serve.inputs import clean
 from factor_serve.sources import bars_of, modified, news_of
 from factor_serve.writing import read_forecasts, write_forecasts
 
@@ -49,11 +53,38 @@ def _append(bundle: Bundle, options: argparse.Namespace, out: Path) -> None:
     dates = wanted_dates(options, panel)
     if before is not None and len(before):
         dates = panel.dates[panel.dates > np.datetime64(before["timestamp"].max(), "ns")]
+    dates = _left(bundle, panel, _whole(panel, dates))
     if not len(dates):
         return
     new = forecast(bundle, panel, news_of(options.news, bundle, panel), dates, options.model)
     write_forecasts(new if before is None else pd.concat([before, new], ignore_index=True), out)
     print(f"{len(new):,} forecasts of {dates[0]!s:.16} to {dates[-1]!s:.16} in {out}", flush=True)
+
+
+def _whole(panel: Panel, dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return the dates without the bars' last one while it has far fewer symbols than the date before.
+
+    It may be being written, and what is appended stays; when a later date has come, it is taken as it is.
+    """
+    counts = np.bincount(panel.date_code, minlength=panel.num_dates)[-2:].tolist()
+    if len(counts) < 2 or not len(dates) or dates[-1] != panel.dates[-1]:
+        return dates
+    try:
+        check_share(dates[-1:], counts[1:], counts[0], ArrivalRules())
+    except ValueError as error:
+        print(f"note: {error}; looking again", file=sys.stderr)
+        return dates[:-1]
+    return dates
+
+
+def _left(bundle: Bundle, panel: Panel, dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return the dates of which cleaning leaves a bar: one without would be in the way of all that come after it."""
+    if not len(dates):
+        return dates
+    left = np.isin(dates, clean(bundle, panel).dates)
+    for date in dates[~left]:
+        print(f"note: cleaning has left no bar of {date!s:.19}: it has no forecasts", file=sys.stderr)
+    return dates[left]
 
 
 def _end(number: int, frame: FrameType | None) -> None:
