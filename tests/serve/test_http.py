@@ -171,6 +171,65 @@ def test_three_hundred_spoiled_bodies_are_refused_by_name(client: TestClient, bo
         assert 400 <= refusal(response)[0] < 500
 
 
+def arrow_of(*tables: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    for table in tables:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
+def test_of_a_stream_of_arrow_only_the_columns_count_and_none_is_an_error_of_the_program(
+    client: TestClient, panel: Panel, news: pd.DataFrame
+) -> None:
+    bars, documents = (pa.Table.from_pandas(frame, preserve_index=False) for frame in (panel.to_pandas(), news))
+    place, headers = bars.column_names.index("timestamp"), {"Content-Type": ARROW}
+    expected = client.post("/predict", content=arrow_of(bars, documents), headers=headers)
+    assert expected.status_code == 200
+    for said in (b"{bad", b'{"index_columns": ["symbol"], "columns": [], "column_indexes": []}'):
+        table = bars.replace_schema_metadata({b"pandas": said})
+        response = client.post("/predict", content=arrow_of(table, documents), headers=headers)
+        assert response.content == expected.content, response.text
+    for stamps in (
+        pa.array([2**30] * panel.num_rows, pa.int32()).cast(pa.date32()),
+        bars["timestamp"].cast(pa.timestamp("ns", "Nowhere/Bogus")),
+    ):
+        table = bars.set_column(place, "timestamp", stamps)
+        response = client.post("/predict", content=arrow_of(table, documents), headers=headers)
+        assert refusal(response)[:2] == (422, "bars")
+    generator, whole = np.random.default_rng(0), arrow_of(bars.slice(0, 5), documents.slice(0, 5))
+    for _ in range(300):
+        spoiled = bytearray(whole)
+        for at in generator.integers(0, 1500, 2).tolist():
+            spoiled[at] = int(generator.integers(0, 256))
+        response = client.post("/predict", content=bytes(spoiled), headers=headers)
+        assert response.status_code < 500, response.text
+
+
+def test_names_that_are_no_text_or_not_one_are_refused(client: TestClient, body: dict[str, Any]) -> None:
+    bars, headers = body["bars"], {"Content-Type": "application/json"}
+
+    def renamed(symbol: str) -> list[str]:
+        return [symbol if one == "S0001" else one for one in bars["symbol"]]
+
+    for document, expected in (
+        ({"\ud800": 1}, (400, None, "the body must be JSON")),
+        (body | {"bars": bars | {"symbol": renamed("\ud800")}}, (422, "bars.symbol", "surrogates not allowed")),
+        (
+            body | {"news": body["news"] | {"text": ["\ud800"] * len(body["news"]["text"])}},
+            (422, "news.text", "row 0: "),
+        ),
+        (body | {"bars": bars | {"symbol": renamed("S0000\0")}}, (422, "bars", "two symbols are 'S0000'")),
+    ):
+        response = client.post("/predict", content=json.dumps(document).encode(), headers=headers)
+        status, field, rule = refusal(response)
+        assert (status, field) == expected[:2], rule
+        assert expected[2] in rule
+    twice = json.dumps(body)[:-1] + ', "bars": {}}'
+    status, _, rule = refusal(client.post("/predict", content=twice.encode(), headers=headers))
+    assert (status, "a key comes twice" in rule) == (400, True)
+
+
 def test_limits_hold(folder: Path) -> None:
     with client_of(folder, max_bytes=1000, max_rows=2) as client:
         assert refusal(client.post("/predict", json={"bars": {"close": [1.0] * 1000}}))[0] == 413

@@ -44,6 +44,8 @@ def panel_of(bars: Panel | pd.DataFrame) -> Panel:
             first = bars[twice].iloc[0]
             raise ValueError(f"bars: {first['symbol']} at {first['timestamp']} comes twice ({int(twice.sum())} such)")
         panel = Panel.from_frame(bars)
+        if len(again := np.flatnonzero(panel.symbols[1:] == panel.symbols[:-1])):  # 7 and "7", or "A" and "A\0"
+            raise ValueError(f"bars: two symbols are {str(panel.symbols[again[0]])!r} when they are written as text")
     for name, values in panel.columns.items():
         if len(wrong := np.flatnonzero(np.isinf(values))):
             row = int(wrong[0])

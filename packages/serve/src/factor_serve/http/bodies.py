@@ -31,7 +31,7 @@ class Request:
 def read_json(body: bytes, max_rows: int) -> Request:
     """Return a request from JSON; Problem naming field and rule."""
     try:
-        document = json.loads(body, parse_constant=_no_constant)
+        document = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise Problem(400, None, f"the body must be JSON: {_short(error)}") from None
     if not isinstance(document, dict):
@@ -97,6 +97,10 @@ def _texts(values: list[Any], where: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str) or not value:
             raise Problem(422, where, f"row {row}: must be text, is {_shown(value)}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Problem(422, where, f"row {row}: {_short(error)}") from None
     return values
 
 
@@ -121,13 +125,17 @@ def _stream(source: pa.BufferReader, name: str, max_rows: int) -> pd.DataFrame:
                 batch.validate(full=True)
                 batches.append(batch)
             table = pa.Table.from_batches(batches, reader.schema)
+            names = table.column_names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Problem(400, name, f"must be a stream of Arrow: {_short(error)}") from None
-    if len(set(table.column_names)) < len(table.column_names):
+    if len(set(names)) < len(names):
         raise Problem(422, name, "has a column twice")
     for field in table.schema:
         _check_field(table, field, f"{name}.{field.name[:MOST_NAMED]}")
-    frame: pd.DataFrame = table.to_pandas()
+    try:  # what pandas writes into a schema says of an index and of other types; only the columns count
+        frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    except (ValueError, KeyError, OverflowError, pa.ArrowException) as error:
+        raise Problem(422, name, f"cannot be read: {_short(error)}") from None
     return frame
 
 
@@ -149,6 +157,15 @@ def _text(value: Any, field: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Problem(422, field, f"must be text, is {_shown(value)}")
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key comes twice in an object")
+    for key in found:
+        key.encode()  # half a surrogate pair is no text, and no answer can name it
+    return found
 
 
 def _no_constant(name: str) -> Never:
