@@ -50,6 +50,16 @@ def test_every_commit_is_a_trial_and_the_same_result_is_one(made: Fabricated) ->
     assert gathered(made).new == 0
 
 
+def test_signatures_that_git_log_shows_are_no_commits(made: Fabricated, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    for name, value in (("gpg.format", "ssh"), ("user.signingKey", f"{key}.pub"), ("log.showSignature", "true")):
+        made.run("git", "config", name, value)
+    made.results({"linear": table({"h1": draws(1)[0]})})
+    made.commit("signed", "--gpg-sign")
+    assert len(gathered(made).trials) == 1
+
+
 def test_the_numbers_are_those_of_factor_metrics(made: Fabricated) -> None:
     series = draws(5, mean=0.004)
     sweep(made, series)

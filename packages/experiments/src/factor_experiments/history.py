@@ -36,7 +36,8 @@ def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Know
     """
     lines = []
     if not working_tree_only:
-        lines = git.text("log", "--all", "--reflog", "--full-history", "--format=%H %ct", "--", LOCK).splitlines()
+        options = ("--all", "--reflog", "--full-history", "--no-show-signature", "--format=%H %ct")
+        lines = git.text("log", *options, "--", LOCK).splitlines()
     commits = sorted((int(line.split()[1]), line.split()[0]) for line in lines)
     found: dict[tuple[str, str], Known] = {}
     contents = list(git.contents([f"{commit}:{LOCK}" for _, commit in commits]))
