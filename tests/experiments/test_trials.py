@@ -60,6 +60,17 @@ def test_signatures_that_git_log_shows_are_no_commits(made: Fabricated, tmp_path
     assert len(gathered(made).trials) == 1
 
 
+def test_a_branch_is_not_written_down_as_an_experiment(made: Fabricated) -> None:
+    sweep(made, draws(1))
+    found = gathered(made)
+    assert [trial.experiment for trial in found.trials] == [None]
+    assert list(found.names.values()) == ["linear @ main"], "a branch names a trial while it points at it"
+    made.run("git", "update-ref", f"refs/exps/aa/{'b' * 38}/exp-a", made.commit("as an experiment"))
+    made.results({"linear": table({"h1": draws(2)[1]})})
+    made.run("git", "update-ref", f"refs/exps/aa/{'b' * 38}/exp-b", made.commit("another"))
+    assert [trial.experiment for trial in gathered(made).trials] == [None, "exp-b"]
+
+
 def test_the_numbers_are_those_of_factor_metrics(made: Fabricated) -> None:
     series = draws(5, mean=0.004)
     sweep(made, series)

@@ -44,9 +44,10 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
     if git.is_shallow():
         missing.append("the clone is shallow: commits before it starts are not looked at (git fetch --unshallow)")
     known, names = known_evaluations(git), names_of_commits(git)
+    experiments = {commit: name for name, commit in git.experiments().items()}
     there = {trial.id: trial for trial in books.read()}
     found = [
-        with_series(one, stored, names)
+        with_series(one, stored, experiments)
         for one in known
         if (trial := there.get(_id(one))) is None or trial.series is None
     ]

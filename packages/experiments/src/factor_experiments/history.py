@@ -68,10 +68,10 @@ def names_of_commits(git: Git) -> dict[str, str]:
     return names
 
 
-def with_series(known: Known, stored: Stored, names: Mapping[str, str]) -> Trial:
-    """Return an evaluation as a trial, with its series where its table can be found."""
+def with_series(known: Known, stored: Stored, experiments: Mapping[str, str]) -> Trial:
+    """Return an evaluation as a trial, with its series where its table can be found; `experiments` by commit."""
     table = stored.content(known.table)
-    named = names.get(known.commit)
+    named = experiments.get(known.commit)
     if table is None:
         when = known.when.isoformat(timespec="seconds")
         return Trial(name=known.name, table=known.table, time=when, commit=known.commit, experiment=named)
