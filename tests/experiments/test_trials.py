@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,26 @@ def test_a_result_whose_table_is_lost_is_counted(made: Fabricated) -> None:
     assert found.missing == ("tables that DVC's cache lacks could not be fetched: DVC has no remote here",)
     verdict = judge(found, num_bootstrap=200)
     assert (verdict.num_judged, verdict.num_bare, verdict.num_trials, verdict.effective_trials) == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/factorcast\n", "requires 'dvc-s3'"),
+        ("[core]\n    remote = gone\n", "remote 'gone' doesn't exist"),
+    ],
+)
+def test_a_remote_that_dvc_cannot_open_is_named_and_the_rest_is_judged(
+    made: Fabricated, monkeypatch: pytest.MonkeyPatch, config: str, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "dvc_s3", None)
+    sweep(made, draws(2))
+    next((made.path / ".dvc" / "cache" / "files" / "md5").glob("*/*")).unlink()
+    (made.path / ".dvc" / "config").write_text(config)
+    found = gathered(made)
+    assert len(found.trials) == 2
+    assert len(found.missing) == 1
+    assert said in found.missing[0]
 
 
 def test_many_lost_looks_can_still_be_survived(made: Fabricated) -> None:

@@ -40,6 +40,7 @@ class Stored:
 
     def _fetch(self, md5: str) -> None:
         from dvc.config import NoRemoteError
+        from dvc.exceptions import DvcException
         from dvc_data.hashfile.hash_info import HashInfo
 
         if self.unreachable is not None:
@@ -51,5 +52,5 @@ class Stored:
             self._dvc().cloud.pull([HashInfo("md5", md5)], odb=remote)
         except NoRemoteError:
             self.unreachable = "DVC has no remote here"
-        except (OSError, ValueError) as error:
+        except (DvcException, ImportError, OSError, ValueError) as error:  # ImportError: s3 without dvc-s3
             self.unreachable = f"DVC's remote cannot be read ({error})"
