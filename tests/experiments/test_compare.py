@@ -112,6 +112,26 @@ def test_rank_ics_that_are_nowhere_defined_are_not_called_equal(made: Fabricated
     assert (pair.status, pair.note) == ("refused", "no rank IC is defined in both on any of 50 dates")
 
 
+def test_too_few_dates_to_test_are_no_finding(made: Fabricated) -> None:
+    first, second = draws(2, num_dates=3)
+    made.results({"stack": table({"h1": first})})
+    made.commit("first")
+    made.results({"stack": table({"h1": second})})
+    made.commit("second")
+    assert compared(made, "HEAD~1", "HEAD").verdict == (
+        "Nothing can be tested: stack at h1: 3 dates, fewer than 5 horizons of 1."
+    )
+
+
+def test_what_is_equal_is_not_called_incomparable(made: Fabricated) -> None:
+    first, second = draws(2)
+    made.results({"stack": table({"h1": first}), "lstm": table({"h1": second})})
+    made.commit("first")
+    made.results({"stack": table({"h1": first}), "lstm": table({"h1": second}, symbols=8)})
+    made.commit("second")
+    assert compared(made, "HEAD~1", "HEAD").verdict.startswith("Nothing that is not equal can be compared: lstm, h1: ")
+
+
 def test_another_label_of_the_same_name_is_refused(made: Fabricated) -> None:
     (values,) = draws(1)
     made.results({"linear": table({"h1": values})})

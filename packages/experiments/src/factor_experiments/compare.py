@@ -66,10 +66,16 @@ class Comparison:
         refused = [pair for pair in self.pairs if pair.status == "refused"]
         if not compared:
             if refused:
-                return f"Nothing can be compared: {refused[0].name}, {refused[0].label}: {refused[0].note}."
+                rest = "Nothing" if len(refused) == len(self.pairs) else "Nothing that is not equal"
+                return f"{rest} can be compared: {refused[0].name}, {refused[0].label}: {refused[0].note}."
             return "The results are equal." if self.pairs else "They have no forecast in common."
-        sure = [pair for pair in compared if pair.adjusted_p_value < 0.05]
-        counted = f"{len(compared)} forecast{'s' if len(compared) > 1 else ''}"
+        tested = [pair for pair in compared if np.isfinite(pair.adjusted_p_value)]
+        if not tested:
+            first = compared[0]
+            why = first.difference.undefined if first.difference is not None else ""
+            return f"Nothing can be tested: {_named(first)}: {why}."
+        sure = [pair for pair in tested if pair.adjusted_p_value < 0.05]
+        counted = f"{len(tested)} forecast{'s' if len(tested) > 1 else ''}"
         if not sure:
             return f"No difference that chance would not make, in {counted} compared (5 %, Holm)."
         better = [_named(pair) for pair in sure if pair.difference is not None and pair.difference.mean > 0]
