@@ -262,6 +262,22 @@ def test_without_a_rank_ic_nothing_is_judged(made: Fabricated) -> None:
         verdict_over(made)
 
 
+def test_trials_that_share_no_date_are_not_judged(made: Fabricated) -> None:
+    for position, values in enumerate(draws(5)):
+        values[80 * position : 80 * (position + 1)] = np.nan
+        sweep(made, [values])
+    made.results({"stack": table({"h1": draws(6)[5]})})
+    made.commit("the stack")
+    with pytest.raises(ValueError, match="the 6 trials with at least 80% of the 400 dates of stack @ main"):
+        verdict_over(made)
+
+
+def test_a_rank_ic_that_does_not_vary_is_not_judged(made: Fabricated) -> None:
+    sweep(made, [np.full(400, 0.1)])
+    with pytest.raises(ValueError, match="the rank IC of h1 does not vary in linear @ main"):
+        verdict_over(made)
+
+
 def test_too_few_dates_have_no_verdict(made: Fabricated) -> None:
     sweep(made, [values[:3] for values in draws(2)])
     assert verdict_over(made).finding == "undefined"

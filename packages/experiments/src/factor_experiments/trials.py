@@ -131,10 +131,17 @@ def judge_label(
             f"{names[reference.id]} has no rank IC of {label} on any date, so no trial can be judged by it"
         )
     judged, partial, elsewhere = _sorted_out(trials, label, dates)
+    if not judged:
+        raise ValueError(f"the rank IC of {label} does not vary in {names[reference.id]}, so no trial can be judged")
     bare = [trial for trial in trials if trial.series is None]
     values = np.column_stack([trial.series[label].on(dates) for trial in judged if trial.series])
     common = np.isfinite(values).all(axis=1)
     values, overlap = values[common], chosen.overlap
+    if not len(values):
+        raise ValueError(
+            f"the {len(judged)} trials with at least {SHARE:.0%} of the {len(dates)} dates of {names[reference.id]} "
+            f"have a rank IC of {label} on no date in common, so they cannot be judged together"
+        )
     beyond = len(partial) + len(bare)
     groups = clusters(values)
     num_groups = len(np.unique(groups))
