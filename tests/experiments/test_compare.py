@@ -12,6 +12,7 @@ from experiments_samples import DATES, Fabricated, draws, make_repository, table
 from factor_experiments.cli import main
 from factor_experiments.compare import Comparison, compare
 from factor_experiments.compare_page import comparison_page
+from factor_experiments.history import known_evaluations
 from factor_experiments.stored import Stored
 from factor_metrics import paired_difference
 
@@ -224,6 +225,26 @@ def test_a_revision_without_results_is_refused_by_name(
     made.commit("first")
     assert main(["-C", str(made.path), "compare", name, "HEAD"]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["data.dvc", "params.yaml"])
+def test_a_file_with_the_marks_of_a_conflict_is_named(made: Fabricated, file: str) -> None:
+    made.results({"stack": table({"h1": draws(1)[0]})})
+    made.commit("first")
+    (made.path / file).write_text("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n")
+    with pytest.raises(ValueError, match=f"{file} of workspace is not YAML"):
+        compared(made, "HEAD", "workspace")
+
+
+def test_a_damaged_lock_file_is_named(made: Fabricated) -> None:
+    made.results({"stack": table({"h1": draws(1)[0]})})
+    made.commit("first")
+    (made.path / "dvc.lock").write_text("stages:\n  stack:\n    outs:\n    - path: [\n")
+    with pytest.raises(ValueError, match=r"dvc.lock of workspace: stage stack is not YAML"):
+        compared(made, "HEAD", "workspace")
+    bad = made.commit("bad")
+    with pytest.raises(ValueError, match=f"dvc.lock of {bad[:9]}: stage stack is not YAML"):
+        known_evaluations(made.git)
 
 
 def test_of_200_null_pairs_at_most_7_percent_are_called_different() -> None:

@@ -48,7 +48,8 @@ def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Know
     for (seconds, commit), content in zip(commits, contents, strict=True):
         if content is None:
             continue
-        for path, md5 in lock_outs(content.decode(errors="replace"), (f"{EVALUATE}@", STACK)).items():
+        text, where = content.decode(errors="replace"), f"{LOCK} of {commit[:9]}"
+        for path, md5 in lock_outs(text, (f"{EVALUATE}@", STACK), where).items():
             name = forecast_of(path)
             if name is not None and (name, md5) not in found:
                 when = datetime.fromtimestamp(seconds, UTC)

@@ -14,17 +14,20 @@ STAGE = re.compile(r"^  (\S[^\n]*):\n((?:    [^\n]*\n|  - [^\n]*\n|\n)*)", re.MU
 """A stage of a lock file: DVC writes its name two blanks in, and what belongs to it further in."""
 
 
-def lock_outs(text: str, stages: tuple[str, ...]) -> dict[str, str]:
+def lock_outs(text: str, stages: tuple[str, ...], where: str) -> dict[str, str]:
     """Return path -> md5 of every output of the stages whose names begin with one of `stages`.
 
     A stage's block is parsed by itself, and one that was seen before not again: of hundreds of revisions most blocks
-    are the same.
+    are the same. ValueError beginning with `where` for a block that is not YAML.
     """
     found: dict[str, str] = {}
     for match in STAGE.finditer(text):
         name = match[1].strip("'\"")
         if name.startswith(stages):
-            found |= _outs(match[2])
+            try:
+                found |= _outs(match[2])
+            except ValueError as error:
+                raise ValueError(f"{where}: stage {name} {error}") from error
     return found
 
 
@@ -34,9 +37,8 @@ def _outs(block: str) -> Mapping[str, str]:
     return {out["path"]: out["md5"] for out in document.get("outs", []) if "md5" in out}
 
 
-def data_digest(text: str) -> str | None:
-    """Return the md5 that a .dvc file gives its output; None where it has none."""
-    document = parse_yaml(text) or {}
+def data_digest(document: Any) -> str | None:
+    """Return the md5 that the content of a .dvc file gives its output; None where it has none."""
     return next((out["md5"] for out in document.get("outs", []) if "md5" in out), None)
 
 

@@ -65,7 +65,7 @@ def read_revision(git: Git, name: str) -> Revision:
     lock = texts.get(LOCK)
     if lock is None:
         raise ValueError(f"{name} has no {LOCK}: nothing was run there")
-    outs = lock_outs(lock, (f"{EVALUATE}@", STACK))
+    outs = lock_outs(lock, (f"{EVALUATE}@", STACK), f"{LOCK} of {name}")
     plans = {Path(path).stem: _json(path, name, text) for path, text in texts.items() if path.startswith(f"{PLANS}/")}
     # A lock file keeps the stages of models that are no longer listed; their plans are gone.
     tables = {
@@ -80,8 +80,8 @@ def read_revision(git: Git, name: str) -> Revision:
         commit=commit,
         tables=tables,
         plans=plans,
-        data=data_digest(texts[DATA]) if DATA in texts else None,
-        params=flattened(parse_yaml(texts.get(PARAMS, "")) or {}),
+        data=data_digest(_mapping(DATA, name, texts.get(DATA, ""))),
+        params=flattened(_mapping(PARAMS, name, texts.get(PARAMS, ""))),
         environment=dict(_pins(texts.get(ENVIRONMENT, ""))),
     )
 
@@ -96,6 +96,17 @@ def _committed(git: Git, commit: str) -> dict[str, str]:
 def _working_tree(root: Path) -> dict[str, str]:
     paths = [root / name for name in (LOCK, DATA, PARAMS, ENVIRONMENT)] + sorted((root / PLANS).glob("*.json"))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+
+
+def _mapping(path: str, revision: str, text: str) -> Mapping[str, Any]:
+    """Return the content of a YAML file, {} of an empty one; ValueError naming file and revision."""
+    try:
+        found = parse_yaml(text) or {}
+    except ValueError as error:
+        raise ValueError(f"{path} of {revision} {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} of {revision} is no mapping")
+    return found
 
 
 def _json(path: str, revision: str, text: str) -> Mapping[str, Any]:

@@ -60,7 +60,7 @@ def find_done(git: Git, stored: Stored, jobs: Sequence[Job], model: str, label: 
 def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str | None) -> float:
     """Return a model's rank IC on the valid dates of an experiment; NaN where it has none."""
     content = next(git.contents([f"{commit}:{LOCK}"]))
-    outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),))
+    outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),), f"{LOCK} of {commit[:9]}")
     found = stored.content(outs[metrics_path(model)]) if metrics_path(model) in outs else None
     if found is None:
         return math.nan
