@@ -6,8 +6,8 @@ Values are checked before anything runs. Run again, it does what is missing and 
 from __future__ import annotations
 
 import copy
+import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -67,10 +67,20 @@ def read_sweep(file: Path) -> Sweep:
 
 
 def check_clean() -> None:
-    """Refuse where tracked files differ from the commit: a trial that is there would not say what it was made of."""
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False, capture_output=True).returncode
+    """Refuse where tracked files differ from the commit: a trial that is there would not say what it was made of.
+
+    ValueError without git, outside a repository, or before its first commit.
+    """
+    git = Git(Path())
+    if git.find("HEAD") is None:
+        raise StageError("there is no commit yet: make one, so that trials start from it")
+    changed = git.text("diff", "--name-only", "HEAD").splitlines()
     if changed:
-        raise StageError("tracked files differ from the last commit: commit them, so that trials start from it")
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise StageError(
+            f"tracked files differ from the last commit ({', '.join(changed[:3])}{more}): commit them, so that trials "
+            "start from it"
+        )
 
 
 def check_values(jobs: Sequence[Job], sweep: Sweep, document: Mapping[str, Any]) -> None:
@@ -117,8 +127,13 @@ def progress(job: Job, jobs: Sequence[Job], seconds: float, left: int) -> str:
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     best = best_of(jobs)
     told = "" if best is None else f", best {best.name} {best.score:+.4f} on valid dates"
-    what = f"{job.score:+.4f}" if job.status == "done" else f"{job.status}: {job.reason.splitlines()[-1]}"
+    what = score_of(job) if job.status == "done" else f"{job.status}: {job.reason.splitlines()[-1]}"
     return f"{job.name} ({values_of(job)}): {what}\n  {said}, ETA {eta}{told}"
+
+
+def score_of(job: Job) -> str:
+    """Return the rank IC of a trial that is done, in words where there is none."""
+    return f"{job.score:+.4f}" if math.isfinite(job.score) else "no IC"
 
 
 def values_of(job: Job) -> str:
@@ -128,8 +143,9 @@ def values_of(job: Job) -> str:
 
 def table(jobs: Sequence[Job]) -> str:
     """Return all trials, best first by their rank IC on valid dates, and below them why others have none."""
-    done = sorted((job for job in jobs if job.status == "done"), key=lambda job: (-job.score, job.name))
-    lines = [f"{job.score:+.4f}  {job.name}  {values_of(job)}" for job in done]
+    done = [job for job in jobs if job.status == "done"]
+    done.sort(key=lambda job: (not math.isfinite(job.score), -job.score, job.name))
+    lines = [f"{score_of(job):>7}  {job.name}  {values_of(job)}" for job in done]
     lines += [f"{job.status:>7}  {job.name}  {values_of(job)}" for job in jobs if job.status == "waiting"]
     for job in jobs:
         if job.status in ("failed", "refused"):

@@ -16,7 +16,7 @@ from factor_experiments.stored import Stored
 from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
-from stages.commands.sweep import check_values, read_sweep, with_values
+from stages.commands.sweep import check_clean, check_values, read_sweep, table, with_values
 from stages.params.reading import read_document
 from stages.running.stage import StageError
 
@@ -88,6 +88,29 @@ def test_the_example_is_valid(tmp_path: Path) -> None:
     wrong.write_text("model: linear\nparameters: {a: [1]}\ntrails: 3\n")
     with pytest.raises(StageError, match=r"wrong.yaml: trails"):
         read_sweep(wrong)
+
+
+def test_a_sweep_says_what_it_cannot_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="not a git repository"):
+        check_clean()
+    made = make_repository(tmp_path)
+    with pytest.raises(StageError, match="there is no commit yet"):
+        check_clean()
+    made.commit("first")
+    check_clean()
+    (tmp_path / ".gitignore").write_text("")
+    with pytest.raises(StageError, match=r"differ from the last commit \(.gitignore\)"):
+        check_clean()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match="git is not installed"):
+        check_clean()
+
+
+def test_a_trial_without_a_score_is_last_in_the_table() -> None:
+    scores = {"a": 0.01, "b": math.nan, "c": 0.02}
+    jobs = [Job(name=name, point={}, status="done", score=score) for name, score in scores.items()]
+    assert [line.split()[-1] for line in table(jobs).splitlines()] == ["c", "a", "b"]
 
 
 def test_the_next_look_costs_more() -> None:
