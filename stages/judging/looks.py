@@ -18,7 +18,7 @@ from factor_experiments.git import EXPERIMENTS, INTERNAL, Git
 from stages.running.files import RESULTS
 
 SUMMARY = RESULTS / "summary.json"
-NO_GIT = "looks counted: this run only, since there is no git repository"
+NO_GIT = "looks counted: this run only, since git does not read a repository here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ def count_looks(this_run: int, models: Iterable[str] = (), results: Path = RESUL
     """
     try:
         git = Git(Path())
-    except ValueError:
-        return Looks(this_run=this_run, earlier=0, source=NO_GIT)
+    except ValueError as error:
+        return Looks(this_run=this_run, earlier=0, source=f"{NO_GIT} ({str(error).splitlines()[0]})")
     written, seen = in_books(git, models, results), in_history(git, results / SUMMARY.name)
     source = f"looks counted: this run, and the larger of {written} in the books of trials and {seen} in git and DVC"
     if git.is_shallow():

@@ -170,7 +170,11 @@ def commit(folder: Path, text: str, branch: str | None = None) -> None:
 def test_looks_are_the_other_results_that_commits_and_experiments_have(tmp_path: Path) -> None:
     with chdir(tmp_path):
         assert count_looks(9).total == 9
-        assert count_looks(9).source == "looks counted: this run only, since there is no git repository"
+        assert count_looks(9).source.startswith("looks counted: this run only, since git does not read a repository")
+        assert "not a git repository" in count_looks(9).source
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", "")
+            assert count_looks(9).source.endswith("(git is not installed)")
         commit(tmp_path, "one")
         assert count_looks(9).total == 9, "the result that is there is this run"
         commit(tmp_path, "two")
