@@ -124,7 +124,7 @@ def tokenize_roots(params: Params, model: str) -> Roots:
 
 
 def stack_roots(params: Params, model: str) -> Roots:
-    """The script, the kinds of the listed models, and the files of the user's own features, which go into the bundle."""
+    """The script, the kinds of the models, and the files of the user's own features, which go into the bundle."""
     return Roots(
         modules=("stages.stack",),
         tables={ZOO_TABLE: sorted(params.models)},

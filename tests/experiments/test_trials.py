@@ -236,6 +236,8 @@ def test_the_command_prints_the_verdict_json_and_a_page(made: Fabricated, capsys
     assert "and survives" in printed
     text = page.read_text()
     assert "chart-luck" in text
+    assert "Two-sided p as if it were the only one" in text
+    assert "One-sided p corrected for all looks" in text
     assert "http" not in text.replace("http://www.w3.org", "")
     assert main(["-C", str(made.path), "trials", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -56,7 +56,7 @@ class Verdict:
     naive_p_value: float
     """Its two-sided p, as if it were the only trial."""
     corrected_p_value: float
-    """p of "no trial is better than nothing": Hansen's test over all judged trials, and Sidak for looks beyond them."""
+    """One-sided p of "no trial is better than nothing": Hansen's test over all judged trials, Sidak beyond them."""
     deflated_sharpe: float
     """Probability that the best is truly positive, with the effective number of trials."""
     overfitting: float

@@ -36,8 +36,8 @@ def _corrections(verdict: Verdict) -> Section:
         "Best trial": verdict.best,
         "Its mean rank IC": number(verdict.rank_ic),
         "Expected of luck alone": number(verdict.luck),
-        "p as if it were the only one": chance(verdict.naive_p_value),
-        "p corrected for all looks": chance(verdict.corrected_p_value),
+        "Two-sided p as if it were the only one": chance(verdict.naive_p_value),
+        "One-sided p corrected for all looks": chance(verdict.corrected_p_value),
         "Deflated Sharpe ratio": number(verdict.deflated_sharpe, 3, sign=False),
         "Probability of overfitting": percent(verdict.overfitting),
         "p against the best floor (Hansen)": chance(verdict.floor_p_value),
@@ -45,7 +45,8 @@ def _corrections(verdict: Verdict) -> Section:
         "Looks": f"{verdict.num_trials}, worth {verdict.effective_trials:.0f}",
     }
     note = (
-        "Corrected p: Hansen's test that no judged trial is better than nothing, by a block bootstrap of all of them "
+        "Corrected p, one-sided, so with few looks it may lie below the two-sided p of the best alone: Hansen's test "
+        "that no judged trial is better than nothing, by a block bootstrap of all of them "
         "together, and Sidak's correction for looks that cannot be judged. Deflated Sharpe ratio: after Bailey and "
         "Lopez de Prado, with the number of looks that the trials are worth, which is the number of groups whose daily "
         "rank ICs correlate by .5 or more. A trial survives with a corrected p of at most .05 and a deflated Sharpe "
