@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 
 from checkout import Checkout
 from factor_data import Panel, read_bars, read_news
@@ -23,7 +26,7 @@ from factor_serve import forecast, load_bundle
 from factor_serve.cli import main
 from factor_serve.http.app import make_app
 from factor_serve.http.bodies import ARROW
-from factor_serve.http.limits import Rate
+from factor_serve.http.limits import Rate, read_body
 from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
 from factor_serve.http.settings import HttpSettings, check_host
@@ -272,6 +275,42 @@ def test_a_forecast_that_takes_too_long_is_given_up_and_others_are_sent_away(
         goes_on.set()
 
 
+def test_a_request_that_waits_behind_a_slow_one_is_answered_in_time(
+    folder: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+
+    def slow(self: Service, request: Any) -> Any:
+        goes_on.wait(20)
+        raise Problem(422, None, "late")
+
+    with client_of(folder, timeout=0.2, waiting=1) as client:
+        monkeypatch.setattr(Service, "forecast", slow)
+        assert refusal(client.post("/predict", json=body))[0] == 504
+        start = time.monotonic()
+        status, _, rule = refusal(client.post("/predict", json=body))
+        assert (status, rule) == (504, "waited more than 0.2 seconds for its turn")
+        assert time.monotonic() - start < 10
+        goes_on.set()
+
+
+def test_a_body_that_does_not_come_or_breaks_off_is_given_up() -> None:
+    async def dribble() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise ClientDisconnect
+
+    for chunks, expected in ((dribble(), (408, "the body was not whole after 0.1")), (broken(), (400, "broke off"))):
+        with pytest.raises(Problem) as told:
+            asyncio.run(asyncio.wait_for(read_body(chunks, None, 1000, 0.1), 5))
+        assert told.value.status == expected[0]
+        assert expected[1] in told.value.rule
+
+
 def test_a_key_is_asked_for_where_there_is_one_and_needed_off_loopback(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +340,9 @@ def test_without_a_bundle_it_lives_and_answers_503_and_a_reload_swaps_or_keeps(
     kept = folder.rename(tmp_path / "kept")
     with client_of(folder) as client:
         assert client.get("/health").json() == {"status": "alive"}
-        assert refusal(client.get("/ready"))[:2] == (503, "bundle")
+        status, field, rule = refusal(client.get("/ready"))  # without a key, so without the folders of the machine
+        assert (status, field) == (503, "bundle")
+        assert rule.startswith("bundle/manifest.json: no such file")
         assert refusal(client.post("/predict", json=body)) == (503, None, "no bundle is loaded")
         assert refusal(client.get("/info"))[0] == 503
         assert refusal(client.post("/reload"))[:2] == (409, "bundle")
@@ -313,6 +354,7 @@ def test_without_a_bundle_it_lives_and_answers_503_and_a_reload_swaps_or_keeps(
         status, field, rule = refusal(client.post("/reload"))
         assert (status, field) == (409, "bundle")
         assert "inputs/normaliser.json has other bytes" in rule
+        assert str(folder) not in rule
         assert client.post("/predict", json=body).json() == told
         shutil.rmtree(folder)
         assert client.post("/predict", json=body).json() == told

@@ -116,7 +116,7 @@ class Application:
             served = await asyncio.to_thread(self.service.load)
         except BundleError as error:
             self.counts.reloads["refused"] += 1
-            raise Problem(409, "bundle", str(error)) from None
+            raise Problem(409, "bundle", self.service.shown(error)) from None
         self.counts.reloads["ok"] += 1
         return JSONResponse({"bundle": served.bundle.identity})
 
@@ -127,7 +127,8 @@ class Application:
         if kind not in (bodies.JSON, bodies.ARROW):
             raise Problem(415, "Content-Type", f"must be {bodies.JSON} or {bodies.ARROW}")
         settings, asked = self.settings, request.query_params
-        body = await read_body(request.stream(), request.headers.get("content-length"), settings.max_bytes)
+        size = request.headers.get("content-length")
+        body = await read_body(request.stream(), size, settings.max_bytes, settings.timeout)
         accepted = request.headers.get("accept", "")
         media = next((one for one in (bodies.ARROW, bodies.JSON) if one in accepted), kind)
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+from starlette.requests import ClientDisconnect
+
 from factor_serve.http.problems import Problem
 
 T = TypeVar("T")
@@ -41,19 +43,23 @@ class Turn:
     async def run(self, work: Callable[[], T], timeout: float) -> T:
         """Return what `work` gives in a thread of its own.
 
-        Problem 503 where too many wait already, 504 after `timeout` seconds; a thread cannot be ended, so the turn is
-        over when it has come to its end.
+        Problem 503 where too many wait already, 504 after `timeout` seconds, the wait included; a thread cannot be
+        ended, so the turn is over when it has come to its end.
         """
+        start = time.monotonic()
         if self.free.locked() and self.waiting >= self.most:
             raise Problem(503, None, f"busy: {self.waiting} requests wait already", retry_after=1)
         self.waiting += 1
         try:
-            await self.free.acquire()
+            async with asyncio.timeout(timeout):
+                await self.free.acquire()
+        except TimeoutError:
+            raise Problem(504, None, f"waited more than {timeout:g} seconds for its turn", retry_after=1) from None
         finally:
             self.waiting -= 1
         task = asyncio.ensure_future(asyncio.to_thread(work))
         task.add_done_callback(self._over)
-        done, _ = await asyncio.wait({task}, timeout=timeout)
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, timeout - (time.monotonic() - start)))
         if not done:
             raise Problem(504, None, f"took more than {timeout:g} seconds")
         return task.result()
@@ -64,13 +70,23 @@ class Turn:
             task.exception()  # looked at, or asyncio warns of it where nobody waits any more
 
 
-async def read_body(chunks: AsyncIterator[bytes], said: str | None, max_bytes: int) -> bytes:
-    """Return a body of at most `max_bytes`; Problem 413 for a larger one, as soon as that is known."""
+async def read_body(chunks: AsyncIterator[bytes], said: str | None, max_bytes: int, timeout: float) -> bytes:
+    """Return a body of at most `max_bytes`.
+
+    Problem 413 for a larger one, as soon as that is known, 408 for one that is not whole after `timeout` seconds, 400
+    for one that breaks off.
+    """
     if said is not None and said.isdecimal() and int(said) > max_bytes:
         raise Problem(413, None, f"the body has {int(said):,} bytes, at most {max_bytes:,} are taken")
     body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > max_bytes:
-            raise Problem(413, None, f"the body has more than {max_bytes:,} bytes")
+    try:
+        async with asyncio.timeout(timeout):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > max_bytes:
+                    raise Problem(413, None, f"the body has more than {max_bytes:,} bytes")
+    except TimeoutError:
+        raise Problem(408, None, f"the body was not whole after {timeout:g} seconds") from None
+    except ClientDisconnect:
+        raise Problem(400, None, "the body broke off") from None
     return bytes(body)

@@ -37,7 +37,7 @@ class Service:
     """The bundle of a folder, or why there is none."""
 
     def __init__(self, folder: str | Path, unpromoted: bool = False) -> None:
-        self.folder, self.unpromoted = Path(folder), unpromoted
+        self.folder, self.unpromoted = Path(folder).absolute(), unpromoted
         self.served: Served | None = None
         self.why = "no bundle was loaded yet"
         self._loading = Lock()
@@ -52,10 +52,14 @@ class Service:
                 bundle = load_bundle(self.folder)
                 self._check(bundle)
             except (ValueError, OSError) as error:
-                self.why = str(error)
+                self.why = self.shown(error)
                 raise BundleError(str(error)) from None
             self.served = Served(bundle=bundle, loaded=time.time())
             return self.served
+
+    def shown(self, error: Exception) -> str:
+        """Return what a client may read of an error: not where on this machine the bundle lies, which the log has."""
+        return str(error).replace(str(self.folder), "bundle")
 
     def _check(self, bundle: Bundle) -> None:
         if not bundle.promoted and not self.unpromoted:

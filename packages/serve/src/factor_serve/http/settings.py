@@ -25,7 +25,7 @@ class HttpSettings:
     rate: float = 50.0
     """Requests a second that are worked on in the long run; twice as many may come at once."""
     timeout: float = 60.0
-    """Seconds after which a forecast is given up."""
+    """Seconds after which a forecast is given up, its wait for others included, and a body that is not whole yet."""
     waiting: int = 8
     """Requests that may wait for the one that is worked on."""
     unpromoted: bool = False
