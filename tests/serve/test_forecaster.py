@@ -110,6 +110,9 @@ def test_what_would_change_the_past_is_refused_by_name_and_changes_nothing(
         (new.drop(columns="symbol"), None, "column 'symbol' is missing"),
         (new.head(5), None, "have 5 symbols, the date before had .*not delivered whole"),
         (new, late, "late news: 1 documents .* first of S0003"),
+        (new, late.assign(text=[None]), "news: text must be text, row 0 has None"),
+        (new, late.assign(symbol=[None]), "news: symbol must be text, row 0 has None"),
+        (new.assign(in_universe=0.0), None, "column 'in_universe' must be in all bars, the history too, or in none"),
     ):
         with pytest.raises(ValueError, match=rule):
             forecaster.update(bars, more)

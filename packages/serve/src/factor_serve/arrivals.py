@@ -93,7 +93,14 @@ def check_share(dates: NDArray[np.datetime64], counts: Sequence[int], before: in
 
 
 def check_news(news: pd.DataFrame) -> pd.DataFrame:
-    """Return documents with their columns in order; ValueError naming one that is missing."""
+    """Return documents with their columns in order; ValueError naming one that is missing, or a row without text."""
     if missing := [name for name in ("timestamp", "symbol", "text") if name not in news.columns]:
         raise ValueError(f"news: column {missing[0]!r} is missing; they have {list(news.columns)}")
+    for name, wrong in (
+        ("symbol", news["symbol"].isna().to_numpy(dtype=bool)),
+        ("text", np.array([not isinstance(text, str) for text in news["text"]], dtype=bool)),
+    ):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(f"news: {name} must be text, row {row} has {news[name].iloc[row]!r}")
     return news[["timestamp", "symbol", "text"]]

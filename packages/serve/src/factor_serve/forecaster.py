@@ -122,6 +122,8 @@ class Forecaster:
         panel = with_columns(self.bundle, panel_of(bars))
         if self.state is not None:
             state = self.state
+            if differing := sorted(panel.columns.keys() ^ state.bars.columns.keys()):
+                raise ValueError(f"bars: column {differing[0]!r} must be in all bars, the history too, or in none")
             check_dates(panel.dates, state.last, self.bundle.train_dates, self.rules)
             counts = np.bincount(panel.date_code, minlength=panel.num_dates).tolist()
             check_share(panel.dates, counts, int((state.bars.date_code == state.bars.num_dates - 1).sum()), self.rules)
