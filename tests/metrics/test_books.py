@@ -399,3 +399,12 @@ def test_top_k_buys_the_best_again_after_its_book_was_closed(num_books: int) -> 
     np.testing.assert_array_equal(weights[0], [0.5, 0.5, 0.0, 0.0])
     np.testing.assert_array_equal(weights[-1], [0.0, 0.0, 0.5, 0.5])
     assert np.isnan(weights[num_books]).all()
+
+
+def test_ruin_by_prices_is_ruin_before_costs() -> None:
+    price = np.column_stack([[100.0, 100.0, 100.0, 300.0, 300.0], np.full(5, 100.0)])
+    result = backtest([[-0.9, 0.1], *[[NAN] * 2] * 4], price, range(5), TradingRules(buy_cost=0.001, borrow=0.0001))
+    np.testing.assert_array_equal(result.returns[2:] == -1.0, [False, True, False])
+    np.testing.assert_array_equal(result.gross_returns[3:], [-1.0, NAN])
+    by_costs = backtest([[9.0, 9.0], *[[NAN] * 2] * 4], price, range(5), TradingRules(buy_cost=0.1))
+    assert (by_costs.returns[1], math.isnan(by_costs.gross_returns[1])) == (-1.0, True)

@@ -91,10 +91,13 @@ class Backtest:
 
     @property
     def gross_returns(self) -> Series:
-        """Return what the same positions earned before costs and fees: 1 + net = (1 + gross - borrow)(1 - cost)."""
+        """Return what the same positions earned before costs and fees: 1 + net = (1 + gross - borrow)(1 - cost).
+
+        Ruin by prices is -1 as well; ruin by the costs of a trade says nothing of the positions and is NaN.
+        """
         kept = 1.0 - self.cost
         before = np.divide(1.0 + self.returns, kept, out=np.full(len(kept), np.nan), where=kept > 0.0)
-        return np.where(self.returns > -1.0, before - 1.0 + self.borrow, np.nan)
+        return before - 1.0 + np.where(self.returns > -1.0, self.borrow, 0.0)
 
     def performance(self, *, periods_per_year: float, risk_free: float = 0.0) -> Performance:
         """Return the returns in numbers, see `factor_metrics.performance`."""
