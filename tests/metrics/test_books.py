@@ -408,3 +408,13 @@ def test_ruin_by_prices_is_ruin_before_costs() -> None:
     np.testing.assert_array_equal(result.gross_returns[3:], [-1.0, NAN])
     by_costs = backtest([[9.0, 9.0], *[[NAN] * 2] * 4], price, range(5), TradingRules(buy_cost=0.1))
     assert (by_costs.returns[1], math.isnan(by_costs.gross_returns[1])) == (-1.0, True)
+
+
+def test_a_book_that_is_its_benchmark_has_its_return_and_a_beta_of_one() -> None:
+    price = np.column_stack([100.0 * np.cumprod(1.0 + np.tile([0.02, -0.01, 0.03], 10)), np.full(30, 50.0)])
+    moves = np.r_[NAN, price[1:, 0] / price[:-1, 0] - 1.0]
+    config = BookConfig(kind="top_k", held=1, costs=CostSchedule(commission=0, half_spread=0, impact=0, borrow=0))
+    dates = np.datetime64("2024-01-01") + np.arange(30)
+    book = judge_book(np.tile([2.0, 1.0], (30, 1)), price, None, dates, moves, config, delay=2)
+    np.testing.assert_allclose(book.benchmark, book.net, **EXACT)
+    assert (book.scores.beta, book.scores.benchmark_return) == pytest.approx((1.0, book.scores.net_return))

@@ -136,7 +136,7 @@ def test_kind_limits_and_benchmark_come_from_params(trained: Workplace, tmp_path
     close = panel.to_matrix(panel.adjusted("close"))[:, 0]
     moves = {str(date): value for date, value in zip(panel.dates[1:], close[1:] / close[:-1], strict=True)}
     dates, curve = page["dates"], np.array([1.0, *page["benchmark"]])
-    known = [moves[date] if np.isfinite(moves[date]) else 1.0 for date in dates]
+    known = [1.0, *(moves[date] if np.isfinite(moves[date]) else 1.0 for date in dates[1:])]
     np.testing.assert_allclose(curve[1:] / curve[:-1], known, rtol=1e-12)
     long_only = read(workplace.results / "evaluate" / "linear" / "metrics.json")["h1"]
     assert 0.0 < long_only["traded"] < 0.25, "one of five is replaced a date, each with a tenth of equity"

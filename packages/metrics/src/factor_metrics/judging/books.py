@@ -62,7 +62,7 @@ def judge_book(
         (num_dates,) the calendar without gaps, strictly increasing; it may begin before the first forecast, for the
         impact, and has to go on after the last one until its book is closed.
     benchmark
-        (num_dates,) returns of the benchmark.
+        (num_dates,) returns of the benchmark; bought at the price of the first trade, as the book is.
     config
         Kind of book, limits, costs; default `BookConfig()`.
     horizon
@@ -96,6 +96,7 @@ def judge_book(
     axis: NDArray[np.datetime64] = np.asarray(dates)[first:]
     kept: NDArray[np.bool_] = np.arange(len(book.returns)) >= first
     net, gross, market = book.returns[kept], book.gross_returns[kept], market[kept]
+    market[:1] = 0.0  # the first trade is at the price of its date: what moved up to it nobody has earned
     money = config.money if impact is not None else None
     return BookResult(
         scores=_scores(book, kept, market, year, money, confidence),
