@@ -29,7 +29,7 @@ from factor_serve.http.bodies import ARROW
 from factor_serve.http.limits import Rate, read_body
 from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
-from factor_serve.http.settings import HttpSettings, check_host
+from factor_serve.http.settings import HttpSettings, check_host, read_key
 from serve.bundle_samples import change_manifest, dag_forecasts, last_test_dates
 
 pytestmark = [pytest.mark.end_to_end]
@@ -322,6 +322,15 @@ def test_a_key_is_asked_for_where_there_is_one_and_needed_off_loopback(
             assert client.get(path, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
             assert client.get(path, headers={"X-API-Key": KEY}).status_code == 200
         assert refusal(client.post("/reload"))[0] == 401
+    with client_of(folder, key=f"{KEY} \N{LATIN SMALL LETTER E WITH ACUTE}") as client:
+        shown = {"Authorization": f"Bearer {KEY} \N{LATIN SMALL LETTER E WITH ACUTE}".encode()}
+        assert client.get("/info", headers=shown).status_code == 200
+        assert client.get("/info", headers={"Authorization": f"Bearer {KEY} e"}).status_code == 401
+    with client_of(folder, key=KEY, rate=0.5) as client:  # strangers are sent away, and take nothing from the others
+        assert [client.get("/info").status_code for _ in range(3)] == [401, 429, 429]
+        assert client.get("/info", headers={"X-API-Key": KEY}).status_code == 200
+    monkeypatch.setenv("FACTOR_SERVE_KEY", f"{KEY}\n")  # as of a file that ends in a line break
+    assert read_key(None) == KEY
     monkeypatch.delenv("FACTOR_SERVE_KEY", raising=False)
     assert main(["http", str(folder), "--host", "0.0.0.0"]) == 2
     assert "can be reached from elsewhere, which needs a key" in capsys.readouterr().err

@@ -54,6 +54,8 @@ class Application:
     def __init__(self, service: Service, settings: HttpSettings) -> None:
         self.service, self.settings = service, settings
         self.counts, self.rate = metrics.Metrics(), Rate(settings.rate)
+        self.strangers = Rate(settings.rate)
+        """Of requests without the key, which take nothing from those with it."""
         self.turn = Turn(settings.waiting)
 
     @asynccontextmanager
@@ -71,8 +73,9 @@ class Application:
         start = time.perf_counter()
         try:
             if request.url.path not in OPEN_PATHS:
-                self.rate.take()
-                if not self.settings.admits(shown_key(request)):
+                admitted = self.settings.admits(shown_key(request))
+                (self.rate if admitted else self.strangers).take()
+                if not admitted:
                     raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY")
             response = await call_next(request)
         except Problem as problem:

@@ -42,13 +42,16 @@ class HttpSettings:
 
     def admits(self, shown: str | None) -> bool:
         """Return whether a client that shows this key may be answered; in constant time."""
-        return self.key is None or (shown is not None and hmac.compare_digest(shown.encode(), self.key.encode()))
+        if self.key is None or shown is None:
+            return self.key is None
+        sent = shown.encode("latin-1", "replace")  # a header is read as Latin-1: its bytes again
+        return hmac.compare_digest(sent, self.key.encode())
 
 
 def read_key(path: str | None) -> str | None:
     """Return the key of a file, or of the environment; ValueError for an empty file."""
     if path is None:
-        return os.environ.get(KEY_VARIABLE) or None
+        return os.environ.get(KEY_VARIABLE, "").strip() or None
     key = Path(path).read_text(encoding="utf-8").strip()
     if not key:
         raise ValueError(f"--key-file {path}: is empty")
