@@ -205,3 +205,20 @@ def test_so_many_bars_are_kept_that_every_feature_of_the_table_has_its_bits(pane
         short = one.symbol_values(damaged.select(from_end < needed))
         cut = damaged.select(from_end < needed)
         np.testing.assert_array_equal(short[cut.starts[1:] - 1], one.symbol_values(damaged)[last], err_msg=name)
+
+
+def test_a_long_text_that_waits_takes_its_own_room_in_a_state_and_no_more(
+    bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path: Path
+) -> None:
+    later = panel.dates[-1] + np.timedelta64(9, "D")
+    texts = ["x" * 200_000 + "\0", *("short \N{GREEK SMALL LETTER MU}" for _ in range(99))]
+    waiting = pd.DataFrame({"timestamp": later, "symbol": "S0003", "text": texts})
+    forecaster = Forecaster(bundle)
+    forecaster.update(panel, pd.concat([news, waiting]))
+    forecaster.save(tmp_path / "state")
+    assert (tmp_path / "state").stat().st_size < 2_000_000
+    restored = Forecaster.restore(bundle, tmp_path / "state")
+    assert restored.state is not None
+    assert forecaster.state is not None
+    pd.testing.assert_frame_equal(restored.state.news, forecaster.state.news)
+    assert restored.state.news["text"].tolist()[-100:] == texts

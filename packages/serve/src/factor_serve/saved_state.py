@@ -21,7 +21,7 @@ from factor_data.atomic import write_atomically
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "header"
 DAMAGES = (
     ValueError, OSError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, TokenError, struct.error,
@@ -83,8 +83,8 @@ def _arrays(state: State) -> dict[str, NDArray[Any]]:
         **{f"rows_kline_{name}": values for name, values in rows.kline.items()},
         "tone": state.tone,
         "news_timestamp": _stamps(state.news["timestamp"].to_numpy()),
-        "news_symbol": state.news["symbol"].to_numpy(dtype=str),
-        "news_text": state.news["text"].to_numpy(dtype=str),
+        **_written("news_symbol", state.news["symbol"]),
+        **_written("news_text", state.news["text"]),
         "counted": state.counted,
     }
     optional: dict[str, NDArray[Any] | None] = {"rows_inputs": rows.inputs, "rows_tokens": rows.tokens}
@@ -100,7 +100,7 @@ def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
             vectors=arrays["documents"], bounds=arrays["document_rows"], per_bar=header["per_bar"]
         )
     stamps = arrays["news_timestamp"].astype("datetime64[ns]")
-    texts = {name: arrays[f"news_{name}"].astype(object) for name in ("symbol", "text")}
+    texts = {name: _read(f"news_{name}", arrays) for name in ("symbol", "text")}
     return State(
         bars=Panel(
             symbols=arrays["bars_symbols"],
@@ -125,6 +125,20 @@ def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
         news=pd.DataFrame({"timestamp": stamps, **texts}),
         counted=arrays["counted"],
     )
+
+
+def _written(name: str, texts: pd.Series) -> dict[str, NDArray[Any]]:
+    """Texts as UTF-8 behind each other, and where each ends: an array of str would give each the longest one's room."""
+    encoded = [str(text).encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum([len(one) for one in encoded], dtype=np.int64)
+    return {name: np.frombuffer(b"".join(encoded), dtype=np.uint8), f"{name}_ends": ends}
+
+
+def _read(name: str, arrays: dict[str, NDArray[Any]]) -> NDArray[np.object_]:
+    whole, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
+    texts = np.empty(len(ends), dtype=object)
+    texts[:] = [whole[first:end].decode("utf-8", "surrogatepass") for first, end in zip([0, *ends], ends, strict=False)]
+    return texts
 
 
 def _stamps(dates: NDArray) -> NDArray[np.int64]:
