@@ -101,6 +101,44 @@ def test_two_machines_are_merged_and_pushed_in_any_order(tmp_path: Path) -> None
     assert Git(tmp_path / "a").find(REF) == Git(tmp_path / "b").find(REF)
 
 
+def test_books_that_bring_nothing_new_add_no_commit(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    books = Books(made.git)
+    books.add(some(2))
+    made.run("git", "update-ref", "refs/factorcast/remotes/origin", REF)
+    books.add(some(3, seed=1))
+    tip = made.git.find(REF)
+    assert books.merge("refs/factorcast/remotes/origin") == 0
+    assert made.git.find(REF) == tip
+
+
+@pytest.mark.parametrize("theirs_is_ahead", [True, False])
+def test_a_merge_goes_on_where_another_process_writes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs_is_ahead: bool
+) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    books, other = Books(made.git), "refs/factorcast/remotes/origin"
+    books.add(some(2))
+    if theirs_is_ahead:
+        made.run("git", "update-ref", other, REF)
+    Books(made.git, other).add(some(3, seed=1))
+    books.git, looked = made.git, Git.find
+    late = some(4, seed=2)
+
+    def find(git: Git, revision: str) -> str | None:
+        found = looked(git, revision)
+        if git is books.git and revision == REF and late:
+            writing, late[:] = list(late), []
+            Books(made.git).add(writing)
+        return found
+
+    monkeypatch.setattr(Git, "find", find)
+    assert books.merge(other) == 3
+    assert books.count() == 9
+
+
 def test_books_that_were_deleted_are_missed(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")

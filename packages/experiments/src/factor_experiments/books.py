@@ -146,15 +146,32 @@ class Books:
         return max(0, int(most) - self.count()) if most is not None and most.isdigit() else 0
 
     def merge(self, other: str) -> int:
-        """Take in the books of another ref; return how many trials are new."""
-        mine, theirs = self.git.find(self.ref), self.git.find(other)
-        if theirs is None or mine == theirs:
-            return 0
-        before = self.count()
+        """Take in the books of another ref; return how many trials are new.
+
+        Where another process writes at the same time, it is begun again with what that has written.
+        """
+        theirs = self.git.find(other)
+        for attempt in range(ATTEMPTS):
+            mine = self.git.find(self.ref)
+            if theirs is None or (mine is not None and self.git.is_ancestor(theirs, mine)):
+                return 0
+            try:
+                new = self._take_in(mine, theirs)
+            except GitError:
+                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == mine:
+                    raise
+                time.sleep(0.01 * (attempt + 1))
+                continue
+            self._remember()
+            return new
+        return 0
+
+    def _take_in(self, mine: str | None, theirs: str) -> int:
+        """Add what one commit of books has to another one; GitError where the ref has moved since it was `mine`."""
+        ours, others = {} if mine is None else self.git.files(mine), self.git.files(theirs)
         if mine is None or self.git.is_ancestor(mine, theirs):
             self.git.run("update-ref", "--create-reflog", self.ref, theirs, mine or "")
         else:
-            ours, others = self.git.files(self.ref), self.git.files(other)
             new = [path for path in others if others[path] != ours.get(path)]
             contents = dict(zip(new, self._contents(others, new), strict=True))
             both = [path for path in new if path in ours]
@@ -163,8 +180,7 @@ class Books:
                 path: content for path, content in contents.items() if content and _says_more(content, own.get(path))
             }
             self._commit(mine, taken, (), also=theirs)
-        self._remember()
-        return self.count() - before
+        return sum(path.startswith("trials/") and path not in ours for path in others)
 
     def fetch(self, remote: str) -> tuple[int, str | None]:
         """Merge the books of a remote: (number of new trials, why they could not be looked at or None)."""
