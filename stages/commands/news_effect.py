@@ -35,6 +35,11 @@ def main() -> None:
     params = read_params()
     if not NEWS.is_dir():
         raise StageError(f"{NEWS}/ is not there: the data have no news whose effect could be measured")
+    if KEPT.exists():
+        raise StageError(
+            f"{KEPT} is {PARAMS_FILE} before a news-effect that was killed: move it to {PARAMS_FILE}, or delete it if "
+            "that is as you want it"
+        )
     before, mine = PARAMS_FILE.read_bytes(), params.tokenize.use_news
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_bytes(before)  # for whoever finds the command killed
