@@ -14,7 +14,7 @@ from typing import Any
 from factor_metrics import Threshold, check_thresholds, exit_status, format_gates
 from stages.json_files import read_json
 from stages.params.checking import validate
-from stages.params.reading import read_document
+from stages.params.plain_yaml import parse_yaml
 from stages.running.files import RESULTS
 from stages.running.stage import UNTOUCHED, StageError, run
 
@@ -26,10 +26,22 @@ def main() -> None:
     path = Path(sys.argv[1])
     if not path.is_file():
         raise StageError(f"{path}: there is no such file of thresholds")
-    thresholds = validate(dict[str, Threshold], read_document(path), where=f"{path}: ")
+    thresholds = validate(dict[str, Threshold], thresholds_of(path), where=f"{path}: ")
     gates = check_thresholds(measured(), thresholds)
     print(format_gates(gates))
     sys.exit(exit_status(gates))
+
+
+def thresholds_of(path: Path) -> dict[str, Any]:
+    """Return the content of a file of thresholds; StageError where it is no YAML or no mapping."""
+    try:
+        document = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StageError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        found = "nothing" if document is None else type(document).__name__
+        raise StageError(f"{path}: must have a threshold per number, as stack.h5.auc: {{minimum: 0.5}}; found {found}")
+    return document
 
 
 def measured() -> dict[str, Any]:

@@ -81,3 +81,13 @@ def test_without_a_file_or_a_run_it_says_so(finished: Path, monkeypatch: pytest.
     monkeypatch.setattr("sys.argv", ["targets", str(ROOT / "targets" / "direction_hourly.yaml")])
     with pytest.raises(StageError, match="no finished run"):
         targets.main()
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "nothing"), ("[1]\n", "list")])
+def test_a_file_without_thresholds_is_refused_in_its_own_words(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, text: str, found: str
+) -> None:
+    (finished / "mine.yaml").write_text(text)
+    monkeypatch.setattr("sys.argv", ["targets", "mine.yaml"])
+    with pytest.raises(StageError, match=f"mine.yaml: must have a threshold per number, .*; found {found}"):
+        targets.main()
