@@ -209,6 +209,27 @@ def test_of_a_stream_of_arrow_only_the_columns_count_and_none_is_an_error_of_the
         assert response.status_code < 500, response.text
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_small_stream_that_holds_gigabytes_is_refused_before_it_is_unpacked(
+    client: TestClient, compression: str
+) -> None:
+    symbols = pa.array(["x" * 20_000_000])
+    for table in (
+        pa.table({"timestamp": ["2024-01-31"], "symbol": symbols}),
+        pa.table({"timestamp": ["2024-01-31"], "symbol": symbols.dictionary_encode()}),
+        pa.table({"timestamp": ["2024-01-31"], "close": [1.0]}),
+    ):
+        sink = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+        assert len(sink.getvalue()) < 200_000
+        before = pa.default_memory_pool().max_memory()
+        response = client.post("/predict", content=sink.getvalue(), headers={"Content-Type": ARROW})
+        assert refusal(response) == (415, "bars", "must be a stream of Arrow without compression")
+        assert pa.default_memory_pool().max_memory() == before
+
+
 def test_names_that_are_no_text_or_not_one_are_refused(client: TestClient, body: dict[str, Any]) -> None:
     bars, headers = body["bars"], {"Content-Type": "application/json"}
 

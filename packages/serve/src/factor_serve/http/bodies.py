@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from typing import Any, Never
 
@@ -116,6 +117,7 @@ def _numbers(values: list[Any], where: str) -> np.ndarray:
 
 def _stream(source: pa.BufferReader, name: str, max_rows: int) -> pd.DataFrame:
     try:
+        _refuse_compressed(source, name)
         with pa.ipc.open_stream(source) as reader:
             batches, rows = [], 0
             for batch in reader:
@@ -126,7 +128,7 @@ def _stream(source: pa.BufferReader, name: str, max_rows: int) -> pd.DataFrame:
                 batches.append(batch)
             table = pa.Table.from_batches(batches, reader.schema)
             names = table.column_names
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         raise Problem(400, name, f"must be a stream of Arrow: {_short(error)}") from None
     if len(set(names)) < len(names):
         raise Problem(422, name, "has a column twice")
@@ -137,6 +139,34 @@ def _stream(source: pa.BufferReader, name: str, max_rows: int) -> pd.DataFrame:
     except (ValueError, KeyError, OverflowError, pa.ArrowException) as error:
         raise Problem(422, name, f"cannot be read: {_short(error)}") from None
     return frame
+
+
+def _refuse_compressed(source: pa.BufferReader, name: str) -> None:
+    """Look at the messages of a stream before one is read: a few compressed kilobytes may hold gigabytes."""
+    start = source.tell()
+    for message in pa.ipc.MessageReader.open_stream(source):
+        if message.type in ("record batch", "dictionary"):
+            metadata = message.metadata.to_pybytes()
+            batch = _table_in(metadata, struct.unpack_from("<I", metadata, 0)[0], 2)
+            if message.type == "dictionary" and batch is not None:
+                batch = _table_in(metadata, batch, 1)
+            if batch is not None and _place(metadata, batch, 3) is not None:
+                raise Problem(415, name, "must be a stream of Arrow without compression")
+    source.seek(start)
+
+
+def _table_in(metadata: bytes, table: int, field: int) -> int | None:
+    """Where the table lies that a field of a flatbuffer's table points to; Message.fbs of Arrow numbers the fields."""
+    place = _place(metadata, table, field)
+    return None if place is None else place + int(struct.unpack_from("<I", metadata, place)[0])
+
+
+def _place(metadata: bytes, table: int, field: int) -> int | None:
+    """Where a field of a table lies; None for one that is not there."""
+    fields = table - int(struct.unpack_from("<i", metadata, table)[0])
+    size = int(struct.unpack_from("<H", metadata, fields)[0])
+    offset = int(struct.unpack_from("<H", metadata, fields + 4 + 2 * field)[0]) if 4 + 2 * field < size else 0
+    return table + offset if offset else None
 
 
 def _check_field(table: pa.Table, field: pa.Field, where: str) -> None:
