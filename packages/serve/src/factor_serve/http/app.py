@@ -55,7 +55,7 @@ class Application:
         self.service, self.settings = service, settings
         self.counts, self.rate = metrics.Metrics(), Rate(settings.rate)
         self.strangers = Rate(settings.rate)
-        """Of requests without the key, which take nothing from those with it."""
+        """Bucket of requests without the key, which take nothing from those with it."""
         self.turn = Turn(settings.waiting)
 
     @asynccontextmanager
