@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +17,7 @@ from factor_data import (
     check_symbols_apart,
     plan_features,
 )
+from factor_data.features.functions import FileFunction
 
 NAN = np.nan
 
@@ -141,3 +145,14 @@ def test_a_function_that_looks_at_other_symbols_is_named(panel: Panel) -> None:
     plan.own["x"] = lambda bars: np.bincount(bars.date_code, bars.columns["close"])[bars.date_code]
     with pytest.raises(ValueError, match="'x' looks at other symbols: 5 values change when some are left out, first A"):
         check_symbols_apart(plan, panel)
+
+
+def test_a_file_that_is_replaced_gives_its_new_function_in_the_same_process(panel: Panel, tmp_path: Path) -> None:
+    """A bundle is replaced under a running server; its file keeps path, size and, within a second, its time."""
+    file = tmp_path / "mine.py"
+    found = []
+    for factor in (2, 3):
+        file.write_text(f"def scaled(panel): return {factor} * panel.columns['close']\n")
+        os.utime(file, (1, 1))
+        found.append(FileFunction(str(file), "scaled")(panel))
+    np.testing.assert_array_equal(found[0] / 2.0, found[1] / 3.0)

@@ -18,7 +18,9 @@ from factor_metrics.labels import same_labels
 DATES, SYMBOLS = pd.date_range("2024-01-02", periods=30, freq="B"), [f"S{i:02d}" for i in range(20)]
 NOT_PAIRED = {
     "compare_samples": "two samples over different dates",
+    "drift": "two samples of any length",
     "from_qlib": "joins both by their index",
+    "surely_lost": "two samples over different dates",
     "to_qlib": "takes no matrix",
 }
 """Public functions with two array arguments that do not belong together cell by cell."""

@@ -37,6 +37,7 @@ from stages.kline.bars import fold_ends
 from stages.kline.predictor import read_tokenizer
 from stages.kline.tables import baseline_table, calibration_table
 from stages.running.stage import StageError
+from stages.scoring import Scoring
 
 pytestmark = pytest.mark.numeric
 
@@ -238,7 +239,7 @@ def test_kline_report_has_baselines_and_calibration() -> None:
         frame[name] = value
     for name, value in (("q5", -0.0329), ("q25", -0.0135), ("q75", 0.0135), ("q95", 0.0329)):
         frame[name] = value
-    (row,) = baseline_table(store, SimpleNamespace(index=0), frame, 10)
+    (row,) = baseline_table(store, SimpleNamespace(index=0), frame, Scoring(min_symbols=10))
     assert row["rank_ic"] == pytest.approx(1.0)
     assert row["rmse"] == pytest.approx(0.0)
     assert row["rmse_last_close"] == pytest.approx(0.02, rel=0.1)

@@ -93,7 +93,7 @@ def write_store(
     known = None if news is None else news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
     panel.save(folder / "panel")
     workers, folds = Workers(max_bytes=300_000), [folds] if isinstance(folds, Fold) else folds
-    fill_store(folder / "store", open_panel(folder / "panel"), folds, known, smoke.tokenize, workers)
+    fill_store(folder / "store", open_panel(folder / "panel"), folds, known, smoke.tokenize, workers, None)
     return FeatureStore(folder / "store")
 
 

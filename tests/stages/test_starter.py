@@ -131,7 +131,7 @@ def test_a_stage_that_is_interrupted_while_it_loads_says_nothing(tmp_path: Path)
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     memory = psutil.Process(process.pid)
-    while "torch" not in "".join(one.path for one in memory.memory_maps()):
+    while "numpy" not in "".join(one.path for one in memory.memory_maps()):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)

@@ -80,7 +80,7 @@ def read_series(content: bytes, name: str) -> dict[str, Series]:
     ValueError for a table that cannot be read, lacks a column, or has a date twice for a label.
     """
     try:
-        frame = pq.read_table(io.BytesIO(content)).to_pandas()
+        frame = pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{name}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     missing = [column for column in NEEDED if column not in frame]

@@ -7,12 +7,14 @@ own bars up to t. `factor_data` is there to import from, such as its rolling ker
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -29,7 +31,7 @@ class FileFunction:
 
     def __call__(self, panel: Panel) -> Floats:
         """Return (num_rows,) float64; ValueError if the function returns anything else."""
-        result = np.asarray(_function(self.path, self.name)(panel))
+        result = np.asarray(_function(self.path, Path(self.path).read_bytes(), self.name)(panel))
         if result.shape != (panel.num_rows,) or result.dtype.kind not in "fiub":
             raise ValueError(
                 f"{self.path}: {self.name} must return one number per bar, ({panel.num_rows},), got {result.shape} "
@@ -52,20 +54,23 @@ def check_functions(path: str, names: tuple[str, ...]) -> None:
 
 
 @cache
-def _function(path: str, name: str) -> Callable[[Panel], object]:
+def _function(path: str, code: bytes, name: str) -> Callable[[Panel], object]:
     check_functions(path, (name,))
-    function: Callable[[Panel], object] = getattr(_module(path), name)
+    function: Callable[[Panel], object] = getattr(_module(path, code), name)
     return function
 
 
 @cache
-def _module(path: str) -> object:
-    """The file as a module of its own; the import system keeps no other trace of it."""
-    name = f"features_of_user_{Path(path).stem}"
+def _module(path: str, code: bytes) -> ModuleType:
+    """What stands in a file as a module of its own; the import system keeps no other trace of it.
+
+    It goes by its content: a bundle that is replaced under a running server has the same path, and so has the file of
+    another checkout that a process enters.
+    """
+    name = f"features_of_user_{Path(path).stem}_{hashlib.sha256(code).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    exec(compile(code, path, "exec"), module.__dict__)
     return module

@@ -27,6 +27,7 @@ NOTHING_LEFT = 1e-9
 TERCILES = ("low", "middle", "high")
 
 
+@same_labels("close", "traded", "market")
 def exposures(close: ArrayLike, traded: ArrayLike | None, market: ArrayLike) -> dict[str, Matrix]:
     """Return what is known of the symbols at the close of each date, by name: (num_dates, num_symbols) each.
 
@@ -51,6 +52,7 @@ def exposures(close: ArrayLike, traded: ArrayLike | None, market: ArrayLike) -> 
     return found
 
 
+@same_labels("market", "scored")
 def regimes(market: ArrayLike, scored: ArrayLike, num_dates: int = 20) -> dict[str, NDArray[np.bool_]]:
     """Return on which dates the market had risen, fallen, been calm or wild over the last `num_dates`, (num_dates,).
 

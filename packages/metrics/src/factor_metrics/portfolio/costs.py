@@ -62,6 +62,7 @@ def impact_rates(
     return np.where(known, rates, median[:, None])
 
 
+@same_labels("returns", "turnover")
 def break_even_cost(returns: ArrayLike, turnover: ArrayLike) -> float:
     """Return the cost of a side, as a share of the traded value, at which the mean return is 0.
 
@@ -82,6 +83,7 @@ def break_even_cost(returns: ArrayLike, turnover: ArrayLike) -> float:
     return float(earned[both].sum()) / total if total > 0.0 else math.nan
 
 
+@same_labels("returns", "impact")
 def capacity(returns: ArrayLike, impact: ArrayLike, money: float) -> float:
     """Return the money at which impact halves the Sharpe ratio that a book of no size has.
 
@@ -127,6 +129,7 @@ def capacity(returns: ArrayLike, impact: ArrayLike, money: float) -> float:
     return money * (unit * 2.0 * constant / (-linear + spread)) ** 2
 
 
+@same_labels("exposure", "turnover")
 def holding_time(exposure: ArrayLike, turnover: ArrayLike) -> float:
     """Return for how many dates a position is held: 2 x mean exposure / mean traded value (buys plus sells).
 
