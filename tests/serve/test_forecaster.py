@@ -222,3 +222,16 @@ def test_a_long_text_that_waits_takes_its_own_room_in_a_state_and_no_more(
     assert forecaster.state is not None
     pd.testing.assert_frame_equal(restored.state.news, forecaster.state.news)
     assert restored.state.news["text"].tolist()[-100:] == texts
+
+
+def test_news_that_wait_for_their_date_are_not_taken_twice(bundle: Bundle, panel: Panel, news: pd.DataFrame) -> None:
+    frame, (before, last) = panel.to_pandas(), panel.dates[-2:]
+    forecaster = Forecaster(bundle)
+    forecaster.update(frame[frame["timestamp"] < last], news)
+    waiting = news_between(news, before, last)
+    assert waiting is not None
+    assert len(waiting)
+    with pytest.raises(ValueError, match=rf"news: {len(waiting)} documents were given before, first of S"):
+        forecaster.update(frame[frame["timestamp"] == last], waiting)
+    said = forecaster.update(frame[frame["timestamp"] == last], None, "all")
+    assert_equal_bits(said, forecast(bundle, panel, news, None, "all"))

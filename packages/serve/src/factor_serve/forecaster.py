@@ -188,7 +188,7 @@ class Forecaster:
         return state, np.array([len(rows.dates) - 1]) if rows.dates[-1] == panel.dates[-1] else np.zeros(0, np.int64)
 
     def _with_news(self, state: State, news: pd.DataFrame | None) -> State:
-        """The state with more documents; ValueError for one that belongs to a row that was computed already."""
+        """The state with more documents; ValueError for one of a row that is computed already, or given before."""
         scorer = self.bundle.scorer
         if news is None or scorer is None or not len(news):
             return state
@@ -199,6 +199,12 @@ class Forecaster:
             raise ValueError(
                 f"late news: {len(late)} documents belong to bars that are forecast already, first of "
                 f"{first['symbol']} stamped {first['timestamp']}; make a new Forecaster from all bars and news"
+            )
+        given = set(state.news.itertuples(index=False, name=None))
+        if again := [one for one in fresh.itertuples(index=False, name=None) if one in given]:
+            raise ValueError(
+                f"news: {len(again)} documents were given before, first of {again[0][1]} stamped {again[0][0]}; they "
+                "would count twice"
             )
         both = pd.concat([state.news, fresh], ignore_index=True)
         counted = np.r_[state.counted, np.zeros(len(fresh), dtype=bool)]
