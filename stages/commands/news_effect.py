@@ -15,6 +15,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from factor_data import read_parquet
 from factor_metrics import ICSummary, paired_difference, to_json_safe
 from stages.commands.preset import write
 from stages.json_files import write_json
@@ -65,7 +66,7 @@ def judged(models: tuple[str, ...]) -> Series:
     done = subprocess.run(["dvc", "repro", *(f"evaluate@{model}" for model in models)], check=False)
     if done.returncode:
         raise StageError(f"dvc repro ended with {done.returncode}: its message is above; {PARAMS_FILE} is as it was")
-    return {model: pd.read_parquet(stored(f"evaluate/{model}", "ic.parquet")) for model in models}
+    return {model: read_parquet(stored(f"evaluate/{model}", "ic.parquet")) for model in models}
 
 
 def effects(with_news: Series, without: Series, config: EvaluateParams) -> dict[tuple[str, str], ICSummary]:

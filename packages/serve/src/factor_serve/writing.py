@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,7 @@ def write_forecasts(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         write_parquet(path, frame)
     else:
-        write_atomically(path, lambda file: file.write(frame.to_csv(index=False).encode()))
+        write_atomically(path, partial(frame.to_csv, index=False, mode="wb"))
 
 
 def read_forecasts(path: Path) -> pd.DataFrame:
