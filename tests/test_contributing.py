@@ -277,7 +277,7 @@ RECIPES: dict[str, tuple[Edit, ...]] = {
             text="from stages.params.tally import TallyParams\n",
         ),
         Edit(path="stages/params/reading.py", after="    stack: StackParams\n", text="    tally: TallyParams\n"),
-        Edit(path="params.yaml", after="such as {max_rank_ic: 0.25}\n", text="\ntally: {times: 2}\n"),
+        Edit(path="params.yaml", after="the stage ends with what is short\n", text="\ntally: {times: 2}\n"),
     ),
 }
 """By the heading of CONTRIBUTING.md ("Add a ..."): what its steps say, done."""
