@@ -197,6 +197,7 @@ def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_clean
     news = finished_run.path / "data" / "news"
     command = ["predict", str(bundle.folder), str(bars), "--news", str(news), "--out", str(out), "--follow"]
     assert main([*command, "--unpromoted"]) == 130
+    assert main([*command, "--unpromoted", "--model", "linear"]) == 2, "the file has those of the stack"
     days = [str(date)[:10] for date in (first, broken, last)]
     assert told == [days[:1], days[:1], days[:1], [days[0], days[2]]]
     said = read_forecasts(out)
@@ -219,3 +220,11 @@ def test_names_in_a_csv_that_is_appended_to_stay_text(tmp_path: Path) -> None:
     again = read_forecasts(tmp_path / "out.csv")
     assert again["symbol"].tolist() == frame["symbol"].tolist()
     np.testing.assert_array_equal(again["prediction"].to_numpy(), frame["prediction"].to_numpy())
+
+
+def test_an_infinite_number_is_refused_by_its_place(finished_run: Checkout, bundle: Bundle) -> None:
+    panel = read_bars(finished_run.path / "data" / "bars")
+    bars = panel.to_pandas()
+    bars.loc[len(bars) // 2, "close"] = np.inf
+    with pytest.raises(ValueError, match=r"bars: close of S\d+ at \d{4}-\S+ is infinite"):
+        forecast(bundle, Panel.from_frame(bars), dates=panel.dates[-1:])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from factor_data import Panel
 from factor_serve.arrivals import ArrivalRules, check_share
 from factor_serve.bundle import Bundle
-from factor_serve.forecasts import forecast
+from factor_serve.forecasts import ALL, STACK, forecast, members_for
 from factor_serve.inputs import clean
 from factor_serve.sources import bars_of, modified, news_of
 from factor_serve.writing import read_forecasts, write_forecasts
@@ -27,9 +27,11 @@ def follow(bundle: Bundle, options: argparse.Namespace, out: Path) -> int:
 
     Without a file yet it begins with `--since`, or with the last date of the bars. The file is replaced in one step, so
     it holds whole dates at any moment. Bars that cannot be read at a moment, as while they are being written, are told
-    of on stderr and looked at again.
+    of on stderr and looked at again. ValueError where `out` has forecasts of other models: later dates would lack them.
     """
     signal.signal(signal.SIGTERM, _end)
+    if out.exists():
+        _check_models(bundle, options.model, out)
     seen = -1.0
     said = ""
     while True:
@@ -43,6 +45,16 @@ def follow(bundle: Bundle, options: argparse.Namespace, out: Path) -> int:
                     print(f"factor-serve predict: {' '.join(str(error).split())}; looking again", file=sys.stderr)
                 said = str(error)
         time.sleep(options.every)
+
+
+def _check_models(bundle: Bundle, model: str, out: Path) -> None:
+    asked = set(members_for(bundle, model)) | {STACK} if model == ALL else {model}
+    there = set(read_forecasts(out)["model"].unique())
+    if there and there != asked:
+        raise ValueError(
+            f"--out {out}: has forecasts of {', '.join(sorted(there))}, asked for are those of "
+            f"{', '.join(sorted(asked))} (--model {model}): name another file"
+        )
 
 
 def _append(bundle: Bundle, options: argparse.Namespace, out: Path) -> None:

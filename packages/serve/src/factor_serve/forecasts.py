@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import Panel
+from factor_serve.arrivals import panel_of
 from factor_serve.bundle import Bundle
 from factor_serve.ensemble import stack_of_date, stack_of_levels
-from factor_serve.inputs import clean, rows_of
+from factor_serve.inputs import clean, rows_of, with_columns
 from factor_serve.rows import Rows
 
 STACK, ALL = "stack", "all"
@@ -41,9 +42,10 @@ def forecast(
 
     Raises
     ------
-    ValueError : dates that are not in the bars, or that cleaning has left without a bar; whatever `rows_of` refuses
+    ValueError : an infinite number in a column that is read; dates that are not in the bars, or that cleaning has left
+        without a bar; whatever `rows_of` refuses
     """
-    cleaned = clean(bundle, panel)
+    cleaned = clean(bundle, panel_of(with_columns(bundle, panel)))
     wanted = panel.dates[-1:] if dates is None else np.asarray(dates, dtype="datetime64[ns]")
     if absent := [date for date in wanted if date not in panel.dates]:
         raise ValueError(f"the bars have no date {absent[0]!s:.19}; they go from {panel.dates[0]} to {panel.dates[-1]}")
