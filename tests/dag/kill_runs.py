@@ -118,8 +118,11 @@ class Moment:
 
 
 def newest_step(checkout: Checkout) -> int:
-    """Step of the newest checkpoint; 0 without one."""
-    names = [path.name for path in (checkout.path / ".checkpoints").glob("*/step_*")]
+    """Step of the newest checkpoint; 0 without one, also where a run that ends takes its folder away meanwhile."""
+    try:
+        names = [path.name for path in (checkout.path / ".checkpoints").glob("*/step_*")]
+    except FileNotFoundError:
+        return 0
     return max((int(name.removeprefix("step_").split(".")[0]) for name in names), default=0)
 
 
