@@ -30,7 +30,7 @@ from factor_models import FitState, RunFolder, build_model, load_model, save_mod
 from factor_models.kline import KronosTokenizer
 from factor_models.tabular.base import Table
 from factor_models.training.states import EngineState
-from stages.judging.bundle import read_bundle
+from factor_serve.bundle import load_bundle
 from stages.running.files import check_data
 from stages.running.stage import describe
 from workplace import Workplace, make_workplace, smoke_document
@@ -274,7 +274,7 @@ def finished_work(folder: Path) -> Workplace:
         with redirect_stdout(StringIO()):
             work.run(name, *arguments)
     with chdir(work.path):
-        read_bundle(Path("results/stack/bundle"))
+        load_bundle(Path("results/stack/bundle"))
         read_folds("results/split/folds.json")
     return work
 
@@ -293,7 +293,7 @@ def main() -> None:
         work = finished_work(Path(scratch))
         (Path(scratch) / "things").mkdir()
         targets = things_of(work, Path(scratch) / "things")
-        targets.append(kept("bundle", work.results / "stack" / "bundle", read_bundle))
+        targets.append(kept("bundle", work.results / "stack" / "bundle", load_bundle))
         for target in targets:
             found[target.name] = attack(target, options.rounds, draw)
         for _ in range(options.stage_rounds):

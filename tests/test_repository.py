@@ -36,7 +36,7 @@ FORBIDDEN = {
 }
 """What no tracked file may hold."""
 PLANTED = {
-    "an absolute path": ["path = '/home/someone/data'"],
+    "an absolute path": ["path = '" + "/".join(("", "home", "someone", "data")) + "'"],
     "a private key": ["-----BEGIN OPENSSH PRIVATE KEY-----", "PuTTY-User-Key-File-3: ssh-ed25519"],
     "a token": ["ghp_" + 24 * "a", "hf_" + 24 * "b", "sk-" + 24 * "c", "github_pat_" + 24 * "d", "AIza" + 30 * "e"],
     "an AWS key": ["AKIA" + 16 * "A"],

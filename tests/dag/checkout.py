@@ -99,10 +99,24 @@ def make_checkout(path: Path, cold: bool = False) -> Checkout:
     return checkout
 
 
+def preset_checkout(
+    path: Path, preset: str, smaller: Callable[[dict[str, Any]], None], *size: str
+) -> tuple[Checkout, str]:
+    """A copy with a preset and its files, simulated in build/<preset> and imported; and what the import said."""
+    checkout = make_checkout(path)
+    checkout.run("python", "-m", "stages.commands.preset", preset)
+    checkout.change_params(smaller)
+    source = f"build/{preset}"
+    checkout.run("python", "-m", "factor_data", "simulate", preset, source, *size)
+    imported = checkout.run("python", "-m", "stages.commands.use_data", source)
+    checkout.commit(preset)
+    return checkout, imported.stdout
+
+
 def run_queue(checkout: Checkout, tasks: int, jobs: int = 1, seconds: float = 400) -> None:
     """Run all tasks of the queue and demand that none failed; its workers, which wait for more, are stopped."""
     # A worker holds the output of the command, and may outlive its tasks by a minute, or for ever.
-    checkout.run("sh", "-c", f"dvc queue start --jobs {jobs} > .dvc/tmp/queue.log 2>&1")
+    checkout.run("sh", "-c", f"dvc queue start --jobs {jobs} > ../queue.log 2>&1")
     try:
         wait_for_queue(checkout, tasks, seconds)
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from checkout import Checkout, make_checkout
+from checkout import Checkout, preset_checkout
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
@@ -30,14 +30,11 @@ def smaller(params: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The preset, its files simulated and imported, and the whole DAG."""
-    checkout = make_checkout(tmp_path_factory.mktemp("direction_hourly") / "factorcast")
-    checkout.run("python", "-m", "stages.commands.preset", "direction_hourly")
-    checkout.change_params(smaller)
-    size = ["--symbols", "6", "--days", "32", "--signal", "4"]
-    checkout.run("python", "-m", "factor_data", "simulate", "direction_hourly", "build/hours", *size)
-    imported = checkout.run("python", "-m", "stages.commands.use_data", "build/hours")
-    assert "6 symbols, 2015-01-02 to 2015-02-02T23:00, 768 dates (layout 'symbol'" in imported.stdout
-    checkout.commit("direction_hourly")
+    folder = tmp_path_factory.mktemp("direction_hourly") / "factorcast"
+    checkout, imported = preset_checkout(
+        folder, "direction_hourly", smaller, "--symbols", "6", "--days", "32", "--signal", "4"
+    )
+    assert "6 symbols, 2015-01-02 to 2015-02-02T23:00, 768 dates (layout 'symbol'" in imported
     checkout.run("dvc", "repro")
     return checkout
 

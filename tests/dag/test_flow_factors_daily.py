@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from checkout import Checkout, make_checkout
+from checkout import Checkout, preset_checkout
 from factor_data import FeatureStore
 from stages import ROOT
 
@@ -28,14 +28,9 @@ def smaller(params: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The preset, its files simulated and imported, and the whole DAG."""
-    checkout = make_checkout(tmp_path_factory.mktemp("factors_daily") / "factorcast")
-    checkout.run("python", "-m", "stages.commands.preset", "factors_daily")
-    checkout.change_params(smaller)
-    size = ["--symbols", "30", "--days", "190"]
-    checkout.run("python", "-m", "factor_data", "simulate", "factors_daily", "build/factors_daily", *size)
-    imported = checkout.run("python", "-m", "stages.commands.use_data", "build/factors_daily")
-    assert "380 dates (layout 'day'" in imported.stdout
-    checkout.commit("factors_daily")
+    folder = tmp_path_factory.mktemp("factors_daily") / "factorcast"
+    checkout, imported = preset_checkout(folder, "factors_daily", smaller, "--symbols", "30", "--days", "190")
+    assert "380 dates (layout 'day'" in imported
     checkout.run("dvc", "repro")
     return checkout
 

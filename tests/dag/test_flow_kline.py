@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from checkout import Checkout, make_checkout, stages_that_ran
+from checkout import Checkout, preset_checkout, stages_that_ran
 from factor_models.kline import KronosTokenizer
 from stages import ROOT
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
-SOURCE = "kline_data"
 SKIP_TOKENIZER = ("dvc", "repro", "--single-item", "plan", "inputs", "train@kronos")
 
 
@@ -31,13 +30,9 @@ def smaller(params: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The preset laid over params.yaml, and the CSV imported."""
-    checkout = make_checkout(tmp_path_factory.mktemp("kline") / "factorcast")
-    checkout.run("python", "-m", "stages.commands.preset", "kline")
-    checkout.change_params(smaller)
-    checkout.commit("kline")
-    checkout.run("python", "-m", "factor_data", "simulate", "kline", SOURCE, "--symbols", "12", "--days", "10")
-    done = checkout.run("python", "-m", "stages.commands.use_data", SOURCE)
-    assert "'timestamps' as timestamp, 'ticker' as symbol in kline.csv" in done.stdout
+    folder = tmp_path_factory.mktemp("kline") / "factorcast"
+    checkout, imported = preset_checkout(folder, "kline", smaller, "--symbols", "12", "--days", "10")
+    assert "'timestamps' as timestamp, 'ticker' as symbol in kline.csv" in imported
     return checkout
 
 
@@ -46,7 +41,7 @@ def report(checkout: Checkout) -> dict[str, Any]:
 
 
 def test_two_phases_end_in_a_judged_model_and_a_bundle_and_each_can_be_left_out(flow: Checkout) -> None:
-    header = (flow.path / SOURCE / "kline.csv").read_text().splitlines()[:2]
+    header = (flow.path / "build" / "kline" / "kline.csv").read_text().splitlines()[:2]
     assert header[0] == "timestamps,ticker,open,high,low,close,volume"
     assert re.match(r"2015/1/2 9:35,S0000,", header[1])
 

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from checkout import Checkout, make_checkout
+from checkout import Checkout, preset_checkout
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
-SOURCE = "news_data"
 MODELS = ["linear", "lstm", "stocknet"]
 
 
@@ -35,14 +34,10 @@ def smaller(params: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The preset laid over params.yaml, and files as CSMD has them imported."""
-    checkout = make_checkout(tmp_path_factory.mktemp("news") / "factorcast")
-    checkout.run("python", "-m", "stages.commands.preset", "news")
-    checkout.change_params(smaller)
-    checkout.commit("news")
-    checkout.run("python", "-m", "factor_data", "simulate", "news", SOURCE, "--symbols", "15", "--days", "300")
-    done = checkout.run("python", "-m", "stages.commands.use_data", SOURCE)
-    assert "layout 'csmd'" in done.stdout
-    assert re.search(r"\d+ news documents", done.stdout)
+    folder = tmp_path_factory.mktemp("news") / "factorcast"
+    checkout, imported = preset_checkout(folder, "news", smaller, "--symbols", "15", "--days", "300")
+    assert "layout 'csmd'" in imported
+    assert re.search(r"\d+ news documents", imported)
     return checkout
 
 

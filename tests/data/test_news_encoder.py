@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from factor_data import CachedEncoder, FolderEncoder
+from tiny_bert import save_tiny_bert
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "profit", "loss", "beats", "misses", "record"]
 
@@ -90,17 +91,8 @@ def test_a_folder_without_an_encoder_and_bad_settings_are_refused(tmp_path: Path
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with random weights, as save_pretrained writes it."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed (factor-data[encoder])")
-    torch = pytest.importorskip("torch")
-    path = tmp_path_factory.mktemp("bert")
-    (path / "vocab.txt").write_text("\n".join(WORDS))
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=16,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(path)
-    transformers.BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
-    return path
+    pytest.importorskip("torch")
+    return save_tiny_bert(transformers, tmp_path_factory.mktemp("bert"), WORDS, num_layers=2, max_tokens=16)
 
 
 TEXTS = ["profit beats record", "loss", "", "misses record loss unheard of " * 20]

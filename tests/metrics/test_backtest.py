@@ -22,18 +22,9 @@ from factor_metrics import (
     rebalance_every,
     top_k_weights,
 )
+from forecast_samples import market
 
 NAN = np.nan
-
-
-def market(
-    seed: int = 0, num_dates: int = 40, num_symbols: int = 12, missing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    price = 50.0 * np.exp(np.cumsum(generator.normal(0.0, 0.02, size=(num_dates, num_symbols)), axis=0))
-    prediction = generator.normal(size=(num_dates, num_symbols))
-    price[generator.random(price.shape) < missing] = NAN
-    return prediction, price, np.arange(num_dates)
 
 
 def test_a_known_price_path_gives_the_hand_computed_equity() -> None:

@@ -37,19 +37,10 @@ from factor_metrics import (
     top_k_weights,
     trading_year,
 )
+from forecast_samples import market
 
 NAN = np.nan
 EXACT = {"rtol": 0.0, "atol": 1e-12}
-
-
-def market(
-    seed: int = 0, num_dates: int = 40, num_symbols: int = 12, missing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    price = 50.0 * np.exp(np.cumsum(generator.normal(0.0, 0.02, size=(num_dates, num_symbols)), axis=0))
-    prediction = generator.normal(size=(num_dates, num_symbols))
-    price[generator.random(price.shape) < missing] = NAN
-    return prediction, price, np.arange(num_dates)
 
 
 def test_costs_impact_and_borrowing_by_hand() -> None:

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 
 from factor_metrics import long_short_weights, proportional_weights, quantile_returns, spread, top_k_weights
+from forecast_samples import market
 
 NAN = np.nan
-
-
-def market(
-    seed: int = 0, num_dates: int = 40, num_symbols: int = 12, missing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    price = 50.0 * np.exp(np.cumsum(generator.normal(0.0, 0.02, size=(num_dates, num_symbols)), axis=0))
-    prediction = generator.normal(size=(num_dates, num_symbols))
-    price[generator.random(price.shape) < missing] = NAN
-    return prediction, price, np.arange(num_dates)
 
 
 def test_long_short_weights_by_hand() -> None:

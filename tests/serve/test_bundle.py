@@ -17,7 +17,6 @@ from factor_serve.check import check_bundle
 from factor_serve.cli import main
 from factor_serve.http.service import Service
 from serve.bundle_samples import change_manifest
-from stages.judging.bundle import read_bundle
 
 pytestmark = [pytest.mark.end_to_end]
 
@@ -28,7 +27,8 @@ def folder(finished_run: Checkout, tmp_path: Path) -> Path:
 
 
 def test_the_manifest_names_every_file_and_the_way_from_bars_to_forecasts(folder: Path) -> None:
-    manifest = read_bundle(folder)
+    bundle = load_bundle(folder)
+    manifest = bundle.manifest
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {*manifest["files"], "manifest.json", "sums.json"}
     assert manifest["clean"]["min_history"] == 60
@@ -37,7 +37,7 @@ def test_the_manifest_names_every_file_and_the_way_from_bars_to_forecasts(folder
     assert manifest["columns"] == ["open", "high", "low", "close", "adj_close", "volume"]
     assert set(manifest["made_of"]) >= {"plan", "code", "tokenize", "split/panel", "train/lstm"}
     assert not any(name.endswith(".parquet") for name in manifest["files"] if name.startswith("models/"))
-    assert load_bundle(folder).identity == manifest["manifest_sha256"]
+    assert bundle.identity == manifest["manifest_sha256"]
 
 
 def test_a_file_that_was_changed_removed_or_added_is_named(folder: Path) -> None:

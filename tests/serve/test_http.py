@@ -279,17 +279,23 @@ def test_limits_hold(folder: Path) -> None:
         assert client.get("/health").status_code == 200
 
 
-def test_a_forecast_that_takes_too_long_is_given_up_and_others_are_sent_away(
-    folder: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = threading.Event()
+@pytest.fixture
+def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Forecasts wait for this event, 20 seconds at most, and are then refused."""
+    event = threading.Event()
 
     def slow(self: Service, request: Any) -> Any:
-        goes_on.wait(20)
+        event.wait(20)
         raise Problem(422, None, "late")
 
+    monkeypatch.setattr(Service, "forecast", slow)
+    return event
+
+
+def test_a_forecast_that_takes_too_long_is_given_up_and_others_are_sent_away(
+    folder: Path, body: dict[str, Any], goes_on: threading.Event
+) -> None:
     with client_of(folder, timeout=0.2, waiting=0) as client:
-        monkeypatch.setattr(Service, "forecast", slow)
         assert refusal(client.post("/predict", json=body))[0] == 504
         status, _, rule = refusal(client.post("/predict", json=body))
         assert (status, rule) == (503, "busy: 0 requests wait already")
@@ -297,16 +303,9 @@ def test_a_forecast_that_takes_too_long_is_given_up_and_others_are_sent_away(
 
 
 def test_a_request_that_waits_behind_a_slow_one_is_answered_in_time(
-    folder: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    folder: Path, body: dict[str, Any], goes_on: threading.Event
 ) -> None:
-    goes_on = threading.Event()
-
-    def slow(self: Service, request: Any) -> Any:
-        goes_on.wait(20)
-        raise Problem(422, None, "late")
-
     with client_of(folder, timeout=0.2, waiting=1) as client:
-        monkeypatch.setattr(Service, "forecast", slow)
         assert refusal(client.post("/predict", json=body))[0] == 504
         start = time.monotonic()
         status, _, rule = refusal(client.post("/predict", json=body))

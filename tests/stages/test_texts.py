@@ -14,6 +14,7 @@ import pytest
 from factor_data import FeatureStore, encoder_digest
 from stages.params.reading import Params, parse_params
 from stages.planning.stages import make_plan
+from tiny_bert import save_tiny_bert
 from workplace import Workplace, smoke_document
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "profit", "loss", "beats", "misses", "record", "strong", "weak"]
@@ -36,19 +37,9 @@ def transformers() -> types.ModuleType:
 @pytest.fixture
 def bert(transformers: Any, tmp_path: Path) -> Path:
     """A tiny BERT with random weights, as FinBERT lies in its folder."""
-    import torch
-
     path = tmp_path / "bert"
     path.mkdir()
-    (path / "vocab.txt").write_text("\n".join(WORDS))
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=32,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(path)
-    transformers.BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
-    return path
+    return save_tiny_bert(transformers, path, WORDS, num_layers=1, max_tokens=32)
 
 
 def test_the_stage_writes_vectors_of_the_folder_and_encodes_no_text_twice(
