@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from factor_data import FeatureStore, Fold, Panel, Sums, read_folds, write_sums
+from factor_data import FeatureStore, Fold, Panel, read_folds, write_sums
 from factor_data.atomic import canonical_json
 from factor_data.panel.panel import UNIVERSE
 from factor_data.sums import SUMS, file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe
 from factor_models import KLINE_MODELS, StackConfig, input_kind
-from stages.json_files import read_json, write_json
+from stages.json_files import write_json
 from stages.judging.canary import write_canary
 from stages.judging.ensemble import LabelResult
 from stages.judging.reference import reference
@@ -172,10 +172,3 @@ def file_digest(document: Mapping[str, Any]) -> str:
     """sha256 of a manifest without the hash that stands in it."""
     content = {key: value for key, value in document.items() if key != HASH}
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-
-def read_bundle(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a bundle; DamagedError naming a file that is not what was written, is missing or new."""
-    Sums(folder).check_all()
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    return manifest

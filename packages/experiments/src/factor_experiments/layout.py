@@ -19,11 +19,6 @@ STACK = "stack"
 EVALUATE = "evaluate"
 
 
-def series_path(name: str) -> str:
-    """Return the path of a forecast's table: that of a model, or of the stack."""
-    return f"{RESULTS}/{STACK}/{SERIES}" if name == STACK else f"{RESULTS}/{EVALUATE}/{name}/{SERIES}"
-
-
 def forecast_of(path: str) -> str | None:
     """Return the name of the forecast whose table lies at `path`; None for any other path."""
     parts = path.split("/")
