@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
 from factor_metrics import Anatomy, anatomy, exposures, regimes
-from stages.judging.books import benchmark_returns, money_traded
+from stages.judging.books import bars_of, benchmark_returns
 from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.universe import UNIVERSE
@@ -28,16 +28,13 @@ def anatomies(
     given = {label: one for label, one in forecasts.items() if np.isfinite(one[1]).any()}
     if not given or is_over_time(config):
         return {}
-    close = panel.to_matrix(panel.adjusted("close"))
-    close = np.where(close > 0.0, close, np.nan)
+    bars = bars_of(panel, "close")
     scored = np.isin(panel.dates, np.concatenate([dates for dates, _ in given.values()]))
     known: dict[str, NDArray[np.float64]] = {}
     in_regime: dict[str, NDArray[np.bool_]] = {}
-    if np.isfinite(close).any():
-        traded = panel.to_matrix(money_traded(panel))
-        universe = panel.to_matrix(panel.in_universe.astype(np.float64)) > 0.0
-        market = benchmark_returns(close, universe, panel.symbols, UNIVERSE)
-        known = exposures(close, traded if (traded > 0.0).any() else None, market)
+    if np.isfinite(bars.price).any():
+        market = benchmark_returns(bars.price, bars.universe, panel.symbols, UNIVERSE)
+        known = exposures(bars.price, bars.traded, market)
         in_regime = regimes(market, scored)
     found = {}
     for label, (dates, prediction) in given.items():

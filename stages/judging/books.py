@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,17 @@ NO_PRICES = "the data have no prices, so books do not apply"
 OVER_TIME = "forecasts are compared over time, and a book needs the symbols of a date in order"
 NO_RETURN = "the label is a volatility, which no book earns"
 NO_FORECAST = "there is no forecast to make a book of"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bars:
+    """What the bars of the whole calendar say, (num_dates, num_symbols) each."""
+
+    price: NDArray[np.float64]
+    """Adjusted, NaN = no bar."""
+    traded: NDArray[np.float64] | None
+    """Money; None where no bar says what was traded."""
+    universe: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +64,8 @@ def judge_books(
     symbols on the same dates are then a book of the truth, too.
     """
     found, without = {}, {}
+    truths = read_parquet(expected)
+    bars = cache(partial(bars_of, panel))
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
         if is_over_time(config):
@@ -60,11 +74,11 @@ def judge_books(
             without[name] = NO_RETURN
         elif not np.isfinite(prediction).any():
             without[name] = NO_FORECAST
-        elif (quotes := quotes_of(panel, dates, label, store.overlap(name), config)) is None:
+        elif (quotes := quotes_of(panel, bars(label.price), dates, label, store.overlap(name), config)) is None:
             without[name] = NO_PRICES
         else:
             found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config)
-            truth = true_expectation(expected, label, dates, store.symbols)
+            truth = true_expectation(truths, label, dates, store.symbols)
             if truth is not None:
                 known = np.where(np.isfinite(prediction), truth, np.nan)
                 best = book_of(known, dates, label, store.overlap(name), quotes, config)
@@ -72,14 +86,24 @@ def judge_books(
     return Books(found=found, without=without)
 
 
+def bars_of(panel: Panel, price: str) -> Bars:
+    """Return the prices, open or close, with what was traded and the universe."""
+    prices = panel.to_matrix(panel.adjusted(price))
+    traded = panel.to_matrix(money_traded(panel))
+    return Bars(
+        price=np.where(prices > 0.0, prices, np.nan),
+        traded=traded if (traded > 0.0).any() else None,
+        universe=panel.to_matrix(panel.in_universe.astype(np.float64)) > 0.0,
+    )
+
+
 def true_expectation(
-    path: Path, label: Label, dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
+    truth: pd.DataFrame, label: Label, dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
 ) -> NDArray[np.float64] | None:
     """(num_dates, num_symbols) expected return of a label on a simulated market.
 
     None on real data, without a signal, and of a label whose expectation is not known.
     """
-    truth = read_parquet(path)
     if label.delay != TRUE_DELAY or label.price != "close":
         return None
     known = truth[truth["horizon"] == label.horizon].drop(columns="horizon").set_index("timestamp")
@@ -116,24 +140,21 @@ def book_of(
 
 
 def quotes_of(
-    panel: Panel, dates: NDArray[np.datetime64], label: Label, held: int, config: EvaluateParams
+    panel: Panel, bars: Bars, dates: NDArray[np.datetime64], label: Label, held: int, config: EvaluateParams
 ) -> Quotes | None:
     """Return prices from before these dates, for volumes, to the end of the last book; None without any."""
     settings = config.portfolio
     delay = label.delay if settings.delay is None else settings.delay
     first, last = np.searchsorted(panel.dates, dates[[0, -1]])
     span = slice(max(0, first - settings.costs.volume_bars), last + delay + held + 1)
-    price = panel.to_matrix(panel.adjusted(label.price))[span]
+    price, traded = bars.price[span], None if bars.traded is None else bars.traded[span]
     if not np.isfinite(price).any():
         return None
-    price = np.where(price > 0.0, price, np.nan)
-    traded = panel.to_matrix(money_traded(panel))[span]
-    universe = panel.to_matrix(panel.in_universe.astype(np.float64))[span] > 0.0
     return Quotes(
         dates=panel.dates[span],
         price=price,
-        traded=traded if (traded > 0.0).any() else None,
-        benchmark=benchmark_returns(price, universe, panel.symbols, settings.benchmark),
+        traded=traded if traded is not None and (traded > 0.0).any() else None,
+        benchmark=benchmark_returns(price, bars.universe[span], panel.symbols, settings.benchmark),
     )
 
 
