@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePath
 
@@ -32,9 +32,21 @@ USES = {
         assert "torch" not in sys.modules
     """,
     "models": """
-        import factor_models as m, torch
+        import factor_models as m, numpy as np, torch
         model = m.build_model("lstm", num_features=3, num_horizons=2, lookback=4, hidden=4)
         assert model(torch.zeros(5, 4, 3)).shape == (5, 2)
+        x = np.arange(40.0, dtype=np.float32)[:, None]
+        table = m.Table(features=x, targets=x.astype(float), groups=np.arange(40) // 4)
+        sizes = {"num_features": 1, "num_horizons": 1}
+        fitted = m.build_model("linear", **sizes).fit(table)
+        assert np.corrcoef(fitted.predict(table)[:, 0], x[:, 0])[0, 1] > 0.99
+        refused = []
+        try: m.build_model("lightgbm", **sizes).fit(table)
+        except ModuleNotFoundError as error: refused.append(str(error))
+        try: m.Engine
+        except ModuleNotFoundError as error: refused.append(str(error))
+        name = "{} is not installed: pip install 'factor-models[{}]'"
+        assert refused == [name.format("lightgbm", "trees"), name.format("deepspeed", "train")], refused
     """,
     "serve": """
         import subprocess, sys
@@ -61,8 +73,8 @@ LIST = "from importlib import metadata; print(*sorted({d.metadata['Name'].lower(
 WITHOUT = {
     "metrics": ["pandas", "plotly", "scikit-learn", "scipy", "torch"],
     "data": ["torch"],
-    "models": [],
-    "serve": ["dvc", "fastapi", "uvicorn"],
+    "models": ["deepspeed", "lightgbm", "xgboost", "xgboost-cpu"],
+    "serve": ["deepspeed", "dvc", "fastapi", "uvicorn"],
     "experiments": ["torch"],
 }
 NEEDS = {"experiments": ["metrics"], "serve": ["data", "metrics", "models"]}
@@ -79,7 +91,7 @@ def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> Non
     run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *folders])
     run([*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", *wheels.iterdir()])
     own = {canonicalize_name(one.metadata["Name"]): one for one in metadata.distributions(path=[str(site)])}
-    for name in declared(own[f"factor-{package}"].requires or []) - set(own):
+    for name in declared(own[f"factor-{package}"].requires or [], own) - set(own):
         link(metadata.distribution(name), site)
     listed = run([python, "-c", LIST]).split()
     assert [name for name in listed if name.startswith("factor-")] == sorted(own)
@@ -94,20 +106,23 @@ def empty_environment(folder: Path) -> tuple[Path, Path]:
     return python, Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip())
 
 
-def declared(requirements: Iterable[str]) -> set[str]:
-    """What these ask for, and what that asks for; each must be here in a version that suits, as the lock has it."""
-    names: set[str] = set()
-    waiting = [Requirement(text) for text in requirements]
+def declared(requirements: Iterable[str], own: Mapping[str, metadata.Distribution]) -> set[str]:
+    """What these ask for, and what that asks for; each must be here in a version that suits, as the lock has it.
+
+    What the project's `own` packages ask for stands in the wheels just built, not in this environment.
+    """
+    names: set[tuple[str, frozenset[str]]] = set()
+    waiting = [(Requirement(text), {""}) for text in requirements]
     while waiting:
-        wanted = waiting.pop()
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+        wanted, extras = waiting.pop()
+        if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": one}) for one in extras):
             continue
-        found = metadata.distribution(wanted.name)
+        found = own.get(canonicalize_name(wanted.name)) or metadata.distribution(wanted.name)
         assert wanted.specifier.contains(found.version, prereleases=True), f"{wanted}, locked is {found.version}"
-        if canonicalize_name(wanted.name) not in names:
-            names.add(canonicalize_name(wanted.name))
-            waiting += [Requirement(text) for text in found.requires or []]
-    return names
+        if (name := (canonicalize_name(wanted.name), frozenset(wanted.extras))) not in names:
+            names.add(name)
+            waiting += [(Requirement(text), {"", *wanted.extras}) for text in found.requires or []]
+    return {name for name, _ in names}
 
 
 def link(distribution: metadata.Distribution, site: Path) -> None:

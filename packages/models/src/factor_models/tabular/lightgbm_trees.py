@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from factor_models.checks import check_at_least
+from factor_models.extras import from_extra
 from factor_models.tabular import base
 from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
@@ -45,7 +46,8 @@ class LightGBMTrees(TreesPerHorizon):
         return "auto"
 
     def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
-        import lightgbm
+        with from_extra("trees"):
+            import lightgbm
 
         train = self._bins(rows)
         sets: list[Any] = []
@@ -93,7 +95,8 @@ class LightGBMTrees(TreesPerHorizon):
         return booster.model_to_string()
 
     def _from_text(self, text: str) -> Any:
-        import lightgbm
+        with from_extra("trees"):
+            import lightgbm
 
         return lightgbm.Booster(model_str=text)
 

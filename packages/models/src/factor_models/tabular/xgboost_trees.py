@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factor_models.checks import check_at_least, check_at_most
+from factor_models.extras import from_extra
 from factor_models.tabular.base import row_chunks
 from factor_models.tabular.boosting import BoostingConfig, Objective, Rows, TreesPerHorizon
 
@@ -46,7 +47,8 @@ class XGBoostTrees(TreesPerHorizon):
     separator: ClassVar[str] = "\n"
 
     def _grow(self, rows: Rows, stop_on: Rows | None, objective: Objective) -> Any:
-        import xgboost
+        with from_extra("trees"):
+            import xgboost
 
         train = self._bins(rows)
         watched, patience = [], None
@@ -74,7 +76,8 @@ class XGBoostTrees(TreesPerHorizon):
         return booster.save_raw("json").decode()
 
     def _from_text(self, text: str) -> Any:
-        import xgboost
+        with from_extra("trees"):
+            import xgboost
 
         booster = xgboost.Booster({"nthread": self.config.num_threads})
         booster.load_model(bytearray(text.encode()))

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from factor_models.extras import from_extra
 from factor_models.losses.base import Loss
 from factor_models.training.distributed import Ranks, all_say, finish_distributed, start_distributed
 from factor_models.training.ema import WeightAverage
@@ -58,15 +59,15 @@ from factor_models.training.whole_state import (
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches, and warns that it found no GPU
-if (
-    "xgboost" not in sys.modules
-):  # DeepSpeed would load it, a second's work, for a tuner of its own that is not used here
-    sys.modules["xgboost"] = None  # type: ignore[assignment]
-import deepspeed
-import deepspeed.ops
-
-if sys.modules["xgboost"] is None:
-    del sys.modules["xgboost"]
+# DeepSpeed would load XGBoost, a second's work, for a tuner of its own that is not used here.
+sys.modules.setdefault("xgboost", None)  # type: ignore[arg-type]
+try:
+    with from_extra("train"):
+        import deepspeed
+        import deepspeed.ops
+finally:
+    if sys.modules["xgboost"] is None:
+        del sys.modules["xgboost"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
