@@ -126,6 +126,10 @@ study-kline: install ## The K-line model on real five-minute bars, and against t
 	@python -m studies.kline_5min $(ARGS)
 	@python -m studies.kline_entropy
 
+site: install ## Build the documentation as a site, offline, warnings as errors: .live/site/index.html
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt -c requirements.lock
+	@python -m sphinx -q -W --keep-going -j auto -b html -c docs/site docs .live/site && echo ".live/site/index.html"
+
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
 	@python -m stages.commands.lr_find "$(MODEL)"
 

@@ -137,7 +137,7 @@ def find_markets(rows: Rows) -> Markets:
 
 
 def named_markets(rows: Rows, patterns: Mapping[str, Sequence[str]]) -> Markets:
-    """Markets by name and the patterns of their symbols, as {"xetra": ["*.DE"], "us": ["AAPL", "MSFT"]}.
+    """Markets by name and the patterns of their symbols, as `{"xetra": ["*.DE"], "us": ["AAPL", "MSFT"]}`.
 
     ValueError naming a symbol that fits none or two of them, or a pattern that fits no symbol.
     """

@@ -15,6 +15,8 @@ from factor_data.windows.augment import Augmentation
 class Batch:
     """Samples of one step: whole dates, or samples drawn from all dates.
 
+    Attributes
+    ----------
     windows : (batch, lookback, num_features), the last bar is the one the prediction is made at
     targets : (batch, num_horizons) float32, NaN = unknown; no columns if the dataset has no labels
     groups : (batch,) int64, number of the date within the batch, 0..num_dates - 1

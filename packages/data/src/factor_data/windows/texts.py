@@ -14,6 +14,8 @@ from factor_data.kernel_cache import kernel
 class DocumentVectors:
     """Vectors of documents, and which of them each row of a panel knows.
 
+    Attributes
+    ----------
     vectors : (num_documents, dimensions) float32; memory-mapped is fine
     bounds : (num_rows, 2) int64, row r knows the documents `bounds[r, 0]:bounds[r, 1]`, the oldest first; rows may
         share documents
