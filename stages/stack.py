@@ -51,7 +51,7 @@ def main() -> None:
         stacked = {one.label: (one.dates, one.prediction) for one in results}
         books = judge_books(stacked, store, panel, config, stored("split", "expected.parquet"))
         net = {one.label: books.scores(one.label) for one in results}
-        gates = hold_against_gates(results, models, store, params, config, measured=net)
+        gates = hold_against_gates(results, models, store, params, config, measured=net, alone=valid)
         if params.on_fail == "stop" and not promoted(gates):
             raise StageError(f"not promoted, and stack.on_fail is stop:\n{format_gates(gates)}")
         weights = {result.label: result.weights_by_fold() for result in results}

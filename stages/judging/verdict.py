@@ -22,6 +22,8 @@ from stages.params.stack import StackParams
 from stages.predictions import OutOfFold
 
 Measured = Mapping[str, Mapping[str, float]]
+Metrics = Mapping[str, Mapping[str, float | None]]
+"""metrics.json: None is undefined."""
 
 
 def hold_against_gates(
@@ -31,11 +33,14 @@ def hold_against_gates(
     params: StackParams,
     config: EvaluationConfig,
     measured: Measured | None = None,
+    alone: Mapping[str, Metrics] | None = None,
 ) -> tuple[Gate, ...]:
     """Return every condition for promotion, of the labels that `stack.gate_labels` names, by default of the first.
 
     What is too good to be true is looked for in all labels. `measured` has per label further numbers that
-    `stack.gates.measured` may bound, beside the scores of the stack.
+    `stack.gates.measured` may bound, beside the scores of the stack; `alone`
+    per model and label the numbers of its own evaluation, of which the calibration error of a direction is held against
+    a gate.
     """
     chosen = [one for one in results if one.label in params.gate_labels] or list(results[:1])
     gates = []
@@ -43,7 +48,13 @@ def hold_against_gates(
         scores = result.stack.scores().to_dict() | attained_share(result) | dict(result.pooled)
         scores |= dict((measured or {}).get(result.label, {}))
         gates += [
-            *label_gates(result, results, gaps(result, models, store, config), params),
+            *label_gates(
+                result,
+                results,
+                gaps(result, models, store, config),
+                calibration_errors(alone or {}, result.label),
+                params,
+            ),
             *over_time_gates(result, models, store, params),
             *check_thresholds(scores, params.gates_of(result.label).measured),
         ]
@@ -53,7 +64,11 @@ def hold_against_gates(
 
 
 def label_gates(
-    result: LabelResult, results: Sequence[LabelResult], lost: Mapping[str, float], params: StackParams
+    result: LabelResult,
+    results: Sequence[LabelResult],
+    lost: Mapping[str, float],
+    calibration: Mapping[str, float],
+    params: StackParams,
 ) -> tuple[Gate, ...]:
     """Return the gates of one label."""
     rank_ics = {name: value for one in results for name, value in one.mean_rank_ics().items()}
@@ -80,7 +95,14 @@ def label_gates(
         attained=attained,
         equal_ic=result.equal.rank_ic,
         absent_shares={name: 1.0 - float(share) for name, share in zip(names, result.present, strict=True)},
+        calibration_errors=calibration,
     )
+
+
+def calibration_errors(alone: Mapping[str, Metrics], label: str) -> dict[str, float]:
+    """Return the calibration error of each model that is fitted to directions; NaN where it has none."""
+    found = {name: metrics[label] for name, metrics in alone.items() if "calibration_error" in metrics[label]}
+    return {name: np.nan if (error := one["calibration_error"]) is None else error for name, one in found.items()}
 
 
 def over_time_gates(

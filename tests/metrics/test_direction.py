@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from factor_metrics import EvaluationConfig, accuracy, classification_scores, direction_scores, summarize
+from factor_metrics import (
+    EvaluationConfig,
+    accuracy,
+    calibration_curve,
+    classification_scores,
+    direction_scores,
+    summarize,
+)
 
 CONFIG = EvaluationConfig(bootstrap=100)
 
@@ -36,6 +43,8 @@ def test_scores_equal_those_of_scipys_logistic_function(scale: float) -> None:
     outcome[generator.random(logit.shape) < 0.1] = np.nan
     scores = direction_scores(logit, outcome, horizon=5, config=CONFIG)
     expected = classification_scores(expit(logit), outcome)
+    curve = calibration_curve(expit(logit), outcome, 10, "quantile")
+    assert scores.calibration_error == curve.expected_calibration_error
     for name in ("accuracy", "majority_accuracy", "mcc", "f1", "auc", "share_up"):
         assert getattr(scores, name) == getattr(expected, name), name
     called = np.where(np.isnan(logit), np.nan, logit > 0)
@@ -53,6 +62,7 @@ def test_the_scores_are_written_under_their_names_in_order() -> None:
         "f1",
         "auc",
         "share_up",
+        "calibration_error",
         "num_directions",
         "accuracy_by_date",
         "accuracy_by_date_low",

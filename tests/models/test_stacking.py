@@ -165,6 +165,13 @@ def test_too_few_dates_teach_nothing() -> None:
     assert [len(date_blocks(num, 5)) for num in (4, 5, 19, 20, 100)] == [0, 1, 3, 4, 10]
     assert (learned_weights("ridge", moments, StackConfig(), overlap=6) == 1 / 3).all()
     assert not (learned_weights("ridge", moments, StackConfig(), overlap=5) == 1 / 3).all()
+    # The second fold is too short for ridge, the third is not: each is told by what was used.
+    stacked = stack_oof(*example(), config=StackConfig(weights="ridge"), purge=5)
+    assert stacked.num_dates[1] > 0
+    assert stacked.learners == ("equal", "equal", "ridge")
+    assert (stacked.weights[1] == 1 / 3).all()
+    one = stack_oof(example()[0][:1], *example()[1:], config=StackConfig(weights="ridge"))
+    assert one.learners == ("equal", "equal", "equal")
 
 
 @pytest.mark.parametrize("name", ["auto", *LEARNERS])

@@ -173,6 +173,11 @@ def test_four_symbols_have_a_stack_with_scores_gates_and_floors_in_terms_of_the_
     assert all("pooled_rank_ic" in one and "auc_low" in one for one in stack.values())
     gates = {gate["name"]: gate for gate in json.loads((few.results / "stack" / "gates.json").read_text())["gates"]}
     assert {"auc_interval", "auc_gap", "stack_interval", "beats_floor"} <= set(gates)
+    errors = [
+        json.loads((few.results / "evaluate" / model / "metrics.json").read_text())["h1"]["calibration_error"]
+        for model in ("lightgbm", "linear", "lstm")
+    ]
+    assert gates["calibration"]["value"] == max(errors)
     assert (few.results / "stack" / "bundle" / "manifest.json").is_file()
 
 

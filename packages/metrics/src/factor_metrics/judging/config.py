@@ -82,6 +82,9 @@ class GateConfig:
     """Share of the stack's rows for which a model has no forecast that tells symbols apart, at most; in [0, 1]."""
     max_auc_gap: float = 0.05
     """Where forecasts are scored over time: difference between the valid and the test AUC of any model, at most."""
+    max_calibration_error: float = 0.1
+    """Expected calibration error of any model that is fitted to directions, at most; in [0, 1]. Its forecasts are read
+    as log odds, which those of `hinge` are not and those of `focal` are only roughly."""
     max_constant_share: float = 0.0
     """Share of dates on which the stack predicts one value for all symbols, at most; in [0, 1]."""
     max_correlation: float = 0.9
@@ -108,7 +111,7 @@ class GateConfig:
             raise ValueError(f"max_rank_ic must be above 0 and at most 1, got {self.max_rank_ic!r}")
         if not (math.isfinite(self.max_attained) and self.max_attained > 0.0):
             raise ValueError(f"max_attained must be finite and above 0, got {self.max_attained!r}")
-        for name in ("max_constant_share", "max_absent_share"):
+        for name in ("max_constant_share", "max_absent_share", "max_calibration_error"):
             if not 0.0 <= (share := getattr(self, name)) <= 1.0:
                 raise ValueError(f"{name} must be from 0 to 1, got {share!r}")
 

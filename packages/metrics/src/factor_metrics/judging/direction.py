@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from factor_metrics.checks import Matrix, as_matrix
 from factor_metrics.judging.config import EvaluationConfig
 from factor_metrics.labels import same_labels
+from factor_metrics.scores.calibration import calibration_curve
 from factor_metrics.scores.classification import accuracy, classification_scores
 from factor_metrics.significance.summary import summarize
 
@@ -30,6 +31,8 @@ class DirectionScores:
     """Area under the ROC curve."""
     share_up: float
     """Share of outcomes that went up."""
+    calibration_error: float
+    """Expected calibration error of the chances of up, in ten bins of as many cells (`calibration_curve`)."""
     num_directions: int
     """Cells with a forecast and an outcome."""
     accuracy_by_date: float
@@ -64,7 +67,8 @@ def direction_scores(
     """
     config = config or EvaluationConfig()
     logit_DS = as_matrix("logit", logit)
-    pooled = classification_scores(_logistic(logit_DS), outcome)
+    chance_DS = _logistic(logit_DS)
+    pooled = classification_scores(chance_DS, outcome)
     called = np.where(np.isnan(logit_DS), np.nan, logit_DS > 0)
     by_date = summarize(accuracy(called, outcome), horizon, config.confidence, config.bootstrap, config.seed)
     return DirectionScores(
@@ -74,6 +78,7 @@ def direction_scores(
         f1=pooled.f1,
         auc=pooled.auc,
         share_up=pooled.share_up,
+        calibration_error=calibration_curve(chance_DS, outcome, strategy="quantile").expected_calibration_error,
         num_directions=pooled.num_pairs,
         accuracy_by_date=by_date.mean,
         accuracy_by_date_low=by_date.ci_low,

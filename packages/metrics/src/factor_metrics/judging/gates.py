@@ -73,6 +73,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
     attained: Mapping[str, float] | None = None,
     equal_ic: ArrayLike | None = None,
     absent_shares: Mapping[str, float] | None = None,
+    calibration_errors: Mapping[str, float] | None = None,
 ) -> tuple[Gate, ...]:
     """Return every gate with its measurement; the stack is promoted if `promoted(gates)`.
 
@@ -113,6 +114,9 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
         the paired difference. None: not held against it.
     absent_shares
         Per model, the share of the stack's rows on which it takes no part: a gate for each. None: no such gates.
+    calibration_errors
+        Per model that is fitted to directions, its expected calibration error (`DirectionScores`). None or empty: no
+        such gate.
     """
     check_at_least("num_looks", num_looks, 1)
     gaps = [("overfit_gap", overfit_gaps, "valid minus test rank IC of every model")]
@@ -133,6 +137,7 @@ def evaluate_gates(  # noqa: PLR0913 -- a measurement per gate, all by keyword
             "share of dates with a constant output",
         ),
         *(_member_gate(name, share, config.max_absent_share) for name, share in (absent_shares or {}).items()),
+        *_calibration_gate(config, calibration_errors or {}),
         _diversity_gate(config, correlation, model_names),
         _too_good_gate(
             config, {f"stack at horizon {horizon}": tested.mean} if rank_ics is None else rank_ics, attained
@@ -209,6 +214,13 @@ def _member_gate(name: str, share: float, threshold: float) -> Gate:
     )
     passed = bool(share <= threshold)
     return Gate(name=f"member {name}", passed=passed, value=share, threshold=threshold, rule=rule, is_maximum=True)
+
+
+def _calibration_gate(config: GateConfig, errors: Mapping[str, float]) -> list[Gate]:
+    if not errors:
+        return []
+    what = "expected calibration error of every model of a direction"
+    return [_worst_gate("calibration", errors, config.max_calibration_error, what)]
 
 
 def _too_good_gate(config: GateConfig, rank_ics: Mapping[str, float], attained: Mapping[str, float] | None) -> Gate:

@@ -37,12 +37,18 @@ def learned_weights(name: str, moments: Moments, config: StackConfig, overlap: i
     taught = moments.take(np.isfinite(moments.ics).any(axis=1))
     alive = np.isfinite(taught.ics).any(axis=0)
     blocks = date_blocks(len(taught.dates), overlap)
-    if name == "equal" or len(blocks) < LEAST_BLOCKS or alive.sum() < 2:
+    if name == "equal" or not can_learn(moments, overlap):
         return prior
     weights = _of_alive(name, taught.of_models(alive), config, blocks)
     result = prior.copy()
     result[alive] = weights * alive.sum() / len(alive)
     return result
+
+
+def can_learn(moments: Moments, overlap: int) -> bool:
+    """Return whether the dates of `moments` are enough to learn weights from, and those of two models at least."""
+    there = np.isfinite(moments.ics)
+    return len(date_blocks(int(there.any(axis=1).sum()), overlap)) >= LEAST_BLOCKS and there.any(axis=0).sum() >= 2
 
 
 def date_blocks(num_dates: int, overlap: int) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from factor_models.stacking.choice import choose_learner
 from factor_models.stacking.config import StackConfig
-from factor_models.stacking.evidence import learned_weights
+from factor_models.stacking.evidence import can_learn, learned_weights
 from factor_models.stacking.members import Members
 from factor_models.stacking.moments import Moments
 from factor_models.stacking.pruning import Pruned, kept_models, prune_models
@@ -37,7 +37,7 @@ class StackResult:
     num_dates: np.ndarray
     """(num_folds,) dates the weights of each fold were learned on."""
     learners: tuple[str, ...]
-    """(num_folds,) the meta learner of each fold; equal where nothing was there to learn from."""
+    """(num_folds,) the meta learner of each fold; equal where there was too little to learn from."""
     scales: np.ndarray
     """(num_folds,) factor that forecasts of variance 1 are given: their IC on the dates that taught, which makes them
     the expectation of the standardised label. It changes no order."""
@@ -121,7 +121,7 @@ def stack_members(
         stacked = np.isfinite(combined)
         there = np.isfinite(members.forecasts[:, members.fold == number][:, stacked])
         present[place] = there.mean(axis=1) if stacked.any() else 0.0
-        learners.append(name if counts[place] else "equal")
+        learners.append(name if can_learn(taught, num_overlapping) else "equal")
         pruned += gone
     return StackResult(
         prediction=prediction,
