@@ -8,7 +8,7 @@ import pytest
 
 from stages import ROOT
 
-COPIES = {"kernel_cache.py": ("data", "metrics")}
+COPIES = {"inline.py": ("data", "metrics"), "kernel_cache.py": ("data", "metrics")}
 
 
 @pytest.mark.parametrize("name", COPIES)

@@ -24,6 +24,11 @@ class SplitParams:
     def __post_init__(self) -> None:
         if self.folds.scheme == "cpcv":
             self._check_cpcv()
+        elif not self.folds.has_valid:
+            raise ValueError(
+                f"folds: scheme {self.folds.scheme} is given no valid dates: a run needs some in every fold, by which "
+                "a model chooses its epoch (factor_data.make_folds cuts folds without)"
+            )
         if empty := [name for name, patterns in self.calendars.items() if not patterns]:
             raise ValueError(f"calendars.{empty[0]}: must name at least one symbol, or a pattern such as *.DE")
         test, step = self.folds.test, self.folds.step

@@ -102,7 +102,7 @@ def test_ratio_cuts_by_dates() -> None:
         [17, 18, 19],
     )
     for shares in ((0.7, 0.2, 0.2), (1.0, 0.0, 0.0), (0.8, 0.3, -0.1)):
-        with pytest.raises(ValueError, match="ratios must be three shares, train and valid positive"):
+        with pytest.raises(ValueError, match="ratios must be three shares, train positive"):
             folds_of(scheme="ratio", ratios=shares)
     with pytest.raises(ValueError, match="3 dates cannot be split"):
         folds_of(num_dates=3, scheme="ratio", ratios=(0.8, 0.1, 0.1))

@@ -84,7 +84,7 @@ def test_segments_never_meet_and_purge_keeps_label_intervals_apart(
             assert not after & set(places(fold.train))
 
 
-@pytest.mark.parametrize("name", ["train", "valid", "test", "step"])
+@pytest.mark.parametrize("name", ["train", "test", "step"])
 def test_lengths_that_are_not_positive_are_refused(name: str) -> None:
     lengths = {"train": 5, "valid": 2, "test": 2, "step": 2, "purge": 0, "embargo": 0}
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):

@@ -23,7 +23,7 @@ ROOT = Path(factor_metrics.__file__).parent
 
 # A module uses its own folder and those further down; folders in one line know nothing of each other.
 FLOORS = (
-    ("checks", "json_safe", "kernel_cache", "labels", "system"),
+    ("checks", "inline", "json_safe", "kernel_cache", "labels", "system"),
     ("dispersion",),
     ("ordering",),
     ("information_coefficient",),

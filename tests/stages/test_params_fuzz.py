@@ -164,6 +164,8 @@ def test_an_unknown_key_in_any_section_is_refused_with_the_one_it_may_stand_for(
             {"scheme": "cpcv", "num_groups": 6, "num_test_groups": 2},
             "split.folds.num_test_groups: 2 must be 1",
         ),
+        (("split", "folds"), {"scheme": "ratio", "ratios": [0.8, 0.0, 0.2]}, "scheme ratio is given no valid dates"),
+        (("split", "folds"), {"scheme": "rolling", "train": 99, "valid": 0, "test": 9, "step": 9}, "no valid dates"),
     ],
 )
 def test_late_surprises_are_refused_before_any_work(path: Path, value: Any, said: str) -> None:

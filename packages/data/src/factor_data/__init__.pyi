@@ -53,6 +53,7 @@ from .folds.cut import check_labels_apart as check_labels_apart
 from .folds.cut import check_purge as check_purge
 from .folds.fold import SEGMENTS as SEGMENTS
 from .folds.fold import Fold as Fold
+from .folds.fold import FoldList as FoldList
 from .folds.fold import Segment as Segment
 from .folds.fold import check_folds as check_folds
 from .folds.fold import check_tested_once as check_tested_once
@@ -61,6 +62,7 @@ from .folds.fold import write_folds as write_folds
 from .folds.picture import fold_picture as fold_picture
 from .folds.purged import cpcv_paths as cpcv_paths
 from .folds.schemes import walk_forward as walk_forward
+from .folds.splitter import FoldSplitter as FoldSplitter
 from .importing import ImportSummary as ImportSummary
 from .importing import import_data as import_data
 from .labels.config import Label as Label

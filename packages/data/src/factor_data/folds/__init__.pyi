@@ -5,6 +5,7 @@ from .cut import check_labels_apart as check_labels_apart
 from .cut import check_purge as check_purge
 from .fold import SEGMENTS as SEGMENTS
 from .fold import Fold as Fold
+from .fold import FoldList as FoldList
 from .fold import Segment as Segment
 from .fold import check_folds as check_folds
 from .fold import check_tested_once as check_tested_once
@@ -17,3 +18,4 @@ from .schemes import fixed_dates as fixed_dates
 from .schemes import ratio as ratio
 from .schemes import walk_forward as walk_forward
 from .schemes import yearly as yearly
+from .splitter import FoldSplitter as FoldSplitter

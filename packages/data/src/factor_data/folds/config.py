@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, get_args
 
 from factor_data.folds.cut import check_labels_apart, check_lengths, check_purge
-from factor_data.folds.fold import SEGMENTS, Dates, Fold
+from factor_data.folds.fold import SEGMENTS, Dates, Fold, FoldList
 from factor_data.folds.purged import combinatorial_purged
 from factor_data.folds.schemes import DateRange, check_shares, fixed_dates, ratio, walk_forward, yearly
 
@@ -18,7 +18,7 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "rolling": (("train", "valid", "test", "step"), ()),
     "expanding": (("train", "valid", "test", "step"), ()),
     "yearly": (("min_train_years", "valid_months"), ("max_train_years",)),
-    "fixed": (("train_range", "valid_range", "test_range"), ()),
+    "fixed": (("train_range", "test_range"), ("valid_range",)),
     "ratio": (("ratios",), ()),
     "cpcv": (("num_groups", "num_test_groups"), ("valid_groups",)),
 }
@@ -48,7 +48,7 @@ class FoldConfig:
     train: int | None = None
     """rolling, expanding: training dates."""
     valid: int | None = None
-    """rolling, expanding: validation dates."""
+    """rolling, expanding: validation dates; 0: nothing validates, which a run of the pipeline refuses."""
     test: int | None = None
     """rolling, expanding: test dates."""
     step: int | None = None
@@ -58,11 +58,11 @@ class FoldConfig:
     min_train_years: int | None = None
     """yearly: fewest calendar years of history before the test year."""
     valid_months: int | None = None
-    """yearly: months at the end of the history that validate."""
+    """yearly: months at the end of the history that validate, 0 for none."""
     train_range: DateRange | None = None
     """fixed: first and last training date, both included."""
     valid_range: DateRange | None = None
-    """fixed: first and last validation date, both included."""
+    """fixed: first and last validation date, both included; None: nothing validates."""
     test_range: DateRange | None = None
     """fixed: first and last test date, both included."""
     ratios: tuple[float, float, float] | None = None
@@ -90,8 +90,15 @@ class FoldConfig:
             check_shares(self.ratios)
         check_lengths(min_train=self.min_train, min_valid=self.min_valid, min_test=self.min_test)
 
+    @property
+    def has_valid(self) -> bool:
+        """Whether some dates are to validate."""
+        no_share = self.ratios is not None and self.ratios[1] == 0
+        no_range = self.scheme == "fixed" and self.valid_range is None
+        return not (0 in (self.valid, self.valid_months, self.valid_groups) or no_share or no_range)
 
-def make_folds(dates: Dates, config: FoldConfig, *, reach: int) -> list[Fold]:
+
+def make_folds(dates: Dates, config: FoldConfig, *, reach: int) -> FoldList:
     """Cut a calendar into folds as the configuration says.
 
     Parameters
@@ -102,7 +109,7 @@ def make_folds(dates: Dates, config: FoldConfig, *, reach: int) -> list[Fold]:
 
     Returns
     -------
-    list of Fold, at least one; no label of a segment takes a price of another segment of its fold
+    FoldList, at least one fold; no label of a segment takes a price of another segment of its fold
 
     Raises
     ------
@@ -117,7 +124,7 @@ def make_folds(dates: Dates, config: FoldConfig, *, reach: int) -> list[Fold]:
     return folds
 
 
-def _cut(dates: Dates, config: FoldConfig, purge: int, embargo: int) -> list[Fold]:
+def _cut(dates: Dates, config: FoldConfig, purge: int, embargo: int) -> FoldList:
     given = {name: getattr(config, name) for names in FIELDS[config.scheme] for name in names}
     match config.scheme:
         case "rolling" | "expanding":
@@ -139,7 +146,7 @@ def _check_long_enough(folds: Sequence[Fold], config: FoldConfig) -> None:
     for fold in folds:
         for segment in SEGMENTS:
             fewest, found = getattr(config, f"min_{segment}"), len(fold.dates(segment))
-            if segment == "valid" and config.valid_groups == 0:
+            if segment == "valid" and not config.has_valid:
                 continue
             if found < fewest:
                 raise ValueError(

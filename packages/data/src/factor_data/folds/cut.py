@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from factor_data.folds.fold import Dates, Fold, iso
 
 Mask = NDArray[np.bool_]
+MAY_BE_ZERO = ("purge", "embargo", "valid", "valid_months")
 
 
 def check_purge(purge: int, reach: int) -> None:
@@ -38,9 +39,9 @@ def as_calendar(dates: Dates) -> Dates:
 
 
 def check_lengths(**lengths: int) -> None:
-    """Refuse a negative purge or embargo, and any other length below 1."""
+    """Refuse a negative purge, embargo or length of validation, and any other length below 1."""
     for name, value in lengths.items():
-        lowest = 0 if name in ("purge", "embargo") else 1
+        lowest = 0 if name in MAY_BE_ZERO else 1
         if value < lowest:
             raise ValueError(f"{name} must be at least {lowest}, got {value}")
 

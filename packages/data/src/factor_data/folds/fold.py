@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import write_json
+from factor_data.inline import inline_html, inline_table
 
 if TYPE_CHECKING:
     from factor_data.panel.panel import Panel
@@ -42,6 +43,13 @@ class Fold:
     purge: Dates = field(default_factory=_no_dates)
     embargo: Dates = field(default_factory=_no_dates)
 
+    def __repr__(self) -> str:
+        spans = ", ".join(f"{name} {_span(self.dates(name))}" for name in SEGMENTS)
+        return f"Fold({self.index}: {spans}, {len(self.purge)} purged, {len(self.embargo)} embargoed)"
+
+    def _repr_html_(self) -> str:
+        return FoldList([self])._repr_html_()
+
     def dates(self, segment: Segment) -> Dates:
         """Return the dates of a segment by its name."""
         if segment not in SEGMENTS:
@@ -65,6 +73,25 @@ class Fold:
             row[f"{segment}_last"] = iso(dates[-1]) if len(dates) else ""
             row[f"{segment}_dates"] = len(dates)
         return row | {"purge_dates": len(self.purge), "embargo_dates": len(self.embargo)}
+
+
+class FoldList(list[Fold]):
+    """Folds in order: a list that a notebook shows as a table with a picture."""
+
+    def __repr__(self) -> str:
+        return "FoldList([\n" + "".join(f"  {fold!r},\n" for fold in self) + "])" if self else "FoldList([])"
+
+    def _repr_html_(self) -> str:
+        from factor_data.folds.picture import fold_picture
+
+        if not self:
+            return inline_html("Folds", {"folds": 0})
+        calendar = np.unique(np.concatenate([getattr(fold, part) for fold in self for part in (*SEGMENTS, *LEFT_OUT)]))
+        rows = [fold.describe() for fold in self]
+        columns = [name.replace("_", " ") for name in rows[0]]
+        table = inline_table(columns, [list(row.values()) for row in rows])
+        facts = {"folds": len(self), "dates": len(calendar), "from": iso(calendar[0]), "to": iso(calendar[-1])}
+        return inline_html("Folds", facts, fold_picture(self, calendar), table)
 
 
 def check_folds(panel: Panel, folds: Sequence[Fold]) -> None:
@@ -100,16 +127,20 @@ def write_folds(path: str | Path, folds: Sequence[Fold]) -> None:
     write_json(path, {"folds": content})
 
 
-def read_folds(path: str | Path) -> list[Fold]:
+def read_folds(path: str | Path) -> FoldList:
     """Read what `write_folds` wrote."""
     content = json.loads(Path(path).read_text())["folds"]
-    return [
+    return FoldList(
         Fold(
             index=fold["index"],
             **{name: np.array(fold[name], dtype="datetime64[ns]") for name in (*SEGMENTS, *LEFT_OUT)},
         )
         for fold in content
-    ]
+    )
+
+
+def _span(dates: Dates) -> str:
+    return f"{iso(dates[0])} .. {iso(dates[-1])} ({len(dates)})" if len(dates) else "none"
 
 
 def iso(date: np.datetime64) -> str:

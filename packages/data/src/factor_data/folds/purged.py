@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.folds.cut import as_calendar, check_lengths, cut_fold
-from factor_data.folds.fold import Dates, Fold
+from factor_data.folds.fold import Dates, FoldList
 
 
 def combinatorial_purged(
     dates: Dates, *, num_groups: int, num_test_groups: int, valid_groups: int, purge: int, embargo: int
-) -> list[Fold]:
+) -> FoldList:
     """Test every choice of `num_test_groups` out of `num_groups` groups of dates, and train on the others.
 
     The calendar is cut into groups of dates in a row whose sizes differ by one at most, the larger ones first. There
@@ -39,7 +39,7 @@ def combinatorial_purged(
     sizes = np.full(num_groups, len(calendar) // num_groups)
     sizes[: len(calendar) % num_groups] += 1
     group = np.repeat(np.arange(num_groups), sizes)
-    folds = []
+    folds = FoldList()
     for index, tested in enumerate(combinations(range(num_groups), num_test_groups)):
         test = np.isin(group, tested)
         valid = group == _validating(tested, num_groups) if valid_groups else np.zeros(len(group), dtype=bool)
