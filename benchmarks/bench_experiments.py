@@ -75,8 +75,8 @@ def main() -> None:
         made = build(Path(folder) / "repository", number)
         page = str(Path(folder) / "page.html")
         print(f"{number} experiments, {2 * number + len(MODELS) + 1} trials, {NUM_DATES:,} dates, {len(LABELS)} labels")
-        print(f"trials, the books empty: {measured(made, 'trials', '--page', page)}")
-        print(f"trials, the books full: {measured(made, 'trials', '--page', page)}")
+        print(f"trials, the ledger empty: {measured(made, 'trials', '--page', page)}")
+        print(f"trials, the ledger full: {measured(made, 'trials', '--page', page)}")
         last = f"exp-{number - 1}"
         print(f"compare of two experiments: {measured(made, 'compare', 'exp-0', last, '--page', page)}")
         size = sum(file.stat().st_size for file in (made.path / ".git" / "objects").rglob("*") if file.is_file())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from factor_data import MarketConfig, Panel, clean_bars, compute_features, forward_return, simulate_market
-from factor_experiments.books import Trial
+from factor_experiments.ledger import Trial
 from factor_experiments.series import Series
 from factor_experiments.trials import Verdict, judge_label
 from factor_metrics import paired_difference, price_floors, rank_ic, rank_rows

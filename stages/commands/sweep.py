@@ -34,6 +34,7 @@ def main() -> None:
     file = Path(sys.argv[1])
     sweep, document = read_sweep(file), read_document(PARAMS_FILE)
     check_clean()
+    check_name(file)
     jobs = [Job(name=trial_name(file.stem, point), point=point) for point in sweep.expand()]
     check_values(jobs, sweep, document)
     git, logs = Git(Path()), LOGS / file.stem
@@ -80,6 +81,15 @@ def check_clean() -> None:
         raise StageError(
             f"tracked files differ from the last commit ({', '.join(changed[:3])}{more}): commit them, so that trials "
             "start from it"
+        )
+
+
+def check_name(file: Path) -> None:
+    """Refuse a file whose name, by which its experiments begin, git does not take in a ref."""
+    if not Git(Path()).can_name_experiments(file.stem):
+        raise StageError(
+            f"{file}: its experiments are named by the file, and {file.stem!r} is no valid name of a git ref: rename "
+            "it, with letters, digits, - and _ alone"
         )
 
 

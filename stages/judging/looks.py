@@ -1,9 +1,9 @@
-"""How many results have been looked at before: those that git, DVC and the books know, counted when it is asked.
+"""How many results have been looked at before: those that git, DVC and the ledger know, counted when it is asked.
 
-The more one has looked, the better the best result is by chance alone. The books of trials (`factor_experiments.books`)
-have every evaluation that was made here; commits and experiments have those of other clones, each as a content of
-summary.json. The larger of both counts. It grows with every run and commit, so it is in no stage's result, which must
-be the same bytes when it is made again.
+The more one has looked, the better the best result is by chance alone. The ledger of trials
+(`factor_experiments.ledger`) has every evaluation that was made here; commits and experiments have those of other
+clones, each as a content of summary.json. The larger of both counts. It grows with every run and commit, so it is in no
+stage's result, which must be the same bytes when it is made again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from factor_experiments.books import Books
 from factor_experiments.git import EXPERIMENTS, INTERNAL, Git
+from factor_experiments.ledger import Ledger
 from stages.running.files import RESULTS
 
 SUMMARY = RESULTS / "summary.json"
@@ -41,7 +41,7 @@ class Looks:
 def count_looks(this_run: int, models: Iterable[str] = (), results: Path = RESULTS) -> Looks:
     """Return the looks of this run and those that the repository knows; without git, of this run alone.
 
-    A trial of the books counts once for each label, a content of summary.json once; what this run has of both (the
+    A trial of the ledger counts once for each label, a content of summary.json once; what this run has of both (the
     evaluations of `models` and of the stack) counts in `this_run`.
     """
     try:
@@ -49,18 +49,18 @@ def count_looks(this_run: int, models: Iterable[str] = (), results: Path = RESUL
     except ValueError as error:
         return Looks(this_run=this_run, earlier=0, source=f"{NO_GIT} ({str(error).splitlines()[0]})")
     written, seen = in_books(git, models, results), in_history(git, results / SUMMARY.name)
-    source = f"looks counted: this run, and the larger of {written} in the books of trials and {seen} in git and DVC"
+    source = f"looks counted: this run, and the larger of {written} in the ledger of trials and {seen} in git and DVC"
     if git.is_shallow():
         source += "; the clone is shallow, so earlier ones are not known"
     return Looks(this_run=this_run, earlier=max(written, seen), source=source)
 
 
 def in_books(git: Git, models: Iterable[str], results: Path) -> int:
-    """Return the forecasts and labels of trials in the books that are not those of this run."""
+    """Return the forecasts and labels of trials in the ledger that are not those of this run."""
     tables = {"stack": results / "stack" / "ic.parquet"}
     tables |= {name: results / "evaluate" / name / "ic.parquet" for name in models}
     mine = {(name, md5_of(table)) for name, table in tables.items() if table.is_file()}
-    others = (trial for trial in Books(git).read() if (trial.name, trial.table) not in mine)
+    others = (trial for trial in Ledger(git).read() if (trial.name, trial.table) not in mine)
     return sum(max(len(trial.series or ()), 1) for trial in others)
 
 
@@ -78,5 +78,5 @@ def in_history(git: Git, summary: Path) -> int:
 
 
 def md5_of(path: Path) -> str:
-    """Return the md5 of a file, by which DVC and the books know it."""
+    """Return the md5 of a file, by which DVC and the ledger know it."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""The books of trials: each evaluation is written down where it is made, so that none is forgotten later."""
+"""The ledger of trials: each evaluation is written down where it is made, so that none is forgotten later."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 import sys
 from pathlib import Path
 
-from factor_experiments.books import Books, trial_of
 from factor_experiments.git import Git
+from factor_experiments.ledger import Ledger, trial_of
 from stages.running.planned import Plan
 
 TABLE = "ic.parquet"
 
 
 def note_trial(name: str, plan: Plan, folder: Path) -> None:
-    """Write the evaluation in `folder` into the books of the repository (`factor_experiments.books`).
+    """Write the evaluation in `folder` into the ledger of the repository (`factor_experiments.ledger`).
 
     A queued experiment runs in a copy that is deleted after it: DVC then names the main repository in DVC_ROOT, and its
-    books are written. Where there is no git, or it cannot be written to, the stage goes on and says so: no result
-    depends on the books.
+    ledger is written. Where there is no git, or it cannot be written to, the stage goes on and says so: no result
+    depends on the ledger.
     """
     try:
         git = Git(os.environ.get("DVC_ROOT") or Path())
@@ -29,6 +29,6 @@ def note_trial(name: str, plan: Plan, folder: Path) -> None:
             experiment=os.environ.get("DVC_EXP_NAME"),
             settings=plan.settings,
         )
-        Books(git).add([trial])
+        Ledger(git).add([trial])
     except (ValueError, OSError) as error:
-        print(f"{name} is not in the books of trials: {error}", file=sys.stderr)
+        print(f"{name} is not in the ledger of trials: {error}", file=sys.stderr)

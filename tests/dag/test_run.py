@@ -14,8 +14,8 @@ import yaml
 from safetensors.numpy import load_file
 
 from checkout import Checkout, make_checkout, run_queue, stages_that_ran
-from factor_experiments.books import Books
 from factor_experiments.git import Git
+from factor_experiments.ledger import Ledger
 
 pytestmark = pytest.mark.end_to_end
 
@@ -103,10 +103,10 @@ def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_app
     compared = copy_of_run.run("python", "-m", "factor_experiments.cli", "compare", *names, "--json").stdout
     assert {one["status"] for one in json.loads(compared)["forecasts"]} == {"compared"}
     copy_of_run.run("dvc", "exp", "apply", names[0])
-    # The books of the copy know the evaluations of experiments, whose own copies are deleted, also without these.
+    # The ledger of the copy knows the evaluations of experiments, whose own copies are deleted, also without these.
     copy_of_run.run("dvc", "exp", "remove", *names)
-    books = [(one.experiment, one.name) for one in Books(Git(copy_of_run.path)).read()]
-    assert {(name, forecast) for name in names for forecast in ("linear", "stack")} <= set(books)
+    ledger = [(one.experiment, one.name) for one in Ledger(Git(copy_of_run.path)).read()]
+    assert {(name, forecast) for name in names for forecast in ("linear", "stack")} <= set(ledger)
     assert "params.yaml" in copy_of_run.run("git", "status", "--porcelain").stdout
     assert not stages_that_ran(copy_of_run.run("dvc", "repro").stdout)
 

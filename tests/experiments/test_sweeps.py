@@ -16,7 +16,7 @@ from factor_experiments.stored import Stored
 from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
-from stages.commands.sweep import check_clean, check_values, read_sweep, table, with_values
+from stages.commands.sweep import check_clean, check_name, check_values, read_sweep, table, with_values
 from stages.params.reading import read_document
 from stages.running.stage import StageError
 
@@ -105,6 +105,15 @@ def test_a_sweep_says_what_it_cannot_start_from(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="git is not installed"):
         check_clean()
+
+
+@pytest.mark.parametrize("name", ["my sweep", "a..b", "-x", "a~1", "x.lock", "a:b"])
+def test_a_name_that_is_no_git_ref_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_repository(tmp_path)
+    check_name(Path("sweeps/depth_2.yaml"))
+    with pytest.raises(StageError, match="is no valid name of a git ref: rename it"):
+        check_name(Path(f"sweeps/{name}.yaml"))
 
 
 def test_a_trial_without_a_score_is_last_in_the_table() -> None:

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from experiments_samples import DATES, Fabricated, draws, make_repository, table
-from factor_experiments.books import REF, Books
 from factor_experiments.cli import main
 from factor_experiments.gathering import Gathered, gather
 from factor_experiments.git import Git
+from factor_experiments.ledger import REF, Ledger
 from factor_experiments.stored import Stored
 from factor_experiments.trials import Verdict, clusters, judge
 from factor_metrics import deflated_sharpe_ratio, judge_trials, superior_predictive_ability
@@ -197,7 +197,7 @@ def test_a_clone_takes_the_books_of_its_remote_and_says_where_there_are_none(mad
     made.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
     made.run("git", "push", "--quiet", "origin", "main")
     said = gathered(made)
-    assert (len(said.trials), said.missing) == (3, ("origin has no books yet: factor-exp push puts them there",))
+    assert (len(said.trials), said.missing) == (3, ("origin has no ledger yet: factor-exp push puts them there",))
     assert main(["-C", str(made.path), "push"]) == 0
     subprocess.run(["git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "clone")], check=True)
     found = gathered(Fabricated(tmp_path / "clone"))
@@ -216,7 +216,7 @@ def test_a_shallow_clone_and_deleted_books_say_so(made: Fabricated, tmp_path: Pa
     made.run("git", "reset", "--quiet", "--hard", "HEAD~2")
     made.run("git", "reflog", "expire", "--expire=now", "--all")
     made.run("git", "update-ref", "-d", REF)
-    assert gathered(made).missing == ("the books of this clone once had 3 more trials than now",)
+    assert gathered(made).missing == ("the ledger of this clone once had 3 more trials than now",)
 
 
 def test_a_remote_that_cannot_be_reached_is_named(made: Fabricated, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_the_books_name_a_trial_and_lose_no_order_of_labels(made: Fabricated) ->
     made.results({"linear": table({"h5": first, "h1": second})})
     made.commit("one")
     gathered(made)
-    (trial,) = Books(made.git).read()
+    (trial,) = Ledger(made.git).read()
     assert trial.series is not None
     assert list(trial.series) == ["h5", "h1"]
     assert verdict_over(made).label == "h5"

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from experiments_samples import DATES
-from factor_experiments.books import Trial
+from factor_experiments.ledger import Trial
 from factor_experiments.series import Series
 from factor_experiments.trials import Verdict, judge_label
 

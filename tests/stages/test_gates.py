@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from factor_data import FeatureStore, write_sums
-from factor_experiments.books import Books, trial_of
 from factor_experiments.git import Git
+from factor_experiments.ledger import Ledger, trial_of
 from stages.judging.looks import count_looks
 from stages.params.reading import parse_params
 from stages.running.stage import StageError
@@ -187,7 +187,7 @@ def test_looks_are_the_other_results_that_commits_and_experiments_have(tmp_path:
         (tmp_path / "results" / "summary.json").write_text("five")
         looks = count_looks(9)
         assert (looks.this_run, looks.earlier, looks.total) == (9, 4, 13)
-        assert looks.source.endswith("the larger of 0 in the books of trials and 4 in git and DVC")
+        assert looks.source.endswith("the larger of 0 in the ledger of trials and 4 in git and DVC")
 
 
 def test_other_evaluations_in_the_books_are_looks_at_every_label(good: Workplace, tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_other_evaluations_in_the_books_are_looks_at_every_label(good: Workplace
     commit(place.path, (place.results / "summary.json").read_text())
     table = (place.results / "stack" / "ic.parquet").read_bytes()
     with chdir(place.path):
-        books = Books(Git(place.path))
-        books.add([trial_of("stack", table, commit=None)])
+        ledger = Ledger(Git(place.path))
+        ledger.add([trial_of("stack", table, commit=None)])
         assert count_looks(9, ["linear", "lightgbm"]).earlier == 0, "that is this run"
-        books.add([trial_of("lstm", table, commit=None)])
+        ledger.add([trial_of("lstm", table, commit=None)])
         looks = count_looks(9, ["linear", "lightgbm"])
     assert (looks.earlier, looks.total) == (3, 12)
 

@@ -1,3 +1,3 @@
-"""Experiments that keep their own books: reads git and DVC, compares revisions, counts trials, says what survives."""
+"""Experiments that keep their own ledger: reads git and DVC, compares revisions, counts trials, says what survives."""
 
 from __future__ import annotations

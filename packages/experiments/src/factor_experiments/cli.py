@@ -1,4 +1,4 @@
-"""The command `factor-exp`: compare two revisions, count every trial and say what survives, share the books."""
+"""The command `factor-exp`: compare two revisions, count every trial and say what survives, share the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factor_experiments.books import Books
 from factor_experiments.compare import compare
 from factor_experiments.compare_page import comparison_page
 from factor_experiments.compare_text import comparison_text
@@ -17,6 +16,7 @@ from factor_experiments.gathering import Gathered, gather
 from factor_experiments.git import Git
 from factor_experiments.leaderboard import leaderboard
 from factor_experiments.leaderboard_text import leaderboard_markdown, leaderboard_page
+from factor_experiments.ledger import Ledger
 from factor_experiments.revision import WORKSPACE, read_revision
 from factor_experiments.stored import Stored
 from factor_experiments.trials import judge
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_compare)
     every = commands.add_parser("trials", help="count every trial, and say whether the best of them is more than luck")
     every.add_argument("--label", help="by default the first label of the working tree")
-    every.add_argument("--offline", action="store_true", help="do not ask git remotes for their books")
+    every.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
     _outputs(every)
     every.set_defaults(run=_trials)
     board = commands.add_parser("leaderboard", help="all forecasts of a revision, in order")
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there instead of printing it")
     _outputs(board)
     board.set_defaults(run=_leaderboard)
-    pushed = commands.add_parser("push", help="put the books of trials into a git remote, merged with what is there")
+    pushed = commands.add_parser("push", help="put the ledger of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
     return parser
@@ -113,7 +113,7 @@ def _leaderboard(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace) -> None:
-    print(f"{options.remote} has {Books(Git(options.root)).push(options.remote)} trials in its books")
+    print(f"{options.remote} has {Ledger(Git(options.root)).push(options.remote)} trials in its ledger")
 
 
 def _write(path: Path, text: str) -> None:

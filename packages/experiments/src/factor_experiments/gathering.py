@@ -1,13 +1,13 @@
-"""Everything that is known of trials, brought into the books; and what cannot be known from here, said."""
+"""Everything that is known of trials, brought into the ledger; and what cannot be known from here, said."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from factor_experiments.books import Books, Trial
 from factor_experiments.git import Git, GitError
 from factor_experiments.history import Known, known_evaluations, names_of_commits, queue_counts, with_series
+from factor_experiments.ledger import Ledger, Trial
 from factor_experiments.stored import Stored
 
 
@@ -20,9 +20,9 @@ class Gathered:
     names: Mapping[str, str]
     """By trial: a name that no other one has."""
     gone: int
-    """Trials that the books alone know: no commit that a ref or reflog leads to has them."""
+    """Trials that the ledger alone knows: no commit that a ref or reflog leads to has them."""
     new: int
-    """Trials that commits had and the books had not, until now."""
+    """Trials that commits had and the ledger had not, until now."""
     queue: Mapping[str, int]
     """Tasks of DVC's queue that are queued, running, failed: none of them is counted as a look."""
     missing: tuple[str, ...]
@@ -32,29 +32,29 @@ class Gathered:
 
 
 def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
-    """Return every trial of the books, of their copies in git remotes, and of all commits.
+    """Return every trial of the ledger, of its copies in git remotes, and of all commits.
 
-    What the books lack is added to them. With `remotes=False` no remote is asked, which is said.
+    What the ledger lacks is added to them. With `remotes=False` no remote is asked, which is said.
     """
-    books = Books(git)
+    ledger = Ledger(git)
     missing = []
-    if lost := books.lost():
-        missing.append(f"the books of this clone once had {lost} more trials than now")
-    missing += _from_remotes(git, books) if remotes else ["git remotes were not asked (--offline)"]
+    if lost := ledger.lost():
+        missing.append(f"the ledger of this clone once had {lost} more trials than now")
+    missing += _from_remotes(git, ledger) if remotes else ["git remotes were not asked (--offline)"]
     if git.is_shallow():
         missing.append("the clone is shallow: commits before it starts are not looked at (git fetch --unshallow)")
     known, names = known_evaluations(git), names_of_commits(git)
     experiments = {commit: name for name, commit in git.experiments().items()}
-    there = {trial.id: trial for trial in books.read()}
+    there = {trial.id: trial for trial in ledger.read()}
     found = [
         with_series(one, stored, experiments)
         for one in known
         if (trial := there.get(_id(one))) is None or trial.series is None
     ]
-    new = books.add(found)
+    new = ledger.add(found)
     if stored.unreachable is not None and any(trial.series is None for trial in found):
         missing.append(f"tables that DVC's cache lacks could not be fetched: {stored.unreachable}")
-    trials, ids = books.read(), {_id(one) for one in known}
+    trials, ids = ledger.read(), {_id(one) for one in known}
     return Gathered(
         trials=tuple(trials),
         names=_names(trials, {_id(one): one.commit for one in known}, names),
@@ -66,13 +66,13 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
     )
 
 
-def _from_remotes(git: Git, books: Books) -> list[str]:
+def _from_remotes(git: Git, ledger: Ledger) -> list[str]:
     said = []
     for remote in git.text("remote").splitlines():
         try:
-            _, why = books.fetch(remote)
+            _, why = ledger.fetch(remote)
         except GitError as error:
-            why = f"the books of {remote} cannot be fetched ({str(error).splitlines()[0]})"
+            why = f"the ledger of {remote} cannot be fetched ({str(error).splitlines()[0]})"
         said += [why] if why is not None else []
     return said
 

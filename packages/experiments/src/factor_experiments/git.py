@@ -68,6 +68,16 @@ class Git:
         lines = self.text("for-each-ref", f"--format={FORMAT}", *patterns).splitlines()
         return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
 
+    def can_name_experiments(self, name: str) -> bool:
+        """Return whether git takes a name as the last part of an experiment's ref, and DVC as an argument."""
+        if not name or "/" in name or name.startswith("-"):
+            return False
+        try:
+            self.run("check-ref-format", f"{EXPERIMENTS}/00/00/{name}")
+        except GitError:
+            return False
+        return True
+
     def experiments(self) -> dict[str, str]:
         """Return the commit of every DVC experiment by its name; of two of a name, that of the newer baseline's."""
         found = {}

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from factor_experiments.books import Trial, trial_of
 from factor_experiments.git import INTERNAL, Git
 from factor_experiments.layout import EVALUATE, LOCK, STACK, forecast_of
+from factor_experiments.ledger import Trial, trial_of
 from factor_experiments.lock import lock_outs
 from factor_experiments.stored import Stored
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from factor_experiments.books import Trial
 from factor_experiments.gathering import Gathered
 from factor_experiments.layout import STACK
+from factor_experiments.ledger import Trial
 from factor_metrics import (
     TrialSelection,
     deflated_sharpe_ratio,

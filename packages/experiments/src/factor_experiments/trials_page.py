@@ -19,7 +19,7 @@ TONES: dict[str, Tone] = {"survives": "pass", "luck": "fail", "undefined": "warn
 
 
 def trials_page(gathered: Gathered, verdict: Verdict) -> str:
-    """Return the page; the same books always give the same bytes."""
+    """Return the page; the same ledger always gives the same bytes."""
     return page_of(
         [_corrections(verdict), _luck(verdict), _counts(gathered, verdict), _table(verdict)],
         title=f"All trials at {verdict.label}",

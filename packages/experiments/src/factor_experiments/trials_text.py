@@ -43,7 +43,7 @@ def rows(verdict: Verdict) -> list[tuple[str, ...]]:
 def count_lines(gathered: Gathered, verdict: Verdict) -> list[str]:
     """Return what was counted, and what was not, in a sentence each."""
     said = [
-        f"{len(gathered.trials)} trials in the books, {gathered.gone} of them in no commit any more; "
+        f"{len(gathered.trials)} trials in the ledger, {gathered.gone} of them in no commit any more; "
         f"{gathered.new} were written down now.",
         f"Judged on {verdict.num_dates} dates of {verdict.label}: {verdict.num_judged}.",
     ]

@@ -1,8 +1,8 @@
-"""The books: every evaluation that was made, in a git ref that only grows.
+"""The ledger: every evaluation that was made, in a git ref that only grows.
 
 `refs/factorcast/trials` leads to a chain of commits whose tree has a file per trial, `trials/<id>.json`, and a file per
 list that trials share, `lists/<digest>.json` (dates, rank ICs of floors). Names are digests of what is inside, so two
-books are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no branch, amended
+ledgers are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no branch, amended
 commit or removed experiment takes anything away. A ref is updated only if nobody else did meanwhile.
 
 An evaluation that comes out the same to the bit is the same trial. Rank ICs are kept to 1e-5.
@@ -27,7 +27,7 @@ from factor_experiments.series import Series, read_series
 REF = "refs/factorcast/trials"
 REMOTES = "refs/factorcast/remotes"
 MOST = "factorcast.trials"
-"""Setting of the clone: the most trials that its books have had, by which a loss is noticed."""
+"""Setting of the clone: the most trials that its ledger has had, by which a loss is noticed."""
 UNIT = 1e-5
 AUTHOR = "factorcast <trials@factorcast.invalid>"
 ATTEMPTS = 60
@@ -54,7 +54,7 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """Return the digest by which the books name it."""
+        """Return the digest by which the ledger names it."""
         return hashlib.sha256(f"{self.name} {self.table}".encode()).hexdigest()[:32]
 
 
@@ -79,8 +79,8 @@ def trial_of(
     )
 
 
-class Books:
-    """The books of a repository."""
+class Ledger:
+    """The ledger of a repository."""
 
     def __init__(self, git: Git, ref: str = REF) -> None:
         self.git, self.ref = git, ref
@@ -88,7 +88,7 @@ class Books:
     def add(self, trials: Iterable[Trial]) -> int:
         """Write trials that are not there yet, and series of those that had none; return how many are new.
 
-        Another process may write at the same time: the one that comes second takes the first one's books as its base.
+        Another process may write at the same time: the one that comes second takes the first one's ledger as its base.
         """
         wanted = {_trial_path(trial): trial for trial in trials}
         for attempt in range(ATTEMPTS):
@@ -119,7 +119,7 @@ class Books:
         return 0
 
     def read(self) -> list[Trial]:
-        """Return every trial, oldest first. ValueError where a file of the books is damaged."""
+        """Return every trial, oldest first. ValueError where a file of the ledger is damaged."""
         there = self.git.files(self.ref)
         documents = {
             path: _parsed(path, content)
@@ -133,7 +133,7 @@ class Books:
                 try:
                     trials.append(_trial(value, lists, dates))
                 except (KeyError, TypeError, AttributeError) as error:
-                    raise ValueError(f"{path} of the books is damaged ({type(error).__name__}: {error})") from error
+                    raise ValueError(f"{path} of the ledger is damaged ({type(error).__name__}: {error})") from error
         return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
 
     def count(self) -> int:
@@ -141,12 +141,12 @@ class Books:
         return sum(path.startswith("trials/") for path in self.git.files(self.ref))
 
     def lost(self) -> int:
-        """Return how many trials this clone's books have had once and no longer have."""
+        """Return how many trials this clone's ledger has had once and no longer has."""
         most = self.git.config(MOST)
         return max(0, int(most) - self.count()) if most is not None and most.isdigit() else 0
 
     def merge(self, other: str) -> int:
-        """Take in the books of another ref; return how many trials are new.
+        """Take in the ledger of another ref; return how many trials are new.
 
         Where another process writes at the same time, it is begun again with what that has written.
         """
@@ -167,7 +167,7 @@ class Books:
         return 0
 
     def _take_in(self, mine: str | None, theirs: str) -> int:
-        """Add what one commit of books has to another one; GitError where the ref has moved since it was `mine`."""
+        """Add what one commit of a ledger has to another one; GitError where the ref has moved since it was `mine`."""
         ours, others = {} if mine is None else self.git.files(mine), self.git.files(theirs)
         if mine is None or self.git.is_ancestor(mine, theirs):
             self.git.run("update-ref", "--create-reflog", self.ref, theirs, mine or "")
@@ -183,19 +183,19 @@ class Books:
         return sum(path.startswith("trials/") and path not in ours for path in others)
 
     def fetch(self, remote: str) -> tuple[int, str | None]:
-        """Merge the books of a remote: (number of new trials, why they could not be looked at or None)."""
+        """Merge the ledger of a remote: (number of new trials, why they could not be looked at or None)."""
         ref = f"{REMOTES}/{remote}"
         try:
             listed = self.git.text("ls-remote", remote, self.ref)
         except GitError as error:
             return 0, f"{remote} cannot be reached ({str(error).splitlines()[0]})"
         if not listed:
-            return 0, f"{remote} has no books yet: factor-exp push puts them there"
+            return 0, f"{remote} has no ledger yet: factor-exp push puts them there"
         self.git.run("fetch", "--quiet", "--no-tags", remote, f"+{self.ref}:{ref}")
         return self.merge(ref), None
 
     def push(self, remote: str) -> int:
-        """Put the books into a remote, merged with what it has; return their number of trials there."""
+        """Put the ledger into a remote, merged with what it has; return their number of trials there."""
         for attempt in range(ATTEMPTS):
             self.fetch(remote)
             try:
@@ -214,7 +214,7 @@ class Books:
     ) -> None:
         """Add files in one commit; GitError where the ref has moved since it was `tip`."""
         said = ", ".join(trial.name for trial in new[:5]) + (" ..." if len(new) > 5 else "")
-        message = (f"{len(new)} trials: {said}" if new else "Merge books").encode()
+        message = (f"{len(new)} trials: {said}" if new else "Merge ledgers").encode()
         lines = [f"commit {self.ref}\ncommitter {AUTHOR} {int(time.time())} +0000\n".encode()]
         lines.append(f"data {len(message)}\n".encode() + message + b"\n")
         lines += [f"from {tip}\n".encode()] if tip else []
@@ -248,7 +248,7 @@ def _bare(content: bytes | None) -> bool:
 
 
 def _says_more(theirs: bytes, ours: bytes | None) -> bool:
-    """Return whether the other books know a trial better: with its series, or, both alike, since earlier."""
+    """Return whether the other ledger knows a trial better: with its series, or, both alike, since earlier."""
     if ours is None:
         return True
     if _bare(theirs) != _bare(ours):
@@ -264,7 +264,7 @@ def _parsed(path: str, content: bytes | None) -> Any:
     try:
         return json.loads(content or b"")
     except ValueError as error:
-        raise ValueError(f"{path} of the books is not JSON ({error})") from error
+        raise ValueError(f"{path} of the ledger is not JSON ({error})") from error
 
 
 def _files_of(trial: Trial) -> dict[str, bytes]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments_samples import draws, make_repository, table
-from factor_experiments.books import REF, Books, Trial, trial_of
 from factor_experiments.git import Git
+from factor_experiments.ledger import REF, Ledger, Trial, trial_of
 
 
 def some(number: int, seed: int = 0) -> list[Trial]:
@@ -24,9 +24,9 @@ def some(number: int, seed: int = 0) -> list[Trial]:
 def test_what_is_added_is_read_back(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    books, trials = Books(made.git), some(3)
-    assert books.add(trials) == 3
-    read = {trial.name: trial for trial in books.read()}
+    ledger, trials = Ledger(made.git), some(3)
+    assert ledger.add(trials) == 3
+    read = {trial.name: trial for trial in ledger.read()}
     for trial in trials:
         again = read[trial.name]
         assert (again.table, again.time, again.id) == (trial.table, trial.time, trial.id)
@@ -37,7 +37,7 @@ def test_what_is_added_is_read_back(tmp_path: Path) -> None:
             np.testing.assert_allclose(again.series[label].rank_ic, one.rank_ic, atol=5e-6)
             assert again.series[label].floor == "reversal_1"
             assert again.series[label].overlap == one.overlap
-    assert books.add(trials) == 0, "the same evaluation is the same trial"
+    assert ledger.add(trials) == 0, "the same evaluation is the same trial"
     assert made.run("git", "status", "--porcelain") == "", "nothing appears in the working tree"
 
 
@@ -46,8 +46,8 @@ def test_missing_rank_ics_stay_missing(tmp_path: Path) -> None:
     made.commit("first")
     values = draws(1)[0]
     values[[0, 7]] = np.nan
-    Books(made.git).add([trial_of("m", table({"h1": values}), commit=None)])
-    (trial,) = Books(made.git).read()
+    Ledger(made.git).add([trial_of("m", table({"h1": values}), commit=None)])
+    (trial,) = Ledger(made.git).read()
     assert trial.series is not None
     np.testing.assert_array_equal(np.isnan(trial.series["h1"].rank_ic), np.isnan(values))
 
@@ -56,9 +56,9 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
     code = (
-        "import sys\nfrom test_books import some\nfrom factor_experiments.books import Books\n"
+        "import sys\nfrom test_ledger import some\nfrom factor_experiments.ledger import Ledger\n"
         "from factor_experiments.git import Git\n"
-        "for trial in some(4, int(sys.argv[2])): Books(Git(sys.argv[1])).add([trial])\n"
+        "for trial in some(4, int(sys.argv[2])): Ledger(Git(sys.argv[1])).add([trial])\n"
     )
     path = [str(Path(__file__).parent), *sys.path]
     running = [
@@ -68,18 +68,18 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         for seed in range(4)
     ]
     assert [process.wait() for process in running] == [0, 0, 0, 0]
-    assert Books(Git(tmp_path)).count() == 16
+    assert Ledger(Git(tmp_path)).count() == 16
 
 
 def test_a_trial_without_series_gets_them_later_and_keeps_its_place(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    full, books = some(1)[0], Books(made.git)
+    full, ledger = some(1)[0], Ledger(made.git)
     bare = Trial(name=full.name, table=full.table, time=full.time, commit=None)
-    assert books.add([bare]) == 1
-    assert books.read()[0].series is None
-    assert books.add([full]) == 0
-    assert books.read()[0].series is not None
+    assert ledger.add([bare]) == 1
+    assert ledger.read()[0].series is None
+    assert ledger.add([full]) == 0
+    assert ledger.read()[0].series is not None
 
 
 def test_two_machines_are_merged_and_pushed_in_any_order(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_two_machines_are_merged_and_pushed_in_any_order(tmp_path: Path) -> None
     made.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
     made.run("git", "push", "--quiet", "origin", "main")
     made.run("git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "b"))
-    here, there = Books(made.git), Books(Git(tmp_path / "b"))
+    here, there = Ledger(made.git), Ledger(Git(tmp_path / "b"))
     shared, mine, theirs = some(2), some(3, seed=1), some(4, seed=2)
     here.add([*shared, *mine])
     there.add([*shared, *theirs])
-    assert there.fetch("origin") == (0, "origin has no books yet: factor-exp push puts them there")
+    assert there.fetch("origin") == (0, "origin has no ledger yet: factor-exp push puts them there")
     assert here.push("origin") == 5
     assert there.push("origin") == 9
     assert here.fetch("origin") == (4, None)
@@ -104,12 +104,12 @@ def test_two_machines_are_merged_and_pushed_in_any_order(tmp_path: Path) -> None
 def test_books_that_bring_nothing_new_add_no_commit(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    books = Books(made.git)
-    books.add(some(2))
+    ledger = Ledger(made.git)
+    ledger.add(some(2))
     made.run("git", "update-ref", "refs/factorcast/remotes/origin", REF)
-    books.add(some(3, seed=1))
+    ledger.add(some(3, seed=1))
     tip = made.git.find(REF)
-    assert books.merge("refs/factorcast/remotes/origin") == 0
+    assert ledger.merge("refs/factorcast/remotes/origin") == 0
     assert made.git.find(REF) == tip
 
 
@@ -119,55 +119,55 @@ def test_a_merge_goes_on_where_another_process_writes_meanwhile(
 ) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    books, other = Books(made.git), "refs/factorcast/remotes/origin"
-    books.add(some(2))
+    ledger, other = Ledger(made.git), "refs/factorcast/remotes/origin"
+    ledger.add(some(2))
     if theirs_is_ahead:
         made.run("git", "update-ref", other, REF)
-    Books(made.git, other).add(some(3, seed=1))
-    books.git, looked = made.git, Git.find
+    Ledger(made.git, other).add(some(3, seed=1))
+    ledger.git, looked = made.git, Git.find
     late = some(4, seed=2)
 
     def find(git: Git, revision: str) -> str | None:
         found = looked(git, revision)
-        if git is books.git and revision == REF and late:
+        if git is ledger.git and revision == REF and late:
             writing, late[:] = list(late), []
-            Books(made.git).add(writing)
+            Ledger(made.git).add(writing)
         return found
 
     monkeypatch.setattr(Git, "find", find)
-    assert books.merge(other) == 3
-    assert books.count() == 9
+    assert ledger.merge(other) == 3
+    assert ledger.count() == 9
 
 
 def test_books_that_were_deleted_are_missed(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    books = Books(made.git)
-    books.add(some(3))
-    assert books.lost() == 0
+    ledger = Ledger(made.git)
+    ledger.add(some(3))
+    assert ledger.lost() == 0
     made.run("git", "update-ref", "-d", REF)
-    assert books.lost() == 3
+    assert ledger.lost() == 3
 
 
 def test_the_ref_survives_git_gc(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    Books(made.git).add(some(3))
+    Ledger(made.git).add(some(3))
     made.run("git", "reflog", "expire", "--expire=now", "--all")
     made.run("git", "gc", "--quiet", "--prune=now")
-    assert len(Books(made.git).read()) == 3
+    assert len(Ledger(made.git).read()) == 3
 
 
 def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    books = Books(made.git)
-    books.add(some(1))
+    ledger = Ledger(made.git)
+    ledger.add(some(1))
     (path,) = [name for name in made.git.files(REF) if name.startswith("trials/")]
     for content in (b"{", b'{"name": "m", "labels": {"h1": {"dates": "gone"}}}', b"[]"):
-        books._commit(made.git.find(REF), {path: content}, ())
+        ledger._commit(made.git.find(REF), {path: content}, ())
         with pytest.raises(ValueError, match=path):
-            books.read()
+            ledger.read()
 
 
 def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:
