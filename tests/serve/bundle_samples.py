@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from factor_data import Panel
+from factor_data import Panel, write_sums
 from factor_serve import Bundle, Forecaster
 from stages.judging.bundle import HASH, MANIFEST, file_digest
 
@@ -47,11 +47,12 @@ def last_test_dates(results: Path, model: str) -> np.ndarray:
 
 
 def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a manifest and give it the hash that belongs to its new content."""
+    """Change a manifest and make every hash anew that belongs to its new content."""
     manifest = json.loads((bundle / MANIFEST).read_text())
     change(manifest)
     manifest[HASH] = file_digest(manifest)
     (bundle / MANIFEST).write_text(json.dumps(manifest))
+    write_sums(bundle)
 
 
 def news_between(news: pd.DataFrame | None, after: np.datetime64 | None, upto: np.datetime64) -> pd.DataFrame | None:

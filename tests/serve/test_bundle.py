@@ -199,3 +199,28 @@ def test_text_vectors_of_a_pretrained_encoder_are_refused_since_it_does_not_lie_
         load_bundle(folder)
     checks = check_bundle(folder, unpromoted=True)
     assert [one.name for one in checks if not one.passed] == ["members"]
+
+
+def test_a_bundle_whose_hashes_were_made_anew_is_seen_by_what_is_known_from_elsewhere(folder: Path) -> None:
+    identity = json.loads((folder / "manifest.json").read_text())["manifest_sha256"]
+    assert main(["check", str(folder), "--unpromoted", "--sha256", identity]) == 0
+
+    def promote(manifest: dict[str, Any]) -> None:
+        manifest["promoted"] = True
+
+    change_manifest(folder, promote)
+    checks = {one.name: one for one in check_bundle(folder, sha256=identity)}
+    assert [name for name, one in checks.items() if not one.passed] == ["identity", "promoted"]
+    assert "promoted is True" in checks["promoted"].found
+
+    def pass_all(manifest: dict[str, Any]) -> None:
+        for gate in manifest["gates"]:
+            gate["passed"] = True
+
+    change_manifest(folder, pass_all)
+    (found,) = (one for one in check_bundle(folder) if not one.passed)
+    assert (found.name, "said to be passed with" in found.found) == ("promoted", True)
+    with pytest.raises(BundleError, match=f"asked for is {identity}"):
+        load_bundle(folder, identity)
+    (folder / "sums.json").write_text("{}")
+    assert "sums" in [one.name for one in check_bundle(folder, unpromoted=True) if not one.passed]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from factor_data import Panel
 from factor_models.kline import future_stamps
+from factor_serve.stamps import wall_clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,10 @@ class ArrivalRules:
 
 
 def panel_of(bars: Panel | pd.DataFrame) -> Panel:
-    """Return bars as a panel; ValueError naming a pair that comes twice, a missing symbol, or an infinite number."""
+    """Return bars as a panel, their stamps by the wall clock of the one zone that they are in, or of none.
+
+    ValueError naming a pair that comes twice, a missing symbol, an infinite number, or stamps of two zones.
+    """
     if isinstance(bars, Panel):
         panel = bars
     else:
@@ -39,6 +43,7 @@ def panel_of(bars: Panel | pd.DataFrame) -> Panel:
             raise ValueError(f"bars: column {missing[0]!r} is missing; they have {list(bars.columns)}")
         if bars["symbol"].isna().any():
             raise ValueError(f"bars: symbol is missing in row {int(np.flatnonzero(bars['symbol'].isna())[0])}")
+        bars = bars.assign(timestamp=wall_clock(bars["timestamp"], "bars")[0])
         twice = bars.duplicated(["timestamp", "symbol"])
         if twice.any():
             first = bars[twice].iloc[0]

@@ -86,6 +86,11 @@ class Bundle:
         """Return whether news are among the inputs."""
         return self.scorer is not None
 
+    @property
+    def one_clock(self) -> bool:
+        """Return whether news are matched with bars by one clock, no zone being said of either."""
+        return self.scorer is not None and self.scorer.config.stamp_zone is None
+
     @cached_property
     def clean_rules(self) -> CleanRules:
         """How bars are cleaned."""
@@ -128,16 +133,23 @@ def column_features(document: Mapping[str, Any]) -> ColumnFeatures:
     return ColumnFeatures(**settings)
 
 
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, sha256: str | None = None) -> Bundle:
     """Verify and load a bundle.
+
+    Parameters
+    ----------
+    sha256 : its identity as it is known from elsewhere, such as a tag; None: whichever bundle lies there
 
     Raises
     ------
     BundleError : no bundle, one of another format or with a recipe that this version does not know; a file that is
-        missing, changed or not of the bundle (each named, the first three); members that do not fit the manifest
+        missing, changed or not of the bundle (each named, the first three); another identity than `sha256`; members
+        that do not fit the manifest
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if sha256 is not None and manifest[HASH] != sha256.lower():
+        raise BundleError(f"{folder}: is the bundle {manifest[HASH]}, asked for is {sha256}")
     verify_files(folder, manifest)
     try:
         return _load(folder, manifest)

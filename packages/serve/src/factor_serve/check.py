@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from factor_serve.bundle import Bundle, BundleError, differing_files, load_bundle, read_manifest
+from factor_data.sums import SUMS, file_sha256
+from factor_serve.bundle import HASH, MANIFEST, Bundle, BundleError, differing_files, load_bundle, read_manifest
 from factor_serve.canary import canary_forecasts, canary_rows, compare_canary, spreads
 from factor_serve.forecasts import STACK
 
@@ -31,17 +33,25 @@ class Check:
     rule: str
 
 
-def check_bundle(folder: str | Path, *, unpromoted: bool = False, max_ms: float | None = None) -> tuple[Check, ...]:
+def check_bundle(
+    folder: str | Path, *, unpromoted: bool = False, max_ms: float | None = None, sha256: str | None = None
+) -> tuple[Check, ...]:
     """Return every check; the ones that need a loaded bundle are left out where it cannot be loaded.
+
+    Whoever edits a bundle can make its hashes anew: that is seen by `sha256` alone, which has to come from elsewhere.
+    Without it an edit is seen where it forgot one of the places that repeat each other: the sums, the verdict of the
+    gates, the inputs that members name, the forecasts of the canary.
 
     Parameters
     ----------
+    sha256 : the identity that the bundle was known by when it was promoted; None: it is only told
     unpromoted : a stack that has not passed its gates is all right
     max_ms : the longest that the forecast of the canary may take, in milliseconds; None: it is only told
     """
     folder = Path(folder)
     try:
-        differences = differing_files(folder, read_manifest(folder))
+        manifest = read_manifest(folder)
+        differences = differing_files(folder, manifest)
     except (BundleError, OSError) as error:
         return (Check(name="files", passed=False, found=str(error), rule="manifest.json can be read"),)
     files = Check(
@@ -52,12 +62,34 @@ def check_bundle(folder: str | Path, *, unpromoted: bool = False, max_ms: float 
     )
     if differences:
         return (files,)
+    known = (files, _sums(folder), _identity(str(manifest[HASH]), sha256))
     try:
         bundle = load_bundle(folder)
     except BundleError as error:
-        return (files, Check(name="members", passed=False, found=str(error), rule="every member loads"))
+        return (*known, Check(name="members", passed=False, found=str(error), rule="every member loads"))
     members = Check(name="members", passed=True, found=", ".join(bundle.members), rule="every member loads")
-    return (files, members, *_of_loaded(bundle, unpromoted, max_ms))
+    return (*known, members, *_of_loaded(bundle, unpromoted, max_ms))
+
+
+def _sums(folder: Path) -> Check:
+    """Hold the manifest against `sums.json`, which `make verify` reads and the manifest does not name."""
+    found = "as written"
+    try:
+        if json.loads((folder / SUMS).read_text(encoding="utf-8"))[MANIFEST] != file_sha256(folder / MANIFEST):
+            found = f"{MANIFEST} has another sha256"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        found = f"does not say it ({error!r})"
+    return Check(name="sums", passed=found == "as written", found=found, rule=f"{SUMS} has the sha256 of {MANIFEST}")
+
+
+def _identity(found: str, expected: str | None) -> Check:
+    """The one check that a bundle whose hashes were made anew does not pass."""
+    return Check(
+        name="identity",
+        passed=expected is None or found == expected.lower(),
+        found=found + (" (held against nothing: --sha256)" if expected is None else ""),
+        rule="any identity, since none is asked for" if expected is None else f"the manifest's sha256 is {expected}",
+    )
 
 
 def _of_loaded(bundle: Bundle, unpromoted: bool, max_ms: float | None) -> list[Check]:
@@ -138,13 +170,25 @@ def _latency(bundle: Bundle, max_ms: float | None) -> Check:
 
 
 def _promoted(bundle: Bundle, unpromoted: bool) -> Check:
-    failed = [gate["rule"] for gate in bundle.manifest["gates"] if not gate["passed"]]
+    gates = bundle.manifest["gates"]
+    failed = [gate["rule"] for gate in gates if not gate["passed"]]
+    wrong = [f"{gate['rule']}: said to be passed with {gate['value']}" for gate in gates if not _may_have_passed(gate)]
+    if bundle.promoted == bool(failed):
+        wrong.append(f"promoted is {bundle.promoted}, {len(failed)} gates are not passed")
     return Check(
         name="promoted",
-        passed=bundle.promoted or unpromoted,
-        found="all gates passed" if bundle.promoted else f"gates not passed: {'; '.join(failed)}",
-        rule="the stack has passed its gates" + (", or --unpromoted is given" if not unpromoted else ""),
+        passed=not wrong and (bundle.promoted or unpromoted),
+        found="; ".join(wrong) or ("all gates passed" if bundle.promoted else f"not passed: {'; '.join(failed)}"),
+        rule="the stack has passed its gates" + (", or --unpromoted is given" if unpromoted else ""),
     )
+
+
+def _may_have_passed(gate: Mapping[str, Any]) -> bool:
+    """Return whether verdict and figures of a gate can be true together."""
+    value, threshold = gate["value"], gate["threshold"]
+    if not gate["passed"] or threshold is None:
+        return True
+    return value is not None and (value <= threshold if gate.get("is_maximum") else value >= threshold)
 
 
 def as_json(checks: Sequence[Check]) -> str:

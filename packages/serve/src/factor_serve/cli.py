@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import LAYOUTS, Panel
-from factor_data.panel.stamps import as_stamps
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.http.command import add_http_arguments, run_http
+from factor_serve.stamps import without_zone
 
 
 class Command(NamedTuple):
@@ -50,9 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def served(folder: str, unpromoted: bool) -> Bundle:
+def add_identity(parser: argparse.ArgumentParser) -> None:
+    """The argument that names a bundle by its identity."""
+    parser.add_argument(
+        "--sha256", metavar="HASH", help="refuse any bundle but the one whose manifest has this sha256, as a tag says"
+    )
+
+
+def served(folder: str, unpromoted: bool, sha256: str | None = None) -> Bundle:
     """Return the bundle of a folder; BundleError where its stack has not passed the gates and nobody said it may."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, sha256)
     if not bundle.promoted and not unpromoted:
         failed = [gate["rule"] for gate in bundle.manifest["gates"] if not gate["passed"]]
         raise BundleError(f"{folder}: is not promoted ({'; '.join(failed)}); --unpromoted forecasts all the same")
@@ -62,6 +69,7 @@ def served(folder: str, unpromoted: bool) -> Bundle:
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `predict`."""
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
+    add_identity(parser)
     parser.add_argument("bars", metavar="BARS", help="bars in any layout that factor-data import reads")
     parser.add_argument("--at", metavar="DATE", help="the date that is forecast (default: the last one of the bars)")
     parser.add_argument("--since", metavar="DATE", help="forecast every date from this one on")
@@ -90,7 +98,7 @@ def run_predict(options: argparse.Namespace) -> int:
         raise ValueError("--at and --since: give one of them")
     if not options.every > 0:
         raise ValueError(f"--every {options.every:g}: must be above 0 seconds")
-    bundle = served(options.bundle, options.unpromoted)
+    bundle = served(options.bundle, options.unpromoted, options.sha256)
     if options.follow:
         if options.at is not None:
             raise ValueError("--at names one date, --follow goes on with those that come: give one of them")
@@ -110,22 +118,15 @@ def run_predict(options: argparse.Namespace) -> int:
 def wanted_dates(options: argparse.Namespace, panel: Panel) -> NDArray[np.datetime64]:
     """Dates of the bars that are forecast."""
     if options.since is not None:
-        since = date_of("--since", options.since)
+        since = without_zone(options.since, "--since")
         return panel.dates[panel.dates >= since]
-    return panel.dates[-1:] if options.at is None else np.array([date_of("--at", options.at)])
-
-
-def date_of(name: str, text: str) -> np.datetime64:
-    """Return a date that was written as text; ValueError naming the argument."""
-    try:
-        return as_stamps([text], name)[0]
-    except ValueError as error:
-        raise ValueError(f"{name} {text!r}: must be a date such as 2024-01-31 ({error})") from None
+    return panel.dates[-1:] if options.at is None else np.array([without_zone(options.at, "--at")])
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `check`."""
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
+    add_identity(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--max-ms", type=float, metavar="MS", help="the longest that forecasting the canary may take")
     parser.add_argument("--unpromoted", action="store_true", help="a stack that has not passed its gates is all right")
@@ -135,7 +136,7 @@ def run_check(options: argparse.Namespace) -> int:
     """Print every check; status 1 where one is not passed."""
     from factor_serve.check import as_json, as_text, check_bundle
 
-    checks = check_bundle(options.bundle, unpromoted=options.unpromoted, max_ms=options.max_ms)
+    checks = check_bundle(options.bundle, unpromoted=options.unpromoted, max_ms=options.max_ms, sha256=options.sha256)
     print(as_json(checks) if options.json else as_text(checks))
     return 0 if all(one.passed for one in checks) else 1
 

@@ -9,7 +9,6 @@ rows, and forecast; nothing that was computed before is computed again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,9 @@ from factor_serve.arrivals import ArrivalRules, check_dates, check_news, check_s
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import STACK, forecast_rows
 from factor_serve.inputs import feature_plan, kline_columns, normalised, rows_of, with_columns
-from factor_serve.memory import cleaning_bars, feature_bars
+from factor_serve.memory import kept_bars
 from factor_serve.rows import Rows
-
-MARGIN = 2
+from factor_serve.stamps import check_one_clock, wall_clock, with_zones
 
 
 def no_documents() -> pd.DataFrame:
@@ -48,6 +46,8 @@ class State:
     tone : (num_symbols of rows, 2) sums of tone and count at the last row of each symbol
     news : documents that a later row may need, sorted by (timestamp, symbol)
     counted : (num_documents,) whether a document is in `tone` already
+    zones, news_zones : zones in which stamps of bars and of documents have come, see `factor_serve.stamps`; none of
+        bars that came as a panel, which knows their wall clock only
     """
 
     bars: Panel
@@ -56,6 +56,8 @@ class State:
     tone: NDArray[np.float64]
     news: pd.DataFrame = field(default_factory=no_documents)
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    zones: dict[str, str] = field(default_factory=dict)
+    news_zones: dict[str, str] = field(default_factory=dict)
 
     @property
     def last(self) -> np.datetime64:
@@ -83,21 +85,14 @@ class Forecaster:
     def __init__(self, bundle: Bundle, rules: ArrivalRules | None = None) -> None:
         self.bundle, self.rules = bundle, rules or ArrivalRules()
         self.state: State | None = None
+        self.memory: int | None = None
+        """Bars of a symbol that a new date needs, known after the first update; None: all, since a function of the
+        user's may look at all."""
 
     @property
     def last(self) -> np.datetime64 | None:
         """The last date that is known; None before the first update."""
         return None if self.state is None else self.state.last
-
-    @cached_property
-    def memory(self) -> int | None:
-        """Bars of a symbol that a new date needs; None: all, since a function of the user's may look at all."""
-        assert self.state is not None, "known after the first update"
-        features = feature_bars(feature_plan(self.bundle, self.state.bars))
-        if features is None:
-            return None
-        rules = self.bundle.clean_rules
-        return max(features, cleaning_bars(rules)) + rules.stale_bars + MARGIN
 
     def update(self, bars: Panel | pd.DataFrame, news: pd.DataFrame | None = None, model: str = STACK) -> pd.DataFrame:
         """Take new bars and return forecasts of their dates; of the first call, of the last date.
@@ -115,22 +110,27 @@ class Forecaster:
 
         Raises
         ------
-        ValueError : bars that are not after the last date (corrections), come twice, are infinite or lack a column; a
-            gap; a date with far fewer symbols than the one before; a column that had no value and now has one, by
-            which earlier bars would be cleaned otherwise; documents that belong to a bar that is forecast already
+        ValueError : bars that are not after the last date (corrections), come twice, are infinite or lack a column;
+            stamps of another zone than those before, or without one; a gap; a date with far fewer symbols than the one
+            before; a column that had no value and now has one, by which earlier bars would be cleaned otherwise;
+            documents that belong to a bar that is forecast already
         """
         panel = with_columns(self.bundle, panel_of(bars))
+        zones = with_zones({} if self.state is None else self.state.zones, *stamps_of(bars), "bars")
+        if news is not None and self.bundle.one_clock:
+            check_one_clock(zones, with_zones({}, *wall_clock(check_news(news)["timestamp"], "news"), "news"))
         if self.state is not None:
-            state = self.state
+            state = replace(self.state, zones=zones)
             if differing := sorted(panel.columns.keys() ^ state.bars.columns.keys()):
                 raise ValueError(f"bars: column {differing[0]!r} must be in all bars, the history too, or in none")
             check_dates(panel.dates, state.last, self.bundle.train_dates, self.rules)
             counts = np.bincount(panel.date_code, minlength=panel.num_dates).tolist()
             check_share(panel.dates, counts, int((state.bars.date_code == state.bars.num_dates - 1).sum()), self.rules)
             return self._go_on(self._with_news(state, news), panel, model)
-        state, codes = self._first(panel, news)
+        memory = kept_bars(self.bundle, panel)
+        state, codes = self._first(panel, news, memory)
         said = self._said(state, codes, model)
-        self.state = state
+        self.state, self.memory = replace(state, zones=zones), memory
         return said
 
     def _go_on(self, state: State, panel: Panel, model: str) -> pd.DataFrame:
@@ -157,19 +157,23 @@ class Forecaster:
 
         forecaster = cls(bundle, rules)
         forecaster.state = load_state(Path(path), bundle.identity)
+        forecaster.memory = kept_bars(bundle, forecaster.state.bars)
         return forecaster
 
     def _said(self, state: State, codes: NDArray[np.integer], model: str) -> pd.DataFrame:
         return forecast_rows(self.bundle, state.rows, codes, model)
 
-    def _first(self, panel: Panel, news: pd.DataFrame | None) -> tuple[State, NDArray[np.integer]]:
+    def _first(self, panel: Panel, news: pd.DataFrame | None, memory: int | None) -> tuple[State, NDArray[np.integer]]:
         """The state after a history, computed as a batch."""
         bundle = self.bundle
         seen = {name: seen_values(values) for name, values in panel.columns.items()}
         cleaned, report = clean_symbols(panel, bundle.clean_rules, column_facts(seen))
         report.check_not_empty()
         cleaned = cleaned.compact()
-        documents = no_documents() if news is None else sorted_documents(check_news(news))
+        documents, news_zones = no_documents(), {}
+        if news is not None:
+            documents = sorted_documents(check_news(news))
+            news_zones = with_zones({}, *wall_clock(news["timestamp"], "news"), "news")
         if bundle.reads_news and news is None:
             raise ValueError("the bundle reads news: give them, or an empty frame where there were none")
         rows = rows_of(bundle, cleaned, documents if bundle.reads_news else None)
@@ -179,12 +183,10 @@ class Forecaster:
             last = cleaned.starts[1:] - 1
             tone = bundle.scorer.sums(documents, cleaned)[last]
             counted[document_rows(documents, cleaned, bundle.scorer.config).kept] = True
-        state = State(bars=panel, rows=rows, seen=seen, tone=tone, news=documents, counted=counted)
-        self.state = state  # `memory` looks at the columns of its bars
-        try:
-            state = self._trimmed(state, cleaned)
-        finally:
-            self.state = None
+        state = State(
+            bars=panel, rows=rows, seen=seen, tone=tone, news=documents, counted=counted, news_zones=news_zones
+        )
+        state = self._trimmed(state, cleaned, memory)
         return state, np.array([len(rows.dates) - 1]) if rows.dates[-1] == panel.dates[-1] else np.zeros(0, np.int64)
 
     def _with_news(self, state: State, news: pd.DataFrame | None) -> State:
@@ -192,7 +194,8 @@ class Forecaster:
         scorer = self.bundle.scorer
         if news is None or scorer is None or not len(news):
             return state
-        fresh = sorted_documents(check_news(news))
+        zones = with_zones(state.news_zones, *wall_clock(check_news(news)["timestamp"], "news"), "news")
+        fresh = sorted_documents(news)
         late = document_rows(fresh, panel_of_rows(state.rows), scorer.config).kept
         if len(late):
             first = fresh.iloc[int(late.min())]
@@ -209,7 +212,7 @@ class Forecaster:
         both = pd.concat([state.news, fresh], ignore_index=True)
         counted = np.r_[state.counted, np.zeros(len(fresh), dtype=bool)]
         order = np.lexsort((both["symbol"].to_numpy(dtype=str), both["timestamp"].to_numpy()))
-        return replace(state, news=both.iloc[order].reset_index(drop=True), counted=counted[order])
+        return replace(state, news=both.iloc[order].reset_index(drop=True), counted=counted[order], news_zones=zones)
 
     def _next(self, state: State, new: Panel, date: np.datetime64) -> tuple[State, NDArray[np.integer]]:
         """The state after one more date, and its code among the dates of the rows; none where no bar is left of it."""
@@ -226,7 +229,7 @@ class Forecaster:
         kept = cleaned.date_code == bars.num_dates - 1
         state = replace(state, bars=bars, seen=seen)
         if not kept.any():
-            return self._trimmed(state, cleaned), np.zeros(0, dtype=np.int64)
+            return self._trimmed(state, cleaned, self.memory), np.zeros(0, dtype=np.int64)
         dates = np.append(state.rows.dates, date)
         symbols = np.union1d(state.rows.symbols, bars.symbols[np.unique(cleaned.symbol_code[kept])])
         on_rows = on_calendar(cleaned.select(np.isin(bars.symbols[cleaned.symbol_code], symbols)), symbols, dates)
@@ -258,7 +261,7 @@ class Forecaster:
             kline=kline_columns(on_rows.select(fresh)) if rows.kline else {},
         )
         rows = joined(rows, added)
-        state = self._trimmed(replace(state, rows=rows, tone=tone, counted=counted), cleaned)
+        state = self._trimmed(replace(state, rows=rows, tone=tone, counted=counted), cleaned, self.memory)
         return state, np.array([len(dates) - 1])
 
     def _tone_of(
@@ -288,8 +291,8 @@ class Forecaster:
         counted[waiting[document_rows(news, both, scorer.config).kept]] = True
         return scorer.sums(news, both, first)[is_new], counted
 
-    def _trimmed(self, state: State, cleaned: Panel) -> State:
-        """The state with no more than a new date needs. `cleaned` are its bars, cleaned."""
+    def _trimmed(self, state: State, cleaned: Panel, memory: int | None) -> State:
+        """The state with no more than a new date needs. `cleaned` are its bars, cleaned; `memory` how many are kept."""
         rows = state.rows
         members = self.bundle.members.values()
         length = max((one.lookback for one in members if one.kind != "kline"), default=1)
@@ -306,9 +309,9 @@ class Forecaster:
         if self.bundle.vectoriser is not None and self.bundle.vectoriser.config.documents_per_bar:
             rows = replace(rows, documents=self.bundle.vectoriser.documents(news, panel_of_rows(rows)))
         bars = state.bars
-        if self.memory is not None:
+        if memory is not None:
             left: NDArray[np.bool_] = np.isin(bars.row_key, key_on(cleaned, bars))
-            bars = bars.select(from_end(bars.symbol_code, left) <= self.memory)
+            bars = bars.select(from_end(bars.symbol_code, left) <= memory)
         return replace(state, bars=bars, rows=rows, news=news, counted=counted)
 
     def _needed_documents(self, state: State, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -322,9 +325,16 @@ class Forecaster:
         return needed
 
 
+def stamps_of(bars: Panel | pd.DataFrame) -> tuple[NDArray[np.datetime64], NDArray[np.str_]]:
+    """Return stamps and zones of bars, see `wall_clock`; none of a panel, which has the wall clock alone."""
+    if isinstance(bars, Panel):
+        return np.array([], dtype="datetime64[ns]"), np.array([], dtype=np.str_)
+    return wall_clock(bars["timestamp"], "bars")
+
+
 def sorted_documents(news: pd.DataFrame) -> pd.DataFrame:
     """Return documents sorted by (timestamp, symbol), else as they are, as `read_news` does."""
-    stamps = as_stamps(news["timestamp"], "timestamp of the news")
+    stamps = wall_clock(news["timestamp"], "news")[0]
     found = pd.DataFrame(
         {"timestamp": stamps, "symbol": news["symbol"].to_numpy(object), "text": news["text"].to_numpy(object)}
     )

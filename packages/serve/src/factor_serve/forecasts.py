@@ -32,7 +32,7 @@ def forecast(
     ----------
     panel : raw bars with all the history that features and windows look back on, as from `read_bars`
     news : documents, where the bundle reads news
-    dates : dates of the bars; None: the last one
+    dates : dates of the bars, in any order; one that comes twice is forecast once; None: the last one
     model : "stack", a member's name, or "all"
 
     Returns
@@ -46,7 +46,7 @@ def forecast(
         without a bar; whatever `rows_of` refuses
     """
     cleaned = clean(bundle, panel_of(with_columns(bundle, panel)))
-    wanted = panel.dates[-1:] if dates is None else np.asarray(dates, dtype="datetime64[ns]")
+    wanted = panel.dates[-1:] if dates is None else np.unique(np.asarray(dates, "datetime64[ns]"))
     if absent := [date for date in wanted if date not in panel.dates]:
         raise ValueError(f"the bars have no date {absent[0]!s:.19}; they go from {panel.dates[0]} to {panel.dates[-1]}")
     if absent := [date for date in wanted if date not in cleaned.dates]:

@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 
 from factor_data import ALPHA158_NAMES, ALPHA360_NAMES, FEATURES, CleanRules, Expression, FeaturePlan, Panel
 from factor_data.features.columns import ColumnFeature
+from factor_serve.bundle import Bundle
+from factor_serve.inputs import feature_plan
 
 WHOLE_WINDOWS = 62
 """Bars of Alpha158 and Alpha360: windows of 60, the bar before them, and that bar's own change."""
 PROBED_BARS = 1024
 PROBED_SYMBOLS = 4
+MARGIN = 2
+
+
+def kept_bars(bundle: Bundle, panel: Panel) -> int | None:
+    """Return the bars of a symbol that a new date needs, by cleaning and features; None: all of them."""
+    features = feature_bars(feature_plan(bundle, panel))
+    if features is None:
+        return None
+    rules = bundle.clean_rules
+    return max(features, cleaning_bars(rules)) + rules.stale_bars + MARGIN
 
 
 def feature_bars(plan: FeaturePlan) -> int | None:

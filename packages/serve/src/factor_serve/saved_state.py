@@ -21,7 +21,7 @@ from factor_data.atomic import write_atomically
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
 
-FORMAT = 2
+FORMAT = 3
 HEADER = "header"
 DAMAGES = (
     ValueError, OSError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, TokenError, struct.error,
@@ -40,6 +40,8 @@ def save_state(state: State, identity: str, path: Path) -> None:
         "bars": list(state.bars.columns),
         "kline": list(state.rows.kline),
         "seen": {name: [bool(one) for one in seen] for name, seen in state.seen.items()},
+        "zones": state.zones,
+        "news_zones": state.news_zones,
         "per_bar": None if state.rows.documents is None else state.rows.documents.per_bar,
     }
     write_atomically(path, partial(_write, arrays=arrays | {HEADER: np.array(json.dumps(header))}))
@@ -124,6 +126,8 @@ def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
         tone=arrays["tone"],
         news=pd.DataFrame({"timestamp": stamps, **texts}),
         counted=arrays["counted"],
+        zones=header["zones"],
+        news_zones=header["news_zones"],
     )
 
 

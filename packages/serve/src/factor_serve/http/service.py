@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from factor_data import Panel
-from factor_data.panel.stamps import as_stamps
 from factor_serve.arrivals import check_news, panel_of
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.canary import compare_canary
@@ -20,6 +19,7 @@ from factor_serve.forecaster import sorted_documents
 from factor_serve.forecasts import forecast
 from factor_serve.http.bodies import Request
 from factor_serve.http.problems import Problem
+from factor_serve.stamps import check_one_clock, wall_clock, with_zones, without_zone
 
 SHOWN = ("promoted", "labels", "heads", "members", "columns", "inputs", "fold", "calendar", "weights", "versions")
 """Keys of the manifest that /info shows."""
@@ -82,6 +82,8 @@ class Service:
         bundle = self.current().bundle
         panel = _panel(request.bars)
         news = _news(request.news, bundle)
+        if news is not None and request.news is not None and bundle.one_clock:
+            _one_clock(request.bars, request.news)
         dates = None if request.at is None else np.array([_date(request.at)])
         if dates is not None and dates[0] not in panel.dates:
             raise Problem(422, "at", f"the bars have no date {request.at}; the last one is {panel.dates[-1]!s:.19}")
@@ -125,8 +127,16 @@ def _news(news: pd.DataFrame | None, bundle: Bundle) -> pd.DataFrame | None:
         raise Problem(422, "news", str(error).removeprefix("news: ")) from None
 
 
+def _one_clock(bars: pd.DataFrame, news: pd.DataFrame) -> None:
+    zones = [with_zones({}, *wall_clock(one["timestamp"], "bars"), "bars") for one in (bars, news)]
+    try:
+        check_one_clock(*zones)
+    except ValueError as error:
+        raise Problem(422, "news", str(error)) from None
+
+
 def _date(text: str) -> np.datetime64:
     try:
-        return as_stamps([text], "at")[0]
-    except ValueError:
-        raise Problem(422, "at", f"must be a date such as 2024-01-31, is {text[:40]!r}") from None
+        return without_zone(text, "at")
+    except ValueError as error:
+        raise Problem(422, "at", str(error).removeprefix("at ")) from None
