@@ -11,9 +11,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from stages.json_files import json_bytes, write_json
+from stages.json_files import json_bytes
 from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
+from stages.planning.plots import PLOTS_FILE, plots_document
 from stages.planning.prerequisites import check_prerequisites, unread_texts
 from stages.planning.stages import make_plan, stage_names
 from stages.running.files import LOCKS, RESULTS, check_writable
@@ -42,9 +43,12 @@ def write_plans(params: Params) -> None:
     READ.save()
     changed = [path for path, plan in plans.items() if not path.exists() or path.read_bytes() != json_bytes(plan)]
     for path in changed:
-        replace_json(path, plans[path])
+        replace_file(path, json_bytes(plans[path]))
+    plots = plots_document(params)
+    if not PLOTS_FILE.is_file() or PLOTS_FILE.read_bytes() != plots:
+        replace_file(PLOTS_FILE, plots)
     check_writable(MADE_OF.parent)
-    replace_json(MADE_OF, made_of())
+    replace_file(MADE_OF, json_bytes(made_of()))
     for path in set(PLANS.glob("*.json")) - set(plans):
         path.unlink()
     remove_unlisted(params)
@@ -52,10 +56,10 @@ def write_plans(params: Params) -> None:
     print(f"{len(plans)} stages planned, {len(names)} changed" + (f": {', '.join(names)}" if names else ""))
 
 
-def replace_json(path: Path, document: object) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write aside and rename: a plan is whole or the one before."""
     aside = path.with_name(f".{path.name}.partial")
-    write_json(aside, document)
+    aside.write_bytes(content)
     aside.replace(path)
 
 

@@ -76,8 +76,6 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
                 if folder:
                     finished[-1].save(folder / "folds" / f"fold_{fold.fold.index:02d}", valid, test)
         if live and folder:
-            # A model without a signal in any fold logs nothing; DVC wants the outputs all the same.
-            (folder / "live" / "plots" / "metrics").mkdir(parents=True, exist_ok=True)
             live.end()
             write_parquet(folder / "predictions.parquet", pd.concat(frames))
             check_loaded(plan)
@@ -96,10 +94,10 @@ def check_signal(plan: Plan, fold: int, judged: ValidScores | None, progress: Tr
 
 
 def log_best(live: Live | None, fold: int, scores: dict[str, float]) -> None:
-    """Log the mean validation rank IC of a fold, where there is one and something to log to."""
+    """Log the mean validation rank IC of a fold, where there is one and something to log to: a number, no curve."""
     mean = float(np.mean(list(scores.values())))
     if live and np.isfinite(mean):
-        live.log_metric(f"fold_{fold}/best_valid_rank_ic", mean)
+        live.log_metric(f"fold_{fold}/best_valid_rank_ic", mean, plot=False)
 
 
 if __name__ == "__main__":

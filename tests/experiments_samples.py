@@ -76,15 +76,18 @@ class Fabricated:
         data: str = "a",
         params: str = "",
         versions: Mapping[str, str] | None = None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write results into the working tree: dvc.lock and plans in git, the tables in DVC's cache."""
+        """Write results into the working tree: dvc.lock and plans in git, the tables in DVC's cache.
+
+        `beside` are further files in the folder of each table.
+        """
         lines = ["schema: '2.0'", "stages:"]
         for name, content in tables.items():
-            digest = hashlib.md5(content).hexdigest()
-            cached = self.path / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            cached.write_bytes(content)
-            out = "results/stack/ic.parquet" if name == "stack" else f"results/evaluate/{name}/ic.parquet"
+            files = {"ic.parquet": content, **(beside or {})}
+            listing = [{"md5": self.cache(one), "relpath": file} for file, one in sorted(files.items())]
+            digest = self.cache(json.dumps(listing).encode(), ".dir")
+            out = "results/stack" if name == "stack" else f"results/evaluate/{name}"
             lines += [f"  {'stack' if name == 'stack' else 'evaluate@' + name}:", "    cmd: python", "    outs:"]
             lines += [f"    - path: {out}", "      hash: md5", f"      md5: {digest}", "      size: 1"]
         (self.path / "dvc.lock").write_text("\n".join(lines) + "\n")
@@ -105,6 +108,14 @@ class Fabricated:
                 "distributions": dict(versions or {"numpy": "2.4.6"}),
             }
             (plans / f"{stage}.json").write_text(json.dumps(plan))
+
+    def cache(self, content: bytes, ending: str = "") -> str:
+        """Put a file where DVC keeps it; return its digest."""
+        digest = hashlib.md5(content).hexdigest() + ending
+        cached = self.path / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_bytes(content)
+        return digest
 
     def commit(self, message: str, *options: str) -> str:
         self.run("git", "add", "--all")

@@ -13,6 +13,7 @@ import yaml
 
 from stages import ROOT
 from stages.planning.closure import file_of, home
+from stages.planning.plots import PLOTS_FILE
 from stages.running.environment import VARIABLES
 
 PAGES = [path for pattern in ("*.md", "flows/*.md") for path in sorted((ROOT / "docs").glob(pattern))]
@@ -57,7 +58,7 @@ def targets() -> set[str]:
 
 def outs() -> list[str]:
     """Patterns of all that the DAG writes."""
-    found = []
+    found = [str(PLOTS_FILE)]
     for file in ("dvc.yaml", "simulated/dvc.yaml"):
         if not (ROOT / file).is_file():
             continue

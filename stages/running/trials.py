@@ -8,6 +8,7 @@ from pathlib import Path
 
 from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger, trial_of
+from factor_experiments.stored import folder_digest
 from stages.running.planned import Plan
 
 TABLE = "ic.parquet"
@@ -29,6 +30,6 @@ def note_trial(name: str, plan: Plan, folder: Path) -> None:
             experiment=os.environ.get("DVC_EXP_NAME"),
             settings=plan.settings,
         )
-        Ledger(git).add([trial])
+        Ledger(git).add([trial], {folder_digest(folder): trial.table})
     except (ValueError, OSError) as error:
         print(f"{name} is not in the ledger of trials: {error}", file=sys.stderr)

@@ -16,6 +16,10 @@ from safetensors.numpy import load_file
 from checkout import Checkout, make_checkout, run_queue, stages_that_ran
 from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger
+from factor_experiments.lock import lock_outs
+from factor_experiments.stored import folder_digest
+from stages.params.reading import read_document
+from stages.planning.plots import JUDGED
 
 pytestmark = pytest.mark.end_to_end
 
@@ -67,6 +71,32 @@ def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout
     again = finished_run.run("dvc", "repro")
     assert not stages_that_ran(again.stdout)
     assert finished_run.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_the_lock_has_a_line_per_folder_and_the_ledger_knows_it(finished_run: Checkout) -> None:
+    text = (finished_run.path / "dvc.lock").read_text()
+    assert len(text) < 24_000, "six models: a third of what a line per file took"
+    outs = lock_outs(text, ("evaluate@", "stack"), "dvc.lock")
+    assert len(outs) == 7, "a folder per model and the stack's; git keeps summary.json"
+    for path, digest in outs.items():
+        assert folder_digest(finished_run.path / path) == digest
+    assert Ledger(Git(finished_run.path)).tables().keys() == set(outs.values())
+
+
+def test_every_plot_is_drawn_and_none_of_one_point(finished_run: Checkout) -> None:
+    drawn = json.loads(finished_run.run("dvc", "plots", "show", "--json").stdout)
+    assert "errors" not in drawn
+    plots = {
+        path.removeprefix("results/"): plot["content"]["data"]["values"] for path, (plot,) in drawn["data"].items()
+    }
+    models = read_document(finished_run.path / "params.yaml")["models"]
+    assert plots.keys() == {f"evaluate/{model}/{table}" for model in models for table in JUDGED} | {
+        "stack/rank_ic.csv",
+        "stack/models.csv",
+    }
+    assert min(map(len, plots.values())) > 1
+    bars = [row["name"] for row in plots["evaluate/lstm/windows.csv"]]
+    assert len(set(bars)) == len(bars), "a bar per label and fold"
 
 
 def test_another_copy_gives_the_same_bytes(finished_run: Checkout, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,9 +164,9 @@ def test_the_workspace_and_an_experiment_have_names(made: Fabricated) -> None:
 def test_only_the_table_is_fetched_from_the_remote(made: Fabricated, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A clone with nothing in its cache compares, by DVC's own remote."""
     first, second = draws(2)
-    made.results({"linear": table({"h1": first})})
+    made.results({"linear": table({"h1": first})}, beside={"page.json": b"1"})
     made.commit("first")
-    made.results({"linear": table({"h1": second})})
+    made.results({"linear": table({"h1": second})}, beside={"page.json": b"2"})
     remote, clone = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("clone") / "copy"
     (made.path / ".dvc" / "config").write_text(
         f"[core]\n    remote = here\n    analytics = false\n['remote \"here\"']\n    url = {remote}\n"
@@ -176,7 +177,29 @@ def test_only_the_table_is_fetched_from_the_remote(made: Fabricated, tmp_path_fa
     result = compared(Fabricated(clone), "HEAD~1", "HEAD")
     assert result.pairs[0].difference == paired_difference(second, first, 1)
     fetched = [path for path in (clone / ".dvc" / "cache" / "files").rglob("*") if path.is_file()]
-    assert len(fetched) == 2
+    assert len(fetched) == 4, "of each folder its listing and the table"
+
+
+def test_a_folder_that_differs_by_another_file_holds_an_equal_table(made: Fabricated) -> None:
+    first = table({"h1": draws(1)[0]})
+    for page in (b"1", b"2"):
+        made.results({"linear": first}, beside={"page.json": page})
+        made.commit("a run")
+    assert [pair.status for pair in compared(made, "HEAD~1", "HEAD").pairs] == ["equal"]
+
+
+def test_a_lock_file_of_single_files_is_compared_with_one_of_folders(made: Fabricated) -> None:
+    """Commits of before dvc.lock had a line per folder."""
+    first, second = draws(2)
+    made.results({"linear": table({"h1": first})})
+    lock = (made.path / "dvc.lock").read_text()
+    digest = made.cache(table({"h1": second}))
+    old = re.sub(r"md5: \w+\.dir", f"md5: {digest}", lock)
+    (made.path / "dvc.lock").write_text(old.replace("results/evaluate/linear", "results/evaluate/linear/ic.parquet"))
+    made.commit("before")
+    (made.path / "dvc.lock").write_text(lock)
+    made.commit("now")
+    assert compared(made, "HEAD~1", "HEAD").pairs[0].difference == paired_difference(first, second, 1)
 
 
 def test_a_table_that_is_nowhere_is_named(made: Fabricated) -> None:
@@ -244,7 +267,7 @@ def test_a_damaged_lock_file_is_named(made: Fabricated) -> None:
         compared(made, "HEAD", "workspace")
     bad = made.commit("bad")
     with pytest.raises(ValueError, match=f"dvc.lock of {bad[:9]}: stage stack is not YAML"):
-        known_evaluations(made.git)
+        known_evaluations(made.git, lambda out: out)
 
 
 def test_of_200_null_pairs_at_most_7_percent_are_called_different() -> None:

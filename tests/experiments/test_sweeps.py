@@ -182,7 +182,7 @@ def pipeline(tmp_path: Path) -> Fabricated:
     )
     (made.path / "dvc.yaml").write_text(
         "stages:\n  evaluate:\n    matrix:\n      model: [linear]\n    cmd: python work.py\n"
-        "    params: [zoo]\n    outs: ['results/evaluate/${item.model}/metrics.json']\n"
+        "    params: [zoo]\n    outs: ['results/evaluate/${item.model}']\n"
     )
     made.commit("a pipeline")
     return made

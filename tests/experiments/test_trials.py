@@ -146,6 +146,31 @@ def test_a_remote_that_dvc_cannot_open_is_named_and_the_rest_is_judged(
     assert said in found.missing[0]
 
 
+def test_a_folder_that_differs_by_another_file_is_the_same_trial(made: Fabricated, tmp_path: Path) -> None:
+    """Also in a clone that has the ledger and no cache: it says which table a folder of dvc.lock holds."""
+    first = table({"h1": draws(1)[0]})
+    for page in (b"1", b"2"):
+        made.results({"linear": first}, beside={"page.json": page})
+        made.commit("a run")
+    assert len(gathered(made).trials) == 1
+    made.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    made.run("git", "push", "--quiet", str(tmp_path / "bare"), "main", REF)
+    subprocess.run(["git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "clone")], check=True)
+    found = gathered(Fabricated(tmp_path / "clone"))
+    assert (len(found.trials), found.new, found.missing) == (1, 0, ())
+
+
+def test_a_folder_whose_listing_is_lost_is_a_trial_until_it_is_found(made: Fabricated) -> None:
+    sweep(made, draws(1))
+    cache, aside = made.path / ".dvc" / "cache", made.path.parent / "aside"
+    cache.rename(aside)
+    assert [trial.series for trial in gathered(made).trials] == [None]
+    aside.rename(cache)
+    (trial,) = gathered(made).trials
+    assert trial.series is not None
+    assert not trial.table.endswith(".dir")
+
+
 def test_many_lost_looks_can_still_be_survived(made: Fabricated) -> None:
     sweep(made, draws(150))
     made.run("rm", "--recursive", ".dvc/cache")

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from factor_models import KLINE_MODELS, LOSSES, MODELS
 from stages.fitting.families import FAMILIES, family_of
 from stages.params.reading import Params, parse_params
 from stages.params.train import LiveICParams, TrainParams
 from stages.planning.explain import differences
+from stages.planning.plots import JUDGED, plots_document
 from stages.planning.stages import STAGES, make_plan, stage_names
 from stages.running import planned
 from stages.running.planned import Plan, check_loaded, read_plan
@@ -130,6 +132,18 @@ def test_another_model_in_the_list_changes_what_is_its_own_and_what_reads_the_li
     more = replace(smoke, models=(*smoke.models, "mlp"))
     own = {"train@mlp", "evaluate@mlp", "report@mlp"}
     assert changed(plans(smoke), plans(more)) == own | {"inputs", "stack", "report_stack"}
+
+
+def test_tables_of_each_model_are_plotted_and_curves_of_more_than_one_epoch(every_model: Params) -> None:
+    def plotted(params: Params) -> list[str]:
+        return [next(iter(plot)) for plot in yaml.safe_load(plots_document(params))["plots"]]
+
+    tables = {f"evaluate/{name}/{table}" for name in every_model.models for table in JUDGED}
+    once = {name: replace(zoo, own=dict(zoo.own, epochs=1)) for name, zoo in every_model.zoo.items()}
+    assert set(plotted(replace(with_train(every_model, epochs=1), zoo=once))) == tables
+    more = {name: replace(zoo, own={}) for name, zoo in every_model.zoo.items()}
+    curves = {f"train/{name}/live/plots/metrics" for name in (*NETWORKS, *KLINE_MODELS)}
+    assert set(plotted(replace(with_train(every_model, epochs=2), zoo=more))) == tables | curves
 
 
 def test_settings_of_a_judgement_train_nothing(smoke: Params) -> None:

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from factor_data import FeatureStore, directions, read_folds, write_sums
 from factor_metrics import GateConfig
 from factor_models import StackConfig
+from stages.json_files import read_json
 from stages.judging.stack_over_time import StackOverTime, auc_gates, level_on_valid
 from stages.judging.time_series import BY_DATE, scoring_view
 from stages.params.evaluate import EvaluateParams
@@ -256,13 +257,7 @@ def test_gates_hold_the_interval_against_the_floor_and_valid_against_test(
     assert not unknown[1].passed, "what cannot be measured is not passed"
 
 
-def test_a_model_that_logs_nothing_has_the_outputs_that_dvc_wants(
-    few: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one without a signal in any fold."""
-    copy = few.copy(tmp_path / "factorcast")
-    monkeypatch.setattr("stages.train.log_best", lambda *arguments: None)
-    copy.run("train", "linear")
-    live = copy.results / "train" / "linear" / "live"
-    assert not list((live / "plots" / "metrics").iterdir())
-    assert (live / "metrics.json").is_file()
+def test_what_a_model_logs_once_is_a_number_and_no_curve(few: Workplace) -> None:
+    live = few.results / "train" / "linear" / "live"
+    assert not list(live.rglob("*.tsv"))
+    assert read_json(live / "metrics.json")["fold_0"].keys() == {"best_valid_rank_ic"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from factor_experiments.differences import Differences, differences
 from factor_experiments.git import Git
-from factor_experiments.layout import STACK
+from factor_experiments.layout import SERIES, STACK
 from factor_experiments.revision import Revision, read_revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
@@ -102,7 +102,8 @@ def compare(git: Git, stored: Stored, a: str, b: str, *, any_symbols: bool = Fal
 
     Forecasts are paired on the dates that both have. Where the tables say which symbols a date scores, dates with other
     symbols are left out and counted; with `any_symbols` they stay. Labels that are defined otherwise, and forecasts
-    that share no such date, are refused by name. Only tables that differ are fetched.
+    that share no such date, are refused by name. Of tables that the cache lacks no other file of their folder is
+    fetched.
     """
     first, second = read_revision(git, a), read_revision(git, b)
     names = [name for name in first.tables if name in second.tables]
@@ -124,13 +125,12 @@ def compare(git: Git, stored: Stored, a: str, b: str, *, any_symbols: bool = Fal
 
 
 def _pairs_of(name: str, a: Revision, b: Revision, stored: Stored, any_symbols: bool, seed: int) -> Iterator[Pair]:
-    if a.tables[name] == b.tables[name]:
-        table = stored.content(a.tables[name])
-        labels = list(read_series(table, name)) if table is not None else ["every label"]
-        for label in labels:
+    contents = {revision.name: stored.file(revision.tables[name], SERIES) for revision in (a, b)}
+    first, second = contents[a.name], contents[b.name]
+    if a.tables[name] == b.tables[name] or (first is not None and first == second):
+        for label in ["every label"] if first is None else read_series(first, name):
             yield _equal(name, label, a, b)
         return
-    contents = {revision.name: stored.content(revision.tables[name]) for revision in (a, b)}
     missing = [revision for revision, content in contents.items() if content is None]
     if missing:
         why = f"the table of {', '.join(missing)} is neither in DVC's cache nor in its remote"

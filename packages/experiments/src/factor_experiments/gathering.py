@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from factor_experiments.git import Git, GitError
 from factor_experiments.history import Known, known_evaluations, names_of_commits, queue_counts, with_series
+from factor_experiments.layout import SERIES
 from factor_experiments.ledger import Ledger, Trial
-from factor_experiments.stored import Stored
+from factor_experiments.stored import FOLDER, Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,16 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
     missing += _from_remotes(git, ledger) if remotes else ["git remotes were not asked (--offline)"]
     if git.is_shallow():
         missing.append("the clone is shallow: commits before it starts are not looked at (git fetch --unshallow)")
-    known, names = known_evaluations(git), names_of_commits(git)
+    tables = ledger.tables()
+    found_here: dict[str, str] = {}
+
+    def table_of(out: str) -> str | None:
+        """Return the md5 of the table in an output, as the ledger or its listing say it."""
+        if out not in tables and (md5 := stored.digest(out, SERIES)) is not None and md5 != out:
+            tables[out] = found_here[out] = md5
+        return tables.get(out, None if out.endswith(FOLDER) else out)
+
+    known, names = known_evaluations(git, table_of), names_of_commits(git)
     experiments = {commit: name for name, commit in git.experiments().items()}
     there = {trial.id: trial for trial in ledger.read()}
     found = [
@@ -51,7 +61,7 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
         for one in known
         if (trial := there.get(_id(one))) is None or trial.series is None
     ]
-    new = ledger.add(found)
+    new = ledger.add(found, found_here)
     if stored.unreachable is not None and any(trial.series is None for trial in found):
         missing.append(f"tables that DVC's cache lacks could not be fetched: {stored.unreachable}")
     trials, ids = ledger.read(), {_id(one) for one in known}
@@ -62,7 +72,7 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
         new=new,
         queue=queue_counts(git.root),
         missing=tuple(missing),
-        current=tuple(_current(git)),
+        current=tuple(_id(one) for one in known_evaluations(git, table_of, working_tree_only=True)),
     )
 
 
@@ -79,11 +89,6 @@ def _from_remotes(git: Git, ledger: Ledger) -> list[str]:
 
 def _id(known: Known) -> str:
     return Trial(name=known.name, table=known.table, time="").id
-
-
-def _current(git: Git) -> list[str]:
-    """Return the trials of the working tree's lock file; none where it has none."""
-    return [_id(one) for one in known_evaluations(git, working_tree_only=True)]
 
 
 def _names(trials: list[Trial], commits: Mapping[str, str], refs: Mapping[str, str]) -> dict[str, str]:

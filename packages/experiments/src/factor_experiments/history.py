@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from factor_experiments.git import INTERNAL, Git
 from factor_experiments.layout import EVALUATE, LOCK, STACK, forecast_of
 from factor_experiments.ledger import Trial, trial_of
 from factor_experiments.lock import lock_outs
-from factor_experiments.stored import Stored
+from factor_experiments.stored import FOLDER, Stored
 
 QUEUE = Path(".dvc") / "tmp" / "exps" / "celery"
 
@@ -24,15 +24,20 @@ class Known:
 
     name: str
     table: str
+    """md5 of its table; of a folder whose listing is not at hand the folder's digest."""
     commit: str
     when: datetime
 
 
-def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Known]:
+def known_evaluations(
+    git: Git, table_of: Callable[[str], str | None], *, working_tree_only: bool = False
+) -> list[Known]:
     """Return every evaluation in the lock file of a commit that any ref or reflog leads to, oldest commit first.
 
     Branches, tags, remote branches, DVC's experiments and stashes, and what amending and rebasing left in the reflogs;
-    and the lock file of the working tree. The same table in several commits is one evaluation.
+    and the lock file of the working tree. The same table in several commits is one evaluation. `table_of` gives the
+    table's md5 by the digest of the output that holds it, None where it cannot be known from here: such outputs are
+    told apart by their own digest.
     """
     lines = []
     if not working_tree_only:
@@ -40,6 +45,7 @@ def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Know
         lines = git.text("log", *options, "--", LOCK).splitlines()
     commits = sorted((int(line.split()[1]), line.split()[0]) for line in lines)
     found: dict[tuple[str, str], Known] = {}
+    tables: dict[str, str] = {}
     contents = list(git.contents([f"{commit}:{LOCK}" for _, commit in commits]))
     working, head = git.root / LOCK, git.find("HEAD")
     if working.is_file() and head is not None:
@@ -49,11 +55,15 @@ def known_evaluations(git: Git, *, working_tree_only: bool = False) -> list[Know
         if content is None:
             continue
         text, where = content.decode(errors="replace"), f"{LOCK} of {commit[:9]}"
-        for path, md5 in lock_outs(text, (f"{EVALUATE}@", STACK), where).items():
+        for path, out in lock_outs(text, (f"{EVALUATE}@", STACK), where).items():
             name = forecast_of(path)
-            if name is not None and (name, md5) not in found:
+            if name is None:
+                continue
+            if out not in tables:
+                tables[out] = table_of(out) or out
+            if (name, tables[out]) not in found:
                 when = datetime.fromtimestamp(seconds, UTC)
-                found[name, md5] = Known(name=name, table=md5, commit=commit, when=when)
+                found[name, tables[out]] = Known(name=name, table=tables[out], commit=commit, when=when)
     return list(found.values())
 
 
@@ -71,7 +81,7 @@ def names_of_commits(git: Git) -> dict[str, str]:
 
 def with_series(known: Known, stored: Stored, experiments: Mapping[str, str]) -> Trial:
     """Return an evaluation as a trial, with its series where its table can be found; `experiments` by commit."""
-    table = stored.content(known.table)
+    table = None if known.table.endswith(FOLDER) else stored.content(known.table)
     named = experiments.get(known.commit)
     if table is None:
         when = known.when.isoformat(timespec="seconds")

@@ -20,13 +20,14 @@ EVALUATE = "evaluate"
 
 
 def forecast_of(path: str) -> str | None:
-    """Return the name of the forecast whose table lies at `path`; None for any other path."""
-    parts = path.split("/")
-    if parts == [RESULTS, STACK, SERIES]:
+    """Return the name of the forecast whose table an output is or holds; None for any other output.
+
+    The output is the folder of a stage; in commits of before it was every file in it.
+    """
+    parts = path.removesuffix(f"/{SERIES}").split("/")
+    if parts == [RESULTS, STACK]:
         return STACK
-    if len(parts) == 4 and [parts[0], parts[1], parts[3]] == [RESULTS, EVALUATE, SERIES]:
-        return parts[2]
-    return None
+    return parts[2] if len(parts) == 3 and parts[:2] == [RESULTS, EVALUATE] else None
 
 
 def stage_of(name: str) -> str:

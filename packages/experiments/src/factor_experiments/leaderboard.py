@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_experiments.layout import SERIES
 from factor_experiments.revision import Revision, flattened
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
@@ -86,12 +87,14 @@ def leaderboard(revision: Revision, stored: Stored, *, seed: int = 0) -> Leaderb
     forecast whose table is neither in DVC's cache nor in its remote, and a label whose forecasts share no date.
     """
     tables: dict[str, dict[str, Series]] = {}
-    for name, md5 in revision.tables.items():
-        content = stored.content(md5)
+    digests: list[str] = []
+    for name, out in revision.tables.items():
+        content = stored.file(out, SERIES)
         if content is None:
             why = stored.unreachable or "dvc fetch"
             raise ValueError(f"the table of {name} is neither in DVC's cache nor in its remote: {why}")
         tables[name] = read_series(content, name)
+        digests.append(f"{name} {hashlib.md5(content, usedforsecurity=False).hexdigest()}")
     places: list[Place] = []
     num_dates = {}
     for label in dict.fromkeys(label for found in tables.values() for label in found):
@@ -99,7 +102,7 @@ def leaderboard(revision: Revision, stored: Stored, *, seed: int = 0) -> Leaderb
         dates = _common_dates(series, label)
         num_dates[label] = len(dates)
         places += _places(label, series, dates, revision, seed)
-    digest = hashlib.sha256("\n".join(sorted(f"{name} {md5}" for name, md5 in revision.tables.items())).encode())
+    digest = hashlib.sha256("\n".join(sorted(digests)).encode())
     return Leaderboard(places=tuple(places), num_dates=num_dates, data=revision.data, results=digest.hexdigest()[:16])
 
 

@@ -1,9 +1,10 @@
 """The ledger: every evaluation that was made, in a git ref that only grows.
 
-`refs/factorcast/trials` leads to a chain of commits whose tree has a file per trial, `trials/<id>.json`, and a file per
-list that trials share, `lists/<digest>.json` (dates, rank ICs of floors). Names are digests of what is inside, so two
-ledgers are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no branch, amended
-commit or removed experiment takes anything away. A ref is updated only if nobody else did meanwhile.
+`refs/factorcast/trials` leads to a chain of commits whose tree has a file per trial, `trials/<id>.json`, a file per
+list that trials share, `lists/<digest>.json` (dates, rank ICs of floors), and a file per folder of results,
+`folders/<digest>.json`, which says what table lies in a folder that dvc.lock names. Names are digests of what is
+inside, so two ledgers are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no
+branch, amended commit or removed experiment takes anything away. A ref is updated only if nobody else did meanwhile.
 
 An evaluation that comes out the same to the bit is the same trial. Rank ICs are kept to 1e-5.
 """
@@ -31,6 +32,7 @@ MOST = "factorcast.trials"
 UNIT = 1e-5
 AUTHOR = "factorcast <trials@factorcast.invalid>"
 ATTEMPTS = 60
+FOLDERS = "folders/"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,11 +87,13 @@ class Ledger:
     def __init__(self, git: Git, ref: str = REF) -> None:
         self.git, self.ref = git, ref
 
-    def add(self, trials: Iterable[Trial]) -> int:
+    def add(self, trials: Iterable[Trial], folders: Mapping[str, str] | None = None) -> int:
         """Write trials that are not there yet, and series of those that had none; return how many are new.
 
-        Another process may write at the same time: the one that comes second takes the first one's ledger as its base.
+        `folders` gives the md5 of the table in a folder of results by the folder's digest. Another process may write at
+        the same time: the one that comes second takes the first one's ledger as its base.
         """
+        listed = {_folder_path(digest): _json(table) for digest, table in (folders or {}).items()}
         wanted = {_trial_path(trial): trial for trial in trials}
         for attempt in range(ATTEMPTS):
             tip, there = self.git.find(self.ref), self.git.files(self.ref)
@@ -102,9 +106,9 @@ class Ledger:
                 for path, trial in wanted.items()
                 if path not in there or (path in without and trial.series is not None)
             ]
-            if not new:
+            files = {path: content for path, content in listed.items() if path not in there}
+            if not new and not files:
                 return 0
-            files: dict[str, bytes] = {}
             for trial in new:
                 files |= _files_of(trial)
             try:
@@ -126,6 +130,7 @@ class Ledger:
             for path, content in zip(there, self._contents(there, list(there)), strict=True)
         }
         lists = {path.split("/")[1].removesuffix(".json"): value for path, value in documents.items() if _is_list(path)}
+        tables = {path.removeprefix(FOLDERS).removesuffix(".json") for path in documents if path.startswith(FOLDERS)}
         dates: dict[str, NDArray[np.datetime64]] = {}
         trials = []
         for path, value in documents.items():
@@ -134,7 +139,18 @@ class Ledger:
                     trials.append(_trial(value, lists, dates))
                 except (KeyError, TypeError, AttributeError) as error:
                     raise ValueError(f"{path} of the ledger is damaged ({type(error).__name__}: {error})") from error
+        # One whose folder has become known since is there by its table as well.
+        trials = [trial for trial in trials if trial.table not in tables]
         return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
+
+    def tables(self) -> dict[str, str]:
+        """Return the md5 of the table in each folder of results that is known, by the folder's digest."""
+        there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(FOLDERS)}
+        contents = self._contents(there, list(there))
+        return {
+            path.removeprefix(FOLDERS).removesuffix(".json"): str(_parsed(path, content))
+            for path, content in zip(there, contents, strict=True)
+        }
 
     def count(self) -> int:
         """Return the number of trials."""
@@ -232,6 +248,10 @@ class Ledger:
 
 def _trial_path(trial: Trial) -> str:
     return f"trials/{trial.id}.json"
+
+
+def _folder_path(digest: str) -> str:
+    return f"{FOLDERS}{digest}.json"
 
 
 def _is_list(path: str) -> bool:

@@ -25,7 +25,7 @@ class Revision:
     commit: str
     """Commit; of the workspace the one that it started from."""
     tables: Mapping[str, str]
-    """md5 of the table of each forecast, by the name of the model or "stack"."""
+    """Digest of the output that holds the table of each forecast, by the name of the model or "stack"."""
     plans: Mapping[str, Mapping[str, Any]]
     """Plan of each stage and model: settings, modules, distributions."""
     data: str | None

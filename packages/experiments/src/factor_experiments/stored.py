@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 DEFAULT_CACHE = Path(".dvc") / "cache" / "files" / "md5"
+FOLDER = ".dir"
+"""How the digest of a folder ends: it is that of its listing."""
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the digest by which DVC knows a folder: the md5 of the list of its files with theirs."""
+    files = [
+        {"md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(), "relpath": name}
+        for name, path in sorted(
+            (one.relative_to(folder).as_posix(), one) for one in folder.rglob("*") if one.is_file()
+        )
+    ]
+    return hashlib.md5(json.dumps(files).encode(), usedforsecurity=False).hexdigest() + FOLDER
 
 
 class Stored:
@@ -16,6 +31,22 @@ class Stored:
         self._repo: Any = None
         self.unreachable: str | None = None
         """Why the remote could not be asked; None where it could, or was not needed."""
+
+    def digest(self, out: str, file: str) -> str | None:
+        """Return the md5 of a file of an output: `out` itself, or of a folder what its listing says.
+
+        None where the folder has no such file, or neither cache nor remote has the listing.
+        """
+        if not out.endswith(FOLDER):
+            return out
+        listing = self.content(out)
+        files: list[dict[str, str]] = [] if listing is None else json.loads(listing)
+        return next((one["md5"] for one in files if one["relpath"] == file), None)
+
+    def file(self, out: str, file: str) -> bytes | None:
+        """Return the content of a file of an output, as `digest` finds it; None where it is nowhere."""
+        md5 = self.digest(out, file)
+        return None if md5 is None else self.content(md5)
 
     def content(self, md5: str) -> bytes | None:
         """Return the file with this digest; None where neither cache nor remote has it.
@@ -49,7 +80,8 @@ class Stored:
             remote = self._dvc().cloud.get_remote_odb()
             if not remote.fs.exists(remote.oid_to_path(md5)):
                 return
-            self._dvc().cloud.pull([HashInfo("md5", md5)], odb=remote)
+            # Of a folder the listing alone: `pull` would bring all of its files.
+            self._dvc().cloud.transfer(remote, self._dvc().cache.local, [HashInfo("md5", md5)], shallow=True)
         except NoRemoteError:
             self.unreachable = "DVC has no remote here"
         except (DvcException, ImportError, OSError, ValueError) as error:  # ImportError: s3 without dvc-s3

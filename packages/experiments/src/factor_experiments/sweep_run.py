@@ -61,7 +61,10 @@ def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str 
     """Return a model's rank IC on the valid dates of an experiment; NaN where it has none."""
     content = next(git.contents([f"{commit}:{LOCK}"]))
     outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),), f"{LOCK} of {commit[:9]}")
-    found = stored.content(outs[metrics_path(model)]) if metrics_path(model) in outs else None
+    path = metrics_path(model)
+    folder, _, file = path.rpartition("/")
+    out = outs.get(path, outs.get(folder))
+    found = None if out is None else stored.file(out, file)
     if found is None:
         return math.nan
     metrics = json.loads(found)
