@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import to_json_safe
+from factor_metrics import Importance, to_json_safe
+from factor_models import KLINE_MODELS
 from stages.json_files import write_json
 from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
@@ -69,6 +71,7 @@ def main() -> None:
             anatomies=anatomies(predictions, store, panel, config),
             books=books,
             drift=tuple(forecast_drift(oof)),
+            importances=importances_of(name, store, config),
         )
         write_record(folder / "page.json", page)
         check_loaded(plan)
@@ -76,6 +79,18 @@ def main() -> None:
     print(windows.to_string(index=False, float_format=lambda value: f"{value:+.4f}"))
     tell_books(name, books)
     tell(name, metrics, {one.label: one.judged.rank_ic_summary.undefined for one in subjects})
+
+
+def importances_of(name: str, store: FeatureStore, config: EvaluateParams) -> dict[str, Importance]:
+    """Return by label what the model's forecasts rest on; nothing where params.yaml does not ask for it."""
+    if config.importance is None:
+        return {}
+    if name in KLINE_MODELS:
+        print(f"{name} reads bars and no inputs with names: nothing to shuffle for evaluate.importance")
+        return {}
+    room = import_module("stages.judging.importance")
+    found: dict[str, Importance] = room.importances(name, store, config, config.importance)
+    return found
 
 
 def left_out_of_folds(store: FeatureStore, oof: OutOfFold) -> dict[int, tuple[str, ...]]:

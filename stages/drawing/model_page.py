@@ -58,6 +58,7 @@ def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
         quantile_series={one.label: quantile_series(one) for one in subjects},
         anatomies=page.anatomies,
         drift=page.drift,
+        importances=page.importances,
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics import Anatomy, BookResult, Evaluation, Gate
+from factor_metrics import Anatomy, BookResult, Evaluation, Gate, Importance
 from factor_metrics.report import Contribution, DriftRow, FloorRow, ResultRow, Subject, result_row
 
 EQUAL_WEIGHT = "equal_weight"
@@ -52,6 +52,8 @@ class ModelPage:
     books: Books
     """The model as a book after costs, per label."""
     drift: tuple[DriftRow, ...]
+    importances: Mapping[str, Importance] = field(default_factory=dict)
+    """Per label what the forecast rests on; empty where it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

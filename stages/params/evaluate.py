@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,22 @@ from stages.params.rules import check_at_least, check_at_most
 
 MOST_RESAMPLES = 1_000_000
 """The bounds of an interval are then known to a hundredth of its width; each resample is a number in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceParams:
+    """What forecasts lose when inputs are shuffled among the symbols of a date."""
+
+    dates: int = 40
+    """Test dates of each fold that are looked at, evenly spaced; at least 5."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Inputs that are shuffled together, by patterns of their names, such as {trend: ["momentum_*"]}; {}: the sets."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, dates=5)
+        for name, patterns in self.groups.items():
+            if not patterns:
+                raise ValueError(f"groups.{name}: needs at least one pattern")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +45,8 @@ class EvaluateParams(EvaluationConfig):
     """Seed of the resamples; at least 0."""
     portfolio: BookConfig = field(default_factory=BookConfig)
     """The book that each forecast of a return is turned into, and what trading costs."""
+    importance: ImportanceParams | None = None
+    """Importance of inputs and their sets by permutation, on each model's page; null: not measured."""
     scoring: Literal["cross_section", "time_series"] = "cross_section"
     """cross_section: a date is scored by how its symbols are ordered; time_series: a block of dates by how its cells
     (date, symbol) are, for universes too small to have a cross-section."""
@@ -39,3 +58,5 @@ class EvaluateParams(EvaluationConfig):
         check_at_most(self, bootstrap=MOST_RESAMPLES)
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")
+        if self.importance is not None and self.scoring == "time_series":
+            raise ValueError("importance: shuffles the symbols of a date, so it needs scoring: cross_section")

@@ -90,6 +90,7 @@ def tokenize_settings(params: Params, model: str) -> dict[str, Any]:
 def stack_settings(params: Params, model: str) -> dict[str, Any]:
     """The sections that decide the ensemble, and what its bundle says of the way from bars to inputs."""
     chosen = keys("models", "labels", "stack", "evaluate", "split.clean", "split.calendars")(params, model)
+    del chosen["evaluate"]["importance"]
     return chosen | tokenize_settings(params, model)
 
 
@@ -153,6 +154,15 @@ def train_roots(params: Params, model: str) -> Roots:
     )
 
 
+def evaluate_roots(params: Params, model: str) -> Roots:
+    """The script; where inputs are shuffled, what the model needs to forecast again."""
+    if params.evaluate.importance is None or family_of(model) == "kline":
+        return Roots(modules=("stages.evaluate",), tables={})
+    trained = train_roots(params, model)
+    modules = [one for one in trained.modules if not one.startswith("stages.")]
+    return Roots(modules=("stages.evaluate", "stages.judging.importance", *modules), tables=trained.tables)
+
+
 def kline_roots(params: Params, model: str) -> Roots:
     """Return what `tokenize_kline` runs: with K-line models the room that writes tokens, and its loss."""
     room = ("stages.kline.tokenizer", LOSSES["mse"].module) if params.kline_models else ()
@@ -169,9 +179,7 @@ STAGES: dict[str, PlannedStage] = {
     "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
     "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),
     "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
-    "evaluate": PlannedStage(
-        settings=keys("labels", "evaluate", "train.target"), roots=script("evaluate"), per_model=True
-    ),
+    "evaluate": PlannedStage(settings=keys("labels", "evaluate", "train.target"), roots=evaluate_roots, per_model=True),
     "stack": PlannedStage(settings=stack_settings, roots=stack_roots),
     "report": PlannedStage(
         settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),

@@ -140,6 +140,18 @@ for name, settings in {[(name, SETTINGS[name]) for name in ("lightgbm", "xgboost
 
 
 @pytest.mark.parametrize("name", TREES)
+def test_gain_is_that_of_the_features_that_the_labels_are_made_of(table: Table, name: str) -> None:
+    model = build(name).fit(table)
+    shares = model.gain_shares()
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert set(np.argsort(-shares[0])[:2]) == {0, 1}
+    assert shares[1].argmax() == 3
+    if name == "lightgbm":
+        gain = model.boosters[0].feature_importance("gain")
+        np.testing.assert_allclose(shares[0], gain / gain.sum())
+
+
+@pytest.mark.parametrize("name", TREES)
 def test_trees_stop_where_the_valid_error_is_lowest(table: Table, name: str) -> None:
     noise = np.random.default_rng(1).permutation(table.targets)
     shuffled = replace(table, targets=noise)

@@ -56,6 +56,8 @@ from .judging.gates import evaluate_gates as evaluate_gates
 from .judging.gates import interval_gate as interval_gate
 from .judging.gates import overfit_gap as overfit_gap
 from .judging.gates import promoted as promoted
+from .judging.importance import Importance as Importance
+from .judging.importance import shuffled_within_dates as shuffled_within_dates
 from .judging.over_time import TimeSeriesScores as TimeSeriesScores
 from .judging.over_time import over_time as over_time
 from .judging.over_time import over_time_by_symbol as over_time_by_symbol

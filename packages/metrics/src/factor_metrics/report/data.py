@@ -14,6 +14,7 @@ from factor_metrics.floors.comparison import FloorComparison
 from factor_metrics.judging.anatomy_results import Anatomy
 from factor_metrics.judging.book_results import BookResult
 from factor_metrics.judging.gates import Gate
+from factor_metrics.judging.importance import Importance
 from factor_metrics.judging.profile import Profile
 from factor_metrics.judging.scores import Scores
 
@@ -292,6 +293,8 @@ class ReportData:
     """Mean label per quantile of the subject's forecast and date, by label; lowest quantile first."""
     anatomies: Mapping[str, Anatomy] = field(default_factory=dict)
     """What the subject's forecast is made of, by label."""
+    importances: Mapping[str, Importance] = field(default_factory=dict)
+    """What the subject's forecast rests on, by label."""
     books: Mapping[str, BookResult] = field(default_factory=dict)
     """The subject as a book after costs, by label."""
     no_books: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 
-from factor_metrics.report import anatomy, books, drift, heat, results, tables, views
+from factor_metrics.report import anatomy, books, drift, heat, importance, results, tables, views
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.text import esc
 from factor_metrics.report.views import Section
@@ -84,6 +84,7 @@ def report_sections(data: ReportData) -> list[Section]:
         views.turnover_section(data),
         views.calibration_section(data),
         anatomy.anatomy_section(data),
+        importance.importance_section(data),
         Section(key="weights", heading="Weights", body=heat.weights_html(data.weights)),
         Section(key="diversity", heading="Diversity", body=heat.diversity_html(data.diversity)),
         Section(key="overfit", heading="In and out of sample", body=results.overfit_html(data.overfit)),

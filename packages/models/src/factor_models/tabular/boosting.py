@@ -123,6 +123,19 @@ class TreesPerHorizon:
                 prediction[rows, horizon] = self._margin(booster, x[rows])
         return prediction
 
+    def gain_shares(self) -> np.ndarray:
+        """Return (num_horizons, num_features) the share of each feature in what the splits gained in training.
+
+        What was made of a feature, such as its mean of the date, counts as it. Rows add up to 1; of trees without a
+        split they are 0.
+        """
+        shares = np.zeros((self.num_horizons, self.num_features))
+        for horizon, booster in enumerate(self.boosters):
+            gain = self._gain(booster)
+            shares[horizon] = np.bincount(np.arange(len(gain)) % self.num_features, gain, self.num_features)
+            shares[horizon] /= max(float(shares[horizon].sum()), np.finfo(float).tiny)
+        return shares
+
     def save_weights(self, path: Path) -> None:
         """Write the boosters in the library's text format, one after another."""
         if not self.boosters:
@@ -144,6 +157,10 @@ class TreesPerHorizon:
         raise NotImplementedError
 
     def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _gain(self, booster: Any) -> np.ndarray:
+        """Return (num_columns,) what the splits on each column gained."""
         raise NotImplementedError
 
     def _to_text(self, booster: Any) -> str:

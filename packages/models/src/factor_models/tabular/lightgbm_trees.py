@@ -91,6 +91,9 @@ class LightGBMTrees(TreesPerHorizon):
     def _margin(self, booster: Any, x: np.ndarray) -> np.ndarray:
         return booster.predict(x, num_threads=self.config.num_threads, raw_score=True)
 
+    def _gain(self, booster: Any) -> np.ndarray:
+        return np.asarray(booster.feature_importance("gain"), dtype=np.float64)
+
     def _to_text(self, booster: Any) -> str:
         return booster.model_to_string()
 

@@ -72,6 +72,12 @@ class XGBoostTrees(TreesPerHorizon):
 
         return booster.predict(xgboost.DMatrix(x, nthread=self.config.num_threads), output_margin=True)
 
+    def _gain(self, booster: Any) -> np.ndarray:
+        gain = np.zeros(booster.num_features())
+        for name, value in booster.get_score(importance_type="total_gain").items():
+            gain[int(name.removeprefix("f"))] = value
+        return gain
+
     def _to_text(self, booster: Any) -> str:
         return booster.save_raw("json").decode()
 
