@@ -27,7 +27,7 @@ from factor_models import KLINE_MODELS, StackConfig, input_kind
 from stages.json_files import write_json
 from stages.judging.canary import write_canary
 from stages.judging.ensemble import LabelResult
-from stages.judging.reference import reference
+from stages.judging.reference import out_of_fold, reference
 from stages.params.stack import StackParams
 from stages.params.tokenize import TokenizeParams
 from stages.predictions import OutOfFold
@@ -74,7 +74,8 @@ def write_bundle(
     kinds = {name: "kline" if name in KLINE_MODELS else input_kind(name) for name in models}
     forecasts = {result.label: result for result in results}
     write_canary(store, panel, models, kinds, forecasts, fold, folder / "models", folder / "canary")
-    write_json(folder / "reference.json", to_json_safe(reference(store, models, fold)))
+    known = reference(store, models, fold) | {"rank_ic": out_of_fold(results)}
+    write_json(folder / "reference.json", to_json_safe(known))
     of_fold = {label: by_fold[f"fold {number}"] for label, by_fold in weights.items()}
     document = {
         "format": FORMAT,

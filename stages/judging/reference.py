@@ -1,14 +1,16 @@
-"""Reference of a bundle: how inputs and forecasts were spread when the members were fitted, by which drift is seen."""
+"""Reference of a bundle: how inputs and forecasts were spread, and what they were worth, by which decay is seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from factor_data import FeatureStore, Fold
+from factor_metrics import Evaluation, mean_test
 from stages.judging.drift import thinned
+from stages.judging.ensemble import LabelResult
 from stages.predictions import OutOfFold
 
 MOST_ROWS = 200_000
@@ -32,6 +34,27 @@ def reference(store: FeatureStore, models: Mapping[str, OutOfFold], fold: Fold) 
         spread[name] = {"known": len(known) / len(values), "deciles": deciles.tolist()}
     forecasts = {name: {label: of_label(oof, label, fold) for label in store.heads} for name, oof in models.items()}
     return {"levels": list(LEVELS), "inputs": spread, "forecasts": forecasts}
+
+
+def out_of_fold(results: Sequence[LabelResult]) -> dict[str, Any]:
+    """Return the rank IC of stack and models by label on all dates out of fold; none where levels are compared."""
+    return {
+        one.label: {name: rank_ic(judged, one.overlap) for name, judged in (("stack", one.stack), *one.models.items())}
+        for one in results
+        if not one.levels
+    }
+
+
+def rank_ic(judged: Evaluation, overlap: int) -> dict[str, float]:
+    """Mean rank IC out of fold with its error and interval, and its number of dates."""
+    summary, test = judged.rank_ic_summary, mean_test(judged.rank_ic, overlap)
+    return {
+        "mean": summary.mean,
+        "standard_error": test.standard_error,
+        "num_dates": summary.num_dates,
+        "ci_low": summary.ci_low,
+        "ci_high": summary.ci_high,
+    }
 
 
 def of_label(oof: OutOfFold, label: str, fold: Fold) -> dict[str, float]:

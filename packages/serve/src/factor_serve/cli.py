@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from factor_data import LAYOUTS, Panel
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.http.command import add_http_arguments, run_http
+from factor_serve.shadow.command import add_compare_arguments, add_shadow_arguments, run_compare, run_shadow
 from factor_serve.stamps import without_zone
 
 
@@ -68,9 +69,7 @@ def served(folder: str, unpromoted: bool, sha256: str | None = None) -> Bundle:
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `predict`."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
-    add_identity(parser)
-    parser.add_argument("bars", metavar="BARS", help="bars in any layout that factor-data import reads")
+    add_source_arguments(parser)
     parser.add_argument("--at", metavar="DATE", help="the date that is forecast (default: the last one of the bars)")
     parser.add_argument("--since", metavar="DATE", help="forecast every date from this one on")
     parser.add_argument(
@@ -78,8 +77,6 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default="stack", help="stack, all, or a member's name (default: stack)")
     parser.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file")
-    parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how BARS holds bars")
-    parser.add_argument("--map", metavar="FILE", help="YAML file that says how BARS are read (docs/reading.md)")
     parser.add_argument("--follow", action="store_true", help="go on: append each date that comes to BARS")
     parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --follow: between two looks")
     parser.add_argument("--unpromoted", action="store_true", help="also if the stack has not passed its gates")
@@ -141,8 +138,25 @@ def run_check(options: argparse.Namespace) -> int:
     return 0 if all(one.passed for one in checks) else 1
 
 
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that name a bundle and bars."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the bundle")
+    add_identity(parser)
+    parser.add_argument("bars", metavar="BARS", help="bars in any layout that factor-data import reads")
+    parser.add_argument("--layout", default="auto", choices=["auto", *LAYOUTS], help="how BARS holds bars")
+    parser.add_argument("--map", metavar="FILE", help="YAML file that says how BARS are read (docs/reading.md)")
+
+
+def add_shadowed(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `shadow`, with those of its sources."""
+    add_source_arguments(parser)
+    add_shadow_arguments(parser)
+
+
 COMMANDS = {
     "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
+    "shadow": Command("Log forecasts and judge them when labels are known.", add_shadowed, run_shadow),
+    "compare": Command("Set the logs of two bundles side by side.", add_compare_arguments, run_compare),
     "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
     "http": Command("Answer over HTTP.", add_http_arguments, run_http),
 }
