@@ -39,7 +39,7 @@ from stages.params.split import SplitParams
 from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
-from stages.running.workers import local_workers
+from stages.running.workers import part_workers
 from stages.universe import check_benchmark, check_panel, check_symbols
 
 DATA = Path("data")
@@ -62,7 +62,7 @@ def main() -> None:
     dataset = read_dataset(DATA)
     use_news = plan.value("tokenize.use_news")
     check_data(DATA, without=None if use_news else NEWS)
-    with stage_output("split") as folder, local_workers() as workers:
+    with stage_output("split") as folder, part_workers(folder) as workers:
         panel, quality = clean_panel(folder, params, workers)
         check_any_left(quality)
         document = untracked()

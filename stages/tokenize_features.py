@@ -41,7 +41,7 @@ from stages.params.tokenize import TokenizeParams
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
-from stages.running.workers import local_workers
+from stages.running.workers import part_workers
 
 TEXTS = "stages.texts"
 """Loaded by name, so that without a pretrained encoder its library is not in the plan."""
@@ -61,7 +61,7 @@ def main() -> None:
     plan = feature_plan(panel, config)
     check_no_lookahead(panel, plan, config)
     needed = store_bytes(panel.num_rows, len(plan.names), 0 if news is None else len(news), config, len(folds))
-    with stage_output("tokenize", min_free_bytes=needed) as folder, local_workers() as workers:
+    with stage_output("tokenize", min_free_bytes=needed) as folder, part_workers(folder) as workers:
         labels = fill_store(folder, panel, folds, news, config, workers, encoder)
         write_json(folder / "labels.json", [label.to_dict() for label in labels])
         check_loaded(stage)

@@ -24,7 +24,7 @@ READ = ReadCode()
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
-    "xgboost": "xgboost-cpu",
+    "xgboost": "xgboost" if sys.platform == "darwin" else "xgboost-cpu",
     "lazy_loader": "lazy-loader",
 }
 """Names of distributions that are not the name they are imported by."""

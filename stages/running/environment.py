@@ -6,10 +6,12 @@ docs/pipeline.md has them in one table; `VARIABLES` is what it is held against.
 from __future__ import annotations
 
 import os
+import re
 
 from stages.running.stage import StageError
 
 VARIABLES = {
+    "FACTORCAST_CLUSTER": "Dask workers for split and tokenize: local:4, or tcp://host:8786 of a scheduler",
     "FACTORCAST_DEBUG": "1: errors keep their traceback",
     "FACTORCAST_KERNEL_CACHE": "folder of compiled kernels, by default ~/.cache/factorcast/kernels",
     "FACTORCAST_LAUNCHER": "set by the launcher for its processes: who started them",
@@ -36,6 +38,17 @@ MOST_MINUTES = 525_600
 def memory_budget() -> int:
     """Bytes for the data that are worked on; the interpreter and its libraries come on top."""
     return whole_number("FACTORCAST_MEMORY_MB", DEFAULT_MEMORY_MB) * 2**20
+
+
+def cluster() -> str | None:
+    """Where a Dask cluster is; None: this process does the work."""
+    address = os.environ.get("FACTORCAST_CLUSTER") or None
+    if address is None or re.fullmatch(r"local:[1-9]\d{0,3}|(tcp|tls)://[^\s:/]+:\d+", address):
+        return address
+    raise StageError(
+        f"FACTORCAST_CLUSTER is {shown(address)}: must be local: and a number of processes, as local:4, or the address "
+        f"of a scheduler, as tcp://host:8786"
+    )
 
 
 def prefetch_budget() -> int:
