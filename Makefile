@@ -91,6 +91,9 @@ trials: install ## Count every trial and say whether the best is more than luck:
 sweep: install ## Try values of params.yaml as DVC experiments, best by valid dates: make sweep FILE=sweeps/example.yaml
 	@python -m stages.commands.sweep "$(FILE)"
 
+verdict: install ## Judge the trial of a sweep that is best on valid dates on its test dates: make verdict FILE=sweeps/example.yaml
+	@python -m stages.commands.verdict "$(FILE)" $(ARGS)
+
 leaderboard: install ## Write docs/leaderboard.md: all forecasts of the results, in order, with ranks that are not told apart
 	@factor-exp leaderboard --out docs/leaderboard.md --page .live/leaderboard.html $(ARGS)
 

@@ -1,6 +1,7 @@
 """make sweep FILE=sweeps/example.yaml: try values of params.yaml as DVC experiments; best is by valid dates alone.
 
-Values are checked before anything runs. Run again, it does what is missing and what has failed.
+Values are checked before anything runs. Run again, it does what is missing and what has failed. A page tells which
+parameters matter.
 """
 
 from __future__ import annotations
@@ -10,49 +11,77 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from factor_experiments.git import Git
 from factor_experiments.stored import Stored
-from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
+from factor_experiments.sweep_choice import Choice, Guided, Listed
+from factor_experiments.sweep_page import sweep_page
+from factor_experiments.sweep_run import Job, Record, best_of, find_done, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, trial_name
+from factor_experiments.writing import write_text
 from stages.params.checking import validate
 from stages.params.plain_yaml import parse_yaml
 from stages.params.reading import PARAMS_FILE, parse_params, read_document
 from stages.running.stage import UNTOUCHED, StageError, run
 
 LOGS = Path(".live") / "sweeps"
+PAGE = "page.html"
 
 
 def main() -> None:
-    """Run a sweep, and print a line per trial that ends, a table, and what the next trial would cost."""
+    """Run a sweep; print a line per trial that ends, a table, what the next trial would cost, and where the page is."""
     if len(sys.argv) != 2 or not sys.argv[1]:
         raise StageError("say which sweep: make sweep FILE=sweeps/example.yaml")
     file = Path(sys.argv[1])
     sweep, document = read_sweep(file), read_document(PARAMS_FILE)
     check_clean()
     check_name(file)
-    jobs = [Job(name=trial_name(file.stem, point), point=point) for point in sweep.expand()]
-    check_values(jobs, sweep, document)
     git, logs = Git(Path()), LOGS / file.stem
-    stored = Stored(git.root)
-    find_done(git, stored, jobs, sweep.model, sweep.label)
-    begun, left = time.monotonic(), sum(job.status == "waiting" for job in jobs)
-    print(f"{file.stem}: {len(jobs)} trials, {left} to run; logs: {logs}")
+    stored, record = Stored(git.root), Record(logs)
+
+    def prepare(*jobs: Job) -> None:
+        check_values(jobs, sweep, document)
+        find_done(git, stored, jobs, sweep.model, sweep.label)
+        for job in jobs:
+            record.restore(job)
+
+    choice = choose(sweep, file.stem, prepare)
+    begun, left = time.monotonic(), sum(job.status == "waiting" for job in choice.jobs)
+    number = f"{len(choice.jobs)} trials, {left} to run" if choice.jobs else f"up to {sweep.trials} trials"
+    print(f"{file.stem}: {number}; logs: {logs}")
+
+    ran: list[Job] = []
 
     def finished(job: Job) -> None:
         find_done(git, stored, [job] if job.status == "done" else [], sweep.model, sweep.label)
-        print(progress(job, jobs, time.monotonic() - begun, left), flush=True)
+        record.keep(job)
+        ran.append(job)
+        each = (time.monotonic() - begun) / len(ran)
+        print(progress(job, choice.jobs, each, sweep.trials if sweep.method == "optuna" else None), flush=True)
 
     deadline = None if sweep.minutes is None else begun + 60.0 * sweep.minutes
-    run_jobs(git.root, jobs, logs, sweep.jobs, deadline, finished)
+    run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model)
+    jobs, said = choice.jobs, next_look(sum(job.status == "done" for job in choice.jobs))
     print(table(jobs))
-    print(next_look(sum(job.status == "done" for job in jobs)) + " make trials judges all of them on the test dates.")
-    if any(job.status != "done" for job in jobs):
+    print(f"{said} make verdict FILE={file} looks at the test dates of the best.")
+    write_text(logs / PAGE, sweep_page(file.stem, jobs, said))
+    print(f"Page: {logs / PAGE}")
+    if any(job.status not in ("done", "stopped") for job in jobs):
         sys.exit(1)
+
+
+def choose(sweep: Sweep, name: str, prepare: Callable[..., None]) -> Choice:
+    """Return the trials of a sweep as they come: all at once, or one after another by their results."""
+    if sweep.method == "optuna":
+        prepare(Job(name="", point={}, status="refused"))  # what is wrong with the sweep as a whole is said at once
+        return Guided(sweep, name, prepare)
+    jobs = [Job(name=trial_name(name, point), point=point) for point in sweep.expand()]
+    prepare(*jobs)
+    return Listed(jobs)
 
 
 def read_sweep(file: Path) -> Sweep:
@@ -129,21 +158,28 @@ def with_values(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[s
     return changed
 
 
-def progress(job: Job, jobs: Sequence[Job], seconds: float, left: int) -> str:
-    """Return the line that is printed when a trial ends."""
-    counts = {status: sum(one.status == status for one in jobs) for status in ("done", "running", "failed", "waiting")}
-    ended = left - counts["waiting"] - counts["running"]
-    eta = timedelta(seconds=round(seconds / max(ended, 1) * (left - ended)))
+def progress(job: Job, jobs: Sequence[Job], each: float, wanted: int | None = None) -> str:
+    """Return the lines that are printed when a trial ends.
+
+    `each` are seconds from one end to the next so far, `wanted` all trials of a sweep that goes on choosing.
+    """
+    statuses = ("done", "stopped", "failed", "refused", "running", "waiting")
+    counts = {status: sum(one.status == status for one in jobs) for status in statuses}
+    counts["waiting"] += max(0, (wanted or 0) - len(jobs))
+    eta = timedelta(seconds=round(each * (counts["waiting"] + counts["running"])))
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     best = best_of(jobs)
-    told = "" if best is None else f", best {best.name} {best.score:+.4f} on valid dates"
+    told = "" if best is None else f", best {best.name} {score_of(best)} on valid dates"
     what = score_of(job) if job.status == "done" else f"{job.status}: {job.reason.splitlines()[-1]}"
     return f"{job.name} ({values_of(job)}): {what}\n  {said}, ETA {eta}{told}"
 
 
 def score_of(job: Job) -> str:
-    """Return the rank IC of a trial that is done, in words where there is none."""
-    return f"{job.score:+.4f}" if math.isfinite(job.score) else "no IC"
+    """Return the rank IC of a trial that is done with its interval, in words where there is none."""
+    if not math.isfinite(job.score):
+        return "no IC"
+    low, high = job.interval
+    return f"{job.score:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if math.isfinite(low) else "")
 
 
 def values_of(job: Job) -> str:
@@ -155,10 +191,11 @@ def table(jobs: Sequence[Job]) -> str:
     """Return all trials, best first by their rank IC on valid dates, and below them why others have none."""
     done = [job for job in jobs if job.status == "done"]
     done.sort(key=lambda job: (not math.isfinite(job.score), -job.score, job.name))
-    lines = [f"{score_of(job):>7}  {job.name}  {values_of(job)}" for job in done]
+    wide = max([7, *(len(score_of(job)) for job in done)])
+    lines = [f"{score_of(job):>{wide}}  {job.name}  {values_of(job)}" for job in done]
     lines += [f"{job.status:>7}  {job.name}  {values_of(job)}" for job in jobs if job.status == "waiting"]
     for job in jobs:
-        if job.status in ("failed", "refused"):
+        if job.status in ("failed", "refused", "stopped"):
             lines.append(f"{job.status:>7}  {job.name}  {values_of(job)}")
             lines += [f"         {line}" for line in job.reason.splitlines()]
     return "\n".join(lines)

@@ -35,6 +35,16 @@ def test_a_sweep_is_run_compared_counted_and_ranked(copy_of_run: Checkout) -> No
     again = copy_of_run.run("python", "-m", "stages.commands.sweep", "sweeps/alpha.yaml", check=False)
     assert "3 trials, 0 to run" in again.stdout
 
+    judged = copy_of_run.run("python", "-m", "stages.commands.verdict", "sweeps/alpha.yaml", "--json", check=False)
+    verdict = json.loads(judged.stdout)
+    assert judged.returncode == (0 if verdict["holds"] else 1)
+    assert verdict["experiment"] in names
+    assert verdict["choice"]["point"] in ({"zoo.linear.alpha": 3.0}, {"zoo.linear.alpha": 300.0})
+    assert (verdict["choice"]["num_trials"], verdict["num_verdicts"]) == (2, 1)
+    assert verdict["beside_base"]["num_dates"] > 0
+    page = (copy_of_run.path / ".live" / "sweeps" / "alpha" / "page.html").read_text()
+    assert "zoo.linear.alpha (logarithmic)" in page
+
     compared = json.loads(factor_exp(copy_of_run, "compare", *names, "--json"))
     assert set(compared["differences"]["params"]) == {"zoo.linear.alpha"}
     assert compared["differences"]["modules"] == {}

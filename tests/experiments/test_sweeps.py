@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments_samples import Fabricated, make_repository
 from factor_experiments.history import queue_counts
+from factor_experiments.importance import parameter_importance
 from factor_experiments.stored import Stored
-from factor_experiments.sweep_run import Job, best_of, find_done, run_jobs
+from factor_experiments.sweep_choice import Guided, Listed
+from factor_experiments.sweep_page import sweep_page
+from factor_experiments.sweep_run import Job, Record, best_of, find_done, fold_scores, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
 from stages.commands.sweep import check_clean, check_name, check_values, read_sweep, table, with_values
@@ -48,7 +52,9 @@ def test_random_draws_keep_to_their_range_and_come_again() -> None:
     [
         ({"parameters": {}}, "method grid takes parameters alone"),
         ({"method": "list", "parameters": {"a": [1]}}, "method list takes points alone"),
-        ({"method": "random", "parameters": {"a": [1]}}, "random draws need their number"),
+        ({"method": "random", "parameters": {"a": [1]}}, "method random needs their number"),
+        ({"method": "optuna", "parameters": {"a": [1]}}, "method optuna needs their number"),
+        ({"parameters": {"a": [1]}, "stop_after": 0}, "stop_after: 0 must be above 0"),
         ({"parameters": {"a": 3}}, "parameters.a: 3 must be a list of values"),
         ({"method": "random", "trials": 2, "parameters": {"a": {"low": 3, "high": 1}}}, "must have low < high"),
         ({"parameters": {"a": [1]}, "jobs": 0}, "jobs: 0 must be above 0"),
@@ -141,13 +147,10 @@ time.sleep(0.1)
 def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "dvc"
-    program.write_text(PROGRAM.format(python=sys.executable))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    put_program(tmp_path, monkeypatch, PROGRAM.format(python=sys.executable))
     jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 6)]
     seen: list[str] = []
-    run_jobs(tmp_path, jobs, tmp_path / "logs", 2, None, lambda job: seen.append(job.name))
+    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name))
     assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done"]
     assert jobs[0].reason == "error in stage 'train': params.yaml: a = 1: must be >= 2"
     assert jobs[1].reason == "killed by SIGKILL"
@@ -156,7 +159,7 @@ def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
 
 def test_no_trial_starts_after_the_budget_of_time(tmp_path: Path) -> None:
     jobs = [Job(name="late", point={"a": 1})]
-    run_jobs(tmp_path, jobs, tmp_path / "logs", 1, 0.0, lambda job: None)
+    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 1, 0.0, lambda job: None)
     assert jobs[0].status == "waiting"
 
 
@@ -165,6 +168,141 @@ def test_the_best_is_by_valid_dates_and_undefined_scores_are_none() -> None:
     assert best_of(jobs) is jobs[1]
     assert best_of(jobs[2:]) is None
     assert math.isnan(jobs[2].score)
+
+
+def put_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A `dvc` that comes first on the path."""
+    program = folder / "dvc"
+    program.write_text(text)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+TRAINING = """#!{python}
+import os, pathlib, subprocess, sys, time
+value, name = float(sys.argv[-1].split("=")[1]), sys.argv[-3]
+if len(sys.argv) > 3 and not os.environ.get("CHILD"):
+    copy = pathlib.Path("copies") / name
+    copy.mkdir(parents=True)
+    try:
+        sys.exit(subprocess.run([sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]], cwd=copy,
+                                env=os.environ | {{"CHILD": "1"}}).returncode)
+    except KeyboardInterrupt:
+        sys.exit(255)
+for fold in range(2):
+    folder = pathlib.Path(f"results/train/.linear.7.partial/live/plots/metrics/fold_{{fold}}")
+    folder.mkdir(parents=True)
+    (folder / "best_valid_rank_ic.tsv").write_text(f"step\\tbest\\n0\\t{{value + fold}}\\n")
+    time.sleep(15 if fold == 0 and value < 0.5 else 0.3)
+"""
+
+
+def test_optuna_stops_bad_trials_after_their_first_fold_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    put_program(tmp_path, monkeypatch, TRAINING.format(python=sys.executable))
+    monkeypatch.setattr("factor_experiments.sweep_run.LOOK", 0.1)
+    values = [0.9, 0.8, 0.7, 0.4, 0.6]
+    sweep = Sweep(model="linear", method="optuna", trials=4, seed=1, parameters={"a": values})
+    done: dict[str, float] = {}
+
+    def run() -> tuple[Guided, list[str]]:
+        record, seen = Record(tmp_path / "logs"), []
+
+        def prepare(job: Job) -> None:
+            if job.name in done:
+                job.status, job.score = "done", done[job.name]
+            record.restore(job)
+
+        def finished(job: Job) -> None:
+            seen.append(job.name)
+            if job.status == "done":
+                job.score = done[job.name] = job.point["a"]
+            record.keep(job)
+
+        choice = Guided(sweep, "s", prepare)
+        run_jobs(tmp_path, choice, tmp_path / "logs", 1, None, finished, "linear")
+        return choice, seen
+
+    monkeypatch.setattr("factor_experiments.sweep_choice.LEAST_STARTUP", 2)
+    choice, seen = run()
+    statuses = {job.point["a"]: job.status for job in choice.jobs}
+    assert len(seen) == 4
+    assert statuses.pop(0.4) == "stopped"
+    assert set(statuses.values()) == {"done"}
+    (stopped,) = (job for job in choice.jobs if job.status == "stopped")
+    assert stopped.folds == [0.4]
+    assert "below the median of the others after 1 folds (+0.4000)" in stopped.reason
+    assert all(job.cpu_seconds > 0 for job in choice.jobs)
+    again, seen = run()
+    assert seen == []
+    assert [(job.name, job.status) for job in again.jobs] == [(job.name, job.status) for job in choice.jobs]
+
+
+def test_optuna_takes_a_used_up_space_as_the_end_and_refuses_nothing_silently() -> None:
+    pytest.importorskip("optuna")
+    sweep = Sweep(model="m", method="optuna", trials=50, parameters={"a": ["x", "y"], "b": {"low": 1, "high": 2}})
+
+    def prepare(job: Job) -> None:
+        job.status, job.score = "done", float(job.point["b"])
+
+    choice = Guided(sweep, "s", prepare)
+    assert choice.next() is None
+    points = {(job.point["a"], job.point["b"]) for job in choice.jobs}
+    assert points == {("x", 1), ("x", 2), ("y", 1), ("y", 2)}
+
+
+def test_optuna_finds_the_top_of_a_hill_in_fewer_trials_than_a_grid() -> None:
+    pytest.importorskip("optuna")
+    grid = [round(0.1 * step, 1) for step in range(1, 11)]
+    for seed in range(3):
+        sweep = Sweep(model="m", method="optuna", trials=40, seed=seed, parameters={"a": grid, "b": grid})
+
+        def prepare(job: Job) -> None:
+            job.status, job.score = "done", -((job.point["a"] - 0.7) ** 2) - (job.point["b"] - 0.3) ** 2
+
+        choice = Guided(sweep, "s", prepare)
+        assert choice.next() is None
+        best = best_of(choice.jobs)
+        assert best is not None
+        assert best.score >= -0.0201, "of 100 points one of the nine around the top"
+
+
+def test_without_optuna_a_sweep_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match="pip install 'optuna>=4'"):
+        Guided(Sweep(model="m", method="optuna", trials=2, parameters={"a": [1]}), "s", lambda job: None)
+
+
+def test_the_page_of_a_sweep_shows_which_parameter_matters(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    jobs = []
+    for number in range(24):
+        point = {"train.lr": float(10.0 ** generator.uniform(-4, -1)), "zoo.x.kind": "ab"[number % 2], "same": 1}
+        score = 0.05 - 0.01 * (math.log10(point["train.lr"]) + 2.5) ** 2 + 0.0005 * generator.normal()
+        jobs.append(Job(name=f"s-{number}", point=point, status="done", score=score, cpu_seconds=1.5))
+    jobs.append(Job(name="s-<b>", point={"train.lr": 0.1}, status="failed", reason="error: <script>"))
+    found = parameter_importance([job.point for job in jobs[:24]], np.array([job.score for job in jobs[:24]]))
+    assert list(found.share) == ["train.lr", "zoo.x.kind"]
+    assert found.share["train.lr"][0] > 0.9
+    assert found.r2 > 0.5
+    text = sweep_page("s", jobs, "The next look costs.")
+    assert text == sweep_page("s", jobs, "The next look costs.")
+    for part in ("Importance", "Slices", "Parallel coordinates", "train.lr (logarithmic)", "36 CPU seconds"):
+        assert part in text
+    assert "<script>" not in text.split("<main>")[1].split("</main>")[0]
+    assert "src=" not in text
+    assert "at least 8 that differ" in sweep_page("s", jobs[:3], "")
+
+
+def test_folds_are_read_as_a_training_writes_them(tmp_path: Path) -> None:
+    for fold, text in {0: "step\tx\n0\t0.5\n", 1: "step\tx\n0\tnan\n", 2: "step\tx\n0\t0.2"}.items():
+        folder = tmp_path / f"results/train/.linear.9.partial/live/plots/metrics/fold_{fold}"
+        folder.mkdir(parents=True)
+        (folder / "best_valid_rank_ic.tsv").write_text(text)
+    assert fold_scores(tmp_path, "linear") == [0.5], "undefined ones and lines that are being written are none"
+    assert fold_scores(tmp_path, "lightgbm") == []
 
 
 @pytest.fixture
@@ -204,7 +342,7 @@ def test_trials_are_dvc_experiments_and_a_second_run_does_what_is_missing(pipeli
         points = Sweep(model="linear", parameters={"zoo.linear.alpha": [2.0, 3.0, 4.0]}).expand()
         jobs = [Job(name=trial_name("s", point), point=point) for point in points]
         find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", "h1")
-        run_jobs(pipeline.path, jobs, pipeline.path / ".dvc" / "tmp" / "logs", 1, None, ran.append)
+        run_jobs(pipeline.path, Listed(jobs), pipeline.path / ".dvc" / "tmp" / "logs", 1, None, ran.append)
         find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", None)
         return jobs
 

@@ -22,6 +22,7 @@ from factor_experiments.stored import Stored
 from factor_experiments.trials import judge
 from factor_experiments.trials_page import trials_page
 from factor_experiments.trials_text import trials_text
+from factor_experiments.writing import write_text
 from factor_metrics import to_json_safe
 
 
@@ -118,10 +119,7 @@ def _push(options: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all, and say where it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
     print(f"Written: {path}", file=sys.stderr)
 
 

@@ -35,6 +35,16 @@ def stage_of(name: str) -> str:
     return STACK if name == STACK else f"{EVALUATE}@{name}"
 
 
+def fold_scores_pattern(model: str) -> str:
+    """Return the files, one a fold, that a training writes while it runs: the mean rank IC on valid dates."""
+    return f"{RESULTS}/train/.{model}.*.partial/live/plots/metrics/fold_*/best_valid_rank_ic.tsv"
+
+
+def judged_path(model: str) -> str:
+    """Return the path of the numbers that a model's page is drawn from, its rank ICs by valid date among them."""
+    return f"{RESULTS}/{EVALUATE}/{model}/page.json"
+
+
 def metrics_path(model: str) -> str:
     """Return the path of a model's scores, those on valid dates among them."""
     return f"{RESULTS}/{EVALUATE}/{model}/metrics.json"

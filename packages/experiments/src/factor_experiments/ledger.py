@@ -1,10 +1,11 @@
 """The ledger: every evaluation that was made, in a git ref that only grows.
 
 `refs/factorcast/trials` leads to a chain of commits whose tree has a file per trial, `trials/<id>.json`, a file per
-list that trials share, `lists/<digest>.json` (dates, rank ICs of floors), and a file per folder of results,
-`folders/<digest>.json`, which says what table lies in a folder that dvc.lock names. Names are digests of what is
-inside, so two ledgers are merged by taking the files of both, without conflict; `git gc` keeps what a ref leads to; no
-branch, amended commit or removed experiment takes anything away. A ref is updated only if nobody else did meanwhile.
+list that trials share, `lists/<digest>.json` (dates, rank ICs of floors), a file per folder of results,
+`folders/<digest>.json`, which says what table lies in a folder that dvc.lock names, and one per verdict on the test
+dates of a sweep, `verdicts/<id>.json`. Names are digests of what is inside, so two ledgers are merged by taking the
+files of both, without conflict; `git gc` keeps what a ref leads to; no branch, amended commit or removed experiment
+takes anything away. A ref is updated only if nobody else did meanwhile.
 
 An evaluation that comes out the same to the bit is the same trial. Rank ICs are kept to 1e-5.
 """
@@ -33,6 +34,7 @@ UNIT = 1e-5
 AUTHOR = "factorcast <trials@factorcast.invalid>"
 ATTEMPTS = 60
 FOLDERS = "folders/"
+VERDICTS = "verdicts/"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,6 +153,28 @@ class Ledger:
             path.removeprefix(FOLDERS).removesuffix(".json"): str(_parsed(path, content))
             for path, content in zip(there, contents, strict=True)
         }
+
+    def note_verdict(self, digest: str, document: Mapping[str, Any]) -> None:
+        """Write down that test dates were looked at for a verdict; the same verdict again changes nothing."""
+        path = f"{VERDICTS}{digest}.json"
+        for attempt in range(ATTEMPTS):
+            tip = self.git.find(self.ref)
+            if path in self.git.files(self.ref):
+                return
+            try:
+                self._commit(tip, {path: _json(document)}, ())
+                return
+            except GitError:
+                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == tip:
+                    raise
+                time.sleep(0.01 * (attempt + 1))
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return every verdict that was given, oldest first."""
+        there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(VERDICTS)}
+        contents = self._contents(there, list(there))
+        found = [_parsed(path, content) for path, content in zip(there, contents, strict=True)]
+        return sorted(found, key=lambda one: str(one["time"]))
 
     def count(self) -> int:
         """Return the number of trials."""

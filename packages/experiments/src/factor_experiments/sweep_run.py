@@ -10,20 +10,33 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import psutil
 
 from factor_experiments.git import EXPERIMENTS, Git
-from factor_experiments.layout import LOCK, metrics_path, stage_of
+from factor_experiments.layout import LOCK, fold_scores_pattern, judged_path, metrics_path, stage_of
 from factor_experiments.lock import lock_outs
 from factor_experiments.stored import Stored
 from factor_experiments.sweeps import overrides
+from factor_experiments.writing import write_text
+from factor_metrics import bootstrap_interval
 
-Status = Literal["waiting", "running", "done", "failed", "refused"]
+if TYPE_CHECKING:
+    from factor_experiments.sweep_choice import Choice
+
+Status = Literal["waiting", "running", "done", "failed", "refused", "stopped"]
 SCORE = "valid_rank_ic"
 LAST_LINES = 4
 POLL = 0.2
+LOOK = 1.0
+"""Seconds between two looks at the folds of a trial."""
+PATIENCE = 20.0
+"""Seconds that a trial has to end when it is asked to."""
+RECORD = "trials.json"
 
 
 @dataclass(kw_only=True)
@@ -35,11 +48,18 @@ class Job:
     point: Mapping[str, Any]
     """Keys and values that it sets."""
     status: Status = "waiting"
+    """stopped: early, since the scores of its first folds were below those of the others."""
     reason: str = ""
-    """Why it failed or was refused: the last lines of its log."""
+    """Why it failed, was refused or stopped: of a failed one the last lines of its log."""
     score: float = math.nan
     """Rank IC on valid dates; NaN until it is done, or where it is undefined."""
+    interval: tuple[float, float] = (math.nan, math.nan)
+    """95 % block-bootstrap interval of that score; NaN where it is not known."""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """CPU seconds of all its processes; 0 where it is not known."""
+    folds: list[float] = field(default_factory=list)
+    """Rank IC on the valid dates of each fold that was finished, mean over labels, as it trained."""
 
 
 def experiments_here(git: Git) -> dict[str, str]:
@@ -55,16 +75,12 @@ def find_done(git: Git, stored: Stored, jobs: Sequence[Job], model: str, label: 
         if job.status != "refused" and job.name in there:
             job.status, job.reason = "done", ""
             job.score = valid_rank_ic(git, stored, there[job.name], model, label)
+            job.interval = valid_interval(git, stored, there[job.name], model, label)
 
 
 def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str | None) -> float:
     """Return a model's rank IC on the valid dates of an experiment; NaN where it has none."""
-    content = next(git.contents([f"{commit}:{LOCK}"]))
-    outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),), f"{LOCK} of {commit[:9]}")
-    path = metrics_path(model)
-    folder, _, file = path.rpartition("/")
-    out = outs.get(path, outs.get(folder))
-    found = None if out is None else stored.file(out, file)
+    found = _file(git, stored, commit, model, metrics_path(model))
     if found is None:
         return math.nan
     metrics = json.loads(found)
@@ -73,47 +89,186 @@ def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str 
     return math.nan if value is None else float(value)
 
 
+def valid_interval(git: Git, stored: Stored, commit: str, model: str, label: str | None) -> tuple[float, float]:
+    """Return the interval of that rank IC: fold by fold one after another, in blocks of dates; NaN where not known."""
+    found = _file(git, stored, commit, model, judged_path(model))
+    if found is None:
+        return math.nan, math.nan
+    page = json.loads(found)
+    chosen = label if label is not None else next(iter(page["valid"]))
+    overlap = next((one["overlap"] for one in page["subjects"] if one["label"] == chosen), 1)
+    values = np.array(page["valid"].get(chosen, []), dtype=np.float64).ravel()
+    return bootstrap_interval(values[np.isfinite(values)], overlap)
+
+
+def _file(git: Git, stored: Stored, commit: str, model: str, path: str) -> bytes | None:
+    """Return a file of a model's evaluation in an experiment; None where neither cache nor remote has it."""
+    content = next(git.contents([f"{commit}:{LOCK}"]))
+    outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),), f"{LOCK} of {commit[:9]}")
+    folder, _, file = path.rpartition("/")
+    out = outs.get(path, outs.get(folder))
+    return None if out is None else stored.file(out, file)
+
+
+class Record:
+    """What is known of trials that ended beside their experiments, in a file of the sweep's logs."""
+
+    KEPT = ("status", "reason", "seconds", "cpu_seconds", "folds")
+
+    def __init__(self, logs: Path) -> None:
+        self.file = logs / RECORD
+        self.known: dict[str, dict[str, Any]] = {}
+        if self.file.is_file():
+            try:
+                self.known = json.loads(self.file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{self.file}: is not JSON ({error}): delete it") from None
+
+    def restore(self, job: Job) -> None:
+        """Take in how a trial was before: folds and seconds of one that is done, and whether it was stopped early."""
+        known = self.known.get(job.name, {})
+        if job.status == "done" or (job.status == "waiting" and known.get("status") == "stopped"):
+            for key in self.KEPT if job.status == "waiting" else self.KEPT[2:]:
+                setattr(job, key, known.get(key, getattr(job, key)))
+
+    def keep(self, job: Job) -> None:
+        """Write down a trial that has ended."""
+        self.known[job.name] = {key: getattr(job, key) for key in self.KEPT} | {"point": dict(job.point)}
+        write_text(self.file, json.dumps(self.known, indent=1) + "\n")
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    """A trial that runs."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    log: Path
+    started: float
+    folder: Path | None = None
+    looked: float = 0.0
+    cpu_seconds: float = 0.0
+    """CPU seconds of its processes when last looked at: a killed one's never reach its parent."""
+
+    def look(self, model: str) -> None:
+        """Read the scores of the folds that are finished."""
+        if time.monotonic() - self.looked < LOOK:
+            return
+        self.looked = time.monotonic()
+        processes = _descendants(self.process.pid)
+        self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in processes))
+        self.folder = self.folder or _folder_of(processes)
+        if self.folder is not None:
+            self.job.folds = fold_scores(self.folder, model) or self.job.folds
+
+    def stop(self, reason: str) -> None:
+        """Ask it to end, as Ctrl-C does: DVC then takes its copy away; one that does not is killed."""
+        self.job.status, self.job.reason = "stopped", reason
+        self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in _descendants(self.process.pid)))
+        _interrupt([self.process])
+
+    def end(self) -> bool:
+        """Return whether it has ended, then with its status, reason and seconds."""
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if not pid:
+                return False
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = max(self.cpu_seconds, usage.ru_utime + usage.ru_stime)
+        self.job.seconds = time.monotonic() - self.started
+        self.job.cpu_seconds = round(self.cpu_seconds, 2)
+        if self.job.status == "running":
+            _end(self.job, self.process.returncode, self.log)
+        return True
+
+
 def run_jobs(
     root: Path,
-    jobs: Sequence[Job],
+    choice: Choice,
     logs: Path,
     at_a_time: int,
     deadline: float | None,
     finished: Callable[[Job], None],
+    model: str = "",
 ) -> None:
-    """Run the jobs that wait, some at a time, until all have ended or the deadline (of `time.monotonic`) has passed.
+    """Run trials as they are chosen, some at a time, until all have ended or the deadline has passed.
 
-    `finished` is called for each that has ended, as failed or, for now, as done. Ctrl-C stops those that run.
+    `deadline` is a time of `time.monotonic`. `finished` is called for each that has ended, as failed, stopped early or,
+    for now, as done; then the choice takes it in. The folds of `model` decide which is stopped. Ctrl-C stops those that
+    run.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    waiting = [job for job in jobs if job.status == "waiting"]
-    running: dict[int, tuple[Job, subprocess.Popen[bytes], float]] = {}
+    running: list[_Running] = []
     with _stopped_at_the_end(running):
-        while waiting or running:
+        while True:
             late = deadline is not None and time.monotonic() > deadline
-            while waiting and len(running) < at_a_time and not late:
-                job = waiting.pop(0)
-                process = _start(root, job, logs / f"{job.name}.log")
-                running[process.pid] = (job, process, time.monotonic())
-                job.status = "running"
-            if late and not running:
+            while len(running) < at_a_time and not late and (job := choice.next()) is not None:
+                running.append(_start(root, job, logs / f"{job.name}.log"))
+            if not running:
                 return
-            for pid, (job, process, started) in list(running.items()):
-                if process.poll() is not None:
-                    del running[pid]
-                    job.seconds = time.monotonic() - started
-                    _end(job, process.returncode, logs / f"{job.name}.log")
-                    finished(job)
+            for one in list(running):
+                if one.end():
+                    running.remove(one)
+                    finished(one.job)
+                    choice.ended(one.job)
+                elif one.job.status == "running":
+                    one.look(model)
+                    if choice.stops(one.job):
+                        said = ", ".join(f"{score:+.4f}" for score in one.job.folds)
+                        one.stop(f"below the median of the others after {len(one.job.folds)} folds ({said})")
             time.sleep(POLL)
 
 
-def _start(root: Path, job: Job, log: Path) -> subprocess.Popen[bytes]:
+def fold_scores(folder: Path, model: str) -> list[float]:
+    """Return the rank IC on valid dates of each fold that a training in `folder` has finished, in order.
+
+    Those that are undefined are left out.
+    """
+    found = {}
+    for file in folder.glob(fold_scores_pattern(model)):
+        lines = file.read_text(encoding="utf-8").split("\n")
+        if len(lines) > 2:  # a heading and a line that is finished
+            found[int(file.parent.name.removeprefix("fold_"))] = float(lines[-2].split("\t")[-1])
+    return [found[number] for number in sorted(found) if math.isfinite(found[number])]
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Return the CPU seconds of a process and of its children that have ended; 0 of one that is gone."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def _folder_of(processes: Sequence[psutil.Process]) -> Path | None:
+    """Return the copy that an experiment runs in: where what DVC has started works, another folder than DVC's own."""
+    folders = []
+    for process in processes:
+        try:
+            folders.append(Path(process.cwd()))
+        except psutil.Error:
+            continue
+    return next((folder for folder in folders[1:] if folder != folders[0]), None)
+
+
+def _start(root: Path, job: Job, log: Path) -> _Running:
     command = ["dvc", "exp", "run", "--temp", "--name", job.name, *overrides(job.point)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
     with log.open("wb") as file:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
+    job.status = "running"
+    return _Running(job=job, process=process, log=log, started=time.monotonic())
 
 
 def _end(job: Job, code: int, log: Path) -> None:
@@ -132,16 +287,27 @@ def _telling(file: IO[str]) -> list[str]:
     return (errors or lines)[-LAST_LINES:]
 
 
+def _interrupt(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask processes and all that they have started to end as Ctrl-C does; kill what does not in time."""
+    waiting = [process for process in processes if process.returncode is None]
+    for sign, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+        for process in waiting:
+            os.killpg(process.pid, sign)
+        deadline = time.monotonic() + seconds
+        while waiting and time.monotonic() < deadline:
+            waiting = [process for process in waiting if process.poll() is None]
+            time.sleep(POLL / 4)
+        if not waiting:
+            return
+
+
 @contextmanager
-def _stopped_at_the_end(running: Mapping[int, tuple[Job, subprocess.Popen[bytes], float]]) -> Iterator[None]:
+def _stopped_at_the_end(running: Sequence[_Running]) -> Iterator[None]:
     """Stop what still runs when the block is left by an error or Ctrl-C, with all processes that it has started."""
     try:
         yield
     finally:
-        for _, process, _ in running.values():
-            os.killpg(process.pid, signal.SIGTERM)
-        for _, process, _ in running.values():
-            process.wait()
+        _interrupt([one.process for one in running])
 
 
 def best_of(jobs: Sequence[Job]) -> Job | None:

@@ -1,4 +1,4 @@
-"""A sweep as its trials: every combination of a grid, the points of a list, or random draws, each with a name."""
+"""A sweep as its trials: a grid, a list, random draws, or what Optuna proposes; each with a name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 from factor_metrics import expected_maximum_sharpe
 
 RANGE = ({"low", "high"}, {"low", "high", "scale"})
+DRAWN = ("random", "optuna")
+"""Methods that draw from ranges, as many as `trials`."""
 MOST = 10_000
 """More trials than anybody runs: a larger grid is refused."""
 
@@ -29,34 +31,43 @@ class Sweep:
     """Model whose rank IC on valid dates says which trial is best; test dates are not looked at."""
     label: str | None = None
     """Label of that rank IC; null: the first one."""
-    method: Literal["grid", "list", "random"] = "grid"
-    """grid: every combination of `parameters`; list: the points of `points`; random: draws from `parameters`."""
+    method: Literal["grid", "list", "random", "optuna"] = "grid"
+    """grid: every combination of `parameters`; list: the points of `points`; random: draws from `parameters`; optuna:
+    what its tree-structured Parzen estimator (TPE) proposes after those that have ended."""
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Dotted keys of params.yaml and their values: a list, or of random draws {low, high} with `scale: log`."""
+    """Dotted keys of params.yaml and their values: a list, or for random and optuna {low, high} with `scale: log`."""
     points: tuple[dict[str, Any], ...] = ()
     """Points of a list, each with its keys and values."""
     trials: int | None = None
-    """Most trials; random needs it."""
+    """Most trials; random and optuna need it."""
     minutes: float | None = None
     """Minutes after which no further trial is started; null: none."""
     jobs: int = 1
     """Trials that run at a time; with the threads of each no more than the cores."""
     seed: int = 0
-    """Seed of random draws."""
+    """Seed of random draws, and of what Optuna proposes."""
+    stop_after: int | None = 1
+    """Folds after which optuna stops a trial whose folds so far are below the median of the others; null: never."""
 
     def __post_init__(self) -> None:
         if (self.method == "list") != bool(self.points) or (self.method == "list") == bool(self.parameters):
             raise ValueError(f"method {self.method} takes {'points' if self.method == 'list' else 'parameters'} alone")
-        if self.method == "random" and self.trials is None:
-            raise ValueError("trials: random draws need their number")
-        for name, value in (("trials", self.trials), ("minutes", self.minutes), ("jobs", self.jobs)):
+        if self.method in DRAWN and self.trials is None:
+            raise ValueError(f"trials: method {self.method} needs their number")
+        budgets = {"trials": self.trials, "minutes": self.minutes, "jobs": self.jobs, "stop_after": self.stop_after}
+        for name, value in budgets.items():
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: {value} must be above 0")
         for key, values in self.parameters.items():
             _check_values(key, values, self.method)
 
     def expand(self) -> list[dict[str, Any]]:
-        """Return the values of every trial, each point once, in a fixed order; at most `trials`."""
+        """Return the values of every trial, each point once, in a fixed order; at most `trials`.
+
+        ValueError for method optuna, whose points follow from results.
+        """
+        if self.method == "optuna":
+            raise ValueError("the points of method optuna follow from results")
         if self.method == "random":
             generator = np.random.default_rng(self.seed)
             found = [{key: _drawn(values, generator) for key, values in self.parameters.items()}
@@ -74,8 +85,8 @@ class Sweep:
 def _check_values(key: str, values: Any, method: str) -> None:
     if isinstance(values, list) and values:
         return
-    if method != "random" or not isinstance(values, dict) or set(values) not in RANGE:
-        rule = "a list of values" + (", or {low, high} with scale: log" if method == "random" else "")
+    if method not in DRAWN or not isinstance(values, dict) or set(values) not in RANGE:
+        rule = "a list of values" + (", or {low, high} with scale: log" if method in DRAWN else "")
         raise ValueError(f"parameters.{key}: {values!r} must be {rule}")
     low, high, scale = values["low"], values["high"], values.get("scale", "linear")
     if scale not in ("linear", "log") or not low < high or (scale == "log" and low <= 0):
@@ -88,9 +99,13 @@ def _drawn(values: Any, generator: np.random.Generator) -> Any:
         return values[int(generator.integers(len(values)))]
     low, high = values["low"], values["high"]
     if values.get("scale") == "log":
-        value = math.exp(generator.uniform(math.log(low), math.log(high)))
-    else:
-        value = generator.uniform(low, high)
+        return drawn_value(values, math.exp(generator.uniform(math.log(low), math.log(high))))
+    return drawn_value(values, generator.uniform(low, high))
+
+
+def drawn_value(span: Mapping[str, Any], value: float) -> float:
+    """Return a number of a range as it is tried: whole where both ends are, else with four digits."""
+    low, high = span["low"], span["high"]
     whole = isinstance(low, int) and isinstance(high, int)
     return min(max(round(value), low), high) if whole else float(f"{value:.4g}")
 
