@@ -91,6 +91,9 @@ trials: install ## Count every trial and say whether the best is more than luck:
 sweep: install ## Try values of params.yaml as DVC experiments, best by valid dates: make sweep FILE=sweeps/example.yaml
 	@python -m stages.commands.sweep "$(FILE)"
 
+board: install ## One offline site of all experiments: list, any two compared, verdict, reports: make board [ARGS="--serve 8000"]
+	@factor-exp board .live/board --sweeps .live/sweeps $(ARGS)
+
 verdict: install ## Judge the trial of a sweep that is best on valid dates on its test dates: make verdict FILE=sweeps/example.yaml
 	@python -m stages.commands.verdict "$(FILE)" $(ARGS)
 

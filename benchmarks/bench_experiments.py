@@ -79,6 +79,7 @@ def main() -> None:
         print(f"trials, the ledger full: {measured(made, 'trials', '--page', page)}")
         last = f"exp-{number - 1}"
         print(f"compare of two experiments: {measured(made, 'compare', 'exp-0', last, '--page', page)}")
+        print(f"board: {measured(made, 'board', str(Path(folder) / 'board'))}")
         size = sum(file.stat().st_size for file in (made.path / ".git" / "objects").rglob("*") if file.is_file())
         print(f"git objects: {size / 2**20:.1f} MiB")
 

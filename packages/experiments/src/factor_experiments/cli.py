@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from factor_experiments.board import LOOPBACK, board_server, build_board
 from factor_experiments.compare import compare
 from factor_experiments.compare_page import comparison_page
 from factor_experiments.compare_text import comparison_text
@@ -59,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--out", type=Path, metavar="FILE", help="write Markdown there instead of printing it")
     _outputs(board)
     board.set_defaults(run=_leaderboard)
+    site = commands.add_parser("board", help="one offline site of all experiments, with the verdict and the reports")
+    site.add_argument("out", type=Path, metavar="FOLDER", help="is written anew")
+    site.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    site.add_argument("--sweeps", type=Path, metavar="FOLDER", help="logs of sweeps, whose pages are taken along")
+    site.add_argument("--serve", type=int, metavar="PORT", help="then serve it on 127.0.0.1; 0: a free port")
+    site.set_defaults(run=_board)
     pushed = commands.add_parser("push", help="put the ledger of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
@@ -111,6 +118,20 @@ def _leaderboard(options: argparse.Namespace) -> None:
         _write(options.out, text)
     if options.page is not None:
         _write(options.page, leaderboard_page(board))
+
+
+def _board(options: argparse.Namespace) -> None:
+    git = Git(options.root)
+    built = build_board(git, Stored(git.root), options.out, remotes=not options.offline, sweeps=options.sweeps)
+    print(f"{built.num_entries} evaluations, {built.num_reports} reports: {built.index} (opens offline)")
+    if options.serve is None:
+        return
+    with board_server(options.out, options.serve) as server:
+        print(f"http://{LOOPBACK}:{server.server_port}/ until Ctrl-C", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
 
 
 def _push(options: argparse.Namespace) -> None:

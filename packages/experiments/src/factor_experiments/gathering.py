@@ -28,6 +28,8 @@ class Gathered:
     """Tasks of DVC's queue that are queued, running, failed: none of them is counted as a look."""
     missing: tuple[str, ...]
     """Why trials may be missing from the count; empty where nothing says so."""
+    commits: Mapping[str, str]
+    """By trial: a commit that has it; without those that no commit has."""
     current: tuple[str, ...]
     """Trials that the working tree has."""
 
@@ -65,9 +67,11 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
     if stored.unreachable is not None and any(trial.series is None for trial in found):
         missing.append(f"tables that DVC's cache lacks could not be fetched: {stored.unreachable}")
     trials, ids = ledger.read(), {_id(one) for one in known}
+    commits = {_id(one): one.commit for one in known}
     return Gathered(
         trials=tuple(trials),
-        names=_names(trials, {_id(one): one.commit for one in known}, names),
+        names=_names(trials, commits, names),
+        commits=commits,
         gone=sum(trial.id not in ids for trial in trials),
         new=new,
         queue=queue_counts(git.root),

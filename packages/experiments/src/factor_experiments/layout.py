@@ -30,6 +30,17 @@ def forecast_of(path: str) -> str | None:
     return parts[2] if len(parts) == 3 and parts[:2] == [RESULTS, EVALUATE] else None
 
 
+REPORT = "report.html"
+"""Page of a forecast, in the folder of its report stage: in DVC's cache."""
+REPORT_STAGES = ("report@", "report_stack")
+
+
+def report_of(path: str) -> str | None:
+    """Return the name of the forecast whose report lies in the folder `path`, or is it; None for any other path."""
+    parts = path.removesuffix(f"/{REPORT}").split("/")
+    return parts[2] if len(parts) == 3 and parts[:2] == [RESULTS, "report"] else None
+
+
 def stage_of(name: str) -> str:
     """Return the stage of DVC that writes a forecast's table."""
     return STACK if name == STACK else f"{EVALUATE}@{name}"

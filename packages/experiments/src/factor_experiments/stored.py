@@ -48,6 +48,17 @@ class Stored:
         md5 = self.digest(out, file)
         return None if md5 is None else self.content(md5)
 
+    def cached(self, md5: str) -> bytes | None:
+        """Return the file with this digest where DVC's cache has it; no remote is asked."""
+        path = self.root / DEFAULT_CACHE / md5[:2] / md5[2:]
+        if not path.is_file():
+            path = Path(self._dvc().cache.local.oid_to_path(md5))
+        return path.read_bytes() if path.is_file() else None
+
+    def cached_digest(self, out: str, file: str) -> str | None:
+        """Return the md5 of a file of an output as `digest` does; None where the cache has no listing of a folder."""
+        return self.digest(out, file) if not out.endswith(FOLDER) or self.cached(out) is not None else None
+
     def content(self, md5: str) -> bytes | None:
         """Return the file with this digest; None where neither cache nor remote has it.
 
