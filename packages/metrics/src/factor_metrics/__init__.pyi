@@ -33,6 +33,9 @@ from .information_coefficient.ic_groups import grouped_ic as grouped_ic
 from .information_coefficient.ic_groups import quantile_ic as quantile_ic
 from .information_coefficient.ic_weighted import weighted_ic as weighted_ic
 from .information_coefficient.ic_weighted import weighted_rank_ic as weighted_rank_ic
+from .information_coefficient.scorers import DateScorer as DateScorer
+from .information_coefficient.scorers import rank_ic_score as rank_ic_score
+from .information_coefficient.scorers import rank_ic_scorer as rank_ic_scorer
 from .json_safe import to_json_safe as to_json_safe
 from .judging.anatomy import anatomy as anatomy
 from .judging.anatomy import exposures as exposures
