@@ -68,12 +68,16 @@ def test_the_face_and_the_names_of_models_and_losses_load_no_torch(loaded: dict)
 @pytest.mark.parametrize(
     ("name", "part", "expected"),
     [
-        ("lstm", "networks", {"lstm", "recurrence", "recurrent_layers", "lstm_pass", "gru_pass", "blocks"}),
+        (
+            "lstm",
+            "networks",
+            {"lstm", "recurrence", "recurrent_layers", "lstm_pass", "gru_pass", "blocks", "pretrained"},
+        ),
         ("lstm", "losses", LOSS_NAMES),
         ("lstm", "tabular", set()),
         ("linear", "tabular", {"linear", "base"}),
         ("linear", "networks", set()),
-        ("gated_news", "networks", {"gated_news", "documents", "mlp"}),
+        ("gated_news", "networks", {"gated_news", "documents", "mlp", "pretrained"}),
         (
             "mse",
             "losses",

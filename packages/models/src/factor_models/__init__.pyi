@@ -10,6 +10,9 @@ from .card import model_card as model_card
 from .checkpoints import save_model as save_model
 from .estimators.classifier import FactorClassifier as FactorClassifier
 from .estimators.regressor import FactorRegressor as FactorRegressor
+from .hub import from_pretrained as from_pretrained
+from .hub import save_pretrained as save_pretrained
+from .kline.forecast import KronosPredictor as KronosPredictor
 from .kline.predictor import Kronos as Kronos
 from .kline.tokenizer import KronosTokenizer as KronosTokenizer
 from .loading import load_model as load_model

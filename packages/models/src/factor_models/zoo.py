@@ -59,7 +59,9 @@ def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
         settings = schema(**{key: value for key, value in config.items() if key in fields})
     except ValueError as error:
         raise ValueError(f"model {name!r}: {error}") from error
-    return entry.build(settings, **{key: config[key] for key in sizes})
+    model = entry.build(settings, **{key: config[key] for key in sizes})
+    model.build_config = {"name": name, **config}  # what `save_pretrained` writes
+    return model
 
 
 def _entry(name: str) -> ModelEntry:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from itertools import count, islice
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import nn
 
+from factor_models.checkpoints import load_model, save_model
+from factor_models.checks import nearest
+from factor_models.estimators.per_date import keys_of_rows
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
+from factor_models.estimators.saving import set_state, state_of
+from factor_models.hub import CARD_FILE, FILES, card_text, local_folder
 from factor_models.losses.base import Loss
 from factor_models.losses.named import get_loss, is_classification
 from factor_models.tabular.base import Table, TabularModel
@@ -23,13 +29,26 @@ from factor_models.training.inputs import tensor_batch
 from factor_models.training.loop import Rules, fit
 from factor_models.training.plain import PlainTrainer
 from factor_models.training.predict import predict
+from factor_models.writing import write_bytes
 from factor_models.zoo import build_model, input_kind, model_config, model_sizes
+from factor_models.zoo_table import MODELS
+
+SETTINGS = "settings__"
+"""Prefix by which a field of the model's configuration is a parameter of its own, as in a grid."""
+
+
+def _is_network(estimator: FactorEstimator) -> bool:
+    """Whether training can go on: networks do, closed forms and trees are fitted in one go."""
+    if input_kind(estimator.model) == "last_bar":
+        raise AttributeError(f"partial_fit: {estimator.model} is fitted in one go; networks go on from their weights")
+    return True
 
 
 class FactorEstimator(BaseEstimator):
     """Base of `FactorRegressor` and `FactorClassifier`; they say what the parameters mean."""
 
     default_loss: str
+    target_names_: np.ndarray
 
     def __init__(  # noqa: PLR0913 -- scikit-learn: every setting is an argument of its own
         self,
@@ -62,14 +81,93 @@ class FactorEstimator(BaseEstimator):
         self.num_tokens = num_tokens
         self.random_state = random_state
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with `deep` the fields of the model's configuration too, as settings__NAME.
+
+        A field that `settings` does not hold has the default of the configuration.
+        """
+        parameters = super().get_params(deep)
+        if deep:
+            parameters |= {f"{SETTINGS}{name}": value for name, value in self._all_settings().items()}
+        return parameters
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; settings__NAME sets one field of the model's configuration and leaves the others.
+
+        ValueError for a name that there is not.
+        """
+        nested = {name.removeprefix(SETTINGS): value for name, value in params.items() if name.startswith(SETTINGS)}
+        super().set_params(**{name: value for name, value in params.items() if not name.startswith(SETTINGS)})
+        if nested:
+            known = self._all_settings()
+            for name in nested:
+                if name not in known:
+                    raise ValueError(f"{SETTINGS}{name}: {self.model!r} has no such setting: {nearest(name, known)}")
+            self.settings = (self.settings or {}) | nested
+        return self
+
+    def _all_settings(self) -> dict[str, Any]:
+        """Fields of the model's configuration, but for those that data or parameters decide; {} of an unknown model."""
+        if not isinstance(self.model, str) or self.model not in MODELS:
+            return {}
+        given = self.settings if isinstance(self.settings, dict) else {}
+        found: dict[str, Any] = {}
+        for field in fields(model_config(self.model)):
+            made = field.default_factory() if field.default_factory is not MISSING else field.default
+            found[field.name] = given.get(field.name, None if made is MISSING else made)
+        found.pop("lookback", None)
+        return found
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return (H,) names of what is forecast: the columns of a frame of targets, else forecast0, forecast1 ..."""
+        check_is_fitted(self, "model_")
+        return np.asarray(self.target_names_, dtype=object)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the fitted estimator into a folder, without pickle: config.json, weights, metadata.json, README.md.
+
+        The folder is that of `factor_models.save_model`; the metadata hold parameters and what else was learnt.
+        ValueError where a parameter is no plain data, as a random state that is an object.
+        """
+        check_is_fitted(self, "model_")
+        directory = Path(directory)
+        config: Any = getattr(self.model_, "build_config")  # noqa: B009 -- noted by build_model
+        metadata = {"estimator": state_of(self)}
+        save_model(directory, self.model_, config, metadata)
+        write_bytes(directory / CARD_FILE, card_text(self.model_, config, metadata, ["scikit-learn"]).encode())
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Return the estimator that `save` wrote, fitted; ValueError if the folder is damaged or of another class."""
+        model, metadata = load_model(Path(directory))
+        state = metadata.get("estimator")
+        if state is None or state["class"] != cls.__name__:
+            holds = "a model without an estimator" if state is None else f"a {state['class']}"
+            raise ValueError(f"{directory}: holds {holds}, not a {cls.__name__}")
+        estimator = cls(**state["parameters"])
+        set_state(estimator, state)
+        estimator.model_ = model
+        if isinstance(model, nn.Module):
+            estimator.loss_ = estimator._named_loss()
+        return estimator
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the fitted estimator into a folder as `save` does, by the name that Hugging Face's libraries have."""
+        self.save(directory)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, revision: str | None = None) -> Self:
+        """Return the fitted estimator of a folder, or of a Hugging Face repository such as owner/model; see `load`."""
+        return cls.load(local_folder(name_or_path, revision, FILES))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.three_d_array = True
         return tags
 
-    def _fit(self, samples: Samples) -> Self:
-        """Build and fit the model on samples with targets."""
+    def _fit(self, samples: Samples, go_on: bool = False) -> Self:
+        """Build and fit the model on samples with targets; with `go_on` train the network that there is."""
         self._check_settings()
         self.model_: nn.Module | TabularModel
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -82,7 +180,8 @@ class FactorEstimator(BaseEstimator):
                 self.model_ = model.fit(_table(train), None if valid is None else _table(valid))
             else:
                 self.loss_ = self._named_loss()
-                network = build_model(self.model, **self._sizes(samples, self.loss_.outputs_per_target))
+                sizes = self._sizes(samples, self.loss_.outputs_per_target)
+                network = self.model_ if go_on else build_model(self.model, **sizes)
                 assert isinstance(network, nn.Module)
                 self.model_ = self._fit_network(network, train, valid, seed)
         return self
@@ -132,6 +231,9 @@ class FactorEstimator(BaseEstimator):
 
     def _samples(self, X: Any, dates: Any, symbols: Any, texts: Any, reset: bool) -> Samples:
         """Arrays of the caller, checked, as samples; `reset` learns shape, symbols and token edges."""
+        own_dates, own_symbols = keys_of_rows(X)
+        dates = own_dates if dates is None else dates
+        symbols = own_symbols if symbols is None else symbols
         windows = self._windows(X, reset)
         if reset:
             self.symbols_ = None if symbols is None else np.unique(_column(symbols, len(windows), "symbols"))

@@ -7,10 +7,11 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from factor_models.estimators.base import FactorEstimator
+from factor_models.estimators.base import FactorEstimator, _is_network
 from factor_models.estimators.samples import Samples
 
 
@@ -27,6 +28,7 @@ class FactorClassifier(ClassifierMixin, FactorEstimator):
     """
 
     default_loss = "bce"
+    classes_: np.ndarray
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -43,20 +45,56 @@ class FactorClassifier(ClassifierMixin, FactorEstimator):
         texts: Any = None,
     ) -> Self:
         """Fit on (N, F) rows or (N, L, F) windows and labels (N,); see `FactorRegressor.fit`."""
+        return self._learn(X, y, None, sample_weight, dates, symbols, texts)
+
+    @available_if(_is_network)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        dates: Any = None,
+        symbols: Any = None,
+        texts: Any = None,
+    ) -> Self:
+        """Train on from the weights that there are; see `FactorRegressor.partial_fit`.
+
+        `classes` (2,) are both labels; the first call needs them where its y holds one alone.
+        """
+        return self._learn(X, y, classes, sample_weight, dates, symbols, texts, go_on=hasattr(self, "model_"))
+
+    def _learn(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any,
+        sample_weight: Any,
+        dates: Any,
+        symbols: Any,
+        texts: Any,
+        go_on: bool = False,
+    ) -> Self:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        samples = self._samples(X, dates, symbols, texts, reset=True)
+        samples = self._samples(X, dates, symbols, texts, reset=not go_on)
         check_consistent_length(samples.rows, y)
         labels = column_or_1d(y, warn=True)
         check_classification_targets(labels)
         if (kind := type_of_target(labels, input_name="y", raise_unknown=True)) != "binary":
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        self.classes_, code = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y holds 1 class, {self.classes_[0]!r}: a classifier needs two")
+        known = self.classes_ if go_on else np.unique(labels if classes is None else classes)
+        if len(known) < 2:
+            raise ValueError(f"y holds 1 class, {known.tolist()[0]!r}: a classifier needs two")
+        if not np.isin(labels, known).all():
+            raise ValueError(
+                f"y holds {labels[~np.isin(labels, known)].tolist()[0]!r}: the classes are {known.tolist()}"
+            )
+        self.classes_, code = known, np.searchsorted(known, labels)
+        self.target_names_ = np.array([f"log_odds_{known[1]}"])
         targets = (2 * code - 1 if self.model == "linear" else code)[:, None].astype(np.float32)
         weights = self._weights(sample_weight, samples.windows[:, -1])
-        return self._fit(Samples(**(vars(samples) | {"targets": targets, "weights": weights})))
+        return self._fit(Samples(**(vars(samples) | {"targets": targets, "weights": weights})), go_on)
 
     def decision_function(self, X: Any, dates: Any = None, symbols: Any = None, texts: Any = None) -> np.ndarray:
         """(N,) log odds of the second class; the output itself for "linear"."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 
 from factor_models.kline.calendar import stamp_features
 from factor_models.kline.factors import MIN_PRICE_SHARE
+from factor_models.kline.frames import column_names, like, numbers, stamp_index
 from factor_models.kline.generation import BeyondContext, Sampling, generate
 from factor_models.kline.predictor import Kronos
 from factor_models.kline.tokenizer import KronosTokenizer
 from factor_models.kline.windows import COLUMNS, PRICES, normalise
 
-Stamps = pd.Series | pd.DatetimeIndex
+Stamps = Any
+"""Stamps as a series or index of pandas, a series of polars, or an array of pyarrow."""
+Frame = Any
+"""Bars as a frame of pandas, polars or pyarrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,7 @@ class KronosPredictor:
 
     def predict(
         self,
-        df: pd.DataFrame,
+        df: Frame,
         x_timestamp: Stamps,
         y_timestamp: Stamps,
         pred_len: int,
@@ -90,15 +95,18 @@ class KronosPredictor:
         top_p: float = 0.9,
         sample_count: int = 1,
         verbose: bool = True,
-    ) -> pd.DataFrame:
-        """Mean path of one series: a frame of the six columns, indexed by `y_timestamp`; see `predict_paths`."""
+    ) -> Any:
+        """Mean path of one series: a frame of the six columns, indexed by `y_timestamp`; see `predict_paths`.
+
+        It is a frame of the library that `df` is of; where that has no index, the stamps are its first column.
+        """
         return self.predict_batch([df], [x_timestamp], [y_timestamp], pred_len, T, top_k, top_p, sample_count, verbose)[
             0
         ]
 
     def predict_batch(
         self,
-        df_list: Sequence[pd.DataFrame],
+        df_list: Sequence[Frame],
         x_timestamp_list: Sequence[Stamps],
         y_timestamp_list: Sequence[Stamps],
         pred_len: int,
@@ -107,8 +115,8 @@ class KronosPredictor:
         top_p: float = 0.9,
         sample_count: int = 1,
         verbose: bool = True,
-    ) -> list[pd.DataFrame]:
-        """Mean paths of several series of one length; see `predict_paths`."""
+    ) -> list[Any]:
+        """Mean paths of several series of one length; see `predict` and `predict_paths`."""
         sampling = Sampling(temperature=T, top_k=top_k, top_p=top_p, sample_count=sample_count)
         forecasts = self.predict_paths(
             df_list,
@@ -119,11 +127,11 @@ class KronosPredictor:
             on_bar=_print_progress(pred_len) if verbose else None,
             pred_len=pred_len,
         )
-        return [forecast.mean() for forecast in forecasts]
+        return [like(df, forecast.mean()) for df, forecast in zip(df_list, forecasts, strict=True)]
 
     def predict_paths(
         self,
-        frames: Sequence[pd.DataFrame],
+        frames: Sequence[Frame],
         x_timestamps: Sequence[Stamps],
         y_timestamps: Sequence[Stamps],
         sampling: Sampling | None = None,
@@ -202,14 +210,18 @@ def _forecast(stamps: pd.DatetimeIndex, paths: NDArray[np.float64], least: float
     return PathForecast(timestamps=stamps, samples=repaired, num_repaired=int(changed.sum()))
 
 
-def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
+def _bars(series: int, frame: Frame) -> NDArray[np.float64]:
     """(T, 6) of a frame, missing volume and amount completed."""
-    missing = [name for name in PRICES if name not in frame]
+    found = column_names(frame)
+    missing = [name for name in PRICES if name not in found]
     if missing:
-        raise ValueError(f"series {series}: column {missing[0]!r} is missing; it has {list(frame.columns)}")
-    if "amount" in frame and "volume" not in frame:
+        lower = [str(name).lower() for name in found]
+        meant = [f"{found[lower.index(name)]!r} to {name!r}" for name in missing if name in lower]
+        advice = f"; perhaps rename {', '.join(meant)}" if meant else ""
+        raise ValueError(f"series {series}: column {missing[0]!r} is missing; it has {found}{advice}")
+    if "amount" in found and "volume" not in found:
         raise ValueError(f"series {series}: amount is given without volume: give both, volume alone, or neither")
-    columns = {name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in COLUMNS if name in frame}
+    columns = {name: numbers(frame, name) for name in COLUMNS if name in found}
     for name, values in columns.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -217,13 +229,13 @@ def _bars(series: int, frame: pd.DataFrame) -> NDArray[np.float64]:
                 f"series {series}: column {name!r} is missing or infinite in {len(wrong)} rows, "
                 f"first row {wrong[0] + 1} ({values[wrong[0]]})"
             )
-    volume = columns.setdefault("volume", np.zeros(len(frame)))
+    volume = columns.setdefault("volume", np.zeros(len(columns["close"])))
     columns.setdefault("amount", volume * np.mean([columns[name] for name in PRICES], axis=0))
     return np.column_stack([columns[name] for name in COLUMNS])
 
 
 def _stamps(series: int, name: str, stamps: Stamps) -> pd.DatetimeIndex:
-    given = pd.Index(stamps)
+    given = stamp_index(stamps)
     if pd.api.types.is_numeric_dtype(given) or "integer" in pd.api.types.infer_dtype(given):
         raise ValueError(
             f"series {series}: {name} are numbers, as {given[0] if len(given) else given.dtype}: numbers are no dates "

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
+from factor_models.hub import local_folder
 from factor_models.writing import read_json, write_bytes, write_json
 
 CONFIG_FILE = "config.json"
@@ -46,7 +47,7 @@ class Pretrained(nn.Module):
         `options` are arguments that a checkpoint does not hold (`official_parity`). ValueError for a missing or
         broken file and for keys or shapes that do not fit; nothing is loaded partly.
         """
-        folder = _local_folder(name_or_path, revision)
+        folder = local_folder(name_or_path, revision, (CONFIG_FILE, WEIGHTS_FILE))
         _check_hashes(folder)
         config = read_json(folder / CONFIG_FILE)
         known = set(cls.stored_arguments())
@@ -120,21 +121,6 @@ def _read_shapes(path: Path) -> dict[str, list[int]]:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: does not hold weights, or not all: {error}") from error
-
-
-def _local_folder(name_or_path: str | Path, revision: str | None) -> Path:
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return folder
-    if not isinstance(name_or_path, str) or name_or_path.count("/") != 1 or folder.is_absolute():
-        raise ValueError(f"{name_or_path}: no such folder, and not a repository name such as owner/model")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ValueError(
-            f"{name_or_path}: no such folder; to download it by this name, pip install huggingface_hub"
-        ) from None
-    return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
 
 
 def _check_hashes(folder: Path) -> None:

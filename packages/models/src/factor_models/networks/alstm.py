@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_one_of, check_windows
 from factor_models.networks.blocks import WideLinear
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.networks.recurrence import Cell, RecurrentConfig, make_recurrence
 from factor_models.networks.temporal_attention import TemporalAttention
 
@@ -32,7 +33,7 @@ class ALSTMConfig(RecurrentConfig):
         check_one_of(self, "cell", ("lstm", "gru"))
 
 
-class ALSTMForecaster(nn.Module):
+class ALSTMForecaster(ZooNetwork):
     """States are causal: the state of a bar depends on that bar and earlier ones only."""
 
     input_kind = "features"

@@ -26,6 +26,7 @@ from factor_models.networks.cross_section import (
     check_market_features,
     split_market,
 )
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class AttentionLSTM(nn.Module):
         return (weight_BL.unsqueeze(1) @ states_BLD).squeeze(1)
 
 
-class DTMLForecaster(nn.Module):
+class DTMLForecaster(ZooNetwork):
     """Equivariant to the order of stocks; causal in time; one date never sees another."""
 
     input_kind = "features"

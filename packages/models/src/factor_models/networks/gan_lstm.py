@@ -21,6 +21,7 @@ from torch.nn import functional
 from factor_models.checks import check_at_least
 from factor_models.losses.cross_section import CrossSections
 from factor_models.networks.alstm import ALSTMConfig, ALSTMForecaster
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion
 
@@ -58,7 +59,7 @@ class Discriminator(nn.Module):
         return logits
 
 
-class GANLSTMForecaster(nn.Module):
+class GANLSTMForecaster(ZooNetwork):
     """Predicts with the generator; the discriminator takes part in training only."""
 
     input_kind = "features"

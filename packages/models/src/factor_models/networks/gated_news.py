@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.documents import DocumentAttention, read_documents
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.training.inputs import TensorBatch
 from factor_models.training.objective import Criterion, OwnTraining
 from factor_models.zoo import build_model, input_kind, model_sizes
@@ -69,7 +70,7 @@ class NewsGate(nn.Module):
         return torch.where(has_news_BL1, fused_BLF, 2.0 * x_BLF), gate_BL2
 
 
-class GatedNewsForecaster(nn.Module):
+class GatedNewsForecaster(ZooNetwork):
     """A price model behind a gate for news; with text_dim 0 the price model alone."""
 
     input_kind = "features"

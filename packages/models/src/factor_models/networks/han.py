@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.documents import DayEncoder
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class DayAttention(nn.Module):
         return (torch.sigmoid(self.hidden(state_BLA)) * self.theta_LA).sum(dim=-1).softmax(dim=1)
 
 
-class HANForecaster(nn.Module):
+class HANForecaster(ZooNetwork):
     """Reads the window both ways: all of it is known at its last day."""
 
     input_kind = "features"

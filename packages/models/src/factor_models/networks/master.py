@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from factor_models.checks import check_at_least, check_one_of, check_share, check_windows
 from factor_models.networks.blocks import TransformerBlock
 from factor_models.networks.cross_section import DateLayout, check_market_features, split_market
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def sinusoids(length: int, dim: int) -> Tensor:
     return torch.where(column_D % 2 == 0, angle_LD.sin(), angle_LD.cos())
 
 
-class MASTERForecaster(nn.Module):
+class MASTERForecaster(ZooNetwork):
     """Equivariant to the order of stocks; causal in time; one date never sees another."""
 
     input_kind = "features"

@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class MLPConfig:
         check_share(self, "dropout")
 
 
-class MLPForecaster(nn.Module):
+class MLPForecaster(ZooNetwork):
     """Hidden layers of linear map, LayerNorm (not BatchNorm: windows stay apart), GELU; then one head per horizon."""
 
     input_kind = "features"

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_windows
 from factor_models.networks.documents import DocumentEmbedding, masked_softmax, read_documents
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.networks.variational import (
     LatentChain,
     VariationalConfig,
@@ -154,7 +155,7 @@ class TemporalAttention(nn.Module):
         return self.head(self.dropout(torch.cat([context_BG, state_BLG[:, -1]], dim=1)))
 
 
-class PENForecaster(nn.Module):
+class PENForecaster(ZooNetwork):
     """Causal in time: the state of a day depends on that day and earlier ones only."""
 
     input_kind = "features"

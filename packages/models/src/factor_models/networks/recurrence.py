@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.networks.recurrent_layers import GRULayers, LSTMLayers
 
 Cell = Literal["lstm", "gru"]
@@ -53,7 +54,7 @@ def make_recurrence(
     )
 
 
-class LastStateForecaster(nn.Module):
+class LastStateForecaster(ZooNetwork):
     """The final hidden state, normalised, feeds one head per horizon.
 
     Causal in time: the state of a bar depends on that bar and earlier ones only.
@@ -81,7 +82,7 @@ class LastStateForecaster(nn.Module):
         return self.head(self.dropout(self.norm(final_BD)))
 
 
-class TwoWayForecaster(nn.Module):
+class TwoWayForecaster(ZooNetwork):
     """Reads the window forwards and backwards; the two final states together feed a hidden layer and the heads.
 
     The window ends at t, so reading it backwards sees nothing later. The final state of the backward direction is the

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class SplitTree(nn.Module):
         return scaled_even + self.update(scaled_odd), scaled_odd - self.project(scaled_even)
 
 
-class SCINetForecaster(nn.Module):
+class SCINetForecaster(ZooNetwork):
     """Reads the whole window at once."""
 
     input_kind = "features"

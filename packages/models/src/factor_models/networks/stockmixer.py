@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.cross_section import DateLayout
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class StockMixing(nn.Module):
         return self.from_market(normed_GSD).softmax(dim=2) @ self.states(state_GMD)
 
 
-class StockMixerForecaster(nn.Module):
+class StockMixerForecaster(ZooNetwork):
     """Equivariant to the order of stocks; causal in time; one date never sees another."""
 
     input_kind = "features"

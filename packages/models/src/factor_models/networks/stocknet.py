@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from factor_models.checks import check_at_least, check_windows
 from factor_models.networks.documents import DayEncoder
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.networks.variational import (
     LatentChain,
     VariationalConfig,
@@ -83,7 +84,7 @@ class TemporalAuxiliary(nn.Module):
         return Decoded(self.head(features_BG), movement_BL, state_BLG)
 
 
-class StockNetForecaster(nn.Module):
+class StockNetForecaster(ZooNetwork):
     """Causal in time: the state of a day depends on that day and earlier ones only."""
 
     input_kind = "features"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.convolution import CausalBlock
+from factor_models.networks.pretrained import ZooNetwork
 
 CONVOLUTIONS = 2
 """Number of convolutions in a block."""
@@ -48,7 +49,7 @@ class TCNConfig:
         return 1 + CONVOLUTIONS * (self.kernel - 1) * (2**self.levels - 1)
 
 
-class TCNForecaster(nn.Module):
+class TCNForecaster(ZooNetwork):
     """Causal in time: the state of a bar depends on that bar and earlier ones only."""
 
     input_kind = "features"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from factor_models.checks import check_at_least, check_one_of, check_share, check_windows
 from factor_models.networks.blocks import StochasticDepth, SymbolEmbedding, TargetHeads
 from factor_models.networks.convolution import CausalBlock
+from factor_models.networks.pretrained import ZooNetwork
 from factor_models.networks.relative_attention import MultiScaleAttention, RelativeAttention
 
 AttentionPlace = Literal["last_bar", "every_block", "none"]
@@ -100,7 +101,7 @@ class AttendingBlock(nn.Module):
         return x_BLC + self.depth(self.dropout(self.attention(self.norm(x_BLC))))
 
 
-class TCNAttentionForecaster(nn.Module):
+class TCNAttentionForecaster(ZooNetwork):
     """States are causal: the state of a bar depends on that bar and earlier ones only."""
 
     input_kind = "features"

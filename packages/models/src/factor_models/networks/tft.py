@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.blocks import SymbolEmbedding
+from factor_models.networks.pretrained import ZooNetwork
 
 BARS_AT_ONCE = 4096
 """Bars whose features are embedded in one piece: a network per feature makes much of each bar, which then stays in the
@@ -158,7 +159,7 @@ class InterpretableAttention(nn.Module):
         return self.out(self.weights(x_BLD, num_last) @ self.value(x_BLD))
 
 
-class TFTForecaster(nn.Module):
+class TFTForecaster(ZooNetwork):
     """Causal in time: the state of a bar depends on that bar and earlier ones only."""
 
     input_kind = "features"

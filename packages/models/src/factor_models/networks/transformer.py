@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
 from factor_models.networks.blocks import TransformerBlock
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class TransformerConfig:
             raise ValueError(f"dim = {self.dim}: must be a multiple of heads = {self.heads}")
 
 
-class CausalTransformer(nn.Module):
+class CausalTransformer(ZooNetwork):
     """The trunk and the head, whatever embeds a bar. Causal: the state of a bar depends on that bar and earlier ones.
 
     `embedding` maps windows (B, L, F) to (B, L, D).

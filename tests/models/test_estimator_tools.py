@@ -1,0 +1,202 @@
+"""The estimators among scikit-learn's tools: settings in a grid, scores by date, saving without pickle, going on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from factor_data import FoldConfig, FoldSplitter
+from factor_metrics import rank_ic
+from factor_models import FactorClassifier, FactorRegressor, build_model, from_pretrained, save_pretrained
+
+pytestmark = pytest.mark.numeric
+
+DAYS = pd.date_range("2024-01-01", periods=24)
+SYMBOLS = [f"S{number:02d}" for number in range(12)]
+NAMES = ["value", "size", "noise"]
+SPLITTER = FoldSplitter(FoldConfig(scheme="cpcv", num_groups=4, num_test_groups=1, valid_groups=0), reach=1)
+TINY: dict[str, Any] = {"settings": {"hidden": 8}, "epochs": 4, "lr": 0.02}
+
+
+@pytest.fixture(scope="module")
+def market() -> tuple[pd.DataFrame, pd.Series]:
+    """Features and targets by date and symbol; each date has a level of its own, far above what tells symbols apart."""
+    generator = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([DAYS, SYMBOLS], names=["timestamp", "symbol"])
+    X = pd.DataFrame(generator.standard_normal((len(index), 3)), index=index, columns=NAMES)
+    level = np.repeat(20 * generator.standard_normal(len(DAYS)), len(SYMBOLS))
+    return X, X["value"] - X["size"] + 0.5 * pd.Series(generator.standard_normal(len(index)), index=index) + level
+
+
+def within_dates(y: pd.Series) -> pd.Series:
+    return y - y.groupby(level="timestamp").transform("mean")
+
+
+def test_the_score_is_the_mean_rank_ic_by_date(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    fitted = FactorRegressor("linear").fit(X, within_dates(y))
+    forecast = fitted.predict(X).reshape(len(DAYS), -1)
+    expected = np.mean(rank_ic(forecast, y.to_numpy().reshape(len(DAYS), -1), min_symbols=3))
+    assert fitted.score(X, y) == pytest.approx(expected, abs=1e-12)
+    assert fitted.score(X.to_numpy(), y, dates=X.index.get_level_values(0)) == pytest.approx(expected, abs=1e-12)
+    assert fitted.score(X.to_numpy(), y) < 0.5 < expected  # all rows as one date: the levels drown the order
+    gaps = y.where(np.arange(len(y)) % 5 > 0)
+    assert np.isfinite(fitted.score(X, gaps))
+    assert np.isnan(fitted.score(X, gaps * np.nan))
+
+
+def test_a_setting_of_the_model_is_a_parameter(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    model = FactorRegressor("linear", settings={"alpha": 3.0})
+    assert model.get_params()["settings__alpha"] == 3.0
+    assert FactorRegressor("lstm").get_params()["settings__hidden"] == 32
+    before = model.settings
+    model.set_params(settings__alpha=5.0)
+    assert (model.settings, before) == ({"alpha": 5.0}, {"alpha": 3.0})
+    assert clone(model).get_params() == model.get_params()
+    with pytest.raises(ValueError, match="settings__alhpa: 'linear' has no such setting: did you mean 'alpha'"):
+        model.set_params(settings__alhpa=1.0)
+    search = GridSearchCV(FactorRegressor("linear"), {"settings__alpha": [1.0, 1e7]}, cv=SPLITTER, error_score="raise")
+    search.fit(X.assign(noise=X["noise"] * 1e3), within_dates(y))
+    assert set(search.best_params_) == {"settings__alpha"}
+    assert search.best_score_ > 0.7
+
+
+def test_a_pipeline_forecasts_every_row_out_of_fold(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), FactorRegressor("mlp", **TINY))
+    pipeline.set_params(factorregressor__settings__hidden=4)
+    forecasts = cross_val_predict(pipeline, X, y, cv=SPLITTER)
+    assert forecasts.shape == y.shape
+    assert np.isfinite(forecasts).all()
+
+
+@pytest.mark.parametrize("name", ["linear", "lightgbm", "mlp", "lstm", "token_transformer", "tcn_attention"])
+def test_an_estimator_is_saved_without_pickle_and_forecasts_the_same_bits(
+    name: str, market: tuple[pd.DataFrame, pd.Series], tmp_path: Path
+) -> None:
+    X, y = market
+    settings = {"linear": {}, "lightgbm": {"settings": {"rounds": 5, "num_threads": 1}}}.get(name, {"epochs": 1})
+    fitted = FactorRegressor(name, **settings).fit(X, pd.DataFrame({"h1": y, "h5": -y}))
+    fitted.save(tmp_path / "model")
+    loaded = FactorRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+    assert loaded.get_params() == fitted.get_params()
+    assert loaded.get_feature_names_out().tolist() == ["h1", "h5"]
+    assert loaded.feature_names_in_.tolist() == NAMES
+    assert sorted(path.suffix for path in (tmp_path / "model").iterdir())[:3] == [".json", ".json", ".md"]
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["name"] == name
+    with pytest.raises(ValueError, match="holds a FactorRegressor, not a FactorClassifier"):
+        FactorClassifier.load(tmp_path / "model")
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.predict(X.rename(columns={"value": "worth"}))
+
+
+def test_a_classifier_is_saved_with_its_labels(market: tuple[pd.DataFrame, pd.Series], tmp_path: Path) -> None:
+    X, y = market
+    labels = np.where(y > y.median(), "up", "down")
+    fitted = FactorClassifier("mlp", **TINY).fit(X, labels)
+    fitted.save_pretrained(tmp_path)
+    loaded = FactorClassifier.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    assert loaded.predict(X).tolist() == fitted.predict(X).tolist()
+    assert loaded.get_feature_names_out().tolist() == ["log_odds_up"]
+
+
+def test_what_is_no_plain_data_is_not_saved_and_a_changed_folder_not_loaded(
+    market: tuple[pd.DataFrame, pd.Series], tmp_path: Path
+) -> None:
+    X, y = market
+    odd = FactorRegressor("linear", random_state=np.random.RandomState(0)).fit(X, y)
+    with pytest.raises(ValueError, match=r"random_state = RandomState\(MT19937\).* cannot be written as plain data"):
+        odd.save(tmp_path / "odd")
+    FactorRegressor("linear").fit(X, y).save(tmp_path / "good")
+    path = tmp_path / "good" / "metadata.json"
+    path.write_text(path.read_text().replace('"lookback_": 1', '"lookback_": 2'))
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        FactorRegressor.load(tmp_path / "good")
+    save_pretrained(build_model("linear", num_features=1, num_horizons=1).fit(_table()), tmp_path / "plain")
+    with pytest.raises(ValueError, match="holds a model without an estimator, not a FactorRegressor"):
+        FactorRegressor.load(tmp_path / "plain")
+
+
+def _table() -> Any:
+    from factor_models import Table
+
+    return Table(features=np.arange(9.0).reshape(-1, 1), targets=np.arange(9.0).reshape(-1, 1) ** 2)
+
+
+def test_training_goes_on_from_the_weights_that_there_are(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    early, late = X[:144], X[144:]
+    model = FactorRegressor("mlp", **TINY).partial_fit(early, y[:144])
+    np.testing.assert_array_equal(model.predict(late), FactorRegressor("mlp", **TINY).fit(early, y[:144]).predict(late))
+    center, before = model.center_, model.predict(late)
+    losses = []
+    for _ in range(4):
+        model.partial_fit(late, y[144:])
+        losses.append(np.mean((model.predict(late) - y[144:]) ** 2))
+    assert losses[-1] < np.mean((before - y[144:]) ** 2)
+    np.testing.assert_array_equal(model.center_, center)
+    with pytest.raises(ValueError, match="y has 2 columns: the model was fitted to 1"):
+        model.partial_fit(late, np.column_stack([y[144:], y[144:]]))
+    assert not hasattr(FactorRegressor("linear"), "partial_fit")
+    told = FactorClassifier("mlp", **TINY)
+    told.partial_fit(early, np.full(144, "up"), classes=["up", "down"])
+    told.partial_fit(late, np.where(y[144:] > 0, "up", "down"))
+    with pytest.raises(ValueError, match=r"y holds 'flat': the classes are \['down', 'up'\]"):
+        told.partial_fit(late, np.full(144, "flat"))
+
+
+@pytest.mark.parametrize("name", ["lstm", "linear"])
+def test_models_of_the_zoo_are_folders_with_a_card(name: str, tmp_path: Path) -> None:
+    model = build_model(name, num_features=1, num_horizons=1)
+    if name == "linear":
+        model = model.fit(_table())
+        save_pretrained(model, tmp_path, metadata={"features": ["momentum"]})
+    else:
+        model.save_pretrained(tmp_path, {"features": ["momentum"]})
+        assert type(model).from_pretrained(tmp_path).build_config == model.build_config
+        with pytest.raises(ValueError, match="holds a LSTMForecaster, not a MLPForecaster"):
+            type(build_model("mlp", num_features=1, num_horizons=1)).from_pretrained(tmp_path)
+    assert type(from_pretrained(tmp_path)) is type(model)
+    card = (tmp_path / "README.md").read_text()
+    front = dict(line.split(": ", 1) for line in card.split("---")[1].strip().splitlines())
+    assert json.loads(front["library_name"]) == "factor_models"
+    assert name in json.loads(front["tags"])
+    assert "Features: momentum." in card
+
+
+def test_a_name_of_a_repository_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    for load in (from_pretrained, FactorRegressor.from_pretrained):
+        with pytest.raises(ValueError, match=r"owner/model: no such folder; .* pip install huggingface_hub"):
+            load("owner/model")
+        with pytest.raises(ValueError, match="no such folder, and not a repository name"):
+            load(tmp_path / "nowhere")
+
+
+def test_a_name_of_a_repository_is_downloaded_where_the_extra_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_model("lstm", num_features=1, num_horizons=1).save_pretrained(tmp_path)
+    asked: list[Any] = []
+
+    class Hub:
+        @staticmethod
+        def snapshot_download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+            asked.append((name, revision, "metadata.json" in allow_patterns))
+            return str(tmp_path)
+
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", Hub)
+    assert type(from_pretrained("owner/model", revision="v1")).__name__ == "LSTMForecaster"
+    assert asked == [("owner/model", "v1", True)]
