@@ -110,6 +110,8 @@ from .news.tone import fit_news_scorer as fit_news_scorer
 from .news.vectors import HashingEncoder as HashingEncoder
 from .news.vectors import TextEncoder as TextEncoder
 from .news.vectors import TfidfEncoder as TfidfEncoder
+from .panel.frames import as_pandas as as_pandas
+from .panel.frames import long_frame as long_frame
 from .panel.markets import Markets as Markets
 from .panel.markets import find_markets as find_markets
 from .panel.markets import lost_labels as lost_labels

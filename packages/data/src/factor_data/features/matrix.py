@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data.inline import inline_html, inline_table
+from factor_data.panel.frames import arrow_columns
 from factor_data.panel.panel import Panel
+
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +36,28 @@ class FeatureMatrix:
             raise ValueError(
                 f"values must have shape ({self.panel.num_rows}, {len(self.names)}), got {self.values.shape}"
             )
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names[:8]) + (f" and {len(self.names) - 8} more" if len(self.names) > 8 else "")
+        return f"FeatureMatrix({self.panel.num_rows:,} rows, {len(self.names):,} features: {names})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for place, name in enumerate(self.names[:MOST_SHOWN]):
+            values = self.values[:, place]
+            known = values[~np.isnan(values)].astype(np.float64)
+            share = f"{1 - len(known) / len(values):.2%}" if len(values) else "-"
+            rows.append([name, share, *((float(known.mean()), float(known.std())) if len(known) else (None, None))])
+        facts = {
+            "rows": self.panel.num_rows,
+            "features": len(self.names),
+            "symbols": self.panel.num_symbols,
+            "dates": self.panel.num_dates,
+        }
+        more = len(self.names) - len(rows)
+        said = f"<div>and {more:,} more features</div>" if more else ""
+        table = inline_table(["feature", "missing", "mean", "deviation"], rows)
+        return inline_html("FeatureMatrix", facts, table, said)
 
     @property
     def timestamp(self) -> NDArray[np.datetime64]:
@@ -56,3 +83,11 @@ class FeatureMatrix:
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with one column per feature, indexed by (timestamp, symbol)."""
         return pd.DataFrame(self.values, index=self.index, columns=list(self.names))
+
+    def to_arrow(self) -> Any:
+        """Return the long table as pyarrow's: timestamp, symbol (a dictionary), then the features, NaN as null."""
+        columns = {name: self.values[:, place] for place, name in enumerate(self.names)}
+        return arrow_columns(columns, self.panel.symbol_code, self.panel.symbols, self.panel.timestamp)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)

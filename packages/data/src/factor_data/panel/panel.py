@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data.inline import inline_html, inline_table
+from factor_data.panel.frames import SYMBOL, TIMESTAMP, arrow_columns, check_columns, long_frame, numbers_of
 from factor_data.panel.header import read_header
 from factor_data.panel.markets import Markets, Rows, find_markets
 from factor_data.panel.panel_writer import PanelWriter
@@ -60,14 +63,27 @@ class Panel:
             raise ValueError("rows must be sorted by (symbol_code, date_code) and unique")
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, dates: NDArray[np.datetime64] | None = None) -> Panel:
-        """Build a panel from a long frame with `timestamp`, `symbol` and numeric columns, in any row order.
+    def from_frame(cls, frame: Any, dates: NDArray[np.datetime64] | None = None) -> Panel:
+        """Build a panel from a frame of bars, its rows in any order.
 
-        `dates` is the calendar; by default every timestamp that occurs. ValueError on a duplicate pair, and
-        on stamps that the readers would refuse: numbers, or of several zones.
+        Parameters
+        ----------
+        frame : a frame of pandas, polars, pyarrow or another library that speaks Arrow's C stream interface, with
+            `timestamp`, `symbol` and columns of numbers; in pandas these two may be the index, and it may be wide, with
+            columns (field, symbol), or a mapping of fields to frames of dates by symbols (`long_frame`)
+        dates : the calendar; by default every timestamp that occurs
+
+        Raises
+        ------
+        ValueError where a column is missing (with those that may be meant) or holds text, a symbol is missing, a pair
+        comes twice, and on stamps that the readers would refuse: numbers, or of several zones
         """
-        timestamp = as_stamps(frame["timestamp"], "timestamp")
-        raw_code, raw_symbols = pd.factorize(frame["symbol"].to_numpy(dtype=object))
+        table = long_frame(frame)
+        check_columns(table, REQUIRED_COLUMNS, "frame")
+        timestamp = as_stamps(table[TIMESTAMP], TIMESTAMP)
+        raw_code, raw_symbols = pd.factorize(table[SYMBOL].to_numpy(dtype=object))
+        if (raw_code < 0).any():
+            raise ValueError(f"symbol is missing in row {int(np.flatnonzero(raw_code < 0)[0]) + 1}")
         symbols = np.array([str(s) for s in raw_symbols], dtype=np.str_)
         order_of_symbols = np.argsort(symbols)
         rank_of_symbol = np.empty(len(symbols), dtype=np.int32)
@@ -80,14 +96,34 @@ class Panel:
         if not inside.all():
             raise ValueError(f"{(~inside).sum()} rows lie outside dates, first {timestamp[~inside][:3]}")
         order = np.lexsort((date_code, symbol_code))
-        names = [str(name) for name in frame.columns if name not in ("timestamp", "symbol")]
+        columns = [name for name in table.columns if name not in (TIMESTAMP, SYMBOL)]
         return cls(
             symbols=symbols[order_of_symbols],
             dates=calendar,
             symbol_code=symbol_code[order],
             date_code=date_code[order],
-            columns={name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order] for name in names},
+            columns={str(name): numbers_of(table, name, "frame")[order] for name in columns},
         )
+
+    def __repr__(self) -> str:
+        names = list(self.columns)
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        return (
+            f"Panel({self.num_rows:,} bars, {self.num_symbols:,} symbols, {self.num_dates:,} dates {self._span}, "
+            f"columns {shown})"
+        )
+
+    @property
+    def _span(self) -> str:
+        return f"{self.dates[0]!s:.16} .. {self.dates[-1]!s:.16}" if self.num_dates else "none"
+
+    def _repr_html_(self) -> str:
+        facts = {"bars": self.num_rows, "symbols": self.num_symbols, "dates": self.num_dates, "": self._span}
+        columns = inline_table(
+            ["column", "missing", "lowest", "median", "highest"],
+            [[name, *_described(values)] for name, values in self.columns.items()],
+        )
+        return inline_html("Panel", facts, columns)
 
     @property
     def row_key(self) -> NDArray[np.int64]:
@@ -199,6 +235,13 @@ class Panel:
         """Return the long frame: timestamp, symbol, then the columns."""
         return pd.DataFrame({"timestamp": self.timestamp, "symbol": self.symbol, **self.columns})
 
+    def to_arrow(self) -> Any:
+        """Return the long table as pyarrow's: timestamp, symbol (a dictionary), then the columns, NaN as null."""
+        return arrow_columns(self.columns, self.symbol_code, self.symbols, self.timestamp)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def save(self, directory: str | Path) -> None:
         """Write one `.npy` per array, the header `panel.json` and then the digests; the folder is made if needed."""
         with PanelWriter(directory) as writer:
@@ -221,3 +264,12 @@ class Panel:
             columns={name: read(file) for name, file in header["columns"].items()},
             known_markets=read_markets(directory, header),
         )
+
+
+def _described(values: NDArray[np.float64]) -> tuple[str, float, float, float]:
+    """Return the share that is missing, and three numbers of what is there; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    share = f"{1 - len(known) / len(values):.2%}" if len(values) else "-"
+    if not len(known):
+        return share, float("nan"), float("nan"), float("nan")
+    return share, float(known.min()), float(np.median(known)), float(known.max())
