@@ -23,7 +23,8 @@ ROOT = Path(factor_metrics.__file__).parent
 
 # A module uses its own folder and those further down; folders in one line know nothing of each other.
 FLOORS = (
-    ("checks", "inline", "json_safe", "kernel_cache", "labels", "system"),
+    ("inline", "json_safe", "kernel_cache", "matrices", "system"),
+    ("checks", "labels"),
     ("dispersion",),
     ("ordering",),
     ("information_coefficient",),

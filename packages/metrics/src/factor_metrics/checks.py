@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from factor_metrics.matrices import as_wide
+
 Matrix = NDArray[np.float64]
 Series = NDArray[np.float64]
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
@@ -21,7 +23,7 @@ def as_array(name: str, values: ArrayLike, num_dimensions: int) -> NDArray[np.fl
 
 def as_float_array(name: str, values: ArrayLike, num_dimensions: int) -> FloatArray:
     """Return `values` as it is if float32, else as float64, of `num_dimensions` dimensions."""
-    array = np.asarray(values)
+    array = np.asarray(as_wide(name, values) if num_dimensions == 2 else values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numeric, got an array of dtype {array.dtype}")
     if array.dtype != np.float32:

@@ -6,7 +6,8 @@ another order would be compared symbol by wrong symbol. So every public function
 more than one series, says by `same_labels` which of its arguments belong together, and refuses those that differ.
 Nothing is put in order for the caller: which of two orders, or of two sets of dates, was meant is theirs to say.
 
-Labelled are pandas frames and series, and what has `dims` and `indexes` as xarray's arrays do. Neither is imported.
+Labelled are pandas frames and series, what has `dims` and `indexes` as xarray's arrays do, and frames of polars,
+pyarrow and others that speak Arrow (`matrices`). None of these libraries is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from factor_metrics.matrices import as_wide, is_foreign
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,8 +43,10 @@ def same_labels(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given = dict(zip(parameters, args, strict=False)) | kwargs
-            check_same_labels({name: given[name] for name in names if name in given})
-            return function(*args, **kwargs)
+            read = {name: _read(name, given[name]) for name in names if name in given}
+            check_same_labels(read)
+            changed = {name: value for name, value in read.items() if value is not given[name]}
+            return function(**given | changed) if changed else function(*args, **kwargs)  # type: ignore[arg-type]
 
         checked.same_labels = names  # type: ignore[attr-defined]
         return checked
@@ -58,6 +63,20 @@ def check_same_labels(arguments: Mapping[str, object]) -> None:
     for name, others in labelled:
         if not any(_equal(axes[start : start + len(others)], others) for start in range(len(axes) - len(others) + 1)):
             raise ValueError(f"{first} and {name} must have the same labels in the same order, {_how(axes, others)}")
+
+
+def _read(name: str, value: object) -> object:
+    """Return frames of other libraries than pandas as pandas', on their own or in a mapping or sequence; else `value`.
+
+    Long tables of pandas stay: two of them belong together row by row, and are spread over dates and symbols later.
+    """
+    if is_foreign(value):
+        return as_wide(name, value)
+    if isinstance(value, Mapping) and any(map(is_foreign, value.values())):
+        return {key: _read(f"{name}[{key!r}]", inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple) and any(map(is_foreign, value)):
+        return [_read(f"{name}[{place}]", inner) for place, inner in enumerate(value)]
+    return value
 
 
 def _labelled(name: str, value: object) -> Iterator[tuple[str, Axes]]:
