@@ -40,7 +40,7 @@ from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import part_workers
-from stages.universe import check_benchmark, check_panel, check_symbols
+from stages.universe import check_benchmark, check_panel, check_sector, check_symbols
 
 DATA = Path("data")
 NEWS = "news"
@@ -95,6 +95,7 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         bars = sort_bars(tables, Path(scratch), workers)
         check_symbols(untracked()["evaluate"], len(bars.symbols))
         check_benchmark(untracked()["evaluate"], bars.symbols)
+        check_sector(untracked()["evaluate"], bars.column_names)
         check_weights(untracked()["train"], bars.column_names)
         check_volume(bars, params)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers)

@@ -6,7 +6,7 @@ undefined numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,16 @@ def check_benchmark(evaluate: Mapping[str, Any], symbols: Sequence[str] | NDArra
         raise StageError(
             f"params.yaml: evaluate.portfolio.benchmark: {name!r} must be {UNIVERSE} or one of the {len(symbols)} "
             f"symbols, {symbols[0]} to {symbols[-1]}"
+        )
+
+
+def check_sector(evaluate: Mapping[str, Any], columns: Collection[str]) -> None:
+    """Refuse a sector that no column of the bars says."""
+    name = evaluate.get("sector")
+    if name is not None and name not in columns:
+        raise StageError(
+            f"params.yaml: evaluate.sector: {name!r} must be null or one of the columns of the bars, "
+            f"{', '.join(sorted(columns))}"
         )
 
 

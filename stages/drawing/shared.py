@@ -104,8 +104,10 @@ def book_rule(config: EvaluateParams) -> str:
     }
     limits = ", ".join(f"{name} {value:g}" for name, value in book.limits.given.items())
     against = "the universe in equal weights, free of costs" if book.benchmark == "universe" else book.benchmark
+    ranked = ", forecasts ranked inside sectors" if book.sector_neutral else ""
+    bounds = f"; limits: {limits}" if limits else ""
     return (
-        f"The book: {kinds[book.kind]}, {book.gross:g} of equity in all{f'; limits: {limits}' if limits else ''}. "
+        f"The book: {kinds[book.kind]}{ranked}, {book.gross:g} of equity in all{bounds}. "
         f"Costs a side: {costs.commission:g} basis points of commission, {costs.half_spread:g} of half spread, and "
         f"{costs.impact:g} x volatility x sqrt(share of what {costs.volume_bars} bars trade on average) for a book of "
         f"{book.money:,.0f}; {costs.borrow:g} basis points a year for what is short. Benchmark: {against}."

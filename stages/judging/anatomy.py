@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
 from factor_metrics import Anatomy, anatomy, exposures, regimes
-from stages.judging.books import bars_of, benchmark_returns
+from stages.judging.books import bars_of, benchmark_returns, sectors_of
 from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.universe import UNIVERSE
@@ -36,6 +36,7 @@ def anatomies(
         market = benchmark_returns(bars.price, bars.universe, panel.symbols, UNIVERSE)
         known = exposures(bars.price, bars.traded, market)
         in_regime = regimes(market, scored)
+    sectors = sectors_of(panel, config)
     found = {}
     for label, (dates, prediction) in given.items():
         place = np.searchsorted(panel.dates, dates)
@@ -46,6 +47,7 @@ def anatomies(
             {name: values[place] for name, values in known.items()},
             {name: on[place] for name, on in in_regime.items()},
             overlap=store.overlap(label),
+            sector=None if sectors is None else sectors[place],
             config=config,
         )
     return found

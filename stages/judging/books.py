@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Label, Panel, read_parquet
-from factor_metrics import BookResult, TradingRules, beside_truth, judge_book
+from factor_metrics import BookResult, TradingRules, beside_truth, constant_dates, judge_book, rank_within_groups
 from factor_metrics.portfolio.trailing import last_known
 from stages.judging.judge import TRUE_DELAY
 from stages.judging.pages import Books
 from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.running.stage import StageError
-from stages.universe import UNIVERSE
+from stages.universe import UNIVERSE, check_sector
 
 NO_PRICES = "the data have no prices, so books do not apply"
 OVER_TIME = "forecasts are compared over time, and a book needs the symbols of a date in order"
@@ -64,7 +64,7 @@ def judge_books(
     symbols on the same dates are then a book of the truth, too.
     """
     found, without = {}, {}
-    truths = read_parquet(expected)
+    truths, sectors = read_parquet(expected), sectors_of(panel, config)
     bars = cache(partial(bars_of, panel))
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
@@ -77,11 +77,12 @@ def judge_books(
         elif (quotes := quotes_of(panel, bars(label.price), dates, label, store.overlap(name), config)) is None:
             without[name] = NO_PRICES
         else:
-            found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config)
+            sector = None if sectors is None else sectors[np.searchsorted(panel.dates, dates)]
+            found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config, sector)
             truth = true_expectation(truths, label, dates, store.symbols)
             if truth is not None:
                 known = np.where(np.isfinite(prediction), truth, np.nan)
-                best = book_of(known, dates, label, store.overlap(name), quotes, config)
+                best = book_of(known, dates, label, store.overlap(name), quotes, config, sector)
                 found[name] = beside_truth(found[name], best)
     return Books(found=found, without=without)
 
@@ -111,6 +112,20 @@ def true_expectation(
     return matrix if (np.nan_to_num(matrix) != 0.0).any() else None
 
 
+def sectors_of(panel: Panel, config: EvaluateParams) -> NDArray[np.float64] | None:
+    """(num_dates, num_symbols) number of each symbol's sector at its bars; None where params.yaml names no column."""
+    if config.sector is None:
+        return None
+    check_sector({"sector": config.sector}, panel.columns)
+    return panel.to_matrix(np.asarray(panel.columns[config.sector], dtype=np.float64))
+
+
+def inside_sectors(prediction: NDArray, sectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ranks of a forecast inside sectors; all the same on a date on which it tells no symbols apart."""
+    constant = constant_dates(prediction)[:, None] & np.isfinite(prediction)
+    return rank_within_groups(np.where(constant, 0.0, prediction), sectors)
+
+
 def book_of(
     prediction: NDArray,
     dates: NDArray[np.datetime64],
@@ -118,8 +133,11 @@ def book_of(
     held: int,
     quotes: Quotes,
     config: EvaluateParams,
+    sector: NDArray[np.float64] | None = None,
 ) -> BookResult:
-    """Return the book of a forecast on these dates, held for so many dates."""
+    """Return the book of a forecast on these dates, held for so many dates; `sector` as `sectors_of` has it."""
+    if config.portfolio.sector_neutral and sector is not None:
+        prediction = inside_sectors(prediction, sector)
     spread = np.full(quotes.price.shape, np.nan, dtype=prediction.dtype)  # which says what rounding is
     spread[np.searchsorted(quotes.dates, dates)] = prediction
     try:

@@ -45,6 +45,8 @@ class EvaluateParams(EvaluationConfig):
     """Seed of the resamples; at least 0."""
     portfolio: BookConfig = field(default_factory=BookConfig)
     """The book that each forecast of a return is turned into, and what trading costs."""
+    sector: str | None = None
+    """Column of the bars that numbers the sector of a symbol; null: there is none."""
     importance: ImportanceParams | None = None
     """Importance of inputs and their sets by permutation, on each model's page; null: not measured."""
     scoring: Literal["cross_section", "time_series"] = "cross_section"
@@ -58,5 +60,7 @@ class EvaluateParams(EvaluationConfig):
         check_at_most(self, bootstrap=MOST_RESAMPLES)
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence: {self.confidence} must be in [0.5, 1)")
+        if self.portfolio.sector_neutral and self.sector is None:
+            raise ValueError("portfolio.sector_neutral: needs sector, the column that says the sector of a symbol")
         if self.importance is not None and self.scoring == "time_series":
             raise ValueError("importance: shuffles the symbols of a date, so it needs scoring: cross_section")

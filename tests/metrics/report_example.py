@@ -11,8 +11,10 @@ import numpy as np
 from factor_metrics import (
     Anatomy,
     BookResult,
+    Estimates,
     EvaluationConfig,
     Gate,
+    Importance,
     Profile,
     Scores,
     anatomy,
@@ -74,6 +76,12 @@ def taken_apart() -> Anatomy:
     dates = np.array(DATES, dtype="datetime64[ns]")
     config = EvaluationConfig(bootstrap=50)
     return anatomy(forecast, label, dates, known, {"up": up, "down": ~up}, overlap=1, config=config)
+
+
+def rested_on(name: str) -> Importance:
+    """Two inputs, of which one was in no fold."""
+    lost = Estimates(names=(name, "z"), mean=np.array([0.02, math.nan]), low=np.zeros(2), high=np.full(2, math.nan))
+    return Importance(groups=lost, inputs=lost, num_dates=40, gain={name: 0.7, "z": 0.3})
 
 
 def added(name: str, difference: float) -> Contribution:
@@ -143,6 +151,7 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
             DriftRow(what="forecast", name="h1", fold=1, psi=nan, distance=nan, adjusted_p_value=nan),
         ],
         anatomies={"h1": taken_apart()},
+        importances={"h1": rested_on(model)},
         books={"h1": book()},
         no_books={"h5": f"{model} is no return"},
         book_rule=f"made of {model}",

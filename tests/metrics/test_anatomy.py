@@ -93,6 +93,27 @@ def test_neutral_to_all_is_what_neutralise_leaves() -> None:
     assert found.mean[-1] == pytest.approx(np.nanmean(expected), abs=2e-4)
 
 
+def test_neutral_to_sectors_is_a_regression_on_columns_of_0_and_1_with_the_exposures() -> None:
+    generator = np.random.default_rng(8)
+    prediction, label, beta = generator.normal(size=(3, 120, 30))
+    sector = np.broadcast_to(np.arange(30) % 3 * 10.0, prediction.shape).copy()
+    sector[7, 2] = np.nan
+    prediction += sector / 5.0
+    there = ~np.isnan(sector)
+    ranks, of_beta = (rank_rows(np.where(there, values, np.nan)) for values in (prediction, beta))
+    columns = [np.where(there, sector == one, np.nan) for one in (0.0, 10.0, 20.0)]
+    expected = [
+        rank_ic(neutralise(ranks, np.stack(known, axis=2)), label, 10) for known in (columns, [*columns, of_beta])
+    ]
+    found = anatomy(prediction, label, DATES, {"beta": beta}, {}, overlap=1, sector=sector, config=CONFIG)
+    assert found.neutral.names == ("as it is", "beta", "sector", "all")
+    np.testing.assert_allclose(found.neutral.mean[2:], [np.nanmean(one) for one in expected], atol=2e-4)
+    assert found.neutral_decay.names == ("0", "1", "2", "5", "10", "20")
+    assert found.neutral_decay.mean[0] == found.neutral.mean[3]
+    old = neutralise(ranks, np.stack([*columns, of_beta], axis=2))
+    assert found.neutral_decay.mean[2] == pytest.approx(np.nanmean(rank_ic(old[:-2], label[2:], 10)), abs=2e-4)
+
+
 def test_nothing_is_left_of_a_forecast_that_is_an_exposure() -> None:
     generator = np.random.default_rng(5)
     beta, momentum = generator.normal(size=(2, 120, 60))

@@ -95,7 +95,9 @@ from .portfolio.drawdowns import drawdown_table as drawdown_table
 from .portfolio.limits import PositionLimits as PositionLimits
 from .portfolio.limits import apply_limits as apply_limits
 from .portfolio.limits import limit_excess as limit_excess
+from .portfolio.neutralise import less_group_mean as less_group_mean
 from .portfolio.neutralise import neutralise as neutralise
+from .portfolio.neutralise import rank_within_groups as rank_within_groups
 from .portfolio.overlapping import overlapping_backtest as overlapping_backtest
 from .portfolio.performance import Performance as Performance
 from .portfolio.performance import RelativePerformance as RelativePerformance

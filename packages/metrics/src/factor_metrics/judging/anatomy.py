@@ -10,16 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from factor_metrics.checks import Matrix, Series, as_matrix, as_series, check_same_shape
 from factor_metrics.floors.price_floors import momentum, past_volatility
 from factor_metrics.information_coefficient.ic import rank_ic
+from factor_metrics.information_coefficient.ic_decay import delay_decay
 from factor_metrics.information_coefficient.ic_groups import grouped_ic
 from factor_metrics.judging.anatomy_results import Anatomy
 from factor_metrics.judging.config import EvaluationConfig
-from factor_metrics.judging.profile import Estimates, estimate
+from factor_metrics.judging.profile import DELAYS, Estimates, estimate
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of
 from factor_metrics.ordering.ranks import rank_rows
+from factor_metrics.portfolio.neutralise import less_group_mean
 from factor_metrics.portfolio.trailing import trailing_beta, trailing_mean
 
 SIZE, VOLATILITY = "money traded", "volatility"
+SECTOR, ALL = "sector", "all"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NOTHING_LEFT = 1e-9
@@ -78,6 +81,7 @@ def anatomy(
     in_regime: Mapping[str, NDArray[np.bool_]],
     *,
     overlap: int,
+    sector: ArrayLike | None = None,
     config: EvaluationConfig | None = None,
 ) -> Anatomy:
     """Return the mean rank IC of a forecast taken apart, each part with its interval.
@@ -97,6 +101,9 @@ def anatomy(
         By name the dates of a regime (`regimes`), (num_dates,).
     overlap
         Dates over which the labels of neighbouring dates overlap.
+    sector
+        (num_dates, num_symbols) number of each symbol's sector, NaN = not known; None: there is none. Neutral to it is
+        the rank less the mean of its sector.
     config
         How to judge; None takes the defaults of `EvaluationConfig`.
     """
@@ -115,13 +122,17 @@ def anatomy(
         )
 
     per_date = rank_ic(forecast, outcome, least)
+    group = None if sector is None else as_matrix("sector", sector)
     loadings = {name: as_matrix(name, values) for name, values in known.items()}
     stamps = np.asarray(dates)
     day = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     month = stamps.astype("datetime64[M]").astype(np.int64) % 12
+    alone = _neutral(forecast, outcome, loadings, group)
+    aged = _by_age(alone.get(ALL), outcome, least)
     return Anatomy(
         exposure=estimated({name: rank_ic(forecast, values, least) for name, values in loadings.items()}),
-        neutral=estimated(_neutral(forecast, outcome, loadings, least)),
+        neutral=estimated({name: rank_ic(left, outcome, least) for name, left in alone.items()}),
+        neutral_decay=estimated(aged),
         by_size=estimated(_by_tercile(forecast, outcome, loadings.get(SIZE), least)),
         by_volatility=estimated(_by_tercile(forecast, outcome, loadings.get(VOLATILITY), least)),
         by_regime=estimated({name: np.where(on, per_date, np.nan) for name, on in in_regime.items()}),
@@ -130,28 +141,47 @@ def anatomy(
     )
 
 
-def _neutral(forecast: Matrix, outcome: Matrix, loadings: Mapping[str, Matrix], least: int) -> dict[str, Series]:
-    if not loadings:
+def _neutral(
+    forecast: Matrix, outcome: Matrix, loadings: Mapping[str, Matrix], sector: Matrix | None
+) -> dict[str, Matrix]:
+    """Return the ranks of the forecast as they are, and what is left of them without each exposure and without all."""
+    if not loadings and sector is None:
         return {}
-    missing = np.isnan(forecast) | np.any([np.isnan(values) for values in loadings.values()], axis=0)
+    known = [*loadings.values(), *([] if sector is None else [sector])]
+    missing = np.isnan(forecast) | np.any([np.isnan(values) for values in known], axis=0)
     ranks = _centred_ranks(forecast, missing)
     beside = [_centred_ranks(values, missing) for values in loadings.values()]
+    left = {"as it is": ranks, **{name: _without(ranks, [one]) for name, one in zip(loadings, beside, strict=True)}}
+    if sector is not None:
+        group = np.where(missing, np.nan, sector)
+        left[SECTOR] = _rounded(less_group_mean(ranks, group), ranks)
+        # Frisch, Waugh and Lovell: on sectors and exposures at once is on exposures with sectors taken out of both.
+        ranks = np.nan_to_num(left[SECTOR])
+        beside = [_rounded(np.nan_to_num(less_group_mean(one, group)), one) for one in beside]
+    left[ALL] = _without(ranks, beside)
+    return {name: np.where(missing, np.nan, values) for name, values in left.items()}
+
+
+def _without(ranks: Matrix, beside: Sequence[Matrix]) -> Matrix:
+    """Return the residual of ranks on the others, as `neutralise` has it, for all dates at once.
+
+    All are of one size and centred, so that their products tell what is collinear.
+    """
+    if not beside:
+        return ranks
     products = np.array([[(one * other).sum(axis=1) for other in beside] for one in beside])
     onto = np.array([(one * ranks).sum(axis=1) for one in beside])
-    sets = {"as it is": [], **{name: [place] for place, name in enumerate(loadings)}, "all": list(range(len(beside)))}
-    found = {}
-    for name, places in sets.items():
-        residual = ranks.copy()
-        if places:
-            # As `neutralise`, for all dates at once: ranks of one size, so that the products tell what is collinear.
-            inverse = np.linalg.pinv(products[np.ix_(places, places)].transpose(2, 0, 1), rcond=1e-10, hermitian=True)
-            slopes = np.einsum("dij,jd->id", inverse, onto[places])
-            for slope, place in zip(slopes, places, strict=True):
-                residual -= slope[:, None] * beside[place]
-            left, size = (np.abs(one).max(axis=1, initial=0.0) for one in (residual, ranks))
-            residual[left <= NOTHING_LEFT * size] = 0.0
-        found[name] = rank_ic(np.where(missing, np.nan, residual), outcome, least)
-    return found
+    inverse = np.linalg.pinv(products.transpose(2, 0, 1), rcond=1e-10, hermitian=True)
+    residual = ranks.copy()
+    for slope, one in zip(np.einsum("dij,jd->id", inverse, onto), beside, strict=True):
+        residual -= slope[:, None] * one
+    return _rounded(residual, ranks)
+
+
+def _rounded(residual: Matrix, ranks: Matrix) -> Matrix:
+    """Return 0 on dates on which what is left is rounding."""
+    left, size = (np.nanmax(np.abs(np.nan_to_num(one)), axis=1, initial=0.0) for one in (residual, ranks))
+    return np.where((left <= NOTHING_LEFT * size)[:, None], 0.0 * residual, residual)
 
 
 def _centred_ranks(values: Matrix, missing: NDArray[np.bool_]) -> Matrix:
@@ -160,6 +190,14 @@ def _centred_ranks(values: Matrix, missing: NDArray[np.bool_]) -> Matrix:
     count = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
     ranks = np.where(missing, 0.0, ranks)
     return np.where(missing, 0.0, ranks - ranks.sum(axis=1, keepdims=True) / count)
+
+
+def _by_age(residual: Matrix | None, outcome: Matrix, least: int) -> dict[str, Series]:
+    """Return the rank IC by the age of the forecast in dates; nothing without a forecast."""
+    if residual is None:
+        return {}
+    decay = delay_decay(residual, outcome, [delay for delay in DELAYS if delay < len(outcome)], least)
+    return {str(step): series for step, series in zip(decay.steps, decay.ic, strict=True)}
 
 
 def _by_tercile(forecast: Matrix, outcome: Matrix, values: Matrix | None, least: int) -> dict[str, Series]:

@@ -15,6 +15,8 @@ class Anatomy:
     """Mean rank correlation of the forecast with what is known of its symbols: beta, size, volatility, momentum."""
     neutral: Estimates
     """Mean rank IC as it is, neutral to each of them, and to all, over the symbols of which all are known."""
+    neutral_decay: Estimates
+    """Mean rank IC of what is neutral to all of them, by the age of the forecast in dates."""
     by_size: Estimates
     """Mean rank IC inside terciles of the money traded."""
     by_volatility: Estimates

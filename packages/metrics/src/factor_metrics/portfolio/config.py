@@ -93,6 +93,8 @@ class BookConfig:
     """Sum of |weight|, as a share of equity, before limits."""
     delay: int | None = None
     """Dates from forecast to trade; null: that of the label. 0: at the very close that the forecast is made of."""
+    sector_neutral: bool = False
+    """Whether forecasts are ranked inside the sectors, so that the book has as much of each long as short."""
     limits: BookLimits = BookLimits()
     """Limits of each decision."""
     costs: CostSchedule = CostSchedule()

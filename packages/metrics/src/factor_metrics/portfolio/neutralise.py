@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, Series, as_array, as_matrix
+from factor_metrics.checks import Matrix, Series, as_array, as_matrix, check_same_shape
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ranks import rank_rows
 
 
 @same_labels("values", "exposures")
@@ -49,6 +50,63 @@ def neutralise(values: ArrayLike, exposures: ArrayLike, *, intercept: bool = Tru
         if present.any():
             residuals[date, present] = project_out(matrix[date, present], loadings[date, present])
     return residuals
+
+
+@same_labels("values", "group")
+def rank_within_groups(values: ArrayLike, group: ArrayLike) -> Matrix:
+    """Return the place of each symbol among those of its group and date, above 0 and below 1: (rank - 1/2) / count.
+
+    The best fifth of all is then the best fifth of every group, so a book made of it has no bet on groups but for
+    rounding to whole symbols.
+
+    Parameters
+    ----------
+    values
+        (num_dates, num_symbols), NaN = missing; ties have average ranks.
+    group
+        (num_dates, num_symbols) numbers of groups such as sectors; NaN = none, and the result is NaN.
+
+    Examples
+    --------
+    >>> rank_within_groups([[1.0, 2.0, 9.0, 8.0]], [[1.0, 1.0, 2.0, 2.0]])
+    array([[0.25, 0.75, 0.75, 0.25]])
+    """
+    matrix, code = _matrix_and_code(values, group)
+    result = np.full(matrix.shape, np.nan)
+    for one in range(int(code.max(initial=-1)) + 1):
+        inside = np.where(code == one, matrix, np.nan)
+        count = (~np.isnan(inside)).sum(axis=1, keepdims=True)
+        result = np.where(code == one, (rank_rows(inside) - 0.5) / np.maximum(count, 1), result)
+    return result
+
+
+@same_labels("values", "group")
+def less_group_mean(values: ArrayLike, group: ArrayLike) -> Matrix:
+    """Return values less their mean over the symbols of the same group and date: the residual of a regression on them.
+
+    `values` and `group` are (num_dates, num_symbols); NaN in either is NaN in the result.
+
+    Examples
+    --------
+    >>> less_group_mean([[1.0, 3.0, 8.0]], [[1.0, 1.0, 2.0]])
+    array([[-1.,  1.,  0.]])
+    """
+    matrix, code = _matrix_and_code(values, group)
+    there = (code >= 0) & ~np.isnan(matrix)
+    place = (np.arange(len(matrix))[:, None] * (code.max(initial=-1) + 1) + code)[there]
+    count = np.bincount(place)
+    result = np.full(matrix.shape, np.nan)
+    result[there] = matrix[there] - (np.bincount(place, matrix[there]) / np.maximum(count, 1))[place]
+    return result
+
+
+def _matrix_and_code(values: ArrayLike, group: ArrayLike) -> tuple[Matrix, NDArray[np.int64]]:
+    matrix, groups = as_matrix("values", values), as_matrix("group", group)
+    check_same_shape("values", matrix, "group", groups)
+    code = np.full(groups.shape, -1, dtype=np.int64)
+    known = ~np.isnan(groups)
+    code[known] = np.unique(groups[known], return_inverse=True)[1].ravel()
+    return matrix, code
 
 
 def project_out(values: Series, exposures: NDArray[np.float64]) -> Series:

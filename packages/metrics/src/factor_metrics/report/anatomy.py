@@ -29,7 +29,11 @@ PARTS = {
     "neutral": (
         "Rank IC neutral to them",
         "The forecast's rank less its regression on the rank of the exposure, date by date, over the symbols of "
-        "which all are known. What is left is no bet on the exposure.",
+        "which all are known; of a sector the mean of its symbols. What is left is no bet on the exposure.",
+    ),
+    "neutral_decay": (
+        "Decay of what is neutral",
+        "Rank IC of the forecast neutral to all of them when it is that many dates old.",
     ),
     "by_size": (
         "By size",
