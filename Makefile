@@ -128,6 +128,12 @@ study-planted: install ## What each model finds of each signal that is planted (
 study-meta: install ## Which meta learner stacks best, on simulated markets (half an hour; goes on where it stopped)
 	@python -m studies.meta_learners $(ARGS)
 
+study-gates: install ## False and missed promotions on markets without a signal and with a weak one (an hour; goes on where it stopped)
+	@python -m studies.gates $(ARGS)
+
+study-books: install ## Books on NASDAQ and ACL18 net of 1, 5, 10 and 20 basis points (half an hour; goes on where it stopped)
+	@python -m studies.net_books $(ARGS)
+
 study-kline: install ## The K-line model on real five-minute bars, and against the entropy of simulated ones (minutes)
 	@python -m studies.kline_5min $(ARGS)
 	@python -m studies.kline_entropy

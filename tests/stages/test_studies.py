@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from factor_data import MarketConfig, simulate_market
 from factor_models import KLINE_MODELS
-from studies import meta_learners, planted_signals, workspace
+from studies import gates, meta_learners, net_books, planted_signals, workspace
 from studies.workspace import Workspace, base_params, changed
 from workplace import Workplace, smoke_document
 
@@ -100,7 +101,7 @@ def test_a_market_of_the_planted_signals_gives_a_row_per_model_and_label(
     assert frame[["rank_ic", "ci_low", "ci_high", "best_floor_rank_ic"]].notna().all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["acl18", "kline_5min", "nasdaq", "planted_signals"])
+@pytest.mark.parametrize("name", ["acl18", "gates", "kline_5min", "nasdaq", "net_books", "planted_signals"])
 def test_a_study_with_options_says_what_it_does(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,3 +128,49 @@ def test_every_meta_learner_is_paired_with_equal_weights_on_the_same_forecasts(m
     page = meta_learners.page(frame)
     assert all(f"| {name} |" in page for name in meta_learners.LEARNERS)
     assert "## small: 2 markets" in page
+
+
+def test_a_market_of_the_gates_is_judged_once_at_both_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest market that has folds, through every stage in forks."""
+    small: dict[str, Any] = smoke_document()
+    monkeypatch.setattr(gates, "base_params", lambda: small)
+    folds = {**gates.CHANGES["split.folds"], "train": 120, "valid": 30, "test": 40, "step": 40}
+    monkeypatch.setattr(
+        gates, "CHANGES", gates.CHANGES | {"sample.symbols": 30, "sample.bars": 300, "split.folds": folds}
+    )
+    for module in (gates, workspace):
+        monkeypatch.setattr(module, "STUDIES", tmp_path)
+    rows = gates.kept_market("none", 3)
+    assert [row["label"] for row in rows] == ["h1", "h20"]
+    assert all({"stack_interval", "stack_t_stat"} <= set(row["failed"]) and not row["promoted"] for row in rows)
+    monkeypatch.setattr(gates, "run_market", None)
+    assert gates.kept_market("none", 3) == rows, "from the file"
+    page = gates.page(gates.known_markets("none"))
+    assert "| h20 | 1 with no signal | 0 |" in page
+    assert "| `stack_interval` | 100% | 100% |" in page
+
+
+def test_a_fork_that_fails_stops_the_study_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "STUDIES", tmp_path)
+    with pytest.raises(RuntimeError, match=r"(?s)^plan failed in .*there is neither data/ nor data\.dvc"):
+        gates.Forked("study", "without_data", smoke_document()).run("split")
+
+
+def test_books_of_a_market_lose_by_every_basis_point(
+    started: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document: dict[str, Any] = smoke_document()
+    monkeypatch.setattr(net_books, "base_params", lambda: document)
+    monkeypatch.setattr(net_books, "STUDIES", tmp_path)
+    bars = simulate_market(MarketConfig(symbols=30, bars=320, seed=1)).bars
+    (tmp_path / "acl18").mkdir()
+    bars.to_parquet(tmp_path / "acl18" / "bars.parquet")
+    market = net_books.Market(title="few", file="acl18/bars.parquet", folds=(120, 30, 40), said="Made up.")
+    monkeypatch.setattr(net_books, "MARKETS", {"acl18": market})
+    rows = pd.DataFrame(net_books.run_market("acl18", tmp_path))
+    returns = rows.pivot(index=["label", "forecast"], columns="cost", values="net_return")
+    assert len(returns) == 9
+    assert (np.diff(returns.to_numpy(), axis=1) < 0).all()
+    page = net_books.page({"acl18": rows})
+    assert page.count("| stack |") == 3
+    assert "## few" in page
