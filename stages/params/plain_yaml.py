@@ -7,6 +7,8 @@ true: a value that the two read differently is refused, as is a key that stands 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -19,6 +21,12 @@ MOST_DEEP = 50
 
 def parse_yaml(text: str) -> Any:
     """Return the document. ValueError where it is no valid YAML, has a key twice or a value that can be misread."""
+    return deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """Read a text once: `plan` needs params.yaml twice, and two readers take a tenth of a second each time."""
     try:
         document = YAML(typ="safe").load(text)
         older = yaml.safe_load(text)

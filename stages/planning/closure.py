@@ -96,6 +96,7 @@ def packages() -> dict[str, Path]:
     return {"stages": ROOT / "stages", **libraries}
 
 
+@cache
 def file_of(name: str) -> Path | None:
     """The file of a project module; None if there is none of that name."""
     top, *rest = name.split(".")
@@ -175,6 +176,7 @@ def lazy_names(package: str) -> dict[str, str]:
     return names
 
 
+@cache
 def version(distribution: str) -> str:
     """Installed version without the local part, such as +cpu, which says where a wheel came from."""
     try:

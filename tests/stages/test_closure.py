@@ -158,8 +158,8 @@ class Tree:
 
 
 def forget() -> None:
-    closures.read_module.cache_clear()
-    closures.lazy_names.cache_clear()
+    for kept in (closures.read_module, closures.lazy_names, closures.file_of):
+        kept.cache_clear()
 
 
 @pytest.fixture
@@ -167,6 +167,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
     root = tmp_path / "tree"
     monkeypatch.setattr(closures, "packages", lambda: {name: root / name for name in ("app", "lib")})
     monkeypatch.setattr(closures, "READ", ReadCode(tmp_path / "code.json"))
+    forget()
     yield Tree(root)
     forget()
 

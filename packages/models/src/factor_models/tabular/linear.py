@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import scipy.linalg
 from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
@@ -150,7 +149,9 @@ class RidgeRegressor:
         gram[np.diag_indices_from(gram)] += self.config.alpha
         centred_moment = moment - mass * mean_z * mean_y
         # With alpha = 0 and dependent features the matrix is singular: the solution of least norm is taken.
-        solution = scipy.linalg.lstsq(gram, centred_moment, lapack_driver="gelsd")[0]
+        from scipy import linalg  # a tenth of a second, which who reads settings alone need not spend
+
+        solution = linalg.lstsq(gram, centred_moment, lapack_driver="gelsd")[0]
         self.weights[:, horizon] = solution
         self.intercept[horizon] = mean_y - mean_z @ solution
 
