@@ -45,6 +45,17 @@ def forecast(
     ValueError : an infinite number in a column that is read; dates that are not in the bars, or that cleaning has left
         without a bar; whatever `rows_of` refuses
     """
+    return forecast_with_rows(bundle, panel, news, dates, model)[0]
+
+
+def forecast_with_rows(
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame | None,
+    dates: NDArray[np.datetime64] | None,
+    model: str,
+) -> tuple[pd.DataFrame, Rows, NDArray[np.integer]]:
+    """Return forecasts as `forecast` does, what members read, and the codes of the dates among its dates."""
     cleaned = clean(bundle, panel_of(with_columns(bundle, panel)))
     wanted = panel.dates[-1:] if dates is None else np.unique(np.asarray(dates, "datetime64[ns]"))
     if absent := [date for date in wanted if date not in panel.dates]:
@@ -52,7 +63,8 @@ def forecast(
     if absent := [date for date in wanted if date not in cleaned.dates]:
         raise ValueError(f"cleaning has left no bar of {absent[0]!s:.19}")
     codes = np.searchsorted(cleaned.dates, wanted)
-    return forecast_rows(bundle, rows_of(bundle, cleaned, news), codes, model)
+    rows = rows_of(bundle, cleaned, news)
+    return forecast_rows(bundle, rows, codes, model), rows, codes
 
 
 def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: str = STACK) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import logging
 import time
 import uuid
@@ -10,12 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from factor_serve.bundle import BundleError
 from factor_serve.http import bodies, metrics
 from factor_serve.http.limits import Rate, Turn, read_body
+from factor_serve.http.page import POLICY, status_page
 from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
 from factor_serve.http.settings import HttpSettings
@@ -76,7 +79,7 @@ class Application:
                 admitted = self.settings.admits(shown_key(request))
                 (self.rate if admitted else self.strangers).take()
                 if not admitted:
-                    raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY")
+                    raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY", challenge=True)
             response = await call_next(request)
         except Problem as problem:
             response = answer(problem)
@@ -98,6 +101,11 @@ class Application:
         if served is None:
             return answer(Problem(503, "bundle", self.service.why, retry_after=10))
         return JSONResponse({"status": "ready", "bundle": served.bundle.identity})
+
+    async def page(self) -> Response:
+        """A page for people: what is served, the latest forecasts, health and drift."""
+        html = await asyncio.to_thread(status_page, self.service, self.counts)
+        return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
 
     async def info(self) -> Response:
         """The bundle: labels, members, columns that bars need, fold, weights, gates, versions."""
@@ -157,6 +165,7 @@ def make_app(service: Service, settings: HttpSettings) -> FastAPI:
     app.add_exception_handler(Problem, told)
     app.add_exception_handler(HTTPException, told)
     for path, endpoint in (
+        ("/", own.page),
         ("/health", own.health),
         ("/ready", own.ready),
         ("/info", own.info),
@@ -179,6 +188,11 @@ async def told(request: Request, error: Exception) -> Response:
 def shown_key(request: Request) -> str | None:
     """Return the key that a client shows."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":  # a browser's: any name, the key as password
+        try:
+            return base64.b64decode(key.strip(), validate=True).decode("latin-1").partition(":")[2]
+        except binascii.Error:
+            return None
     return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
 
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from factor_data import Panel
 from factor_serve.arrivals import check_news, panel_of
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.canary import compare_canary
 from factor_serve.forecaster import sorted_documents
-from factor_serve.forecasts import forecast
+from factor_serve.forecasts import forecast_with_rows
 from factor_serve.http.bodies import Request
 from factor_serve.http.problems import Problem
+from factor_serve.rows import Rows
+from factor_serve.shadow.judge import InputDrift, Reference, Rules, drifted_inputs
+from factor_serve.shadow.observe import deciles_of, input_tenths
 from factor_serve.stamps import check_one_clock, wall_clock, with_zones, without_zone
 
 SHOWN = ("promoted", "labels", "heads", "members", "columns", "inputs", "fold", "calendar", "weights", "versions")
 """Keys of the manifest that /info shows."""
+MOST_DATES = 20
+"""Dates whose inputs are kept for the drift on the page."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +39,33 @@ class Served:
     loaded: float
 
 
+@dataclass(eq=False)
+class Recent:
+    """What was answered last, for the page."""
+
+    bundle: str = ""
+    """Identity of the bundle that it is of; another one begins anew."""
+    frame: pd.DataFrame | None = None
+    """The latest forecasts."""
+    edges: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    inputs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Tenths of the inputs by date, of the last `MOST_DATES` dates that were forecast."""
+
+    @property
+    def num_dates(self) -> int:
+        """Return the number of dates that drift is judged by."""
+        return len(self.inputs)
+
+    def take(self, bundle: Bundle, frame: pd.DataFrame, rows: Rows, codes: NDArray[np.integer]) -> Recent:
+        """Return what is recent after one more answer."""
+        same = self.bundle == bundle.identity
+        edges = self.edges if same else deciles_of(bundle)
+        found = {str(rows.dates[code]): input_tenths(bundle, rows, rows.on(np.array([code])), edges) for code in codes}
+        inputs = {**(self.inputs if same else {}), **found}
+        kept = sorted(inputs)[-MOST_DATES:]
+        return Recent(bundle=bundle.identity, frame=frame, edges=edges, inputs={date: inputs[date] for date in kept})
+
+
 class Service:
     """The bundle of a folder, or why there is none."""
 
@@ -40,6 +73,7 @@ class Service:
         self.folder, self.unpromoted = Path(folder).absolute(), unpromoted
         self.served: Served | None = None
         self.why = "no bundle was loaded yet"
+        self.recent = Recent()
         self._loading = Lock()
 
     def load(self) -> Served:
@@ -90,9 +124,19 @@ class Service:
         if request.model not in ("stack", "all", *bundle.members):
             raise Problem(422, "model", f"must be stack, all or one of {', '.join(bundle.members)}")
         try:
-            return forecast(bundle, panel, news, dates, request.model), bundle.identity
+            frame, rows, codes = forecast_with_rows(bundle, panel, news, dates, request.model)
         except ValueError as error:
             raise Problem(422, "bars", str(error)) from None
+        self.recent = self.recent.take(bundle, frame, rows, codes)
+        return frame, bundle.identity
+
+    def drift(self) -> tuple[InputDrift, ...]:
+        """Return how far the inputs of recent dates have moved from training rows; nothing where there are none."""
+        served, recent = self.served, self.recent
+        if served is None or served.bundle.identity != recent.bundle:
+            return ()
+        records = [{"inputs": one} for one in recent.inputs.values()]
+        return drifted_inputs(records, Reference(train_dates=len(served.bundle.train_dates)), Rules())
 
     def info(self) -> dict[str, Any]:
         """Return what a client may want to know of the bundle."""

@@ -63,7 +63,6 @@ def _record(seen: Observed, code: int, edges: Mapping[str, NDArray[np.float64]])
     models: dict[str, dict[str, list[Any]]] = {}
     for (model, label), values in frame.groupby(["model", "label"])["prediction"]:
         models.setdefault(str(model), {})[str(label)] = [len(values), float(values.to_numpy(np.float64).std())]
-    assert rows.inputs is not None
     return {
         "kind": FORECASTS,
         "date": str(np.datetime_as_string(rows.dates[code], unit="s")),
@@ -74,10 +73,21 @@ def _record(seen: Observed, code: int, edges: Mapping[str, NDArray[np.float64]])
             label: [_short(stack.get((label, symbol), np.nan)) for symbol in symbols] for label in bundle.labels
         },
         "models": {name: models.get(name, {}) for name in (*bundle.members, STACK)},
-        "inputs": {
-            name: tenths(rows.inputs[universe, column], edges[name]).tolist()
-            for column, name in enumerate(bundle.manifest["inputs"])
-        },
+        "inputs": input_tenths(bundle, rows, universe, edges),
+    }
+
+
+def input_tenths(
+    bundle: Bundle, rows: Rows, chosen: NDArray[np.bool_], edges: Mapping[str, NDArray[np.float64]]
+) -> dict[str, list[float]]:
+    """Return per input how many values of some rows lie in each tenth of its training rows, and how many are missing.
+
+    `chosen` is (num_rows,), `edges` come from `deciles_of`.
+    """
+    assert rows.inputs is not None
+    values = rows.inputs[chosen]
+    return {
+        name: tenths(values[:, column], edges[name]).tolist() for column, name in enumerate(bundle.manifest["inputs"])
     }
 
 
@@ -93,7 +103,9 @@ def tenths(values: NDArray[np.floating], deciles: NDArray[np.float64]) -> NDArra
         counts[0] = len(known)
         return counts
     first, last = (np.searchsorted(deciles, known, side=side) for side in ("left", "right"))
-    for low, high in zip(first.tolist(), last.tolist(), strict=True):
+    inside = first == last
+    counts[:-1] += np.bincount(first[inside], minlength=len(counts) - 1)
+    for low, high in zip(first[~inside].tolist(), last[~inside].tolist(), strict=True):
         counts[low : high + 1] += 1.0 / (high + 1 - low)
     return np.round(counts, 3)
 

@@ -13,7 +13,7 @@ from factor_metrics.report.tables import facts_html, num, pill, table, tr
 from factor_metrics.report.text import DASH, esc, interval, number, percent
 from factor_metrics.report.views import Section, by_label
 from factor_metrics.report.words import Tone
-from factor_serve.shadow.judge import Finding, Judged, LabelJudged
+from factor_serve.shadow.judge import Finding, InputDrift, Judged, LabelJudged
 
 MOST_INPUTS = 20
 TONES: dict[str, Tone] = {"ok": "pass", "unknown": "warn", "ALARM": "fail"}
@@ -41,7 +41,7 @@ def _sections(judged: Judged) -> list[Section]:
         Section(key="findings", heading="Conditions", body=findings_html(judged.findings)),
         Section(key="results", heading="Rank IC beside out of fold", body=_results(judged)),
         _over_time(judged),
-        Section(key="drift", heading="Drift of inputs", body=_drift(judged)),
+        Section(key="drift", heading="Drift of inputs", body=drift_html(judged.inputs)),
         Section(
             key="facts",
             heading="About the log",
@@ -134,8 +134,9 @@ def _over_time(judged: Judged) -> Section:
     return by_label("over-time", "Over time", "Above the threshold the sum alarms.", list(known), view)
 
 
-def _drift(judged: Judged) -> str:
-    if not judged.inputs:
+def drift_html(inputs: Sequence[InputDrift]) -> str:
+    """Return a table of the inputs that moved most; nothing without any."""
+    if not inputs:
         return ""
     body = [
         tr(
@@ -147,10 +148,10 @@ def _drift(judged: Judged) -> str:
                 f"<td>{pill('drifted', 'fail') if one.drifted else pill('as before', 'pass')}</td>",
             ],
         )
-        for one in judged.inputs[:MOST_INPUTS]
+        for one in inputs[:MOST_INPUTS]
     ]
-    moved = sum(one.drifted for one in judged.inputs)
-    note = f"{moved} of {len(judged.inputs)} inputs have drifted; those that moved most are shown."
+    moved = sum(one.drifted for one in inputs)
+    note = f"{moved} of {len(inputs)} inputs have drifted; those that moved most are shown."
     return f'<p class="note">{note}</p>' + table(
         ["Input", "Stability index", "p", "Missing", "Verdict"], body, text=(0, 4)
     )
