@@ -79,6 +79,9 @@ verify: install ## Read every file of data/ and results/ and name those that are
 gates: install ## Say what the stack lacks to be promoted, and by how much, counting all looks; exit 1 where it is not
 	@python -m stages.commands.gates
 
+refit: install ## Train the promoted stack once more, up to the last date, and write its bundle (docs/serving.md)
+	@dvc repro refit/dvc.yaml
+
 preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)
 

@@ -20,7 +20,7 @@ from stages.planning.stages import make_plan, stage_names
 from stages.running.planned import plan_path
 from stages.running.stage import UNTOUCHED, StageError, run
 
-LOCKS = (Path("dvc.lock"), Path("simulated/dvc.lock"))
+LOCKS = (Path("dvc.lock"), Path("simulated/dvc.lock"), Path("refit/dvc.lock"))
 
 
 def main() -> None:

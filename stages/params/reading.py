@@ -15,6 +15,7 @@ from factor_models.kline import check_context
 from stages.params.checking import validate
 from stages.params.evaluate import EvaluateParams
 from stages.params.plain_yaml import parse_yaml
+from stages.params.refit import RefitParams
 from stages.params.split import SplitParams
 from stages.params.stack import StackParams
 from stages.params.tokenize import TokenizeParams
@@ -49,6 +50,8 @@ class Params:
     """How predictions are judged."""
     stack: StackParams
     """The ensemble and the conditions for promotion."""
+    refit: RefitParams
+    """Its members trained up to the last date."""
 
     def __post_init__(self) -> None:
         if not self.models or len(set(self.models)) < len(self.models):

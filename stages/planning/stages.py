@@ -172,6 +172,37 @@ def kline_roots(params: Params, model: str) -> Roots:
     )
 
 
+SCORING = ("evaluate.min_symbols", "evaluate.scoring")
+
+
+def refit_settings(params: Params, model: str) -> dict[str, Any]:
+    """The sections that decide what is trained once more, of each model as its own training has them."""
+    chosen = keys("models", "labels", "split", "refit", "tokenize.reach", *SCORING)(params, model)
+    chosen["tokenize"] |= tokenize_settings(params, model)["tokenize"]
+    trained = {name: train_settings(params, name) for name in params.models}
+    chosen["train"] = {name: one["train"] for name, one in trained.items()}
+    chosen["zoo"] = {name: one["zoo"][name] for name, one in trained.items()}
+    kline = kline_settings(params, model)
+    return chosen | {key: value for key, value in kline.items() if key != "tokenize"}
+
+
+def refit_roots(params: Params, model: str) -> Roots:
+    """Return what tokenize, tokenize_kline, inputs and the training of every model run."""
+    parts = [
+        tokenize_roots(params, model),
+        kline_roots(params, model),
+        script("inputs")(params, model),
+        *(train_roots(params, name) for name in params.models),
+    ]
+    losses = {loss for one in parts for loss in one.tables.get(LOSS_TABLE, ())}
+    models = {name for one in parts for name in one.tables.get(ZOO_TABLE, ())}
+    return Roots(
+        modules=("stages.refit", *sorted({module for one in parts for module in one.modules})),
+        tables={ZOO_TABLE: sorted(models), LOSS_TABLE: sorted(losses)},
+        python=tuple(sorted(params.tokenize.functions)),
+    )
+
+
 STAGES: dict[str, PlannedStage] = {
     "sample": PlannedStage(settings=keys("sample"), roots=script("sample")),
     "split": PlannedStage(settings=keys("split", "tokenize.reach", "tokenize.use_news"), roots=script("split")),
@@ -181,6 +212,7 @@ STAGES: dict[str, PlannedStage] = {
     "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
     "evaluate": PlannedStage(settings=keys("labels", "evaluate", "train.target"), roots=evaluate_roots, per_model=True),
     "stack": PlannedStage(settings=stack_settings, roots=stack_roots),
+    "refit": PlannedStage(settings=refit_settings, roots=refit_roots),
     "report": PlannedStage(
         settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),
         roots=script("report", files=PAGE_FILES),

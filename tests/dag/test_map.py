@@ -19,7 +19,8 @@ from stages.running.planned import ROOMS_IN_NO_PLAN, is_in_no_plan
 MAP: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 DAG: dict[str, Any] = MAP["stages"]
 MARKET: dict[str, Any] = yaml.safe_load((ROOT / "simulated" / "dvc.yaml").read_text())["stages"]
-ALL: dict[str, Any] = {**DAG, **MARKET}
+REFIT: dict[str, Any] = yaml.safe_load((ROOT / "refit" / "dvc.yaml").read_text())["stages"]
+ALL: dict[str, Any] = {**DAG, **MARKET, **REFIT}
 PLANNED = sorted(set(ALL) - {"plan"})
 
 
@@ -62,11 +63,30 @@ def test_the_plan_depends_on_all_code_and_all_params_and_takes_part_in_no_run_ca
     assert DAG["plan"]["outs"] == [{"results/plan": {"cache": False, "persist": True}}]
 
 
-@pytest.mark.parametrize("stage", [name for name in PLANNED if name not in ("train", "report", "report_stack")])
+APART = ("train", "report", "report_stack", "refit")
+"""They read what their names do not say, or run other stages on results of their own."""
+
+
+@pytest.mark.parametrize("stage", [name for name in PLANNED if name not in APART])
 def test_a_stage_depends_on_the_results_that_it_reads(stage: str, params: Params) -> None:
     read = set(re.findall(r'(?:RESULTS / |stored\(f?)"(\w+)["/]', source_of(stage, params))) - {stage}
     listed = {dep.split("/")[1] for dep in ALL[stage]["deps"] if dep.startswith("results/")} - {"plan"}
     assert listed == read
+
+
+def test_a_refit_is_run_only_when_it_is_asked_for_and_its_plan_names_all_that_it_trains(
+    plans: Mapping[str, Any],
+) -> None:
+    assert "refit" not in DAG, "dvc repro would train everything twice"
+    assert REFIT["refit"]["deps"][1:] == [
+        "results/split/panel", "results/split/folds.json", "results/split/news.parquet",
+        "results/tokenize", "results/stack",
+    ]  # fmt: skip
+    refit = plans["refit"]["modules"]
+    for name in ("tokenize", "tokenize_kline", "inputs", "train@lstm", "train@linear", "train@kronos"):
+        missing = plans[name]["modules"].keys() - refit.keys()
+        assert not missing, name
+        assert all(refit[one] == digest for one, digest in plans[name]["modules"].items() if "table" not in one), name
 
 
 def test_the_output_of_a_stage_is_its_folder() -> None:

@@ -61,7 +61,7 @@ def with_train(params: Params, **settings: Any) -> Params:
 def test_weight_decay_changes_the_plans_of_networks_and_of_no_tabular_model(every_model: Params) -> None:
     other = plans(with_train(every_model, weight_decay=0.123))
     expected = {f"train@{name}" for name in (*NETWORKS, *KLINE_MODELS)}
-    assert changed(plans(every_model), other) == expected
+    assert changed(plans(every_model), other) == expected | {"refit"}
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_a_network_that_is_taught_depends_on_its_teacher(smoke: Params) -> None:
 
 def test_a_section_of_the_zoo_changes_the_model_and_its_page_alone(smoke: Params) -> None:
     zoo = smoke.zoo | {"lstm": replace(smoke.zoo["lstm"], settings=replace(smoke.zoo["lstm"].settings, hidden=99))}
-    assert changed(plans(smoke), plans(replace(smoke, zoo=zoo))) == {"train@lstm", "report@lstm"}
+    assert changed(plans(smoke), plans(replace(smoke, zoo=zoo))) == {"train@lstm", "report@lstm", "refit"}
 
 
 def test_another_model_in_the_list_changes_what_is_its_own_and_what_reads_the_list(smoke: Params) -> None:
     more = replace(smoke, models=(*smoke.models, "mlp"))
     own = {"train@mlp", "evaluate@mlp", "report@mlp"}
-    assert changed(plans(smoke), plans(more)) == own | {"inputs", "stack", "report_stack"}
+    assert changed(plans(smoke), plans(more)) == own | {"inputs", "stack", "refit", "report_stack"}
 
 
 def test_tables_of_each_model_are_plotted_and_curves_of_more_than_one_epoch(every_model: Params) -> None:
@@ -273,9 +273,9 @@ def test_planning_again_touches_no_plan_that_stays(place: Workplace, capsys: pyt
     assert "0 changed" in capsys.readouterr().out
     place.change_params(lambda params: params["train"].update(lr=0.456))
     place.run("plan")
-    assert "1 changed: train@lstm" in capsys.readouterr().out
+    assert "2 changed: refit, train@lstm" in capsys.readouterr().out
     after = files(place)
-    assert {name for name in before if before[name] != after[name]} == {"train_lstm.json"}
+    assert {name for name in before if before[name] != after[name]} == {"refit.json", "train_lstm.json"}
 
 
 def test_a_model_that_is_listed_no_more_takes_its_plans_and_results_with_it(place: Workplace) -> None:
@@ -351,9 +351,9 @@ PAGES = {"report", "report_stack"}
         ("packages/metrics/src/factor_metrics/report/page.css", PAGES),
         ("stages.drawing.shared", PAGES),
         ("factor_data.reading.qlib", {"split"}),
-        ("factor_models.stacking.oof", {"stack"}),
+        ("factor_models.stacking.oof", {"stack", "refit"}),
         ("factor_data.simulate.texts", {"sample"}),
-        ("factor_metrics.judging.scores", {"evaluate", "stack", *PAGES}),
+        ("factor_metrics.judging.scores", {"evaluate", "stack", "refit", *PAGES}),
         ("factor_data.importing", set()),
         ("factor_data.cli", set()),
         ("factor_models.estimators.regressor", set()),
