@@ -55,7 +55,14 @@ CACHE = ROOT / ".studies" / "kline_entropy"
 HEADING = "## Against the entropy of the generator"
 HORIZONS = (1, 6)
 MARKET = MarketConfig(
-    symbols=40, bars=600, frequency="5min", seed=5, horizons=HORIZONS, changing_share=0.0, missing_share=0.0
+    symbols=40,
+    bars=600,
+    frequency="5min",
+    signals="impulses",
+    seed=5,
+    horizons=HORIZONS,
+    changing_share=0.0,
+    missing_share=0.0,
 )
 LOOKBACK, AHEAD, CLIP, EVERY, LAST_TRAIN = 48, 8, 5.0, 6, 450
 REDRAWN_BARS, DRAWS = (505, 535, 565), 150

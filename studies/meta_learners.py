@@ -119,7 +119,7 @@ def ic_of(prediction: NDArray, forecasts: Forecasts) -> NDArray[np.float64]:
 
 def members_of(seed: int, signal: float) -> Iterator[Forecasts]:
     """The members' forecasts of every label of one market."""
-    market = simulate_market(MarketConfig(symbols=SYMBOLS, bars=BARS, seed=seed, signal=signal))
+    market = simulate_market(MarketConfig(symbols=SYMBOLS, bars=BARS, seed=seed, signal=signal, signals="impulses"))
     panel = Panel.from_frame(market.bars)
     matrix = compute_features(panel)
     date_code = np.asarray(panel.date_code)

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from factor_data import read_parquet
-from factor_data.simulate.config import KINDS
 from factor_models import MODELS, input_kind
 from stages import ROOT
 from stages.json_files import read_json
@@ -25,7 +24,7 @@ from studies.workspace import Workspace, base_params, changed
 
 PAGE = ROOT / "docs" / "results" / "planted_signals.md"
 STRENGTHS = {"reversal": 0.08, "momentum": 0.03, "volume": 0.08, "news": 0.08}
-MARKETS = (*KINDS, "none")
+MARKETS = (*STRENGTHS, "none")
 HORIZONS = [1, 5]
 CHANGES: dict[str, Any] = {
     "sample.symbols": 150,
@@ -68,7 +67,7 @@ def study_models() -> list[str]:
 def run_market(market: str, names: list[str]) -> pd.DataFrame:
     """One row per model and horizon."""
     params = changed(base_params(), CHANGES)
-    params["sample"] |= {kind: STRENGTHS[kind] if kind == market else 0.0 for kind in KINDS}
+    params["sample"]["signals"] = {market: STRENGTHS[market]} if market in STRENGTHS else {}
     workspace = Workspace("planted_signals", market, params)
     workspace.use_sample()
     workspace.run("sample")

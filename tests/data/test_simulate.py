@@ -31,7 +31,8 @@ from factor_data import (
     walk_forward,
     write_market,
 )
-from factor_data.simulate.alpha import KERNELS, amplitudes, expected_return
+from factor_data.simulate.alpha import amplitudes, expected_return, kernels
+from factor_data.simulate.config import KINDS, MIXES
 from factor_data.simulate.texts import NEGATIVE, POSITIVE
 
 SMALL = MarketConfig(symbols=60, bars=400, seed=3)
@@ -145,27 +146,70 @@ def test_truth_is_the_correlation_of_expectation_and_label(market: SimulatedMark
 
 
 def test_expected_return_of_one_impulse_is_its_kernel() -> None:
-    config = MarketConfig(symbols=10, bars=100)
-    for kind, kernel in KERNELS.items():
-        history = {k: np.zeros((40, 1)) for k in KERNELS}
+    config = MarketConfig(symbols=10, bars=100, signals=dict.fromkeys(KINDS, 0.05))
+    for kind, kernel in kernels(config).items():
+        history = {k: np.zeros((40, 1)) for k in KINDS}
         history[kind][3] = 1.0
         weight = amplitudes(config)[kind] * kernel.weights(60)
-        for horizon in (1, 5):
+        for horizon in (1, 5, 20):
             expected = expected_return(history, config, horizon)[:, 0]
             by_hand = [sum(weight[t - 3 + m] for m in range(horizon)) if t >= 3 else 0.0 for t in range(40)]
             np.testing.assert_allclose(expected, by_hand, atol=1e-12)
 
 
-def test_every_kind_of_signal_pays_when_it_alone_is_planted() -> None:
-    off = dict.fromkeys(KERNELS, 0.0)
-    for kind in KERNELS:
-        market = simulate_market(MarketConfig(symbols=120, bars=500, seed=5, **{**off, kind: 0.1}))
-        truth = market.truth[market.truth["horizon"] == 1]["attainable_rank_ic"]
-        assert truth.mean() > 3 * truth.std() / np.sqrt(truth.notna().sum()), kind
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_signal_pays_what_is_expected_when_it_alone_is_planted(kind: str) -> None:
+    """Label on expectation, each less the mean of its date, has slope 1: the truth is neither too high nor too low."""
+    market = simulate_market(MarketConfig(symbols=120, bars=400, seed=5, horizons=(1,), signals={kind: 0.1}))
+    truth = market.truth["attainable_rank_ic"]
+    assert truth.mean() > 3 * truth.std() / np.sqrt(truth.notna().sum())
+    panel = Panel.from_frame(market.bars, market.dates)
+    assert panel.num_symbols == len(market.symbols)
+    label = panel.to_matrix(forward_return(panel, 1))
+    expected = np.where(np.isnan(label), np.nan, market.expected[1])
+    x, y = (matrix - np.nanmean(matrix, axis=1, keepdims=True) for matrix in (expected[100:-2], label[100:-2]))
+    by_date = np.nansum(x * y, axis=1) / np.nansum(x * x, axis=1).mean()
+    error = by_date.std() / np.sqrt(len(by_date))
+    assert error < 0.15
+    assert abs(by_date.mean() - 1.0) < 3 * error
 
 
-def test_a_ridge_on_the_features_finds_most_of_what_is_attainable() -> None:
-    market = simulate_market(MarketConfig(symbols=200, bars=900, seed=11))
+def test_only_a_market_with_signals_of_groups_tells_the_groups(market: SimulatedMarket) -> None:
+    assert "sector" not in market.bars
+    grouped = simulate_market(replace(SMALL, signals={"lead_lag": 0.1, "sector": 0.0}))
+    sectors = grouped.bars.groupby("symbol")["sector"]
+    assert (sectors.nunique() == 1).all()
+    assert set(sectors.first()) == set(range(10))
+
+
+def test_a_named_mix_is_the_table_of_its_name() -> None:
+    for name, table in MIXES.items():
+        assert MarketConfig(signals=name).spreads == table
+    one, other = (simulate_market(replace(SMALL, bars=120, signals=s)) for s in ("impulses", MIXES["impulses"]))
+    pd.testing.assert_frame_equal(one.bars, other.bars)
+
+
+def test_a_season_is_a_week_of_days_or_a_day_of_bars() -> None:
+    """The impulse of a bar moves the bars of the same place in later seasons, and no others."""
+    for frequency, season in (("day", 5), ("30min", 8)):
+        config = MarketConfig(symbols=10, bars=100, frequency=frequency, signals={"seasonal": 0.1})  # type: ignore[arg-type]
+        impulse = np.zeros((60, 1))
+        impulse[0] = 1.0
+        moved = np.flatnonzero(expected_return({"seasonal": impulse}, config, 1)[:, 0]) + 2
+        assert moved.tolist() == list(range(season, 62, season))
+
+
+def test_the_mix_wants_more_than_a_line_through_the_last_bar_and_the_impulses_do_not() -> None:
+    """Ridge on the default features, its share of the attainable; with one product more in the mix."""
+    shares = {name: shares_of_ridge(name) for name in MIXES}
+    assert shares["mix"]["alone"] < 0.6
+    assert shares["mix"]["with product"] > 0.65
+    assert 0.65 < shares["impulses"]["alone"] < 1.0
+
+
+def shares_of_ridge(signals: str) -> dict[str, float]:
+    """Attained over attainable rank IC of horizon 1 on the last 200 dates."""
+    market = simulate_market(MarketConfig(symbols=200, bars=900, seed=11, signals=signals))
     panel = Panel.from_frame(market.bars)
     fold = walk_forward(panel.dates, 600, 40, 200, 200, purge=7, embargo=0)[0]
     train, label = fold.rows(panel, "train"), forward_return(panel, 1)
@@ -173,16 +217,22 @@ def test_a_ridge_on_the_features_finds_most_of_what_is_attainable() -> None:
     features = compute_features(panel)
     values = np.column_stack([features.values, scorer.transform(market.news, panel).values])
     names = (*features.names, *NEWS_FEATURES)
-    x = np.nan_to_num(fit_normaliser(values, train, names).transform(values, panel.date_code)).astype(float)
+    ranks = fit_normaliser(values, train, names, kind="rank").transform(values, panel.date_code)
+    x = np.nan_to_num(ranks).astype(float)
+    product = np.sign(x[:, names.index("return_1")] * x[:, names.index("return_20")])
     target = cross_sectional_target(label, panel.date_code).astype(float)
     rows = train & ~np.isnan(target)
-    weights = np.linalg.solve(x[rows].T @ x[rows] + 1000.0 * np.eye(len(names)), x[rows].T @ target[rows])
     test = np.isin(panel.dates, fold.test)
     realised = pd.DataFrame(panel.to_matrix(label)[test])
-    prediction = pd.DataFrame(panel.to_matrix(x @ weights)[test]).where(realised.notna())
-    attained = prediction.rank(axis=1).corrwith(realised.rank(axis=1), axis=1)
     truth = market.truth[(market.truth["horizon"] == 1) & market.truth["timestamp"].isin(fold.test)]
-    assert 0.65 < attained.mean() / truth["attainable_rank_ic"].mean() < 1.0
+    shares = {}
+    for name, inputs in (("alone", x), ("with product", np.column_stack([x, product]))):
+        gram = inputs[rows].T @ inputs[rows] + 1000.0 * np.eye(inputs.shape[1])
+        weights = np.linalg.solve(gram, inputs[rows].T @ target[rows])
+        prediction = pd.DataFrame(panel.to_matrix(inputs @ weights)[test]).where(realised.notna())
+        attained = prediction.rank(axis=1).corrwith(realised.rank(axis=1), axis=1)
+        shares[name] = attained.mean() / truth["attainable_rank_ic"].mean()
+    return shares
 
 
 def test_default_signal_is_moderate() -> None:
@@ -220,7 +270,16 @@ def test_five_minute_bars_have_sessions_and_a_u_shape() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("symbols", 5), ("bars", 10), ("signal", -1.0), ("frequency", "week"), ("horizons", (0,))],
+    [
+        ("symbols", 5),
+        ("bars", 10),
+        ("signal", -1.0),
+        ("frequency", "week"),
+        ("horizons", (0,)),
+        ("signals", "mixx"),
+        ("signals", {"xorr": 0.1}),
+        ("signals", {"xor": -0.1}),
+    ],
 )
 def test_impossible_settings_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):

@@ -27,7 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def close() -> pd.DataFrame:
     """Adjusted closes of the same market, (480 half hours, 12 symbols)."""
-    market = simulate_market(MarketConfig(symbols=SYMBOLS, bars=8 * DAYS, frequency="30min", seed=3, horizons=(1,)))
+    config = MarketConfig(symbols=SYMBOLS, bars=8 * DAYS, frequency="30min", signals="impulses", seed=3, horizons=(1,))
+    market = simulate_market(config)
     return market.bars.pivot_table(index="timestamp", columns="symbol", values="adj_close").reindex(market.dates)
 
 

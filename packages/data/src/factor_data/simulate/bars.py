@@ -83,15 +83,22 @@ def _split_factors(value: NDArray, listed: NDArray[np.bool_], generator: np.rand
 
 
 def to_frame(
-    config: MarketConfig, bars: dict[str, NDArray], listed: NDArray[np.bool_], generator: np.random.Generator
+    config: MarketConfig, bars: dict[str, NDArray], paths: Paths, generator: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the long frame sorted by (symbol, timestamp), with missing bars left out and some opens 0."""
-    present = listed & (generator.random(listed.shape) >= config.missing_share)
-    opened = np.where(generator.random(listed.shape) < config.zero_open_share, 0.0, bars["open"])
+    """Return the long frame sorted by (symbol, timestamp), with missing bars left out and some opens 0.
+
+    Where a signal of groups is planted, the column `sector` has the group of each symbol, 0 to 9.
+    """
+    shape = paths.listed.shape
+    present = paths.listed & (generator.random(shape) >= config.missing_share)
+    opened = np.where(generator.random(shape) < config.zero_open_share, 0.0, bars["open"])
     symbol, bar = np.nonzero(present.T)
     columns = {name: (opened if name == "open" else values)[bar, symbol] for name, values in bars.items()}
     columns["volume"] = columns["volume"].astype(np.int64)
     order = ["open", "high", "low", "close", "adj_close", "volume"]
+    if config.has_groups:
+        columns["sector"] = paths.sector[symbol].astype(np.float64)
+        order.append("sector")
     return pd.DataFrame(
         {
             "timestamp": calendar(config)[bar],

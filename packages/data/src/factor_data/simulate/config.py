@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 BARS_PER_DAY = {"day": 1, "5min": 48, "30min": 8, "hour": 24}
-KINDS = ("reversal", "momentum", "volume", "news")
+KINDS = (
+    *("reversal", "momentum", "volume", "news"),
+    *("slow", "seasonal", "delayed", "xor", "timed", "regime", "sector", "lead_lag"),
+)
+"""The planted signals (docs/simulated_market.md)."""
+GROUP_KINDS = ("sector", "lead_lag")
+"""Signals of groups: a market that has one tells the group of a symbol in the column `sector` of its bars."""
+MIXES: dict[str, dict[str, float]] = {
+    "mix": {"reversal": 0.035, "momentum": 0.015, "news": 0.03, "slow": 0.04, "xor": 0.075},
+    "impulses": {"reversal": 0.065, "momentum": 0.03, "volume": 0.065, "news": 0.06},
+}
+"""Signals by name: `mix` tells models apart; of `impulses` the last bar shows nearly all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +39,9 @@ class MarketConfig:
     """Seed of every random number."""
     horizons: tuple[int, ...] = (1, 5, 20)
     """Horizons whose attainable IC is reported."""
-    reversal: float = 0.065
-    """Spread of expected returns from short-term reversal, in units of a symbol's own volatility."""
-    momentum: float = 0.03
-    """Spread of expected returns from momentum, in the same units."""
-    volume: float = 0.065
-    """Spread of expected returns from the interaction of return and volume, in the same units."""
-    news: float = 0.06
-    """Spread of expected returns from the tone of news, in the same units."""
+    signals: str | Mapping[str, float] = "mix"
+    """What is planted: a name of `MIXES`, or a table that gives the spread of the expected returns of each signal, in
+    units of a symbol's own volatility a bar."""
     news_per_bar: float = 0.15
     """Chance that a symbol is in the news at a bar."""
     changing_share: float = 0.2
@@ -50,11 +57,35 @@ class MarketConfig:
                 raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}")
         if self.frequency not in BARS_PER_DAY:
             raise ValueError(f"frequency must be one of {list(BARS_PER_DAY)}, got {self.frequency!r}")
-        for name in ("signal", *KINDS):
-            if not 0 <= getattr(self, name) <= 5:
-                raise ValueError(f"{name} must lie in [0, 5], got {getattr(self, name)}")
+        self._check_signals()
         for name in ("news_per_bar", "changing_share", "missing_share", "zero_open_share"):
             if not 0 <= getattr(self, name) <= 0.5:
                 raise ValueError(f"{name} must lie in [0, 0.5], got {getattr(self, name)}")
         if not self.horizons or min(self.horizons) < 1 or max(self.horizons) > self.bars // 3:
             raise ValueError(f"horizons must lie in [1, bars / 3 = {self.bars // 3}], got {self.horizons}")
+
+    def _check_signals(self) -> None:
+        if not 0 <= self.signal <= 5:
+            raise ValueError(f"signal must lie in [0, 5], got {self.signal}")
+        if isinstance(self.signals, str) and self.signals not in MIXES:
+            raise ValueError(
+                f"signals must be one of {list(MIXES)} or a table of signals and spreads, got {self.signals!r}"
+            )
+        for kind, spread in self.spreads.items():
+            if kind not in KINDS:
+                raise ValueError(f"signals: {kind!r} is unknown; known are {', '.join(KINDS)}")
+            if not 0 <= spread <= 5:
+                raise ValueError(f"signals.{kind} must lie in [0, 5], got {spread}")
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Return the spread of each signal of the market, in the order of `KINDS`; unknown ones last."""
+        table = MIXES[self.signals] if isinstance(self.signals, str) else self.signals
+        return {
+            kind: table[kind] for kind in (*(k for k in KINDS if k in table), *(k for k in table if k not in KINDS))
+        }
+
+    @property
+    def has_groups(self) -> bool:
+        """Return whether a signal of groups is planted: the bars have a column `sector` then."""
+        return any(self.spreads.get(kind, 0.0) > 0 for kind in GROUP_KINDS)

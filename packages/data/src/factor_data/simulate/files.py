@@ -84,6 +84,7 @@ def write_files(
         bars=(files.days if days is None else days) * BARS_PER_DAY[files.frequency],
         frequency=files.frequency,  # type: ignore[arg-type]
         signal=signal,
+        signals="impulses",
         seed=seed,
         changing_share=0.2 if count >= FEWEST else 0.0,
         horizons=(1,),

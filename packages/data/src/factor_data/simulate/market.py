@@ -1,7 +1,7 @@
 """The simulated market: bars, news, and the truth about what could be known.
 
 A market and sector factor model with fat tails, volatility clustering and leverage; listings, delistings,
-splits and defects; and planted signals of four kinds whose expected returns are known exactly. See the
+splits and defects; and planted signals of many kinds whose expected returns are known exactly. See the
 modules beside this one.
 """
 
@@ -32,7 +32,7 @@ class SimulatedMarket:
     Attributes
     ----------
     bars : DataFrame(timestamp, symbol, open, high, low, close, adj_close, volume), sorted by (symbol,
-        timestamp)
+        timestamp); with a column `sector` where a signal of groups is planted
     news : DataFrame(timestamp, symbol, text), sorted by (timestamp, symbol)
     truth : DataFrame(timestamp, horizon, attainable_ic, attainable_rank_ic, num_symbols)
     expected : horizon -> (num_dates, num_symbols) expected label at delay 1, NaN where not listed
@@ -56,7 +56,7 @@ def simulate_market(config: MarketConfig = MarketConfig()) -> SimulatedMarket:  
     tone, has_text = draw_tones(config, for_tones)
     paths = simulate_paths(config, tone, for_paths)
     prices = build_bars(config, paths, for_bars)
-    frame = to_frame(config, prices, paths.listed, for_defects)
+    frame = to_frame(config, prices, paths, for_defects)
     news = write_texts(config, tone, has_text, paths.listed, for_texts)
     expected = expected_returns(config, paths)
     dates, symbols = calendar(config), symbol_names(config)

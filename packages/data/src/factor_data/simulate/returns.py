@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.simulate.alpha import AlphaState, impulses
+from factor_data.simulate.alpha import AlphaState
 from factor_data.simulate.config import BARS_PER_DAY, MarketConfig
+from factor_data.simulate.impulses import ImpulseMaker
 
 NUM_SECTORS = 10
 DRIFT = 0.0004  # a day, the same for every symbol
@@ -37,6 +38,7 @@ class Paths:
     returns: NDArray
     log_volume: NDArray
     history: dict[str, NDArray]  # impulses by kind
+    sector: NDArray[np.int64]  # (num_symbols,) 0 to 9
 
 
 def seasonality(config: MarketConfig) -> tuple[NDArray, NDArray]:
@@ -71,12 +73,12 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
     day_shape, volume_shape = seasonality(config)
     volatility = scale * np.clip(np.exp(np.log(0.018) + 0.35 * generator.standard_normal(symbols)), 0.01, 0.04)
     common, clustering = _volatility_factors(bars, symbols, generator)
-    shocks = _factor_returns(config, generator, common * day_shape * scale)
+    shocks, sector = _factor_returns(config, generator, common * day_shape * scale)
     shocks += volatility * clustering * (common * day_shape)[:, None] * _student(generator, OWN_TAIL, (bars, symbols))
     base_volume = _volume_noise(bars, symbols, generator) + volume_shape[:, None]
     usual = volatility * np.sqrt(1.0 + 0.4)
 
-    alpha = AlphaState(config)
+    alpha, maker = AlphaState(config), ImpulseMaker(config, sector)
     pending = [np.zeros(symbols), np.zeros(symbols)]
     price, slow_price = np.ones(symbols), np.ones(symbols)
     returns, log_volume = np.zeros((bars, symbols)), np.zeros((bars, symbols))
@@ -91,10 +93,12 @@ def simulate_paths(config: MarketConfig, tone: NDArray, generator: np.random.Gen
         log_volume[t] = base_volume[t] + 0.35 * np.minimum(size, 6.0)
         before = log_volume[max(0, t - SURPRISE_BARS) : t]
         surprise = log_volume[t] - before.mean(axis=0) if t else np.zeros(symbols)
-        alpha.add(impulses(returns[t] / volatility, surprise, tone[t], on))
+        alpha.add(maker.of_bar(returns[t], volatility, surprise, tone[t], on))
         pending.append(alpha.expected())
     history = {kind: np.array(rows) for kind, rows in alpha.history.items()}
-    return Paths(volatility=volatility, listed=listed, returns=returns, log_volume=log_volume, history=history)
+    return Paths(
+        volatility=volatility, listed=listed, returns=returns, log_volume=log_volume, history=history, sector=sector
+    )
 
 
 def _student(generator: np.random.Generator, tail: float, shape: tuple[int, ...]) -> NDArray:
@@ -120,15 +124,20 @@ def _volatility_factors(bars: int, symbols: int, generator: np.random.Generator)
     return common / np.sqrt(np.mean(common**2)), np.exp(own - 0.35**2)
 
 
-def _factor_returns(config: MarketConfig, generator: np.random.Generator, scale: NDArray) -> NDArray:
-    """(bars, symbols) return from the market and sector factors; `scale` (bars,) is the common volatility."""
+def _factor_returns(
+    config: MarketConfig, generator: np.random.Generator, scale: NDArray
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """(bars, symbols) return from the market and sector factors, and the sector (symbols,) of each symbol.
+
+    `scale` (bars,) is the common volatility.
+    """
     bars, symbols = config.bars, config.symbols
     market = MARKET_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, 1))
     sectors = SECTOR_VOLATILITY * _student(generator, FACTOR_TAIL, (bars, NUM_SECTORS))
     sector = generator.integers(0, NUM_SECTORS, symbols)
     beta = np.clip(1.0 + 0.25 * generator.standard_normal(symbols), 0.3, 2.0)
     loading = np.clip(1.0 + 0.3 * generator.standard_normal(symbols), 0.2, 2.0)
-    return scale[:, None] * (market * beta + sectors[:, sector] * loading)
+    return scale[:, None] * (market * beta + sectors[:, sector] * loading), sector
 
 
 def _volume_noise(bars: int, symbols: int, generator: np.random.Generator) -> NDArray:
