@@ -30,7 +30,7 @@ from factor_data.features.dates import DATE_FEATURES, GROUP, DateFeature, neutra
 from factor_data.features.indicators import INDICATORS
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.features.own import OwnFeatures
-from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES, Feature
+from factor_data.features.table import BAR_FEATURES, CALENDAR_FEATURES, FEATURES, MEMORY_FEATURES, Feature
 from factor_data.panel.panel import Panel
 
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
@@ -38,6 +38,7 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "calendar": tuple(CALENDAR_FEATURES),
     "market": tuple(DATE_FEATURES),
     "indicators": tuple(INDICATORS),
+    "memory": tuple(MEMORY_FEATURES),
     "alpha158": ALPHA158_NAMES,
     "alpha360": ALPHA360_NAMES,
 }

@@ -36,6 +36,7 @@ from factor_data.features.kernels import (
     rolling_skewness,
     rolling_std,
 )
+from factor_data.features.memory import memory_features
 from factor_data.panel.panel import Panel
 
 Feature = Callable[[Panel], Floats]
@@ -198,4 +199,13 @@ CALENDAR_FEATURES: dict[str, Feature] = {
     "time_of_day_cos": lambda panel: cosine(time_of_day(panel), HOURS_IN_DAY),
 }
 
-FEATURES: dict[str, Feature] = {**BAR_FEATURES, **CALENDAR_FEATURES, **INDICATOR_FEATURES}
+MEMORY_FEATURES: dict[str, Feature] = memory_features(
+    {
+        "return_1": BAR_FEATURES["return_1"],
+        "abs_return_1": lambda panel: np.abs(past_return(panel, 1)),
+        **{name: BAR_FEATURES[name] for name in ("return_times_volume", "volume_surprise_20")},
+        **{name: BAR_FEATURES[name] for name in ("close_location", "overnight_gap")},
+    }
+)
+
+FEATURES: dict[str, Feature] = {**BAR_FEATURES, **CALENDAR_FEATURES, **INDICATOR_FEATURES, **MEMORY_FEATURES}

@@ -165,3 +165,27 @@ def exponential_mean(values: Floats, age: NDArray[np.int64], share: float, least
         if count >= least:
             result[row] = values[row] + differences / sums[count - 1]
     return result
+
+
+@kernel(nogil=True)
+def known_exponential_mean(values: Floats, age: NDArray[np.int64], keep: float, window: int, least: int) -> Floats:
+    """Mean of the known values of the symbol's last `window` bars, whose weights fall to `keep` of them a bar.
+
+    A missing value is left out, its bar counts. NaN where fewer than `least` are known.
+    """
+    result = np.full(len(values), np.nan)
+    weights = keep ** np.arange(window)  # the newest bar's is 1
+    for row in range(len(values)):
+        # As a difference to the newest known value, so that a constant is its own mean.
+        newest, differences, total, count = 0.0, 0.0, 0.0, 0
+        for back in range(min(window, age[row] + 1)):
+            value = values[row - back]
+            if not math.isnan(value):
+                if count == 0:
+                    newest = value
+                count += 1
+                differences += weights[back] * (value - newest)
+                total += weights[back]
+        if count >= least:
+            result[row] = newest + differences / total
+    return result
