@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
+PINNED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)
@@ -15,22 +16,23 @@ help: ## Show this list
 
 install: $(INSTALLED) ## Create .venv with the locked dependencies and the packages, and set up DVC
 
-$(INSTALLED): requirements.lock $(wildcard packages/*/pyproject.toml)
+$(INSTALLED): $(wildcard requirements.*lock) $(wildcard packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	  || { echo "error: Python 3.11 or 3.12 is needed (found: $$($(PYTHON) --version)); say which with make PYTHON=..."; exit 1; }
 	@echo "Installing the locked dependencies into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@$(PINNED) requirements.cpu.lock 2> /dev/null || echo "No CPU build of torch is served here that is pinned: PyPI's is taken"
+	@$(PINNED) requirements.lock
+	@if $(BIN)/python -c 'import re, sys; from importlib.metadata import requires; sys.exit(not any(re.match("nvidia-|cuda-|triton", line) for line in requires("torch")))'; \
+	  then $(PINNED) requirements.cuda.lock; fi
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # like pip: some files are in the syntax of another Python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
 	@touch $@
 
-lock: install ## Resolve requirements.in into requirements.lock anew
+lock: install ## Resolve requirements.in anew into requirements*.lock, with digests
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o .venv/requirements.full
-	@{ echo "# Made by 'make lock' from requirements.in; do not edit. torch's own CUDA pins are left to its wheel, so CPU and GPU machines share this file."; \
-	  grep -vE '^(nvidia-(c|n)[a-z]|cuda-|triton)' .venv/requirements.full; } > requirements.lock
+	@python -m stages.commands.lock
 
 format: install ## Format and sort imports
 	@ruff check --fix --quiet . || true

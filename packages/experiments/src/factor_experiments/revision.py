@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,8 +120,7 @@ def _json(path: str, revision: str, text: str) -> Mapping[str, Any]:
 
 def _pins(text: str) -> list[tuple[str, str]]:
     """Return (name, version) of every line `name==version` of a file of requirements."""
-    lines = [line.split("#")[0].split(";")[0].strip() for line in text.splitlines()]
-    return [(line.split("==")[0].strip(), line.split("==")[1].strip()) for line in lines if "==" in line]
+    return re.findall(r"^([\w.-]+)==([^\s;#\\]+)", text, flags=re.MULTILINE)
 
 
 def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
