@@ -49,16 +49,16 @@ def make(folder: Path, **changes: Any) -> LiveICReporter:
 
 def test_scores_are_per_date_and_never_pooled(tmp_path: Path) -> None:
     reporter = make(tmp_path)
-    codes, prediction, label = batch(range(20))
+    codes, prediction, label = batch(range(25))
     label += 100.0 * (codes % 2)[:, None]  # the market: pooled, it hides the forecast altogether
     reporter.add("out_of_sample", codes, prediction, label)
     found = reporter.report_now()["targets"]["h5"]["out_of_sample"]
-    per_date = [spearmanr(prediction[codes == c, 1], label[codes == c, 1]).statistic for c in range(20)]
+    per_date = [spearmanr(prediction[codes == c, 1], label[codes == c, 1]).statistic for c in range(25)]
     assert found["rank_ic"] == pytest.approx(np.mean(per_date), abs=1e-12)
     assert found["rank_ic_low"] < found["rank_ic"] < found["rank_ic_high"]
     assert found["mse"] == pytest.approx(((prediction - label)[:, 1] ** 2).mean())
     assert found["mae"] == pytest.approx(np.abs(prediction - label)[:, 1].mean())
-    assert (found["num_samples"], found["num_dates"]) == (600, 20)
+    assert (found["num_samples"], found["num_dates"]) == (750, 25)
 
 
 def test_the_order_of_rows_and_batches_does_not_matter(tmp_path: Path) -> None:

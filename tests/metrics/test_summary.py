@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from factor_metrics import bootstrap_interval, newey_west_t, paired_difference, summarize
+from factor_metrics import bootstrap_interval, mean_test, newey_west_t, paired_difference, summarize
 from factor_metrics.significance.bootstrap import bootstrap_block_length
 
 pytestmark = pytest.mark.numeric
@@ -94,9 +94,22 @@ def test_a_block_is_never_shorter_than_the_horizon(num_dates: int, horizon: int)
     assert bootstrap_block_length(num_dates, horizon) >= horizon
 
 
-def test_fewer_dates_than_two_horizons_have_no_interval() -> None:
-    assert all(math.isnan(end) for end in bootstrap_interval(overlapping(1, 39, 20), horizon=20))
-    assert not any(math.isnan(end) for end in bootstrap_interval(overlapping(1, 40, 20), horizon=20))
+def test_fewer_dates_than_five_horizons_have_no_interval() -> None:
+    assert all(math.isnan(end) for end in bootstrap_interval(overlapping(1, 99, 20), horizon=20))
+    assert not any(math.isnan(end) for end in bootstrap_interval(overlapping(1, 100, 20), horizon=20))
+    given_length = bootstrap_interval(overlapping(1, 40, 20), horizon=20, block_length=20)
+    assert not any(math.isnan(end) for end in given_length)
+
+
+def test_fewer_dates_than_seven_horizons_have_an_interval_no_shorter_than_that_of_the_test() -> None:
+    longer = 0
+    for seed in range(20):
+        values = overlapping(seed, 120, 20)
+        low, high = bootstrap_interval(values, 20, 0.9)
+        least = mean_test(values, 20).interval(0.9)
+        assert (math.isnan(low) and math.isnan(least[0])) or (low <= least[0] and high >= least[1])
+        longer += low == least[0] or high == least[1]
+    assert longer > 5
 
 
 @pytest.mark.parametrize("num_dates", [50, 53])
