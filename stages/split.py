@@ -31,6 +31,7 @@ from factor_data import (
     write_folds,
     write_parquet,
 )
+from stages.history import check_history, written_lookbacks
 from stages.json_files import write_json
 from stages.markets import assign_markets, checked_reach, tell_lost_labels
 from stages.masks import check_any_left, check_folds_left, check_volume
@@ -72,6 +73,7 @@ def main() -> None:
         folds = make_folds(panel.dates, params.folds, reach=reach)
         check_panel(document["evaluate"], panel, folds, labels)
         check_tested_once(folds)
+        check_history(folds, panel.dates, written_lookbacks(document))
         check_folds_left(folds, panel, quality, workers)
         if len(folds) < 2:
             print(ONE_FOLD, file=sys.stderr)

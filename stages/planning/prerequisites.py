@@ -9,6 +9,7 @@ from factor_models import KLINE_MODELS, Kronos, KronosTokenizer, model_sizes
 from stages.kline.bars import read_pretrained
 from stages.params.reading import Params
 from stages.planning.closure import describe
+from stages.planning.lengths import check_lengths
 from stages.planning.sizes import check_sizes
 from stages.running.files import DECIDED
 from stages.running.stage import StageError
@@ -23,15 +24,16 @@ KLINE_KNOWS_ONLY = {"start": "cold", "weights": None, "windows": None, "distilla
 def check_prerequisites(params: Params) -> None:
     """Refuse what no stage could work with, by a StageError.
 
-    That is: data that are not there, sizes beyond this machine's memory, files of features that the plan could not
-    follow, pretrained weights that are not those named by their hash, and keys of `train` that a model of the list
-    cannot follow.
+    That is: data that are not there, sizes beyond this machine's memory, lengths beyond the dates of the data, files
+    of features that the plan could not follow, pretrained weights that are not those named by their hash, and keys of
+    `train` that a model of the list cannot follow.
     """
     if DECIDED.exists():
         raise StageError("make use-data was ended while it replaced the data: 'make use-data' finishes that")
     if not DATA.is_dir() and not POINTER.is_file():
         raise StageError(f"there is neither {DATA}/ nor {POINTER}: make use-data SRC=folder puts your own data there")
     check_sizes(params)
+    check_lengths(params)
     if params.tokenize.reads_with_transformer:
         assert params.tokenize.news_vectors is not None
         check_encoder(params.tokenize.news_vectors)
