@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from factor_data.news.factors.exchange import exchange
 
 LONGEST_MESSAGE = 200
+TRUST = "where an authority of your own has signed it, SSL_CERT_FILE names the file of that one's certificate"
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and all from 500 on
 
 
@@ -72,7 +74,8 @@ class ChatEndpoint:
 
         Raises
         ------
-        EndpointError after the last try, or at once for any other status: key, model or address are wrong
+        EndpointError after the last try, or at once for any other status: key, model or address are wrong; at once too
+        for a certificate that is not trusted, expired or of another host
         """
         for attempt in range(self.retries + 1):
             if attempt:
@@ -85,24 +88,36 @@ class ChatEndpoint:
         raise AssertionError("the last try returns or raises")
 
     def _ask_once(self, body: Mapping[str, Any]) -> tuple[str, bool]:
-        request = self._request(body)
+        reply = self._reply(self._request(body))
         try:
-            content = json.loads(exchange(request, self.timeout_seconds, self.max_bytes))
+            content = json.loads(reply)
             choice = content["choices"][0]
             text, is_whole = choice["message"]["content"], choice.get("finish_reason") != "length"
+        except RecursionError:
+            raise EndpointError(f"{self.url}: the answer is nested too deep", is_final=False) from None
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise self._no_completion(error) from None
+        if not isinstance(text, str):
+            raise EndpointError(f"{self.url}: the answer has no text", is_final=False)
+        return text, is_whole
+
+    def _reply(self, request: urllib.request.Request) -> bytes:
+        try:
+            return exchange(request, self.timeout_seconds, self.max_bytes)
         except urllib.error.HTTPError as error:
             is_final = error.code < 500 and error.code not in RETRIED_STATUS
             raise EndpointError(f"{self.url}: status {error.code}{_phrase(error.code)}", is_final=is_final) from None
         except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                said = f"its certificate is not trusted ({reason.verify_message}); {TRUST}"
+                raise EndpointError(f"{self.url}: {said}", is_final=True) from None
             raise EndpointError(f"{self.url}: {self._told(error)}", is_final=False) from None
-        except RecursionError:
-            raise EndpointError(f"{self.url}: the answer is nested too deep", is_final=False) from None
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            told = f"the answer is no chat completion ({self._told(error)})"
-            raise EndpointError(f"{self.url}: {told}", is_final=False) from None
-        if not isinstance(text, str):
-            raise EndpointError(f"{self.url}: the answer has no text", is_final=False)
-        return text, is_whole
+        except ValueError as error:  # too long, or a header that is none
+            raise self._no_completion(error) from None
+
+    def _no_completion(self, error: Exception) -> EndpointError:
+        return EndpointError(f"{self.url}: the answer is no chat completion ({self._told(error)})", is_final=False)
 
     def _told(self, error: Exception) -> str:
         """The message of an error, which may repeat what the other side sent: without the key, on one plain line."""

@@ -92,17 +92,22 @@ class Deadline:
 
 
 class _Watched(http.client.HTTPConnection):
-    def __init__(self, *arguments: Any, deadline: Deadline, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._deadline = deadline
+    deadline: Deadline
 
     def connect(self) -> None:
         super().connect()
-        self._deadline.watch(self.sock)
+        self.deadline.watch(self.sock)
 
 
 class _WatchedSecure(http.client.HTTPSConnection, _Watched):
     """Its `connect` is that of HTTPS, which calls that of `_Watched` for the connection below TLS."""
+
+
+def _connection(kind: type[_Watched], deadline: Deadline, *arguments: Any, **options: Any) -> _Watched:
+    """A connection that ends with the deadline; the classes of http.client take no further argument."""
+    made = kind(*arguments, **options)
+    made.deadline = deadline
+    return made
 
 
 class _Timed:
@@ -115,12 +120,12 @@ class _Timed:
 
 class _Plain(_Timed, urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Watched, deadline=self._deadline), req)
+        return self.do_open(partial(_connection, _Watched, self._deadline), req)
 
 
 class _Secure(_Timed, urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_WatchedSecure, deadline=self._deadline), req)
+        return self.do_open(partial(_connection, _WatchedSecure, self._deadline), req)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
