@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from factor_data import Labels, SavedPanel, find_markets, lost_labels, named_markets, write_markets
+from factor_data import Labels, Markets, SavedPanel, find_markets, lost_labels, named_markets, write_markets
+from factor_data.panel.markets import Rows
 from stages.running.stage import StageError
 
 FEW = 0.03
@@ -16,15 +17,20 @@ FEW = 0.03
 
 def assign_markets(panel: SavedPanel, folder: Path, calendars: Mapping[str, Sequence[str]]) -> SavedPanel:
     """The panel saved in `folder` with its markets, named or found; they are told of where they are several."""
-    try:
-        markets = named_markets(panel.rows, calendars) if calendars else find_markets(panel.rows)
-    except ValueError as error:
-        raise StageError(f"params.yaml: split.{error}") from None
+    markets = markets_of(panel.rows, calendars)
     write_markets(folder, markets)
     if len(markets.names) > 1:
         print(f"{len(markets.names)} markets count bars on dates of their own (split.calendars):", file=sys.stderr)
         print("\n".join(f"  {line}" for line in markets.describe()), file=sys.stderr)
     return replace(panel, known_markets=markets)
+
+
+def markets_of(rows: Rows, calendars: Mapping[str, Sequence[str]]) -> Markets:
+    """The markets that are named, else those that are found."""
+    try:
+        return named_markets(rows, calendars) if calendars else find_markets(rows)
+    except ValueError as error:
+        raise StageError(f"params.yaml: split.{error}") from None
 
 
 def tell_lost_labels(panel: SavedPanel, labels: Labels) -> None:

@@ -33,7 +33,7 @@ from factor_data import (
 )
 from stages.history import check_history, written_lookbacks
 from stages.json_files import write_json
-from stages.markets import assign_markets, checked_reach, tell_lost_labels
+from stages.markets import assign_markets, checked_reach, markets_of, tell_lost_labels
 from stages.masks import check_any_left, check_folds_left, check_volume
 from stages.params.checking import validate
 from stages.params.split import SplitParams
@@ -100,7 +100,8 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         check_sector(untracked()["evaluate"], bars.column_names)
         check_weights(untracked()["train"], bars.column_names)
         check_volume(bars, params)
-        quality = clean_to_folder(bars, folder / "panel", params.clean, workers)
+        markets = markets_of(bars.rows, params.calendars)
+        quality = clean_to_folder(bars, folder / "panel", params.clean, workers, markets)
     panel = open_panel(folder / "panel")
     return assign_markets(panel, folder / "panel", params.calendars), quality
 

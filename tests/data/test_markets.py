@@ -10,9 +10,13 @@ import pandas as pd
 import pytest
 
 from factor_data import (
+    CleanRules,
     MarketConfig,
     Markets,
     Panel,
+    Workers,
+    clean_bars,
+    clean_to_folder,
     find_markets,
     forward_return,
     import_data,
@@ -20,10 +24,12 @@ from factor_data import (
     named_markets,
     open_panel,
     simulate_market,
+    sort_bars,
     write_markets,
 )
 from factor_data.cli import describe
 from factor_data.panel.markets import Rows
+from factor_data.reading.table import Table
 
 
 def bars(symbol: str, stamps: pd.DatetimeIndex) -> pd.DataFrame:
@@ -179,3 +185,18 @@ def test_an_import_says_that_one_calendar_would_cost_labels_and_what_to_do(tmp_p
         pd.concat([bars(symbol, own) for symbol, own in symbols.items()]).to_csv(tmp_path / f"{name}.csv", index=False)
         said = describe(import_data(tmp_path / f"{name}.csv", tmp_path / name))
         assert ("split.calendars" in said) == (name == "mixed"), said
+
+
+def test_a_gap_counts_dates_of_the_symbol_s_own_market_alone_in_whole_and_in_parts(tmp_path: Path) -> None:
+    stamps = {"A": days().delete([50, 51]), "B": days(), "C": COIN}
+    panel = panel_of(**stamps)
+    report = clean_bars(panel, CleanRules(min_history=1))[1]
+    assert report.count("calendar_gap") == 2  # and none of the weekends, on which the coin trades
+    assert report.count("calendar_gap") == clean_bars(panel_of(A=stamps["A"], B=days()), CleanRules())[1].count(
+        "calendar_gap"
+    )
+    (tmp_path / "scratch").mkdir()
+    frame = pd.concat([bars(name, when) for name, when in stamps.items()])
+    workers = Workers(max_bytes=1 << 14)
+    sorted_bars = sort_bars([Table(path="bars", frame=frame, zone=None)], tmp_path / "scratch", workers)
+    assert clean_to_folder(sorted_bars, tmp_path / "panel", CleanRules(min_history=1), workers).rules == report.rules

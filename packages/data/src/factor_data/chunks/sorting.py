@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from factor_data.chunks.saved_panel import whole_groups
 from factor_data.chunks.workers import COPIES, Workers
 from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_facts, seen_values
 from factor_data.panel.array_file import ArrayFile
+from factor_data.panel.markets import Rows
 from factor_data.panel.panel import Panel
 from factor_data.reading.table import Table
 
@@ -98,6 +100,18 @@ class SortedBars:
     def row_bytes(self) -> int:
         """Bytes of a row as it is read."""
         return 8 * (len(self.column_names) + len(KEYS))
+
+    @property
+    def rows(self) -> Rows:
+        """When each symbol has bars, read symbol by symbol."""
+        starts = np.r_[0, np.cumsum(self.counts)]
+        return Rows(symbols=self.symbols, dates=self.dates, starts=starts, read=partial(self._dates, starts))
+
+    def _dates(self, starts: NDArray[np.int64], first: int, last: int) -> NDArray[np.int64]:
+        """Date codes of the rows `first` up to `last`, which are of one symbol."""
+        symbol = int(np.searchsorted(starts, first, side="right")) - 1
+        time = np.sort(self._column("time", (symbol, symbol + 1))).view("datetime64[ns]")
+        return np.searchsorted(self.dates, time[first - starts[symbol] : last - starts[symbol]])
 
     def parts(self, max_rows: int) -> list[tuple[int, int]]:
         """Ranges of symbols with at most `max_rows` rows together; a longer symbol is a part alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,9 @@ def clean_bars(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> tuple[Panel, 
     ------
     ValueError if a column that `rules` names is absent, or no bar is left
     """
-    cleaned, report = clean_symbols(panel, rules, facts_of(panel))
+    cleaned, report = clean_symbols(replace(panel, known_markets=panel.markets), rules, facts_of(panel))
     report.check_not_empty()
-    return cleaned.compact(), report
+    return replace(cleaned, known_markets=panel.known_markets).compact(), report
 
 
 def clean_symbols(
@@ -50,7 +50,8 @@ def clean_symbols(
 
     Parameters
     ----------
-    panel : all bars of some symbols. Its `symbols` and `dates` are those of the whole, also where no bar is here
+    panel : all bars of some symbols. Its `symbols`, `dates` and `known_markets` are those of the whole, also where no
+        bar is here; without markets there is one
     rules : as for `clean_bars`
     facts : `facts_of` the whole, of which the panel is a part
 
@@ -74,7 +75,7 @@ def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDAr
     rule depend on what the rules before it do, as in `clean_bars`
     """
     log = _Log(panel, rules)
-    _clean(Bars(panel, facts_of(panel)), rules, log)
+    _clean(Bars(replace(panel, known_markets=panel.markets), facts_of(panel)), rules, log)
     hits = {name: np.zeros(panel.num_rows, dtype=bool) for name in log.rows}
     for name, rows in log.rows.items():
         hits[name][rows] = True

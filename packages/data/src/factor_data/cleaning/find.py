@@ -184,8 +184,12 @@ def stale_price(bars: Bars, rules: Thresholds) -> Found:
 
 
 def calendar_gap(bars: Bars, rules: Thresholds) -> Found:
-    """Find bars before which the symbol misses dates of the calendar; their number is shown."""
-    gap = np.where(bars.first, 0, np.diff(bars.panel.date_code.astype(np.int64), prepend=0) - 1)
+    """Find bars before which the symbol misses dates of its market's calendar; their number is shown."""
+    place = bars.panel.date_code.astype(np.int64)
+    markets = bars.panel.known_markets
+    if markets is not None and len(markets.names) > 1:
+        place = markets.position[markets.code[bars.panel.symbol_code], place]
+    gap = np.where(bars.first, 0, np.diff(place, prepend=0) - 1)
     return Found(gap > 0, gap, gap)
 
 

@@ -67,6 +67,11 @@ class Markets:
             raise ValueError("markets are known for other symbols or dates than the panel has")
         return Markets(names=self.names, symbols=symbols, code=self.code[at], dates=dates, open=self.open[:, when])
 
+    @cached_property
+    def position(self) -> NDArray[np.int64]:
+        """(num_markets, num_dates): how many dates of the market come before; of others' dates too."""
+        return np.cumsum(self.open, axis=1) - self.open
+
     def ahead(self, steps: int) -> NDArray[np.int64]:
         """(num_markets, num_dates): the date that is `steps` dates of the market later, -1 where there is none.
 
@@ -164,7 +169,7 @@ def lost_labels(rows: Rows, markets: Markets, delay: int, horizon: int) -> tuple
 
     Rows whose exit lies behind the symbol's last bar are not counted: they have no label on any calendar.
     """
-    position = np.cumsum(markets.open, axis=1) - 1
+    position = markets.position
     length = int(position[:, -1].max(initial=0)) + 1
     lost, counted = np.zeros(len(rows.symbols)), np.zeros(len(rows.symbols))
     for symbol, market in enumerate(markets.code.tolist()):
