@@ -16,7 +16,9 @@ import xgboost
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
+from factor_metrics.dispersion import no_dispersion
 from factor_models import Table, TabularModel, build_model, load_model, save_model
+from factor_models.tabular.base import check_targets, is_constant
 
 pytestmark = pytest.mark.numeric
 
@@ -278,3 +280,16 @@ def test_ridge_of_a_direction_gives_the_tangent_of_the_log_odds(table: Table) ->
     z = StandardScaler().fit_transform(table.features.astype(np.float64))
     chance = Ridge(alpha=1.0).fit(z, up).predict(z)
     np.testing.assert_allclose(model.predict(table), 4 * (chance - 0.5), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_targets_that_differ_by_rounding_alone_are_constant_by_the_rule_of_the_metrics(dtype: type) -> None:
+    generator = np.random.default_rng(0)
+    for size in (1e-30, 3.7, 1e12):
+        for units in (1, 20, 200, 1e5):
+            values = (size * (1.0 + units * np.finfo(dtype).eps * generator.random(50))).astype(dtype)
+            assert is_constant(values) == no_dispersion(values, scale=0.0)
+    targets = np.full((50, 1), 0.3, dtype=np.float32)
+    targets[7] = np.nextafter(np.float32(0.3), np.float32(1.0))
+    with pytest.raises(ValueError, match=r"train.targets\[:, 0\] are constant"):
+        check_targets(Table(features=np.zeros((50, 1), np.float32), targets=targets), 1)

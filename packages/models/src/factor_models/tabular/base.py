@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+ROUNDING_UNITS = 64
+"""Of the type's eps: what equal values may differ by."""
 ROWS_AT_ONCE = 65_536
 """Rows that are worked on together where a copy of all would not fit: the sums of a fit depend on it."""
 
@@ -129,6 +131,16 @@ def check_features(table: Table, num_features: int, name: str = "table") -> None
         )
 
 
+def is_constant(values: np.ndarray) -> bool:
+    """Whether finite values differ by no more than rounding: 64 eps of their type times their largest size.
+
+    The rule of `factor_metrics.dispersion`, which this package may not import; a test holds the two together.
+    """
+    info = np.finfo(values.dtype)
+    low, high = float(values.min()), float(values.max())
+    return high - low <= ROUNDING_UNITS * float(info.eps) * max(abs(low), abs(high)) + float(info.tiny)
+
+
 def check_targets(table: Table, num_horizons: int, name: str = "train") -> np.ndarray:
     """The targets (N, num_horizons), with something to learn at each horizon."""
     if table.targets is None:
@@ -139,7 +151,7 @@ def check_targets(table: Table, num_horizons: int, name: str = "train") -> np.nd
         )
     for horizon in range(num_horizons):
         known = table.targets[np.isfinite(table.targets[:, horizon]), horizon]
-        if len(known) == 0 or known.min() == known.max():
+        if len(known) == 0 or is_constant(known):
             state = "hold no finite value" if len(known) == 0 else f"are constant ({known[0]})"
             raise ValueError(f"{name}.targets[:, {horizon}] {state}: nothing can be learnt from them")
     return table.targets
