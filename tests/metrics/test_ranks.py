@@ -88,3 +88,14 @@ def test_any_finite_values_get_the_ranks_of_scipy(values: np.ndarray) -> None:
 @given(hnp.arrays(np.float64, (2, 60), elements=st.integers(0, 2**63 - 1).map(lambda bits: 1.0 + bits % 97 * 2**-52)))
 def test_crowded_float64_values_get_the_ranks_of_scipy(values: np.ndarray) -> None:
     np.testing.assert_array_equal(rank_rows(values), scipy_ranks(values))
+
+
+def test_a_row_that_is_too_long_for_keys_has_the_same_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.integers(-4, 5, size=(3, 60)).astype(np.float64)
+    values[0, ::7], values[1] = np.nan, generator.normal(size=60)
+    values[2, :5] = -0.0
+    expected = rank_rows(values)
+    monkeypatch.setattr("factor_metrics.ordering.ranks.MOST_COLUMNS", 59)
+    np.testing.assert_array_equal(rank_rows(values), expected)
+    np.testing.assert_array_equal(rank_rows(np.full((1, 60), np.nan)), np.full((1, 60), np.nan))

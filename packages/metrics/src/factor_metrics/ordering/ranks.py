@@ -22,6 +22,7 @@ from factor_metrics.dispersion import EXACT, Rounding, is_rounding, rounding_of
 from factor_metrics.kernel_cache import kernel
 
 CELLS_AT_ONCE = 1 << 16  # a block of rows that stays in the second-level cache; no influence on results
+MOST_COLUMNS = 1_000_000  # sums of cubes have to fit 63 bits, and a float64 key the column
 Ranks = NDArray[np.int32]  # doubled, 0 = not ranked
 Counts = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -61,12 +62,26 @@ def rank_rows(values: NDArray[np.floating]) -> NDArray[np.float64]:
     >>> rank_rows(np.array([[0.3, 0.1, np.nan, 0.3]]))
     array([[2.5, 1. , nan, 2.5]])
     """
+    if values.shape[1] > MOST_COLUMNS:
+        return np.stack([_long_ranks(row) for row in values]) if len(values) else np.empty(values.shape)
     ranks = np.empty(values.shape)
     for block in row_blocks(*values.shape):
         present = ~np.isnan(values[block])
         ranked = rank_block(values[block], present, EXACT)
         np.multiply(ranked.doubled_rank, 0.5, out=ranks[block])
         ranks[block][~present] = np.nan
+    return ranks
+
+
+def _long_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Ranks (num_columns,) of one row that is too long for keys: slower, and the same."""
+    ranks = np.full(len(values), np.nan)
+    places = np.flatnonzero(~np.isnan(values))
+    places = places[np.argsort(values[places], kind="stable")]
+    ordered = values[places]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
+    end = np.r_[first[1:], len(ordered)][: len(first)]
+    ranks[places] = np.repeat(0.5 * (first + 1 + end), end - first)
     return ranks
 
 
@@ -87,8 +102,8 @@ def rank_block(
     wanted = np.float32 if values.dtype == np.float32 else np.float64
     values = np.ascontiguousarray(values, dtype=wanted)
     num_columns = values.shape[1]
-    if num_columns > 1_000_000:  # sums of cubes have to fit 63 bits, and a float64 key the column
-        raise ValueError(f"at most 1,000,000 symbols can be ranked, got {num_columns}")
+    if num_columns > MOST_COLUMNS:
+        raise ValueError(f"at most {MOST_COLUMNS:,} symbols of a date can be ranked, got {num_columns:,}")
     num_index_bits = 32 if wanted is np.float32 else max(num_columns - 1, 1).bit_length()
     index_mask = np.uint64((1 << num_index_bits) - 1)
     keys = np.empty(values.shape, dtype=np.uint64)
