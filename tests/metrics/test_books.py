@@ -264,12 +264,15 @@ def test_wrong_settings_are_refused_by_name(make: Any, said: str) -> None:
     [
         ("2024-01-01T00", "h", 24 * 60, 8760.0),
         ("2024-01-01", "D", 100, 365.0),
+        ("2024-01-01", "2D", 100, 183.0),
+        ("2024-01-01", "3D", 100, 122.0),
         ("2024-01-01", "W", 100, 52.0),
         ("2014-01", "M", 60, 12.0),
     ],
 )
 def test_the_year_of_calendars_without_sessions(start: str, step: str, length: int, year: float) -> None:
-    stamps = np.datetime64(start, step) + np.arange(length)
+    count, unit = np.datetime_data(np.dtype(f"datetime64[{step}]"))[::-1]
+    stamps = np.datetime64(start, unit) + count * np.arange(length)
     assert trading_year(stamps.astype("datetime64[ns]"))[0] == year
 
 
@@ -280,6 +283,13 @@ def test_the_year_of_an_exchange_has_252_days_of_so_many_bars() -> None:
     bars = (days[:, None] + np.timedelta64(570, "m") + 5 * np.arange(48) * np.timedelta64(1, "m")).ravel()
     assert trading_year(bars) == (252.0 * 48, "252 days of 48 bars")
     assert trading_year(np.arange(10))[0] == 252.0
+
+
+def test_days_that_are_some_days_apart_are_counted_and_those_of_an_exchange_stay_252() -> None:
+    days = np.arange("2022-01-01", "2024-01-01", dtype="datetime64[D]")
+    twice, thrice = (days[np.is_busday(days, weekmask=names)] for names in ("Tue Fri", "Mon Wed Fri"))
+    assert trading_year(twice) == (104.0, "104 days, 3 days apart, of 1 bar")
+    assert trading_year(thrice)[0] == pytest.approx(156.5, abs=0.6)
 
 
 def test_one_day_of_a_weekend_makes_no_market_that_never_closes() -> None:

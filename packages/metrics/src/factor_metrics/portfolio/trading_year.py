@@ -14,8 +14,9 @@ def trading_year(dates: ArrayLike) -> tuple[float, str]:
     """Return the number of dates a year of a calendar, and how it was found, in words.
 
     An exchange has 252 days a year, a market that trades on all days of the week 365; times the median number of bars
-    a day. Bars further apart than four days are weeks (52), months (12), quarters (4) or years (1), whichever is
-    nearest. Dates that are no times count as days of an exchange.
+    a day. Where most days lie two to four days apart, as many are in a year as between the first and the last. Bars
+    further apart are weeks (52), months (12), quarters (4) or years (1), whichever is nearest. Dates that are no times
+    count as days of an exchange.
 
     Parameters
     ----------
@@ -38,7 +39,11 @@ def trading_year(dates: ArrayLike) -> tuple[float, str]:
             key=lambda one: abs(np.log(365.25 / gap / one[0])),
         )
         return float(year), f"{year} {name}"
-    always = np.bincount(days.astype(np.int64) % 7, minlength=7).min() > LEAST_SHARE * len(days)
     a_day = int(np.median(bars))
+    of_bars = f"of {a_day} bar{'' if a_day == 1 else 's'}"
+    if gap >= 2.0:
+        year = round(365.25 * (len(days) - 1) / float((days[-1] - days[0]).astype(np.int64)))
+        return float(year) * a_day, f"{year} days, {gap:g} days apart, {of_bars}"
+    always = np.bincount(days.astype(np.int64) % 7, minlength=7).min() > LEAST_SHARE * len(days)
     words = "365 days, on weekends too," if always else "252 days"
-    return (365.0 if always else 252.0) * a_day, f"{words} of {a_day} bar{'' if a_day == 1 else 's'}"
+    return (365.0 if always else 252.0) * a_day, f"{words} {of_bars}"
