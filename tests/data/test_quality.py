@@ -137,3 +137,12 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_the_data() -> None:
     assert "Not stated." in plain
     assert "<h2>Labels" not in plain
     assert "<h2>Folds" not in plain
+
+
+def test_a_report_is_told_in_a_line_and_shown_in_a_notebook() -> None:
+    _, report = clean_bars(Panel.from_frame(flat_frame(["A", "<b>B"], 30)), CleanRules(min_history=5))
+    assert repr(report).startswith("QualityReport(60 bars in, 60 left, ")
+    page = report._repr_html_()
+    assert page.startswith('<div class="factorcast"')
+    assert page.count("<tr") == 1 + sum(rule.count > 0 for rule in report.rules)
+    assert "<b>B" not in page

@@ -62,6 +62,9 @@ def test_a_better_model_is_found_with_its_interval_and_what_differs_is_named(mad
     assert expected.ci_low < 0.01 < expected.ci_high
     assert linear.net == paired_difference(second / 100.0, first / 100.0, 1)
     assert "better for linear at h1" in result.verdict
+    assert repr(result).endswith(f"{result.verdict})")
+    assert "<td" in result._repr_html_()
+    assert result.verdict.split(";")[0] in result._repr_html_()
     assert result.differences.params == {"train.lr": (0.003, 0.01)}
     assert result.differences.modules == {"stages.stack": ("aa", "bb"), "stages.new": ("absent", "cc")}
     assert result.differences.environment == {"numpy": ("2.4.6", "2.5.0")}

@@ -16,6 +16,7 @@ from factor_experiments.revision import Revision, read_revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
 from factor_metrics import ICSummary, adjusted_p_values, paired_difference, to_json_safe
+from factor_metrics.inline import inline_html, inline_table
 
 Status = Literal["equal", "compared", "refused"]
 
@@ -82,6 +83,15 @@ class Comparison:
         worse = [_named(pair) for pair in sure if pair.difference is not None and pair.difference.mean < 0]
         parts = [f"{words} for {', '.join(names)}" for words, names in (("better", better), ("worse", worse)) if names]
         return f"{self.b.name} is {' and '.join(parts)}; {counted} compared (5 %, Holm)."
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.a.name} and {self.b.name}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        from factor_experiments.compare_text import HEAD, cells
+
+        facts = {"A": self.a.name, "B": self.b.name, "verdict": self.verdict}
+        return inline_html("Comparison", facts, inline_table(HEAD, map(cells, self.pairs)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""

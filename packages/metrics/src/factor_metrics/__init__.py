@@ -6,6 +6,15 @@ that it needs and no other: `import factor_metrics` loads none of them.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "report":  # a folder that can be called, so it is no name of the stub
+        return importlib.import_module(f"{__name__}.report")
+    return _named(name)

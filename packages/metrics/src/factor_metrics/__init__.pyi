@@ -124,6 +124,9 @@ from .portfolio.weights import proportional_weights as proportional_weights
 from .portfolio.weights import rebalance_every as rebalance_every
 from .portfolio.weights import top_k_weights as top_k_weights
 from .report.data import ReportData as ReportData
+from .report.one_call import TearSheet as TearSheet
+from .report.one_call import make_report as make_report
+from .report.one_call import tear_sheet as tear_sheet
 from .report.page import build_report as build_report
 from .scores.calibration import CalibrationCurve as CalibrationCurve
 from .scores.calibration import calibration_curve as calibration_curve

@@ -46,7 +46,7 @@ def same_labels(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             read = {name: _read(name, given[name]) for name in names if name in given}
             check_same_labels(read)
             changed = {name: value for name, value in read.items() if value is not given[name]}
-            return function(**given | changed) if changed else function(*args, **kwargs)  # type: ignore[arg-type]
+            return function(**given | changed) if changed else function(*args, **kwargs)  # type: ignore[call-arg, arg-type]
 
         checked.same_labels = names  # type: ignore[attr-defined]
         return checked

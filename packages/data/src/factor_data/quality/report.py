@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from factor_data.inline import inline_html, inline_table
 from factor_data.labels.report import LabelReport
 from factor_data.quality.coverage import Coverage
 from factor_data.quality.page import quality_page
@@ -49,6 +50,24 @@ class QualityReport:
     rules: tuple[RuleResult, ...]
     settings: dict[str, Any]
     coverage: Coverage
+
+    def __repr__(self) -> str:
+        said = self.summary
+        hit = sum(rule.count > 0 for rule in self.rules)
+        return (
+            f"QualityReport({said['bars_in']:,} bars in, {said['bars_out']:,} left, "
+            f"{said['bars_in_universe']:,} in the universe, {hit} of {len(self.rules)} rules hit)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [rule.name, rule.count, f"{rule.share:.2%}", rule.effect, rule.description]
+            for rule in self.rules
+            if rule.count
+        ]
+        facts = {name.replace("_", " "): value for name, value in self.summary.items()}
+        table = inline_table(["rule", "hits", "share", "what was done", "what it looks for"], rows)
+        return inline_html("QualityReport", facts, table)
 
     @property
     def summary(self) -> dict[str, int | str]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.labels import same_labels
 from factor_metrics.significance.summary import ICSummary, paired_difference
 
@@ -47,6 +48,15 @@ class FloorComparison:
     """Not above the floor: the difference is 0, negative or unknown."""
     proven: bool
     """The whole interval of the difference is above 0."""
+
+    def _repr_html_(self) -> str:
+        verdict = "below the floor" if self.below_floor else "above the floor" if self.proven else "not proven"
+        columns = ["", "mean IC", "difference", "low", "high", "p", "dates"]
+        rows = [
+            [self.model, self.model_mean, self.difference, self.ci_low, self.ci_high, self.p_value, self.num_dates],
+            [self.floor, self.floor_mean, None, None, None, None, self.num_dates],
+        ]
+        return inline_html("FloorComparison", {"verdict": verdict}, inline_table(columns, rows))
 
 
 @same_labels("floor_ics")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from factor_metrics.checks import check_at_least
 from factor_metrics.floors.comparison import best_floor
 from factor_metrics.information_coefficient.ic import ic, rank_ic
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
 from factor_metrics.judging.scores import Scores
 from factor_metrics.labels import same_labels
@@ -35,6 +36,19 @@ class Evaluation:
     """Share of the top and bottom quantile that was not there one horizon earlier."""
     ic_summary: ICSummary
     rank_ic_summary: ICSummary
+
+    def __repr__(self) -> str:
+        found = self.rank_ic_summary
+        return (
+            f"Evaluation({found.num_dates} of {len(self.rank_ic)} dates, rank IC {found.mean:+.4f} "
+            f"[{found.ci_low:+.4f}, {found.ci_high:+.4f}], t {found.t_stat:.1f})"
+        )
+
+    def _repr_html_(self) -> str:
+        scores = self.scores().to_dict()
+        facts = {"dates": len(self.rank_ic), "quantiles": self.quantile_returns.shape[1]}
+        rows = [(name.replace("_", " "), value) for name, value in scores.items() if np.isfinite(value)]
+        return inline_html("Evaluation", facts, inline_table(["", "value"], rows))
 
     @property
     def spread(self) -> NDArray[np.float64]:

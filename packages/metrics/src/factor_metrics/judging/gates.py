@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_at_least
 from factor_metrics.floors.comparison import best_floor
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.judging.config import GateConfig
 from factor_metrics.labels import same_labels
 from factor_metrics.scores.diversity import num_distinct_models
@@ -37,6 +38,12 @@ class Gate:
     """Label that it was measured of; "" where only one is held against gates."""
     is_maximum: bool = False
     """Whether the threshold is the most that is allowed, not the least."""
+
+    def _repr_html_(self) -> str:
+        bound = "at most" if self.is_maximum else "at least"
+        facts = {"measured": self.value, bound: self.threshold, "verdict": "passed" if self.passed else "failed"}
+        named = {"label": self.label} if self.label else {}
+        return inline_html(f"Gate {self.name}", facts | named, inline_table(["rule"], [[self.rule]]))
 
     @property
     def full_name(self) -> str:

@@ -11,6 +11,9 @@ from .data import ReportData as ReportData
 from .data import ResultRow as ResultRow
 from .data import RowCounts as RowCounts
 from .data import WeightTable as WeightTable
+from .one_call import TearSheet as TearSheet
+from .one_call import make_report as make_report
+from .one_call import tear_sheet as tear_sheet
 from .page import build_report as build_report
 from .subject import Subject as Subject
 from .subject import attained_row as attained_row

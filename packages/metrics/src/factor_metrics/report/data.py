@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -264,7 +265,7 @@ class QualityRule:
     share: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ReportData:
     """Everything a report shows: of a stack, or of one model. What is empty is left out of the page."""
 
@@ -311,6 +312,36 @@ class ReportData:
     row_counts: Sequence[RowCounts] = ()
     drift: Sequence[DriftRow] = ()
     quality: Sequence[QualityRule] = ()
+
+    def __repr__(self) -> str:
+        labels = ", ".join(self.labels) or "none"
+        return f"ReportData({self.title!r}, {self.subject}, labels {labels}, {len(self.rows)} rows)"
+
+    def _repr_html_(self) -> str:
+        from factor_metrics.report.page import build_report
+        from factor_metrics.report.showing import page_frame
+
+        return page_frame(build_report(self))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page into a file, whole or not at all, and return its path."""
+        from factor_metrics.report.page import build_report
+        from factor_metrics.report.showing import write_page
+
+        return write_page(path, build_report(self))
+
+    def figures(self, label: str | None = None) -> dict[str, Any]:
+        """Return the charts of one label (None: the first) as matplotlib figures, by name, for papers and slides.
+
+        ValueError where matplotlib (the extra `png`) is not installed, or the report has no such label.
+
+        >>> ReportData(title="a", subtitle="b").figures()
+        Traceback (most recent call last):
+        ValueError: the report has no label to draw
+        """
+        from factor_metrics.report.figures import report_figures
+
+        return report_figures(self, label)
 
     @property
     def labels(self) -> list[str]:

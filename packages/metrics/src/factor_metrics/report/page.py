@@ -18,11 +18,14 @@ from factor_metrics.report.words import Tone, summary_text, verdict
 MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
 
 
-def build_report(data: ReportData) -> str:
-    """Return one HTML document that needs no other file and no network; see `ReportData` for what it shows."""
+def build_report(data: ReportData, only: Sequence[str] | None = None) -> str:
+    """Return one HTML document that needs no other file and no network; see `ReportData` for what it shows.
+
+    `only` are the keys of the sections that are wanted, such as "results"; None: all.
+    """
     tone, text = verdict(data)
     return page_of(
-        report_sections(data),
+        [section for section in report_sections(data) if only is None or section.key in only],
         title=data.title,
         subtitle=data.subtitle,
         tone=tone,

@@ -42,7 +42,7 @@ def write_png(results: FolderResults, folder: Path, out: Path) -> None:
     axes = figure.subplots(num_rows, len(labels), squeeze=False)
     for column, label in enumerate(labels):
         rows = sorted((row for row in results.rows if row.label == label), key=result_key)
-        _draw_intervals(axes[0, column], rows, label)
+        draw_intervals(axes[0, column], rows, label)
         if series is not None:
             _draw_series(axes[1:, column], series[series["label"] == label])
     # Without the version of matplotlib in it the same results give the same bytes.
@@ -58,7 +58,7 @@ def _read_series(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path, page_checksum_verification=True)
 
 
-def _draw_intervals(axis: Any, rows: list[ResultRow], label: str) -> None:
+def draw_intervals(axis: Any, rows: list[ResultRow], label: str) -> None:
     """Draw one line per forecast: its interval, its mean as a dot."""
     axis.set_title(f"rank IC, {label}", fontsize=10)
     axis.axvline(0.0, color="#18202b", linewidth=0.8)

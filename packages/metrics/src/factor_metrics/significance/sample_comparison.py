@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_share
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.significance.distributions import normal_equivalent, student_t_quantile
 from factor_metrics.significance.mean_test import MeanTest, mean_test
 
@@ -34,6 +35,15 @@ class SampleComparison:
     """Dates with a defined IC in sample."""
     num_out_of_sample: int
     """Dates with a defined IC out of sample."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ["in sample", self.in_sample, self.num_in_sample],
+            ["out of sample", self.out_of_sample, self.num_out_of_sample],
+            ["lost", self.degradation, None],
+        ]
+        facts = {"risk of overfitting": self.overfitting_risk, "t of the loss": self.degradation_t_stat}
+        return inline_html("SampleComparison", facts, inline_table(["", "mean IC", "dates"], rows))
 
 
 def compare_samples(

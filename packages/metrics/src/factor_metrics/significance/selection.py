@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_at_least
 from factor_metrics.dispersion import no_dispersion, no_dispersion_by_date
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.labels import same_labels
 from factor_metrics.significance.distributions import moments
 from factor_metrics.significance.mean_test import mean_test
@@ -63,6 +64,19 @@ class TrialSelection:
     """Number of looks that were counted."""
     num_dates: int
     """Dates on which every trial has a value."""
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "best": self.best,
+            "of looks": self.num_trials,
+            "deflated Sharpe ratio": self.deflated_sharpe,
+            "probability of overfitting": self.probability_of_overfitting,
+            "p of superior ability": self.superior_p_value,
+            "dates": self.num_dates,
+        }
+        columns = ["trial", "mean", "Sharpe", "t", "p", "adjusted p"]
+        rows = [[one.name, one.mean, one.sharpe, one.t_stat, one.p_value, one.adjusted_p_value] for one in self.trials]
+        return inline_html("TrialSelection", facts, inline_table(columns, rows))
 
 
 @same_labels("series", "benchmark")

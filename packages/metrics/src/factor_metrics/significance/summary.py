@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import as_series, check_same_shape
 from factor_metrics.dispersion import no_dispersion
+from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.labels import same_labels
 from factor_metrics.significance.bootstrap import bootstrap_interval
 from factor_metrics.significance.mean_test import mean_test
@@ -48,6 +49,12 @@ class ICSummary:
     def to_dict(self) -> dict[str, float | str]:
         """Return the fields as a plain dict (NaN kept; see `to_json_safe`)."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        rows = [(name.replace("_", " "), value) for name, value in self.to_dict().items() if name != "undefined"]
+        facts = {"mean": self.mean, "interval": f"[{self.ci_low:.4g}, {self.ci_high:.4g}]", "t": self.t_stat}
+        undefined = {"t is undefined": self.undefined} if self.undefined else {}
+        return inline_html("ICSummary", facts | undefined, inline_table(["", "value"], rows))
 
 
 def summarize(
