@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from factor_data import encoder_digest
-from factor_models import Kronos, KronosTokenizer
+from factor_models import KLINE_MODELS, Kronos, KronosTokenizer
 from stages.commands.checks.asked import Asked, NotYet
 from stages.kline.bars import read_pretrained
 from stages.planning.prerequisites import DATA, check_prerequisites
@@ -26,6 +27,8 @@ from stages.texts import check_encoder
 DIRECT, LOCK = Path("requirements.in"), Path("requirements.lock")
 COPIES_OF_DATA = 4
 """Panel, store, results and DVC's cache of them take about as much as the data each."""
+WITHOUT_GRAPH = ("cross_asset_lightgbm", "dtml", "master", "scinet", "stockmixer")
+"""Models that `factor-serve export` leaves out, besides K-line models (docs/serving.md)."""
 TRAINED_TIMES = 4
 """A network that trains holds weights, gradients and Adam's two moments."""
 
@@ -141,6 +144,18 @@ def device(asked: Asked) -> str:
     return f"{torch.cuda.device_count()} GPUs" if has_gpu else f"no GPU, {psutil.cpu_count()} cores"
 
 
+def onnx(asked: Asked) -> str:
+    """Return which models `factor-serve export --onnx` can make a graph of, before they are trained."""
+    models = asked.params.models
+    without = [name for name in models if name in KLINE_MODELS or name in WITHOUT_GRAPH]
+    if len(without) == len(models):
+        raise NotYet(f"no graph can be made of {', '.join(without)}", never=True)
+    if lacking := [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]:
+        raise NotYet(f"not exported: {' and '.join(lacking)} not installed (factor-serve[onnx])", never=True)
+    said = f", none of {', '.join(without)}" if without else ""
+    return f"graphs can be made of {len(models) - len(without)} of {len(models)} models{said}"
+
+
 CHECKS: dict[str, Callable[[Asked], str]] = {
     "settings": settings,
     "paths": paths,
@@ -151,4 +166,5 @@ CHECKS: dict[str, Callable[[Asked], str]] = {
     "disk": disk,
     "memory": memory,
     "device": device,
+    "onnx": onnx,
 }

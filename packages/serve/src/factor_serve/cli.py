@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from factor_data import LAYOUTS, Panel
 from factor_serve.bundle import Bundle, BundleError, load_bundle
+from factor_serve.export.command import add_export_arguments, run_export
 from factor_serve.http.command import add_http_arguments, run_http
 from factor_serve.shadow.command import add_compare_arguments, add_shadow_arguments, run_compare, run_shadow
 from factor_serve.stamps import without_zone
@@ -157,6 +158,7 @@ COMMANDS = {
     "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
     "shadow": Command("Log forecasts and judge them when labels are known.", add_shadowed, run_shadow),
     "compare": Command("Set the logs of two bundles side by side.", add_compare_arguments, run_compare),
+    "export": Command("Write members as ONNX graphs.", add_export_arguments, run_export),
     "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
     "http": Command("Answer over HTTP.", add_http_arguments, run_http),
 }

@@ -79,15 +79,15 @@ class Member:
             return self._of_table(self.model, rows, codes, bundle)
 
     def _of_network(self, model: nn.Module, rows: Rows, codes: NDArray[np.integer], bundle: Bundle) -> Forecast:
-        windows = self._windows(rows, codes, bundle.vocabulary)
+        windows = self.windows(rows, codes, bundle.vocabulary)
         if len(windows) == 0:
             return np.empty(0, np.int64), np.empty((0, len(bundle.labels)), np.float32)
         found, outputs = gather_predictions(*predict(model, windows.batches(1)))
-        return found, self._loss(list(bundle.labels)).point(torch.from_numpy(outputs)).numpy()
+        return found, self.loss(list(bundle.labels)).point(torch.from_numpy(outputs)).numpy()
 
     def _of_table(self, model: TabularModel, rows: Rows, codes: NDArray[np.integer], bundle: Bundle) -> Forecast:
         assert rows.inputs is not None, "a tabular member reads inputs"
-        found = self._windows(rows, codes, bundle.vocabulary).rows
+        found = self.windows(rows, codes, bundle.vocabulary).rows
         ids = self._symbol_ids(rows, bundle.vocabulary)
         dates = rows.date_code[found]
         values = np.empty((len(found), len(bundle.labels)), dtype=np.float32)
@@ -101,7 +101,10 @@ class Member:
             values[dates == date] = model.predict(table)
         return found, values
 
-    def _windows(self, rows: Rows, codes: NDArray[np.integer], vocabulary: SymbolVocabulary) -> WindowDataset:
+    def windows(
+        self, rows: Rows, codes: NDArray[np.integer], vocabulary: SymbolVocabulary, *, mask: bool = True
+    ) -> WindowDataset:
+        """Return the windows that it reads on the dates of `codes`; without `mask` not which inputs are missing."""
         rules, tokens = self.rules, self.kind == "tokens"
         matrix = rows.tokens if tokens else rows.inputs
         assert matrix is not None, f"{self.name} reads {self.kind}"
@@ -118,7 +121,7 @@ class Member:
             max_missing=rules.max_missing,
             max_gap=rules.max_gap,
             session_code=sessions,
-            missing_mask=rules.missing_mask and not tokens,
+            missing_mask=mask and rules.missing_mask and not tokens,
         )
 
     def _symbol_ids(self, rows: Rows, vocabulary: SymbolVocabulary) -> NDArray[np.integer] | None:
@@ -126,8 +129,8 @@ class Member:
             return None
         return vocabulary.encode(rows.symbols)[rows.symbol_code]
 
-    def _loss(self, heads: list[str]) -> Loss:
-        """The loss it was fitted with, which says what of its outputs is the forecast."""
+    def loss(self, heads: list[str]) -> Loss:
+        """Return the loss it was fitted with, which says what of its outputs is the forecast."""
         said: Mapping[str, Any] = self.metadata["loss_settings"]
         settings = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
         return get_loss(self.metadata["loss"], heads, **settings)

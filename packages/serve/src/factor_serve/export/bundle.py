@@ -1,0 +1,248 @@
+"""The members of a bundle as ONNX files in a folder, compared with what they were made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from factor_data.atomic import new_folder, write_json
+from factor_models import SelectedRows, Table
+from factor_serve.bundle import Bundle
+from factor_serve.canary import canary_rows
+from factor_serve.export.graphs import INPUT, NotExportable, graph_of_table
+from factor_serve.export.networks import WINDOWS, Served, exported, traced
+from factor_serve.members import Member, computing_threads
+from factor_serve.rows import Rows
+
+TOLERANCE = 1e-4
+"""Largest difference of a forecast that is still equal: of a number near 1 or below, relative above."""
+BATCHES = (1, 3, 200)
+MISSING = 0.1
+Feed = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """One member as a graph."""
+
+    name: str
+    content: bytes
+    inputs: Mapping[str, tuple[str, list[Any]]]
+    """Type and shape of each input."""
+    outputs: Mapping[str, tuple[str, list[Any]]]
+    opsets: Mapping[str, int]
+    difference: Mapping[str, float]
+    """Largest difference on random inputs and on those of the canary, a tenth of the random ones missing."""
+
+    @property
+    def is_equal(self) -> bool:
+        """Return whether the graph gives the forecasts of the member."""
+        return all(value <= TOLERANCE for value in self.difference.values())
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the extra `onnx` that are not installed."""
+    return [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+
+
+def export_bundle(bundle: Bundle, folder: Path) -> tuple[list[Exported], dict[str, str]]:
+    """Write a folder with a graph per member and onnx.json, whole or not at all.
+
+    Returns
+    -------
+    the members that were exported, and why each other one was not: those that a graph cannot be made of, and those
+    whose graph forecasts otherwise (these are not written)
+    """
+    if folder.exists():
+        raise ValueError(f"{folder}: is there already; name another folder")
+    rows = canary_rows(bundle)
+    done, left_out = [], {}
+    for name, member in bundle.members.items():
+        try:
+            one = export_member(member, bundle, rows)
+        except NotExportable as error:
+            left_out[name] = str(error)
+            continue
+        if one.is_equal:
+            done.append(one)
+        else:
+            said = ", ".join(f"{value:.2g} on {which} inputs" for which, value in one.difference.items())
+            left_out[name] = f"its graph forecasts otherwise: {said}, more than {TOLERANCE:g}"
+    with new_folder(folder, sum(len(one.content) for one in done)) as partial:
+        for one in done:
+            (partial / f"{one.name}.onnx").write_bytes(one.content)
+        write_json(partial / "onnx.json", _document(bundle, done, left_out))
+    return done, left_out
+
+
+def export_member(member: Member, bundle: Bundle, rows: Rows) -> Exported:
+    """Return a member as a graph with what it differs by; NotExportable where no graph can be made of it."""
+    if member.kind == "kline":
+        raise NotExportable("its forecast is the mean of paths that it draws bar by bar, no graph of fixed size")
+    feeds = random_feeds(member, len(bundle.manifest["inputs"]))
+    every = {"random": feeds, "canary": [_canary_feed(member, bundle, rows)]}
+    if member.kind == "last_bar":
+        return compared(member, graph_of_table(member.model).SerializeToString(), _of_table(member), every)
+    assert isinstance(member.model, nn.Module)
+    served = Served(member.model, member.loss(list(bundle.labels)), member.rules.missing_mask).eval()
+    return network_graph(member, served, every)
+
+
+def network_graph(member: Member, served: Served, feeds: Mapping[str, list[Feed]]) -> Exported:
+    """Return a network as a graph by the first way that gives an equal one, else the last; NotExportable for none."""
+    example = [torch.from_numpy(values) for values in feeds["random"][1].values()]
+    found, said = None, ""
+    for way in (traced, exported) if find_spec("onnxscript") else (traced,):
+        try:
+            with computing_threads(member.threads):
+                content = way(served, example)
+            found = compared(member, content, forecasts_of(served), feeds)
+        except Exception as error:  # whatever torch and ONNX Runtime raise on what they do not know
+            said = said or " ".join(str(error).split())[:160]
+            continue
+        if found.is_equal:
+            break
+    if found is None:
+        raise NotExportable(f"torch cannot make a graph of it: {said}")
+    return found
+
+
+def compared(
+    member: Member, content: bytes, forecast: Callable[[Feed], NDArray[np.float32]], feeds: Mapping[str, list[Feed]]
+) -> Exported:
+    """Run the graph on every feed and return it with the largest difference from the member's own forecasts."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = {one.name for one in session.get_inputs()}  # an input that the forecast does not depend on is not there
+    difference = {}
+    with computing_threads(member.threads):
+        for which, batches in feeds.items():
+            largest = 0.0
+            for feed in batches:
+                then = forecast(feed).astype(np.float64)
+                now = session.run(None, {key: value for key, value in feed.items() if key in names})[0]
+                if now.shape != then.shape or (np.isnan(now) != np.isnan(then)).any():
+                    largest = float("inf")
+                else:
+                    error = np.abs(now - then) / np.maximum(1.0, np.abs(then))
+                    largest = max(largest, float(np.nanmax(error, initial=0.0)))
+            difference[which] = largest
+    model = onnx.load_from_string(content)
+    return Exported(
+        name=member.name,
+        content=content,
+        inputs={one.name: (one.type, one.shape) for one in session.get_inputs()},
+        outputs={one.name: (one.type, one.shape) for one in session.get_outputs()},
+        opsets={one.domain or "ai.onnx": int(one.version) for one in model.opset_import},
+        difference=difference,
+    )
+
+
+def forecasts_of(served: Served) -> Callable[[Feed], NDArray[np.float32]]:
+    """Return the network as a function of a feed, whose order is that of its inputs."""
+
+    @torch.no_grad()
+    def forecast(feed: Feed) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = served(*(torch.from_numpy(values) for values in feed.values())).numpy()
+        return found
+
+    return forecast
+
+
+def _of_table(member: Member) -> Callable[[Feed], NDArray[np.float32]]:
+    def forecast(feed: Feed) -> NDArray[np.float32]:
+        x = feed[INPUT]
+        assert not isinstance(member.model, nn.Module)
+        table = Table(features=SelectedRows(x, np.arange(len(x))), groups=np.zeros(len(x), dtype=np.int64))
+        return np.asarray(member.model.predict(table))  # type: ignore[union-attr]
+
+    return forecast
+
+
+def random_feeds(member: Member, num_inputs: int) -> list[Feed]:
+    """Return inputs of several sizes, a tenth of the numbers missing."""
+    generator = np.random.default_rng(0)
+    config = member.config
+    feeds = []
+    for size in BATCHES:
+        if member.kind == "last_bar":
+            feeds.append({INPUT: _with_holes(generator, (size, num_inputs))})
+            continue
+        shape = (size, member.lookback, num_inputs)
+        if member.kind == "tokens":
+            tokens = generator.integers(0, int(config["num_tokens"]) + 1, shape, dtype=np.uint8)
+            feed: Feed = {WINDOWS: tokens}
+        else:
+            feed = {WINDOWS: _with_holes(generator, shape)}
+        extras = getattr(member.model, "extra_inputs", ())
+        if "symbols" in extras:
+            feed["symbols"] = generator.integers(0, int(config["num_symbols"]), size)
+        if "texts" in extras:
+            feed["texts"] = _texts(generator, (size, member.lookback, 2, int(config["text_dim"])))
+        feeds.append({name: feed[name] for name in (WINDOWS, *extras) if name in feed})
+    return feeds
+
+
+def _with_holes(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = generator.standard_normal(shape).astype(np.float32)
+    values[generator.random(shape) < MISSING] = np.nan
+    return values
+
+
+def _texts(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Vectors of documents, NaN where there is none, known ones first."""
+    values = generator.standard_normal(shape).astype(np.float32)
+    count = generator.integers(0, shape[2] + 1, shape[:2])
+    values[np.arange(shape[2])[None, None] >= count[:, :, None]] = np.nan
+    return values
+
+
+def _canary_feed(member: Member, bundle: Bundle, rows: Rows) -> Feed:
+    """What the member read on the canary's date."""
+    code = np.array([len(rows.dates) - 1])
+    if member.kind == "last_bar":
+        assert rows.inputs is not None
+        return {INPUT: np.asarray(rows.inputs[rows.on(code)], dtype=np.float32)}
+    batch = next(iter(member.windows(rows, code, bundle.vocabulary, mask=False).batches(1)))
+    feed: Feed = {WINDOWS: np.ascontiguousarray(batch.windows)}
+    for name in getattr(member.model, "extra_inputs", ()):
+        if name == "symbols":
+            feed[name] = np.asarray(batch.symbols, dtype=np.int64)
+        elif name == "texts":
+            feed[name] = np.asarray(batch.texts, dtype=np.float32)
+    return feed
+
+
+def _document(bundle: Bundle, done: list[Exported], left_out: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "bundle": bundle.identity,
+        "labels": list(bundle.labels),
+        "tolerance": TOLERANCE,
+        "versions": {name: metadata.version(name) for name in ("onnx", "onnxruntime", "torch")},
+        "members": {
+            one.name: {
+                "file": f"{one.name}.onnx",
+                "sha256": hashlib.sha256(one.content).hexdigest(),
+                "opsets": dict(one.opsets),
+                "inputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.inputs.items()},
+                "outputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.outputs.items()},
+                "largest_difference": dict(one.difference),
+            }
+            for one in done
+        },
+        "left_out": dict(left_out),
+    }
