@@ -17,6 +17,7 @@ from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books
 from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
+from stages.judging.origin import origin
 from stages.judging.pages import Books, ModelPage
 from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
 from stages.judging.time_series import scoring_view, symbol_table
@@ -71,6 +72,7 @@ def main() -> None:
             anatomies=anatomies(predictions, store, panel, config),
             books=books,
             drift=tuple(forecast_drift(oof)),
+            origin=origin(plan, ("split/panel", "tokenize", f"train/{name}")),
             importances=importances_of(name, store, config),
         )
         write_record(folder / "page.json", page)

@@ -22,7 +22,7 @@ def main() -> None:
     page = read_record(stored(f"evaluate/{name}", "page.json"), ModelPage)
     folds = sorted(stored(f"train/{name}", "folds").glob("fold_*"))
     with stage_output(f"report/{name}") as folder:
-        data = model_page(page, plan, RESULTS / "split")
+        data = model_page(page, plan, RESULTS / "split", stored(f"train/{name}", "live"))
         (folder / "report.html").write_text(build_report(data), encoding="utf-8")
         own = (folds[-1] / "model_card.md").read_text(encoding="utf-8")
         card = evaluated_card(own, len(folds), page.subjects, page.metrics, page.floors)

@@ -22,6 +22,7 @@ from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.judge import profile, row_counts
+from stages.judging.origin import origin
 from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, floors, looks_of_run, result_rows
 from stages.judging.summary import write_summary
 from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
@@ -66,6 +67,7 @@ def main() -> None:
             anatomies=anatomies(stacked, store, panel, config),
             books=books,
             drift=tuple(input_drift(store, read_folds(stored("split", "folds.json")))),
+            origin=origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in names))),
             pooled={one.label: one.pooled for one in results if one.pooled},
         )
         metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})

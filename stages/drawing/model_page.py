@@ -25,6 +25,8 @@ from factor_metrics.report import (
 from stages.drawing.shared import (
     auc_facts,
     book_rule,
+    origin_facts,
+    parameters,
     picture_of_folds,
     quality_rules,
     quantile_series,
@@ -36,9 +38,15 @@ from stages.judging.pages import ModelPage
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
+CURVES = ("loss", "score")
+"""Numbers of an epoch that a page draws; the others are in DVCLive's files."""
 
-def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
-    """Gather what the page of one model shows; `split` is the folder with dataset.json, quality.json and folds.json."""
+
+def model_page(page: ModelPage, plan: Plan, split: Path, live: Path) -> ReportData:
+    """Gather what the page of one model shows.
+
+    `split` is the folder with dataset.json, quality.json and folds.json, `live` that of DVCLive's curves.
+    """
     dataset, subjects, name = read_json(checked(split, "dataset.json")), page.subjects, page.subjects[0].name
     return ReportData(
         title=f"Factorcast: {name}",
@@ -58,6 +66,9 @@ def model_page(page: ModelPage, plan: Plan, split: Path) -> ReportData:
         quantile_series={one.label: quantile_series(one) for one in subjects},
         anatomies=page.anatomies,
         drift=page.drift,
+        origin=origin_facts(page.origin, plan),
+        parameters=parameters(plan.settings),
+        curves=training_curves(live),
         importances=page.importances,
         books=page.books.found,
         no_books=page.books.without,
@@ -83,6 +94,21 @@ def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
         **auc_facts(page.metrics),
         **shared_facts(page.subjects, plan.section("evaluate", EvaluateParams)),
     }
+
+
+def training_curves(live: Path) -> dict[str, DateSeries]:
+    """Return the loss and the valid score of each epoch and fold; nothing of a model that has no epochs."""
+    curves = {}
+    for name in CURVES:
+        found: dict[str, list[float]] = {}
+        for path in sorted(live.glob(f"plots/metrics/fold_*/{name}.tsv"), key=lambda one: int(one.parent.name[5:])):
+            rows = path.read_text(encoding="utf-8").splitlines()[1:]
+            found[path.parent.name.replace("_", " ")] = [float(row.split("\t")[1]) for row in rows]
+        longest = max(map(len, found.values()), default=0)
+        if longest:
+            padded = {fold: values + [np.nan] * (longest - len(values)) for fold, values in found.items()}
+            curves[name] = DateSeries(dates=[f"epoch {epoch}" for epoch in range(1, longest + 1)], values=padded)
+    return curves
 
 
 def left_out_inputs(left_out: Mapping[int, tuple[str, ...]]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from factor_data import checked, fold_picture, read_folds
 from factor_metrics.report import DateSeries, QualityRule, Subject, date_series
 from stages.json_files import read_json
 from stages.params.evaluate import EvaluateParams
+from stages.running.planned import Plan, plan_path
 from stages.scoring import TIME_SERIES
 
 
@@ -52,6 +55,28 @@ def quantile_series(subject: Subject) -> DateSeries:
     """Return the mean label of each quantile of the forecast per date, lowest first."""
     columns = subject.judged.quantile_returns.T
     return date_series(subject.dates, {f"q{place}": column for place, column in enumerate(columns, 1)})
+
+
+def origin_facts(origin: Mapping[str, str], plan: Plan) -> dict[str, str]:
+    """Return the digests of what the results were made of, and how to find the commit that they belong to."""
+    drawn = hashlib.md5(plan_path(plan.stage).read_bytes(), usedforsecurity=False).hexdigest()
+    return {
+        "Plan of this page": f"md5 {drawn}",
+        "Commits with this page": f"git log --oneline -S {drawn} -- dvc.lock",
+        "Code of the results": f"sha256 {origin['code']}",
+        **{f"Digest of {name}": f"sha256 {value}" for name, value in origin.items() if name != "code"},
+    }
+
+
+def parameters(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return every setting by its dotted name, as `dvc exp run -S` takes it."""
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= parameters(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = json.dumps(value)
+    return found
 
 
 def over_time_fact(config: EvaluateParams) -> dict[str, str]:

@@ -24,6 +24,8 @@ from factor_metrics.report import (
 from stages.drawing.shared import (
     auc_facts,
     book_rule,
+    origin_facts,
+    parameters,
     picture_of_folds,
     quality_rules,
     quantile_series,
@@ -69,6 +71,8 @@ def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
         quantile_series={name: quantile_series(one.subject) for name, one in labels.items()},
         anatomies=page.anatomies,
         drift=page.drift,
+        origin=origin_facts(page.origin, plan),
+        parameters=parameters(plan.settings),
         books=page.books.found,
         no_books=page.books.without,
         book_rule=book_rule(plan.section("evaluate", EvaluateParams)),

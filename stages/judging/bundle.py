@@ -21,18 +21,19 @@ import numpy as np
 from factor_data import FeatureStore, Fold, Panel, read_folds, write_sums
 from factor_data.atomic import canonical_json
 from factor_data.panel.panel import UNIVERSE
-from factor_data.sums import SUMS, file_sha256, files_to_sum
+from factor_data.sums import file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe
 from factor_models import KLINE_MODELS, StackConfig, input_kind
 from stages.json_files import write_json
 from stages.judging.canary import write_canary
 from stages.judging.ensemble import LabelResult
+from stages.judging.origin import origin
 from stages.judging.reference import out_of_fold, reference
 from stages.params.stack import StackParams
 from stages.params.tokenize import TokenizeParams
 from stages.predictions import OutOfFold
-from stages.running.files import RESULTS, stored
-from stages.running.planned import Plan, plan_path
+from stages.running.files import stored
+from stages.running.planned import Plan
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -89,7 +90,7 @@ def write_bundle(
         "members": kinds,
         "fold": fold.describe(),
         **from_bars(plan, tokenize, store, panel, number),
-        "made_of": made_of(plan, models),
+        "made_of": origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in models))),
         "versions": versions(),
     }
     write_manifest(folder, to_json_safe(document))
@@ -141,16 +142,6 @@ def from_bars(plan: Plan, tokenize: TokenizeParams, store: FeatureStore, panel: 
         },
         "inputs": list(store.normaliser(number).names),
         "unknown_inputs": list(store.left_out(number)),
-    }
-
-
-def made_of(plan: Plan, models: Mapping[str, OutOfFold]) -> dict[str, str]:
-    """Digests of what the bundle was made of: the plan of the stage, its code, and the results of the stages before."""
-    upstream = ("split/panel", "tokenize", *(f"train/{name}" for name in models))
-    return {
-        "plan": file_sha256(plan_path(plan.stage)),
-        "code": plan.code,
-        **{name: file_sha256(RESULTS / name / SUMS) for name in upstream},
     }
 
 

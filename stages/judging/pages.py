@@ -52,6 +52,8 @@ class ModelPage:
     books: Books
     """The model as a book after costs, per label."""
     drift: tuple[DriftRow, ...]
+    origin: Mapping[str, str]
+    """Digests of what it was made of (`stages.judging.origin`)."""
     importances: Mapping[str, Importance] = field(default_factory=dict)
     """Per label what the forecast rests on; empty where it was not measured."""
 
@@ -99,6 +101,8 @@ class StackPage:
     books: Books
     """The stack as a book after costs, per label."""
     drift: tuple[DriftRow, ...]
+    origin: Mapping[str, str]
+    """Digests of what it was made of (`stages.judging.origin`)."""
     pooled: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Per label the scores over all cells (date, symbol), where forecasts are scored over time."""
 

@@ -103,6 +103,14 @@ def train_settings(params: Params, model: str) -> dict[str, Any]:
     return chosen
 
 
+def report_settings(params: Params, model: str) -> dict[str, Any]:
+    """All that decided the model's result, which its page lists."""
+    wanted = ("labels", "split", "tokenize", "zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate")
+    chosen = keys(*wanted)(params, model)
+    chosen["train"] |= train_settings(params, model)["train"]
+    return chosen
+
+
 def kline_settings(params: Params, model: str) -> dict[str, Any]:
     """The section, what it takes from `tokenize`, and the K-line models; without any nothing decides."""
     if not params.kline_models:
@@ -214,21 +222,22 @@ STAGES: dict[str, PlannedStage] = {
     "stack": PlannedStage(settings=stack_settings, roots=stack_roots),
     "refit": PlannedStage(settings=refit_settings, roots=refit_roots),
     "report": PlannedStage(
-        settings=keys("zoo.{model}", "train.target", "train.seed", "train.loss", "evaluate"),
+        settings=report_settings,
         roots=script("report", files=PAGE_FILES),
         per_model=True,
     ),
     "report_stack": PlannedStage(
         settings=keys(
             "models",
-            "split.folds",
-            "tokenize.reach",
+            "labels",
+            "split",
+            "tokenize",
             "train.seed",
             "train.loss",
             "train.zero.stage",
             "own_train",
             "evaluate",
-            "stack.gates",
+            "stack",
         ),
         roots=script("report_stack", files=PAGE_FILES),
     ),

@@ -187,6 +187,9 @@ def example(model: str = "ridge", **changes: Any) -> ReportData:
                 rule=f"{model} over 1 bar",
             )
         ],
+        curves={"loss": DateSeries(dates=["epoch 1", "epoch 2"], values={"fold 0": [1.0, 0.9], model: [nan, nan]})},
+        origin={"Plan of this page": f"md5 of {model}"},
+        parameters={"train.lr": "0.003", model: model},
         quality=[QualityRule(rule=model, description=model, action="drop", count=3, share=nan)],
     )
     return replace(data, **changes)

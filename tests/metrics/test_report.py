@@ -91,7 +91,8 @@ def test_every_chart_has_its_values_and_every_value_its_chart() -> None:
     assert kinds == {
         "chart-rank-ic", "chart-decay-label", "chart-decay-delay", "chart-quantiles", "chart-spread",
         "chart-drawdown", "chart-turnover", "chart-calibration", "chart-book",
-        "chart-exposure", "chart-neutral", "chart-neutral-decay", "chart-importance", "chart-by-size",
+        "chart-exposure", "chart-neutral", "chart-neutral-decay", "chart-importance",
+        "chart-training-loss", "chart-by-size",
         "chart-by-volatility", "chart-by-regime", "chart-by-weekday",
         "chart-by-month", "chart-by-quantile", "chart-histogram", "chart-normal",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import chdir
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_the_page_has_groups_and_inputs_and_the_gain_of_trees(measured: Workplac
     measured.run("report", model)
     html = (measured.results / "report" / model / "report.html").read_text()
     assert "Importance of inputs" in html
+    assert ("chart-training-loss" in html) == (model == "token_transformer")  # the others are fitted in one call
+
+
+def test_a_page_that_is_sent_says_what_it_was_made_of(measured: Workplace) -> None:
+    measured.run("report", "linear")
+    html = (measured.results / "report" / "linear" / "report.html").read_text()
+    plan = hashlib.md5((measured.results / "plan" / "report_linear.json").read_bytes()).hexdigest()
+    assert f"git log --oneline -S {plan} -- dvc.lock" in html
+    for part in ("split/panel", "tokenize", "train/linear"):
+        assert hashlib.sha256((measured.results / part / "sums.json").read_bytes()).hexdigest() in html
+    for line in ("split.folds.train: 160", "zoo.linear.alpha: 10.0", "evaluate.importance.dates: 12"):
+        assert f"\n{line}\n" in html
 
 
 def test_who_does_not_ask_has_neither_the_room_nor_the_section(measured: Workplace, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def with_train(params: Params, **settings: Any) -> Params:
 
 def test_weight_decay_changes_the_plans_of_networks_and_of_no_tabular_model(every_model: Params) -> None:
     other = plans(with_train(every_model, weight_decay=0.123))
-    expected = {f"train@{name}" for name in (*NETWORKS, *KLINE_MODELS)}
+    expected = {f"{stage}@{name}" for stage in ("train", "report") for name in (*NETWORKS, *KLINE_MODELS)}
     assert changed(plans(every_model), other) == expected | {"refit"}
 
 
@@ -273,9 +273,10 @@ def test_planning_again_touches_no_plan_that_stays(place: Workplace, capsys: pyt
     assert "0 changed" in capsys.readouterr().out
     place.change_params(lambda params: params["train"].update(lr=0.456))
     place.run("plan")
-    assert "2 changed: refit, train@lstm" in capsys.readouterr().out
+    assert "3 changed: refit, report@lstm, train@lstm" in capsys.readouterr().out
     after = files(place)
-    assert {name for name in before if before[name] != after[name]} == {"refit.json", "train_lstm.json"}
+    redone = {name for name in before if before[name] != after[name]}
+    assert redone == {"refit.json", "report_lstm.json", "train_lstm.json"}
 
 
 def test_a_model_that_is_listed_no_more_takes_its_plans_and_results_with_it(place: Workplace) -> None:

@@ -16,7 +16,7 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import Gate, evaluate_predictions
 from factor_metrics.report import Contribution, DriftRow, Subject, floor_rows
 from market_samples import make_store, returns_over
-from metrics.report_example import book, taken_apart
+from metrics.report_example import book, rested_on, taken_apart
 from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
 from stages.judging.pages import Books, ModelPage, StackedLabel, StackPage
 from stages.params.evaluate import EvaluateParams
@@ -174,6 +174,8 @@ def test_the_page_of_a_model_comes_back_to_the_bit(subject: tuple[Subject, Featu
         drift=(DriftRow(what="input", name="a", fold=0, psi=0.1, distance=float("nan"), adjusted_p_value=1.0),),
         anatomies={"h5": taken_apart()},
         books=Books(found={"h5": book()}, without={"h1": "no prices"}),
+        origin={"plan": "0a1b"},
+        importances={"h5": rested_on("a")},
     )
     write_record(tmp_path / "page.json", page)
     assert_same(page, read_record(tmp_path / "page.json", ModelPage))
@@ -213,6 +215,7 @@ def test_the_page_of_the_stack_comes_back_to_the_bit(subject: tuple[Subject, Fea
         valid={"knowing": {"h5": {"rank_ic": 0.1}}},
         calendar=store.dates,
         left_out={"lstm": "no signal"},
+        origin={"plan": "0a1b"},
         drift=(),
         anatomies={},
         books=Books(found={}, without={"h5": "no stack"}),

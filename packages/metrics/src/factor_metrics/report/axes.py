@@ -74,13 +74,18 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
 def date_ticks(dates: Sequence[str]) -> list[tuple[int, str]]:
     """Return (position, label) of the first date of every month, quarter, year ..., at most eight.
 
-    `dates` are ISO texts in order. Fewer than two months: a few dates at even distances.
+    `dates` are ISO texts in order. Fewer than two months, or texts that are no dates, such as epochs: a few of them at
+    even distances.
     """
-    months = [
-        (position, int(date[:4]) * 12 + int(date[5:7]) - 1)
-        for position, date in enumerate(dates)
-        if position == 0 or date[:7] != dates[position - 1][:7]
-    ][1:]
+    months = (
+        []
+        if any(date[4:5] != "-" for date in dates[:1])
+        else [
+            (position, int(date[:4]) * 12 + int(date[5:7]) - 1)
+            for position, date in enumerate(dates)
+            if position == 0 or date[:7] != dates[position - 1][:7]
+        ][1:]
+    )
     for step in MONTH_STEPS:
         chosen = [(position, month) for position, month in months if month % step == 0]
         if 2 <= len(chosen) <= MAX_DATE_TICKS:

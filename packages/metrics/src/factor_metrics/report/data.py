@@ -312,6 +312,12 @@ class ReportData:
     row_counts: Sequence[RowCounts] = ()
     drift: Sequence[DriftRow] = ()
     quality: Sequence[QualityRule] = ()
+    curves: Mapping[str, DateSeries] = field(default_factory=dict)
+    """Loss, score and the like of each epoch of the training, a series per fold; the dates are the epochs."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """What the page was made of, in digests, and how to find that again."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Every parameter that decided the results, by its dotted name."""
 
     def __repr__(self) -> str:
         labels = ", ".join(self.labels) or "none"

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 
-from factor_metrics.report import anatomy, books, drift, heat, importance, results, tables, views
+from factor_metrics.report import anatomy, books, drift, heat, importance, results, tables, training, views
 from factor_metrics.report.data import ReportData
 from factor_metrics.report.text import esc
 from factor_metrics.report.views import Section
@@ -99,6 +99,8 @@ def report_sections(data: ReportData) -> list[Section]:
             body=tables.conditions_html(data.universe, data.row_counts),
         ),
         Section(key="quality", heading="Data quality", body=tables.quality_html(data.quality)),
+        training.training_section(data),
+        Section(key="origin", heading="Origin", body=tables.origin_html(data.origin, data.parameters)),
         Section(key="facts", heading=f"About {subject}", body=tables.facts_html(data.facts)),
     ]
     return [section for section in sections if section.body]

@@ -101,6 +101,13 @@ def facts_html(facts: Mapping[str, str]) -> str:
     return f'<dl class="facts">{items}</dl>' if items else ""
 
 
+def origin_html(origin: Mapping[str, str], parameters: Mapping[str, str]) -> str:
+    """Return the digests as a list and, folded, every parameter, by which a page that was sent can be traced."""
+    lines = "\n".join(f"{name}: {value}" for name, value in parameters.items())
+    listed = f"<details><summary>Parameters</summary><pre>{esc(lines)}</pre></details>" if parameters else ""
+    return facts_html(origin) + listed
+
+
 def conditions_html(universe: str, counts: Sequence[RowCounts]) -> str:
     """Return how the universe was picked and what the label rule leaves out, with the number of rows."""
     if not universe and not counts:
