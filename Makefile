@@ -84,6 +84,15 @@ gates: install ## Say what the stack lacks to be promoted, and by how much, coun
 refit: install ## Train the promoted stack once more, up to the last date, and write its bundle (docs/serving.md)
 	@dvc repro refit/dvc.yaml
 
+promote: install ## Make a bundle the champion, in git tags and DVC: make promote NAME=default [BUNDLE=results/refit/bundle] [ARGS=--unpromoted]
+	@python -m stages.commands.registry promote "$(NAME)" $(if $(BUNDLE),--bundle "$(BUNDLE)") $(ARGS)
+
+rollback: install ## Make an earlier version the champion again: make rollback NAME=default [TO=v1]
+	@python -m stages.commands.registry rollback "$(NAME)" $(if $(TO),--to "$(TO)")
+
+registry: install ## List who was champion when, and what the gates said
+	@python -m stages.commands.registry list $(ARGS)
+
 preset: install ## Lay a preset over params.yaml: make preset NAME=smoke
 	@python -m stages.commands.preset $(NAME)
 
