@@ -33,6 +33,9 @@ $(INSTALLED): $(wildcard requirements.*lock) $(wildcard packages/*/pyproject.tom
 lock: install ## Resolve requirements.in anew into requirements*.lock, with digests
 	@$(BIN)/python -m pip install --quiet uv
 	@python -m stages.commands.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux --no-header --no-annotate \
+	  --constraints requirements.lock deploy/requirements.in -o .venv/requirements.serve
+	@{ echo "# Made by 'make lock' from requirements.in; do not edit."; cat .venv/requirements.serve; } > deploy/requirements.lock
 
 format: install ## Format and sort imports
 	@ruff check --fix --quiet . || true
