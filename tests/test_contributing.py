@@ -412,11 +412,11 @@ def test_a_section_is_on_the_page(seen: dict[str, Any]) -> None:
     assert '<section id="remarks"><h2>Remarks</h2>' in seen["page"]
 
 
-def test_a_parameter_is_checked_and_in_the_plan_of_its_stage_alone(seen: dict[str, Any], copy: Path) -> None:
+def test_a_parameter_is_checked_and_in_the_plans_of_its_stage_and_page(seen: dict[str, Any], copy: Path) -> None:
     assert seen["parameter"].endswith("stack.least_dates: 0 must be >= 1")
     assert seen["preset"] == 3
     with_it = {path.stem for path in copy.glob("results/plan/*.json") if "least_dates" in path.read_text()}
-    assert with_it == {"stack"}
+    assert with_it == {"stack", "report_stack"}
 
 
 def test_a_stage_is_planned_and_runs_on_its_plan(seen: dict[str, Any], copy: Path) -> None:

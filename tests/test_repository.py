@@ -26,7 +26,7 @@ FORBIDDEN = {
     "a named password": NAMED_SECRET + r"[\"']?\s*[:=]\s*[\"'][^\"'{}<$\s]{6,}[\"']",
     "a variable with a password": r"(?i)^\s*(export )?\w*(PASSWORD|SECRET|API_KEY|TOKEN)=[^\s$'\"{<(]{6,}",
     "a password in a URL": r"://[^/\s:@{}<]+:[^/\s:@{}<]+@",
-    "an address in a private network": r"\b(10|192\.168)(\.\d{1,3}){2,3}\b"
+    "an address in a private network": r"(?<!==)\b(10|192\.168)(\.\d{1,3}){2,3}\b"
     rf"|\b172\.(1[6-9]|2\d|3[01])\.{OCTET}\.{OCTET}\b",
     "an address": rf"(?<![\d.=])(?!{OF_NOBODY}){ADDRESS}(?![\d.]|\.\d)",
     "a host": r"(?i)\b[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)*\.(internal|corp|lan|intra|intranet|localdomain|home\.arpa)\b"
@@ -50,6 +50,7 @@ PLANTED = {
     "an e-mail address": ["jane.doe@company.com", "mailto:x@y.co.uk"],
 }
 HARMLESS = [
+    "nvidia-curand==10.4.0.35 ;",
     "127.0.0.1:8000",
     "0.0.0.0",
     "192.0.2.1",

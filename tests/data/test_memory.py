@@ -27,7 +27,7 @@ def test_each_input_is_remembered_at_each_half_life() -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_memory_is_the_weighted_mean_of_pandas_over_its_window(source: str, panel: Panel) -> None:
-    """Of the input as the feature matrix has it, with holes: pandas keeps the place of a missing value too."""
+    """The input is as the feature matrix has it, with holes: pandas keeps the place of a missing value too."""
     base = source.removeprefix("abs_")
     values = compute_features(panel, [base]).values[:, 0].astype(float)
     values = np.abs(values) if base != source else values

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 ROUNDING_UNITS = 64
-"""Of the type's eps: what equal values may differ by."""
+"""What equal values may differ by, in units of the eps of their type."""
 ROWS_AT_ONCE = 65_536
 """Rows that are worked on together where a copy of all would not fit: the sums of a fit depend on it."""
 
