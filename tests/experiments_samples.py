@@ -53,6 +53,8 @@ class Fabricated:
     path: Path
     clock: int = START
     environment: dict[str, str] = field(default_factory=dict)
+    tables: Mapping[str, bytes] = field(default_factory=dict)
+    """Those that were written last."""
 
     @property
     def git(self) -> Git:

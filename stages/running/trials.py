@@ -9,6 +9,7 @@ from pathlib import Path
 from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger, trial_of
 from factor_experiments.stored import folder_digest
+from stages.running.costs import cost_of
 from stages.running.planned import Plan
 
 TABLE = "ic.parquet"
@@ -29,6 +30,7 @@ def note_trial(name: str, plan: Plan, folder: Path) -> None:
             commit=git.find(os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"),
             experiment=os.environ.get("DVC_EXP_NAME"),
             settings=plan.settings,
+            cpu_seconds=cost_of(name),
         )
         Ledger(git).add([trial], {folder_digest(folder): trial.table})
     except (ValueError, OSError) as error:

@@ -9,9 +9,11 @@ import pytest
 from experiments_samples import DATES, Fabricated, draws, make_repository, table
 from factor_experiments.cli import main
 from factor_experiments.leaderboard import better_than, leaderboard
+from factor_experiments.leaderboard_text import leaderboard_markdown
+from factor_experiments.ledger import Ledger, trial_of
 from factor_experiments.revision import read_revision
 from factor_experiments.stored import Stored
-from factor_metrics import paired_difference, summarize
+from factor_metrics import deflated_sharpe_ratio, moments, paired_difference, summarize
 
 
 @pytest.fixture
@@ -23,6 +25,7 @@ def made(tmp_path: Path) -> Fabricated:
     tables["linear"] = table({"h1": series["linear"] + 0.05})
     tables["stack"] = table({"h1": (shared + 0.3 * other)[100:] + 0.051}, DATES[100:], equal=0.9 * series["mlp"][100:])
     repository.results(tables)
+    repository.tables = tables
     repository.commit("results")
     return repository
 
@@ -47,6 +50,27 @@ def test_ranks_that_chance_would_make_are_ranges(made: Fabricated) -> None:
     board = leaderboard(read_revision(made.git, "HEAD"), Stored(made.path))
     ranks = {place.name: place.rank for place in board.places}
     assert ranks == {"linear": "1-2", "stack": "1-2", "lstm": "3-4", "mlp": "3-4"}
+
+
+def test_seconds_come_from_the_ledger_and_luck_is_taken_off(made: Fabricated) -> None:
+    tables = {name: made.tables[name] for name in ("linear", "lstm", "mlp")}
+    ledger = Ledger(made.git)
+    ledger.add([trial_of(name, content, commit=None, cpu_seconds=2.5) for name, content in tables.items()])
+    costs = {(one.name, one.table): one.cpu_seconds for one in ledger.read() if one.cpu_seconds is not None}
+    board = leaderboard(read_revision(made.git, "HEAD"), Stored(made.path), costs=costs)
+    seconds = {place.name: place.cpu_seconds for place in board.places}
+    assert seconds == {"linear": 2.5, "lstm": 2.5, "mlp": 2.5, "stack": 7.5}
+    text = leaderboard_markdown(board)
+    assert "| CPU s | features |" in text
+    shared, first, second, third, other = draws(5)
+    series = [(shared + 0.3 * first + 0.05)[100:], *((shared + 0.3 * one)[100:] for one in (second, third))]
+    series.append((shared + 0.3 * other)[100:] + 0.051)
+    sharpes = [one.mean() / one.std(ddof=1) for one in series]
+    expected = deflated_sharpe_ratio(sharpes[0], 300, 4, float(np.std(sharpes, ddof=1)), *moments(series[0]))
+    linear = next(place for place in board.places if place.name == "linear")
+    assert linear.deflated_sharpe == pytest.approx(expected)
+    unknown = leaderboard(read_revision(made.git, "HEAD"), Stored(made.path))
+    assert all(np.isnan(place.cpu_seconds) for place in unknown.places)
 
 
 def test_equal_forecasts_are_never_told_apart() -> None:

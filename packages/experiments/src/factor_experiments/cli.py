@@ -110,7 +110,9 @@ def _counted(gathered: Gathered) -> dict[str, Any]:
 
 def _leaderboard(options: argparse.Namespace) -> None:
     git = Git(options.root)
-    board = leaderboard(read_revision(git, options.revision), Stored(git.root))
+    trials = Ledger(git).read()
+    costs = {(one.name, one.table): one.cpu_seconds for one in trials if one.cpu_seconds is not None}
+    board = leaderboard(read_revision(git, options.revision), Stored(git.root), costs=costs)
     text = json.dumps(board.to_dict(), indent=2) + "\n" if options.json else leaderboard_markdown(board)
     if options.out is None:
         print(text, end="")

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_experiments.layout import SERIES
+from factor_experiments.layout import SERIES, STACK
 from factor_experiments.revision import Revision, flattened
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
-from factor_metrics import ICSummary, adjusted_p_values, paired_difference, summarize, to_json_safe
+from factor_metrics import (
+    ICSummary,
+    adjusted_p_values,
+    deflated_sharpe_ratio,
+    moments,
+    paired_difference,
+    summarize,
+    to_json_safe,
+)
 
 LEVEL = 0.05
 
@@ -45,6 +53,12 @@ class Place:
     """Mean daily return of the book after costs."""
     beside_equal: ICSummary | None
     """Rank IC of a stack less that of its models with equal weights, paired by date; None of a model."""
+    deflated_sharpe: float
+    """Probability that its mean rank IC is above what the best of as many forecasts as the board has shows by luck."""
+    cpu_seconds: float
+    """CPU seconds of its training; NaN where the ledger does not know them."""
+    features: str
+    """Sets of features in the plan of tokenize."""
     settings: Mapping[str, Any]
     """Settings of its own that are in its plan."""
 
@@ -78,14 +92,20 @@ class Leaderboard:
         return {"places": places, "num_dates": dict(self.num_dates), "data": self.data, "results": self.results}
 
 
-def leaderboard(revision: Revision, stored: Stored, *, seed: int = 0) -> Leaderboard:
+def leaderboard(
+    revision: Revision, stored: Stored, *, costs: Mapping[tuple[str, str], float] | None = None, seed: int = 0
+) -> Leaderboard:
     """Return the board of a revision: of the working tree, or of a commit.
 
     Every number of a label is on the dates on which all its forecasts have a rank IC. Two forecasts are told apart
     where the mean of their daily difference has a p of at most .05, after Holm over all pairs of the label; ranks
-    follow from that (Mogstad, Romano, Shaikh and Wilhelm, 2024, "Inference for ranks", by pairs). ValueError naming a
-    forecast whose table is neither in DVC's cache nor in its remote, and a label whose forecasts share no date.
+    follow from that (Mogstad, Romano, Shaikh and Wilhelm, 2024, "Inference for ranks", by pairs). `costs` are CPU
+    seconds by the name of a model and the md5 of its table, as the ledger has them; a stack costs what its models do.
+    ValueError naming a forecast whose table is neither in DVC's cache nor in its remote, and a label whose forecasts
+    share no date.
     """
+    known = costs or {}
+    seconds: dict[str, float] = {}
     tables: dict[str, dict[str, Series]] = {}
     digests: list[str] = []
     for name, out in revision.tables.items():
@@ -94,14 +114,18 @@ def leaderboard(revision: Revision, stored: Stored, *, seed: int = 0) -> Leaderb
             why = stored.unreachable or "dvc fetch"
             raise ValueError(f"the table of {name} is neither in DVC's cache nor in its remote: {why}")
         tables[name] = read_series(content, name)
-        digests.append(f"{name} {hashlib.md5(content, usedforsecurity=False).hexdigest()}")
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        digests.append(f"{name} {md5}")
+        seconds[name] = known.get((name, md5), math.nan)
+    if STACK in seconds:
+        seconds[STACK] = math.fsum(value for name, value in seconds.items() if name != STACK)
     places: list[Place] = []
     num_dates = {}
     for label in dict.fromkeys(label for found in tables.values() for label in found):
         series = {name: found[label] for name, found in tables.items() if label in found}
         dates = _common_dates(series, label)
         num_dates[label] = len(dates)
-        places += _places(label, series, dates, revision, seed)
+        places += _places(label, series, dates, revision, seconds, seed)
     digest = hashlib.sha256("\n".join(sorted(digests)).encode())
     return Leaderboard(places=tuple(places), num_dates=num_dates, data=revision.data, results=digest.hexdigest()[:16])
 
@@ -115,11 +139,17 @@ def _common_dates(series: Mapping[str, Series], label: str) -> NDArray[np.dateti
 
 
 def _places(
-    label: str, series: Mapping[str, Series], dates: NDArray[np.datetime64], revision: Revision, seed: int
+    label: str,
+    series: Mapping[str, Series],
+    dates: NDArray[np.datetime64],
+    revision: Revision,
+    seconds: Mapping[str, float],
+    seed: int,
 ) -> list[Place]:
     values = {name: one.on(dates) for name, one in series.items()}
     overlap = next(iter(series.values())).overlap
     better = better_than(values, overlap)
+    deflated = _deflated(values, overlap)
     order = sorted(values, key=lambda name: (-float(values[name].mean()), name))
     places = []
     for name in order:
@@ -136,10 +166,36 @@ def _places(
                 beside_floor=None if floor is None else paired_difference(values[name], floor, overlap, seed=seed),
                 net_return=_mean(one.net_on(dates)),
                 beside_equal=None if equal is None else paired_difference(values[name], equal, overlap, seed=seed),
+                deflated_sharpe=deflated[name],
+                cpu_seconds=seconds[name],
+                features=_features(revision),
                 settings=_own_settings(revision, name),
             )
         )
     return places
+
+
+def _deflated(values: Mapping[str, NDArray[np.float64]], overlap: int) -> dict[str, float]:
+    """Return the deflated Sharpe ratio of each daily rank IC, with the forecasts of the board as trials.
+
+    Bailey and Lopez de Prado (2014), "The deflated Sharpe ratio". NaN of a series that does not vary.
+    """
+    sharpes = {name: float(one.mean() / one.std(ddof=1)) if np.ptp(one) > 0.0 else math.nan
+               for name, one in values.items() if len(one) > 1}  # fmt: skip
+    known = [sharpe for sharpe in sharpes.values() if math.isfinite(sharpe)]
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return {
+        name: deflated_sharpe_ratio(sharpe, max(len(one) // overlap, 2), len(values), spread, *moments(one))
+        if math.isfinite(sharpe := sharpes.get(name, math.nan))
+        else math.nan
+        for name, one in values.items()
+    }
+
+
+def _features(revision: Revision) -> str:
+    tokenize = revision.plans.get("tokenize", {}).get("settings", {}).get("tokenize", {})
+    found = tokenize.get("features") or ["bars"]
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found)
 
 
 def better_than(values: Mapping[str, NDArray[np.float64]], overlap: int) -> dict[str, set[str]]:

@@ -21,14 +21,17 @@ HEAD = (
     "p",
     "spread",
     "net",
+    "deflated",
     "floor",
     "less floor",
     "interval",
     "less equal weights",
     "interval",
+    "CPU s",
+    "features",
     "settings",
 )
-LEFT = (0, 1, 8, 13)
+LEFT = (0, 1, 9, 15, 16)
 MOST_SETTINGS = 6
 
 
@@ -37,7 +40,9 @@ def rule_of(board: Leaderboard, label: str) -> str:
     return (
         f"{board.num_dates[label]:,} dates that all forecasts have. A range of ranks says that chance would make the "
         "difference: pairs are told apart by the mean of their daily difference, p at most .05 after Holm over all "
-        "pairs. Spreads are before costs, net is the mean daily return of the book after them."
+        "pairs. Spreads are before costs, net is the mean daily return of the book after them. Deflated is the "
+        "probability that the mean is above what the best of as many forecasts shows by luck. CPU seconds are those of "
+        "the training, where the ledger knows them; of a stack the sum over its models."
     )
 
 
@@ -77,9 +82,12 @@ def cells(place: Place) -> tuple[str, ...]:
         chance(place.summary.p_value),
         percent(place.spread, 3, sign=True),
         percent(place.net_return, 3, sign=True),
+        number(place.deflated_sharpe, 2, sign=False),
         place.floor or DASH,
         *_beside(floor),
         *_beside(equal),
+        number(place.cpu_seconds, 0, sign=False),
+        place.features,
         _settings(place),
     )
 

@@ -53,6 +53,8 @@ class Trial:
     """Name of the DVC experiment that made it."""
     settings: Mapping[str, Any] | None = None
     """Settings that decided the evaluation; None where they are not known."""
+    cpu_seconds: float | None = None
+    """CPU seconds of the training behind it, where it was run; None where it is not known, and of a stack."""
     series: Mapping[str, Series] | None = None
     """Per label; None where the table is nowhere to be found."""
 
@@ -70,6 +72,7 @@ def trial_of(
     experiment: str | None = None,
     settings: Mapping[str, Any] | None = None,
     when: datetime | None = None,
+    cpu_seconds: float | None = None,
 ) -> Trial:
     """Return the trial that a table of a forecast (Parquet) is; ValueError where it cannot be read."""
     return Trial(
@@ -79,6 +82,7 @@ def trial_of(
         commit=commit,
         experiment=experiment,
         settings=settings,
+        cpu_seconds=cpu_seconds,
         series=read_series(table, name),
     )
 
@@ -335,6 +339,7 @@ def _files_of(trial: Trial) -> dict[str, bytes]:
         "commit": trial.commit,
         "experiment": trial.experiment,
         "settings": trial.settings,
+        "cpu_seconds": trial.cpu_seconds,
         "labels": labels,
     }
     return {**lists, _trial_path(trial): _json(document)}
@@ -371,5 +376,6 @@ def _trial(document: Any, lists: Mapping[str, Any], dates: dict[str, NDArray[np.
         commit=document["commit"],
         experiment=document["experiment"],
         settings=document["settings"],
+        cpu_seconds=document.get("cpu_seconds"),
         series=series,
     )

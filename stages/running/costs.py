@@ -1,0 +1,44 @@
+"""CPU seconds of a training, kept beside the results: they differ from run to run, so no result may have them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+from pathlib import Path
+
+from stages.running.starter import LAUNCHER
+
+COSTS = Path(".live") / "costs"
+
+
+def note_cost(model: str) -> None:
+    """Write down what the training that this process has just ended took, with its children; tied to its result.
+
+    A process that a launcher has started writes nothing: its parent counts it.
+    """
+    made = _made(model)
+    if made is None or LAUNCHER in os.environ or "RANK" in os.environ:
+        return
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    COSTS.mkdir(parents=True, exist_ok=True)
+    partial = COSTS / f".{model}.{os.getpid()}.partial"
+    partial.write_text(json.dumps({"made": made, "cpu_seconds": round(seconds, 1)}), encoding="utf-8")
+    partial.replace(COSTS / f"{model}.json")
+
+
+def cost_of(model: str) -> float | None:
+    """Return the CPU seconds of the training whose result is there; None where it was not run here, but restored."""
+    file = COSTS / f"{model}.json"
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return float(found["cpu_seconds"]) if found["made"] == _made(model) else None
+
+
+def _made(model: str) -> str | None:
+    """Return a digest of what a training has written; None where there is nothing."""
+    sums = Path("results") / "train" / model / "sums.json"
+    return hashlib.sha256(sums.read_bytes()).hexdigest() if sums.is_file() else None
