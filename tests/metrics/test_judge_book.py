@@ -33,11 +33,28 @@ def test_dates_without_a_forecast_close_the_book_and_constant_ones_keep_it() -> 
     forecast[40:50] = NAN
     found = book(forecast, price, BookConfig(kind="long_only", costs=FREE))
     assert found.dates[0] == DATES[11], "traded one date after the first forecast"
-    moved = np.diff(np.log(found.net))
-    held = moved > 1e-9
-    place = np.arange(12, 60)
-    np.testing.assert_array_equal(held, (place <= 41) | (place >= 52))
+    kept = np.r_[np.arange(11, 42), np.arange(51, 60)]
+    np.testing.assert_array_equal(found.dates, DATES[kept], "empty dates are left out, those of trades are not")
+    held = np.diff(np.log(found.net)) > 1e-9
+    np.testing.assert_array_equal(held, kept[1:] != 51)
     assert found.scores.traded > 0.0
+    assert found.scores.book_dates == len(kept)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_a_gap_between_folds_does_not_dilute_what_forecasts_are_worth(horizon: int) -> None:
+    """A book over two spans with a gap has the returns of two books, one after the other."""
+    forecast, price = noise(7)
+    forecast[25:35] = NAN
+    forecast[50:] = NAN
+    first, second = forecast.copy(), forecast.copy()
+    first[25:], second[:35] = NAN, NAN
+    whole, *parts = (book(one, price, BookConfig(), horizon) for one in (forecast, first, second))
+    returns = [np.diff(np.concatenate([[1.0], one.net])) / np.concatenate([[1.0], one.net[:-1]]) for one in parts]
+    assert whole.scores.book_dates == sum(len(one) for one in returns)
+    expected = sharpe_ratio(np.concatenate(returns), periods_per_year=whole.periods_per_year)
+    assert whole.scores.net_sharpe == pytest.approx(expected, rel=1e-12 if horizon == 1 else 0.05)
+    assert whole.net[-1] == pytest.approx(parts[0].net[-1] * parts[1].net[-1], rel=1e-12 if horizon == 1 else 1e-3)
 
 
 def test_years_compound_to_the_whole_and_the_equity_ends_there() -> None:

@@ -30,6 +30,9 @@ from factor_metrics.portfolio.weights import book_weights
 from factor_metrics.scores.diversity import constant_dates
 from factor_metrics.significance.trials import probabilistic_sharpe_ratio
 
+NOTHING_HELD = 1e-12
+"""Sum of the sizes of positions up to which a book is empty: what is left of closing it is rounding."""
+
 
 @same_labels("prediction", "price", "traded", "benchmark")
 def judge_book(
@@ -46,6 +49,9 @@ def judge_book(
     confidence: float = 0.95,
 ) -> BookResult:
     """Return what a forecast came to as a book of the kind that `config` says, after costs.
+
+    A date on which the book is empty and trades nothing, as in a gap between folds, is in no number and in no series:
+    cash that waits for forecasts is not part of what they are worth.
 
     Parameters
     ----------
@@ -93,10 +99,13 @@ def judge_book(
     market = as_series("benchmark", benchmark)
     began = np.flatnonzero(~np.isnan(book.returns))
     first = int(began[0]) if len(began) else len(dates)
-    axis: NDArray[np.datetime64] = np.asarray(dates)[first:]
-    kept: NDArray[np.bool_] = np.arange(len(book.returns)) >= first
-    net, gross, market = book.returns[kept], book.gross_returns[kept], market[kept]
-    market[:1] = 0.0  # the first trade is at the price of its date: what moved up to it nobody has earned
+    empty = np.concatenate([[True], book.gross[:-1] <= NOTHING_HELD])
+    idle = empty & (book.turnover == 0.0) & ~np.isnan(book.returns)
+    kept: NDArray[np.bool_] = (np.arange(len(book.returns)) >= first) & ~idle
+    axis: NDArray[np.datetime64] = np.asarray(dates)[kept]
+    net, gross = book.returns[kept], book.gross_returns[kept]
+    # The first trade is at the price of its date: what moved up to it nobody has earned.
+    market = np.where(empty, 0.0, market)[kept]
     money = config.money if impact is not None else None
     return BookResult(
         scores=_scores(book, kept, market, year, money, confidence),
