@@ -86,15 +86,18 @@ def model_metrics(
             called = direction_scores(oof.matrix(one.label, "test"), outcome, horizon=overlap, config=config)
             metrics[one.label] |= called.to_dict()
     if is_over_time(config):
+        panel = Panel.load(RESULTS / "split" / "panel")
+        opposite = floor_signals(panel, oof.dates("test"), config.seed)[OPPOSITE]
         for one in subjects:
-            metrics[one.label] |= over_time_metrics(one.label, oof, store, config)
+            metrics[one.label] |= over_time_metrics(one.label, oof, store, config, opposite)
     return metrics
 
 
-def over_time_metrics(label: str, oof: OutOfFold, store: FeatureStore, config: EvaluationConfig) -> dict[str, float]:
+def over_time_metrics(
+    label: str, oof: OutOfFold, store: FeatureStore, config: EvaluationConfig, opposite: NDArray
+) -> dict[str, float]:
     """Scores over all cells of the test dates, beside the opposite of the last move; and the AUC on valid dates."""
-    dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
-    opposite = floor_signals(panel, dates, config.seed)[OPPOSITE]
+    dates = oof.dates("test")
     scores = pooled_scores(oof.matrix(label, "test"), label, dates, store, config, opposite)
     valid = valid_auc(store, oof, label)
     return {**scores, "valid_auc": valid, "auc_gap": valid - scores["auc"]}
