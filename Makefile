@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 PINNED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r
+# Two processes and two cores: a second thread in each would only spin while it waits for a core.
+TESTS := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)
@@ -53,10 +55,10 @@ types: install ## Check types
 	@mypy stages studies
 
 test: install ## Run the tests
-	@python -m pytest -m "not real_data" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(TESTS) -m "not real_data"
 
 test-fast: install ## The inner loop, under two minutes: no DAG runs, no processes that train
-	@python -m pytest -m "not real_data and not end_to_end and not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(TESTS) -m "not real_data and not end_to_end and not slow"
 
 test-isa: install ## Run the numeric tests as CPUs with AVX2 and with SSE4 alone would (some twenty minutes on two cores)
 	@python tests/instruction_sets.py $(SETS)

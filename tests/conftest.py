@@ -26,6 +26,8 @@ LONG_FILES = [
     "test_no_lookahead.py",
     "test_guards.py",
     "test_estimators.py",
+    "test_packages_alone.py",
+    "test_contributing.py",
 ]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
