@@ -32,7 +32,7 @@ FLOORS = (
     ("scores", "portfolio", "floors", "frames", "live"),
     ("judging",),
     ("report",),
-    ("cli",),
+    ("cli", "warm"),
 )
 
 LOADING = """

@@ -310,7 +310,8 @@ def _places() -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _say_once(folder: Path | None) -> None:
     where = f"kept in {folder}" if folder else "not kept"
-    print(f"{PACKAGE}: compiling kernels for this machine, once ({where}) ...", file=sys.stderr, flush=True)
+    advice = f"; python -m {PACKAGE}.warm does all at once" if not sys.argv[0].endswith("warm.py") else ""
+    print(f"{PACKAGE}: compiling kernels for this machine, once ({where}){advice} ...", file=sys.stderr, flush=True)
 
 
 def _mark_used(path: Path) -> None:
