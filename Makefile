@@ -161,6 +161,9 @@ site: install ## Build the documentation as a site, offline, warnings as errors:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt -c requirements.lock
 	@python -m sphinx -q -W --keep-going -j auto -b html -c docs/site docs .live/site && echo ".live/site/index.html"
 
+notebooks: install ## Run docs/notebooks cell by cell and write their outputs
+	@python tests/run_notebooks.py
+
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
 	@python -m stages.commands.lr_find "$(MODEL)"
 
