@@ -1,7 +1,7 @@
 # Every habit of the project has one name here; pre-commit and .ci/run call the same targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
@@ -19,8 +19,8 @@ help: ## Show this list
 install: $(INSTALLED) ## Create .venv with the locked dependencies and the packages, and set up DVC
 
 $(INSTALLED): $(wildcard requirements.*lock) $(wildcard packages/*/pyproject.toml)
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	  || { echo "error: Python 3.11 or 3.12 is needed (found: $$($(PYTHON) --version)); say which with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "error: Python 3.11, 3.12 or 3.13 is needed (found: $$($(PYTHON) --version)); say which with make PYTHON=..."; exit 1; }
 	@echo "Installing the locked dependencies into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PINNED) requirements.cpu.lock 2> /dev/null || echo "No CPU build of torch is served here that is pinned: PyPI's is taken"
@@ -32,9 +32,9 @@ $(INSTALLED): $(wildcard requirements.*lock) $(wildcard packages/*/pyproject.tom
 	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
 	@touch $@
 
-lock: install ## Resolve requirements.in anew into requirements*.lock, with digests
+lock: install ## Resolve requirements.in into requirements*.lock, with digests: make lock [ARGS=--upgrade]
 	@$(BIN)/python -m pip install --quiet uv
-	@python -m stages.commands.lock
+	@python -m stages.commands.lock $(ARGS)
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux --no-header --no-annotate \
 	  --constraints requirements.lock deploy/requirements.in -o .venv/requirements.serve
 	@{ echo "# Made by 'make lock' from requirements.in; do not edit."; cat .venv/requirements.serve; } > deploy/requirements.lock

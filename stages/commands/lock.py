@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from factor_data.atomic import write_atomically
@@ -29,13 +30,22 @@ HEAD = "# Made by 'make lock' from requirements.in; do not edit. Installed with 
 
 
 def main() -> None:
-    """Write the three files of pins."""
-    pins = pins_of(output([*RESOLVE.split(), str(ASKED)]))
+    """Write the three files of pins; versions stay as they are pinned unless `--upgrade` is given."""
+    pins = resolved(sys.argv[1:])
     engine = next(pin.split()[0] for pin in pins if name_of(pin) == ENGINE)
     before = pins_of(CPU_LOCK.read_text(encoding="utf-8")) if CPU_LOCK.exists() else []
     write_pins(LOCK, [pin for pin in pins if not CUDA.match(pin)])
     write_pins(CUDA_LOCK, [pin for pin in pins if CUDA.match(pin)])
     write_pins(CPU_LOCK, cpu_build(engine, *served(engine), before))
+
+
+def resolved(options: list[str]) -> list[str]:
+    """All pins, those of CUDA included. uv keeps the versions that it finds in the file it writes to."""
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "all.lock"
+        path.write_text("".join(one.read_text(encoding="utf-8") for one in (LOCK, CUDA_LOCK) if one.exists()))
+        output([*RESOLVE.split(), *options, str(ASKED), "--output-file", str(path)])
+        return pins_of(path.read_text(encoding="utf-8"))
 
 
 def cpu_build(engine: str, version: str, digest: str, before: list[str]) -> list[str]:

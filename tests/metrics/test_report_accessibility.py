@@ -13,7 +13,7 @@ from factor_metrics.report import build_report
 from metrics.report_example import example
 
 LEAST_CONTRAST = 4.5
-"""Of text that is not large: WCAG 2.2, criterion 1.4.3."""
+"""What text that is not large needs: WCAG 2.2, criterion 1.4.3."""
 INK_ON_PAPER = (
     ("text", "bg"), ("soft", "bg"), ("soft", "panel"), ("text", "panel"), ("link", "bg"), ("pass", "pass-bg"),
     ("fail", "fail-bg"), ("warn", "warn-bg"), ("bg", "text"), ("stack-text", "bg"),
