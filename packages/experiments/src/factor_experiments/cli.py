@@ -18,6 +18,7 @@ from factor_experiments.git import Git
 from factor_experiments.leaderboard import leaderboard
 from factor_experiments.leaderboard_text import leaderboard_markdown, leaderboard_page
 from factor_experiments.ledger import Ledger
+from factor_experiments.mlflow_export import export
 from factor_experiments.revision import WORKSPACE, read_revision
 from factor_experiments.stored import Stored
 from factor_experiments.trials import judge
@@ -66,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     site.add_argument("--sweeps", type=Path, metavar="FOLDER", help="logs of sweeps, whose pages are taken along")
     site.add_argument("--serve", type=int, metavar="PORT", help="then serve it on 127.0.0.1; 0: a free port")
     site.set_defaults(run=_board)
+    store = commands.add_parser("mlflow", help="export all trials into an MLflow store, each as a run")
+    store.add_argument("store", help="address of the store: sqlite:///mlflow.db, http://...")
+    store.add_argument("--experiment", default="factorcast", help="name of MLflow's experiment")
+    store.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    store.set_defaults(run=_mlflow)
     pushed = commands.add_parser("push", help="put the ledger of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
@@ -134,6 +140,12 @@ def _board(options: argparse.Namespace) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _mlflow(options: argparse.Namespace) -> None:
+    git = Git(options.root)
+    new, number = export(gather(git, Stored(git.root), remotes=not options.offline), options.store, options.experiment)
+    print(f"{options.store} has {number} trials as runs of {options.experiment}, {new} of them new")
 
 
 def _push(options: argparse.Namespace) -> None:
