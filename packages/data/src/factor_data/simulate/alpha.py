@@ -78,7 +78,7 @@ def kernels(config: MarketConfig) -> dict[str, Kernel]:
         "slow": Kernel(half_life=50.0),
         "seasonal": Kernel(half_life=8.0 * season, skip=-REACTION % season, period=season),
         "delayed": Kernel(half_life=5.0, skip=NEWS_DELAY),
-        "xor": Kernel(half_life=1.0),
+        "xor": Kernel(half_life=0.5),
         "timed": Kernel(half_life=1.0),
         "regime": Kernel(half_life=1.0),
         "sector": Kernel(half_life=3.0),
