@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from factor_metrics.dispersion import no_dispersion
 from factor_models import Table, TabularModel, build_model, load_model, save_model
 from factor_models.tabular.base import check_targets, is_constant
+from factor_models.tabular.linear import ALPHAS
 
 pytestmark = pytest.mark.numeric
 
@@ -88,6 +89,35 @@ def test_ridge_with_a_constant_and_a_repeated_feature_stays_finite(table: Table)
     model = build("linear", alpha=0.0).fit(replace(table, features=x))
     assert np.abs(model.weights).max() < 10
     assert np.abs(model.weights[1]).max() < 1e-12
+
+
+def test_ridge_chooses_per_horizon_the_penalty_that_forecasts_the_valid_dates_best() -> None:
+    """A little that all features have in common under noise wants a strong penalty, plain weights want a weak one."""
+    generator = np.random.default_rng(3)
+    x = (generator.standard_normal((4000, 1)) + generator.standard_normal((4000, 50))).astype(np.float32)
+    weights = generator.standard_normal(50)
+    y = np.stack([0.1 * x.mean(axis=1) + generator.standard_normal(4000), x @ weights], axis=1).astype(np.float32)
+    whole = Table(features=x, targets=y, groups=np.arange(4000) // 50)
+    train, valid = (part(whole, slice(a, b)) for a, b in ((0, 2000), (2000, 4000)))
+
+    def scores(alpha: float) -> np.ndarray:
+        forecast = build_linear(alpha).fit(train).predict(valid)
+        days = [slice(first, first + 50) for first in range(0, 2000, 50)]
+        return np.mean([[np.corrcoef(forecast[d, h], valid.targets[d, h])[0, 1] for h in (0, 1)] for d in days], axis=0)
+
+    def build_linear(alpha: float | str) -> Any:
+        return build_model("linear", num_features=50, num_horizons=2, alpha=alpha)
+
+    model = build_linear("auto").fit(train, valid)
+    by_hand = np.array([scores(alpha) for alpha in ALPHAS])
+    np.testing.assert_allclose(model.alphas, np.array(ALPHAS)[by_hand.argmax(axis=0)])
+    assert model.alphas[0] >= 1e3 > model.alphas[1]
+    fixed = build_linear(float(model.alphas[0])).fit(train)
+    np.testing.assert_array_equal(model.predict(valid)[:, 0], fixed.predict(valid)[:, 0])
+    with pytest.raises(ValueError, match=r"alpha = 'auto': .* on valid rows, none are given"):
+        build_linear("auto").fit(train)
+    with pytest.raises(ValueError, match="alpha = 'automatic': must be a number >= 0 or auto"):
+        build_linear("automatic")
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -1,14 +1,15 @@
 """Ridge regression on the features of the last bar, closed form, one solution per horizon.
 
 Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on the training rows, w = (X'X +
-alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64.
+alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64. How much to shrink depends on how little
+of the target can be known, so it may be chosen on the valid rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -18,6 +19,8 @@ from factor_models.tabular.base import SelectedRows, Table, check_features, chec
 from factor_models.writing import write_bytes
 
 COLUMNS_AT_ONCE = 16
+ALPHAS = (1e1, 1e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
+"""What alpha: auto chooses from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +29,16 @@ class LinearConfig:
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
-    alpha: float = 100.0
-    """Penalty on squared weights, in units of rows of standardised features."""
+    alpha: float | Literal["auto"] = 100.0
+    """Penalty on squared weights, in units of rows of standardised features; auto: per horizon the one of 10 to 1e6
+    whose forecasts have the highest mean correlation with the targets of a date, over the valid dates."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, {"alpha": 0.0})
+        if isinstance(self.alpha, str):
+            if self.alpha != "auto":
+                raise ValueError(f"alpha = {self.alpha!r}: must be a number >= 0 or auto")
+        else:
+            check_at_least(self, {"alpha": 0.0})
 
 
 class RidgeRegressor:
@@ -39,6 +47,7 @@ class RidgeRegressor:
     Attributes
     ----------
     num_missing : missing entries of the features seen by `fit`
+    alphas : (num_horizons,) penalty of each horizon
     """
 
     input_kind: ClassVar[str] = "last_bar"
@@ -51,6 +60,7 @@ class RidgeRegressor:
         self.weights: np.ndarray | None = None
         self.intercept = np.zeros(num_horizons)
         self.num_missing = 0
+        self.alphas = np.zeros(num_horizons)
 
     @property
     def num_parameters(self) -> int:
@@ -58,19 +68,26 @@ class RidgeRegressor:
         return (self.num_features + 1) * self.num_horizons
 
     def fit(self, train: Table, valid: Table | None = None) -> RidgeRegressor:
-        """Fit on a table with targets; the valid rows are not used. A weight of 2 equals the row given twice.
+        """Fit on a table with targets; valid rows choose the penalty where alpha is auto, else they are not used.
+
+        A weight of 2 equals the row given twice; it has no part in the choice.
 
         Where the targets are 0 and 1 the fitted chance p becomes log odds by their tangent at 1/2, 4 (p - 1/2): the
         same order, positive where an up is more likely.
         """
         check_features(train, self.num_features, "train")
         x, y = train.features, check_targets(train, self.num_horizons)
+        if self.config.alpha == "auto":
+            if valid is None:
+                raise ValueError("alpha = 'auto': the penalty is chosen on valid rows, none are given; give a number")
+            check_features(valid, self.num_features, "valid")
+            check_targets(valid, self.num_horizons, "valid")
         self._fit_scale(x, train.weights)
         self.weights = np.empty((self.num_features, self.num_horizons))
         for horizon in range(self.num_horizons):
             known = np.flatnonzero(np.isfinite(y[:, horizon]))
             row_weights = None if train.weights is None else train.weights[known].astype(np.float64)
-            self._fit_horizon(horizon, x, known, y[known, horizon].astype(np.float64), row_weights)
+            self._fit_horizon(horizon, x, known, y[known, horizon].astype(np.float64), row_weights, valid)
             if np.isin(y[known, horizon], (0.0, 1.0)).all():
                 self.weights[:, horizon] *= 4.0
                 self.intercept[horizon] = 4.0 * (self.intercept[horizon] - 0.5)
@@ -96,6 +113,7 @@ class RidgeRegressor:
             "scale": self.scale,
             "weights": self.weights,
             "intercept": self.intercept,
+            "alphas": self.alphas,
         }
         write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
@@ -106,7 +124,7 @@ class RidgeRegressor:
         if arrays["weights"].shape != expected:
             raise ValueError(f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}")
         self.center, self.scale = arrays["center"], arrays["scale"]
-        self.weights, self.intercept = arrays["weights"], arrays["intercept"]
+        self.weights, self.intercept, self.alphas = arrays["weights"], arrays["intercept"], arrays["alphas"]
 
     def _fit_scale(self, x: np.ndarray | SelectedRows, row_weights: np.ndarray | None) -> None:
         """Mean and deviation of each column, some columns at a time: the temporary arrays are larger than x."""
@@ -130,6 +148,7 @@ class RidgeRegressor:
         known: np.ndarray,
         y: np.ndarray,
         row_weights: np.ndarray | None,
+        valid: Table | None,
     ) -> None:
         """Solve for one horizon on the rows `known` of x, whose targets are y."""
         assert self.weights is not None
@@ -146,20 +165,58 @@ class RidgeRegressor:
             raise ValueError(f"weights of the rows with a target at horizon {horizon} are all 0: nothing to fit")
         mean_z, mean_y = total / mass, np.average(y, weights=row_weights)
         gram -= mass * np.outer(mean_z, mean_z)
-        gram[np.diag_indices_from(gram)] += self.config.alpha
         centred_moment = moment - mass * mean_z * mean_y
-        # With alpha = 0 and dependent features the matrix is singular: the solution of least norm is taken.
-        from scipy import linalg  # a tenth of a second, which who reads settings alone need not spend
+        alphas = ALPHAS if isinstance(self.config.alpha, str) else (self.config.alpha,)
+        solutions = np.stack([_solve(gram, centred_moment, alpha) for alpha in alphas], axis=1)
+        best = 0
+        if len(alphas) > 1:
+            assert valid is not None
+            best = self._best_on(valid, horizon, solutions)
+        self.alphas[horizon] = alphas[best]
+        self.weights[:, horizon] = solutions[:, best]
+        self.intercept[horizon] = mean_y - mean_z @ solutions[:, best]
 
-        solution = linalg.lstsq(gram, centred_moment, lapack_driver="gelsd")[0]
-        self.weights[:, horizon] = solution
-        self.intercept[horizon] = mean_y - mean_z @ solution
+    def _best_on(self, valid: Table, horizon: int, solutions: np.ndarray) -> int:
+        """Place of the solution (F, num_solutions) with the highest mean correlation over the dates of the valid rows.
+
+        A date on which forecasts or targets are constant counts 0; of equals the last one, the most shrunk, is taken.
+        """
+        assert valid.targets is not None
+        rows = np.flatnonzero(np.isfinite(valid.targets[:, horizon]))
+        target = valid.targets[rows, horizon].astype(np.float64)
+        date = (
+            np.zeros(len(rows), np.int64)
+            if valid.groups is None
+            else np.unique(valid.groups[rows], return_inverse=True)[1]
+        )
+        forecasts = np.concatenate(
+            [self._standardise(valid.features[rows[part]]) @ solutions for part in row_chunks(len(rows))]
+        )
+        scores = [_mean_correlation(forecast, target, date) for forecast in forecasts.T]
+        return len(scores) - 1 - int(np.argmax(scores[::-1]))
 
     def _standardise(self, x: np.ndarray) -> np.ndarray:
         z = x.astype(np.float64)
         z -= self.center
         z /= self.scale
         return np.nan_to_num(z, copy=False, nan=0.0)
+
+
+def _solve(gram: np.ndarray, moment: np.ndarray, alpha: float) -> np.ndarray:
+    """Solve (gram + alpha I) w = moment; of a singular system, alpha 0 and dependent features, with the least norm."""
+    from scipy import linalg  # a tenth of a second, which who reads settings alone need not spend
+
+    penalised = gram.copy()
+    penalised[np.diag_indices_from(penalised)] += alpha
+    return linalg.lstsq(penalised, moment, lapack_driver="gelsd")[0]
+
+
+def _mean_correlation(x: np.ndarray, y: np.ndarray, date: np.ndarray) -> float:
+    """Mean over dates of the correlation of x and y (num_rows,); 0 on a date where either is constant."""
+    count = np.bincount(date)
+    x, y = (values - (np.bincount(date, values) / count)[date] for values in (x, y))
+    scale = np.sqrt(np.bincount(date, x * x) * np.bincount(date, y * y))
+    return float(np.mean(np.divide(np.bincount(date, x * y), scale, out=np.zeros(len(count)), where=scale > 0)))
 
 
 def _sum_of_rows(values: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
