@@ -57,7 +57,7 @@ class Outline(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1][0] == tag:
             name, text = self.open.pop()
-            if not text and name != "th":  # the corner of a table has no name
+            if not text:
                 self.nameless.append(name)
 
 

@@ -24,7 +24,7 @@ window.addEventListener("error",function(e){seen.errors.push(String(e.message))}
 </script>"""
 USE = """<script>window.addEventListener("load",function(){
 var all=function(s){return Array.prototype.slice.call(document.querySelectorAll(s))};
-var plot=document.querySelector(".plot"),box=plot.getBoundingClientRect();
+var plot=document.getElementById("chart-rank-ic-h1"),box=plot.getBoundingClientRect();
 plot.dispatchEvent(new PointerEvent("pointermove",{clientX:box.left+box.width/2,clientY:box.top+9}));
 seen.tip=plot.querySelector(".tip").innerText;
 plot.dispatchEvent(new KeyboardEvent("keydown",{key:"ArrowRight"}));

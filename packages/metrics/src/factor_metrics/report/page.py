@@ -72,7 +72,7 @@ def page_of(
 def report_sections(data: ReportData) -> list[Section]:
     """Return every section that has something to show, in the order of the page."""
     subject = data.subject
-    folds = f'<div class="folds">{data.fold_picture}</div>' if data.fold_picture else ""
+    folds = f'<div class="folds" tabindex="0">{data.fold_picture}</div>' if data.fold_picture else ""
     sections = [
         Section(key="gates", heading="Targets and gates", body=tables.gates_html(data.gates)),
         Section(key="results", heading="Results", body=results.results_html(data.rows)),

@@ -24,7 +24,7 @@ def table(head: Sequence[str], body: Sequence[str], *, text: Sequence[int] = (0,
         A further class of the table.
     """
     heads = "".join(
-        f'<th scope="col"{"" if position in text else " class=num"}>{esc(label)}</th>'
+        f'<th scope="col"{"" if position in text else " class=num"}>{esc(label)}</th>' if label else "<td></td>"
         for position, label in enumerate(head)
     )
     return (
