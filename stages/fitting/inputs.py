@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 65536  # whose inputs are copied at a time
 class FoldInputs:
     """A model's inputs on a fold. They are mapped from disk; nothing is copied but what `windows` and batches take."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that decides what a fold reads
         self,
         name: str,
         settings: Any,
@@ -41,9 +41,10 @@ class FoldInputs:
         scoring: Scoring,
         outputs_per_target: int = 1,
         rules: WindowRules | None = None,
+        train_dates: NDArray[np.datetime64] | None = None,
     ) -> None:
         self.name, self.settings, self.store, self.targets, self.fold = name, settings, store, targets, fold
-        self.scoring = scoring
+        self.scoring, self.train_dates = scoring, train_dates
         self.kind = input_kind(name)
         self.rules = rules or WindowRules()
         self.inputs = (store.tokens if self.kind == "tokens" else store.inputs)(fold.index)
@@ -69,8 +70,13 @@ class FoldInputs:
     def windows(
         self, segment: Segment, last_dates: int | None = None, targets: NDArray[np.float32] | None = None
     ) -> WindowDataset:
-        """The samples of a segment, or of its last dates; with other targets than the fold's if they are given."""
+        """The samples of a segment, or of its last dates; with other targets than the fold's if they are given.
+
+        Of the training dates, where `train_dates` are given, those alone.
+        """
         rows = self.store.rows(self.fold, segment)
+        if segment == "train" and self.train_dates is not None:
+            rows &= np.isin(self.store.dates, self.train_dates)[self.store.date_code]
         if last_dates is not None:
             rows &= np.isin(self.store.dates, self.fold.dates(segment)[-last_dates:])[self.store.date_code]
         dataset = WindowDataset(

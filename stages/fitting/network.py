@@ -30,6 +30,7 @@ from factor_models import (
     model_card,
     model_config,
     predict,
+    replay_dates,
     save_model,
     set_seed,
 )
@@ -309,9 +310,11 @@ class NetworkFamily:
             outputs_per_target=outputs,
             rules=params.windows,
         )
+        cut = read_folds(stored("split", "folds.json"))
+        dates = replayed(cut, params.replay, params.seed)
         folds = [
-            NetworkFold(inputs(fold=fold), params, plan.code, rank, world_size)
-            for fold in read_folds(stored("split", "folds.json"))
+            NetworkFold(inputs(fold=fold, train_dates=own), params, plan.code, rank, world_size)
+            for fold, own in zip(cut, dates, strict=True)
         ]
         if rank == 0:
             reserve_checkpoints(folds[0].new_network(), params, params.checkpoint, len(folds))
@@ -335,6 +338,24 @@ def network_loss(params: TrainParams, heads: Iterable[str], taught: bool) -> Any
         share=None if teacher is None else teacher.share,
         temperature=1.0 if teacher is None else teacher.temperature,
     )
+
+
+def replayed(folds: Sequence[Fold], share: float | None, seed: int) -> list[NDArray[np.datetime64] | None]:
+    """The dates that each fold learns from: None for all of its training dates, as the first fold and without replay.
+
+    Any other has those that no fold before has trained on, and a share of those that one has.
+    """
+    dates: list[NDArray[np.datetime64] | None] = [None for _ in folds]
+    seen = np.empty(0, dtype="datetime64[ns]")
+    for place, fold in enumerate(folds):
+        if share is not None and place:
+            is_old = np.isin(fold.train, seen)
+            try:
+                dates[place] = replay_dates(fold.train[~is_old], fold.train[is_old], share, seed=seed + place)
+            except ValueError as error:
+                raise ValueError(f"train.replay: fold {fold.index}: {error}") from None
+        seen = np.union1d(seen, fold.train)
+    return dates
 
 
 def start_weights(start: str, earlier: Sequence[Fitted]) -> dict[str, Tensor] | None:

@@ -118,6 +118,9 @@ class TrainParams(EngineConfig):
     """Criterion on the valid dates of early stopping, the plateau and the choice of the epoch."""
     start: Literal["cold", "previous", "best_previous"] = "cold"
     """Weights a fold begins with: new ones, those of the fold before, or of the best fold before (by `stop_on`)."""
+    replay: float | None = None
+    """With start: previous, a fold after the first learns from the dates that no fold before has, and from old ones
+    drawn at random, which are this share of all, in [0, 1); null: from all dates of the fold."""
     determinism: Literal["bitwise", "fast"] = "bitwise"
     """bitwise: two runs give the same bytes; fast: kernels may be chosen by speed (a difference on a GPU only)."""
     no_signal: NoSignal = "leave_out"
@@ -135,6 +138,10 @@ class TrainParams(EngineConfig):
             raise ValueError(
                 f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"
             )
+        if self.replay is not None and not 0 <= self.replay < 1:
+            raise ValueError(f"replay: {self.replay} must be in [0, 1)")
+        if self.replay is not None and self.start != "previous":
+            raise ValueError(f"replay: {self.replay} updates the weights of the fold before: it needs start: previous")
         try:
             loss_config(self.loss)
         except ValueError as error:
