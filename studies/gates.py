@@ -206,7 +206,8 @@ says how many, and those that were run are kept.
 A market without a signal that is promoted is a false promotion; one with a signal that is not is a missed one. The
 interval of the share is Clopper and Pearson's.
 """
-NOTE = "Share of markets in which a gate was not passed; several may be at once."
+NOTE = """Share of markets in which a gate was not passed; several may be at once. The best floor is the one that turned
+out best, and of a market whose signals are reversal and momentum a floor is nearly the signal."""
 
 
 if __name__ == "__main__":
