@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import Panel
+from factor_data import Panel, as_pandas
 from factor_models.kline import future_stamps
 from factor_serve.stamps import wall_clock
 
@@ -31,14 +32,16 @@ class ArrivalRules:
             raise ValueError(f"least_share = {self.least_share}: must be in [0, 1]")
 
 
-def panel_of(bars: Panel | pd.DataFrame) -> Panel:
+def panel_of(bars: Any) -> Panel:
     """Return bars as a panel, their stamps by the wall clock of the one zone that they are in, or of none.
 
-    ValueError naming a pair that comes twice, a missing symbol, an infinite number, or stamps of two zones.
+    They are a panel, or a frame of pandas, polars, pyarrow or another library that speaks Arrow. ValueError naming a
+    pair that comes twice, a missing symbol, an infinite number, or stamps of two zones.
     """
     if isinstance(bars, Panel):
         panel = bars
     else:
+        bars = as_pandas(bars, "bars")
         if missing := [name for name in ("timestamp", "symbol") if name not in bars.columns]:
             raise ValueError(f"bars: column {missing[0]!r} is missing; they have {list(bars.columns)}")
         if bars["symbol"].isna().any():

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import UNIVERSE, Panel, clean_symbols
+from factor_data import UNIVERSE, Panel, as_pandas, clean_symbols
 from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_facts, seen_values
 from factor_data.news.join import document_rows
 from factor_data.panel.stamps import as_stamps
@@ -94,14 +95,15 @@ class Forecaster:
         """The last date that is known; None before the first update."""
         return None if self.state is None else self.state.last
 
-    def update(self, bars: Panel | pd.DataFrame, news: pd.DataFrame | None = None, model: str = STACK) -> pd.DataFrame:
+    def update(self, bars: Any, news: Any = None, model: str = STACK) -> pd.DataFrame:
         """Take new bars and return forecasts of their dates; of the first call, of the last date.
 
         Parameters
         ----------
-        bars : raw bars of one date or several, all later than the last one; at the first call the history
-        news : documents that were not given before; needed at the first call where the bundle reads news, afterwards
-            None says that there were none. Documents of dates to come are kept until then
+        bars : raw bars of one date or several, all later than the last one; at the first call the history. A panel, or
+            a frame of pandas, polars, pyarrow or another library that speaks Arrow
+        news : documents, as such a frame, that were not given before; needed at the first call where the bundle reads
+            news, afterwards None says that there were none. Documents of dates to come are kept until then
         model : "stack", a member's name, or "all"
 
         Returns
@@ -115,6 +117,8 @@ class Forecaster:
             before; a column that had no value and now has one, by which earlier bars would be cleaned otherwise;
             documents that belong to a bar that is forecast already
         """
+        bars = bars if isinstance(bars, Panel) else as_pandas(bars, "bars")
+        news = None if news is None else as_pandas(news, "news")
         panel = with_columns(self.bundle, panel_of(bars))
         zones = with_zones({} if self.state is None else self.state.zones, *stamps_of(bars), "bars")
         if news is not None and self.bundle.one_clock:
