@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -200,3 +201,16 @@ def test_a_name_of_a_repository_is_downloaded_where_the_extra_is_there(
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", Hub)
     assert type(from_pretrained("owner/model", revision="v1")).__name__ == "LSTMForecaster"
     assert asked == [("owner/model", "v1", True)]
+
+
+def test_frames_of_polars_and_pyarrow_are_read_like_those_of_pandas(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    dates = X.index.get_level_values("timestamp").to_numpy()
+    expected = FactorRegressor("linear").fit(X, y)
+    plain = X.reset_index(drop=True)
+    polars = pytest.importorskip("polars")
+    for frame, target in ((polars.from_pandas(plain), polars.Series(y.to_numpy())), (pa.table(plain), pa.array(y))):
+        fitted = FactorRegressor("linear").fit(frame, target, dates=polars.Series(dates))
+        np.testing.assert_array_equal(fitted.predict(frame), expected.predict(X))
+        assert fitted.feature_names_in_.tolist() == NAMES
+        assert fitted.score(frame, target, dates=polars.Series(dates)) == expected.score(X, y)
