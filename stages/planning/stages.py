@@ -165,7 +165,7 @@ def train_roots(params: Params, model: str) -> Roots:
 def evaluate_roots(params: Params, model: str) -> Roots:
     """The script; where inputs are shuffled, what the model needs to forecast again."""
     if params.evaluate.importance is None or family_of(model) == "kline":
-        return Roots(modules=("stages.evaluate",), tables={})
+        return Roots(modules=("stages.evaluate",), tables={ZOO_TABLE: [model]})  # whose kind it asks for
     trained = train_roots(params, model)
     modules = [one for one in trained.modules if not one.startswith("stages.")]
     return Roots(modules=("stages.evaluate", "stages.judging.importance", *modules), tables=trained.tables)

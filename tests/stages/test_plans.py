@@ -17,9 +17,10 @@ from factor_models import KLINE_MODELS, LOSSES, MODELS
 from stages.fitting.families import FAMILIES, family_of
 from stages.params.reading import Params, parse_params
 from stages.params.train import LiveICParams, TrainParams
+from stages.planning.closure import closure
 from stages.planning.explain import differences
 from stages.planning.plots import JUDGED, plots_document
-from stages.planning.stages import STAGES, make_plan, stage_names
+from stages.planning.stages import STAGES, ZOO_TABLE, make_plan, stage_names
 from stages.running import planned
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError
@@ -146,6 +147,15 @@ def test_tables_of_each_model_are_plotted_and_curves_of_more_than_one_epoch(ever
     curves = {f"train/{name}/live/plots/metrics" for name in (*NETWORKS, *KLINE_MODELS)}
     assert set(plotted(trained(epochs=1))) == tables
     assert set(plotted(trained(epochs=2))) == tables | curves
+
+
+def test_a_plan_counts_of_the_table_of_models_what_its_stage_uses(
+    smoke: Params,
+) -> None:
+    """So a network that nobody lists makes nothing run."""
+    tables = {stage: plan["modules"].get(ZOO_TABLE) for stage, plan in plans(smoke).items()}
+    whole = closure([ZOO_TABLE]).digests()[ZOO_TABLE]
+    assert [stage for stage, digest in tables.items() if digest == whole] == []
 
 
 def test_settings_of_a_judgement_train_nothing(smoke: Params) -> None:
