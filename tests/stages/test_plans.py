@@ -61,8 +61,10 @@ def with_train(params: Params, **settings: Any) -> Params:
 
 def test_weight_decay_changes_the_plans_of_networks_and_of_no_tabular_model(every_model: Params) -> None:
     other = plans(with_train(every_model, weight_decay=0.123))
-    expected = {f"{stage}@{name}" for stage in ("train", "report") for name in (*NETWORKS, *KLINE_MODELS)}
+    own = {name for name, model in every_model.zoo.items() if "weight_decay" in model.own}
+    expected = {f"{stage}@{name}" for stage in ("train", "report") for name in {*NETWORKS, *KLINE_MODELS} - own}
     assert changed(plans(every_model), other) == expected | {"refit"}
+    assert own == {"lru"}
 
 
 @pytest.mark.parametrize(

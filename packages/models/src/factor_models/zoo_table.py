@@ -23,6 +23,7 @@ MODELS: dict[str, ModelEntry] = {
     "gru": ModelEntry("factor_models.networks.gru", "GRUConfig", "GRUForecaster", "features"),
     "bilstm": ModelEntry("factor_models.networks.bilstm", "BiLSTMConfig", "BiLSTMForecaster", "features"),
     "bigru": ModelEntry("factor_models.networks.bigru", "BiGRUConfig", "BiGRUForecaster", "features"),
+    "lru": ModelEntry("factor_models.networks.lru", "LRUConfig", "LRUForecaster", "features"),
     "alstm": ModelEntry("factor_models.networks.alstm", "ALSTMConfig", "ALSTMForecaster", "features"),
     "adv_alstm": ModelEntry("factor_models.networks.adv_alstm", "AdvALSTMConfig", "AdvALSTMForecaster", "features"),
     "gan_lstm": ModelEntry("factor_models.networks.gan_lstm", "GANLSTMConfig", "GANLSTMForecaster", "features"),
