@@ -167,6 +167,9 @@ notebooks: install ## Run docs/notebooks cell by cell and write their outputs
 lr-find: install ## Learning rate range test of a network: make lr-find MODEL=lstm
 	@python -m stages.commands.lr_find "$(MODEL)"
 
+fuzz-http: install ## Send malformed requests to the bundle of the last run: make fuzz-http ARGS="--rounds 10000 --schemathesis 2000"
+	@PYTHONPATH=.:tests python tests/fuzz_http.py $(ARGS)
+
 fuzz: install ## Damage what is kept on disk and read it again, from seeds (long): make fuzz ARGS="--seed 2"
 	@for file in tests/fuzz_*.py; do PYTHONPATH=.:tests:tests/dag python $$file $(ARGS) || exit 1; done
 

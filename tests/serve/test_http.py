@@ -30,6 +30,7 @@ from factor_serve.http.limits import Rate, read_body
 from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
 from factor_serve.http.settings import HttpSettings, check_host, read_key
+from fuzz_http import fuzz
 from serve.bundle_samples import change_manifest, dag_forecasts, last_test_dates
 
 pytestmark = [pytest.mark.end_to_end]
@@ -200,6 +201,9 @@ def test_of_a_stream_of_arrow_only_the_columns_count_and_none_is_an_error_of_the
         table = bars.set_column(place, "timestamp", stamps)
         response = client.post("/predict", content=arrow_of(table, documents), headers=headers)
         assert refusal(response)[:2] == (422, "bars")
+    untyped = pa.Table.from_pandas(news.iloc[:0].astype(object), preserve_index=False)  # columns of the type null
+    assert pa.types.is_null(untyped.schema.field("text").type)
+    assert client.post("/predict", content=arrow_of(bars, untyped), headers=headers).status_code == 200
     generator, whole = np.random.default_rng(0), arrow_of(bars.slice(0, 5), documents.slice(0, 5))
     for _ in range(300):
         spoiled = bytearray(whole)
@@ -435,3 +439,12 @@ def test_forecasts_over_http_are_those_of_the_package(
     np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), expected["prediction"].to_numpy())
     for name in ("symbol", "label", "model"):
         assert said[name].tolist() == expected[name].tolist()
+
+
+def test_requests_that_were_spoiled_from_a_seed_are_answered_right_or_refused_by_name(source: Path) -> None:
+    bundle, data = source / "results" / "stack" / "bundle", source / "data"
+    counts, faults, _ = fuzz(bundle, data / "bars", data / "news", 100, 7)
+    assert not faults, faults[:3]
+    assert counts[200] > 0
+    assert counts[400] > 10
+    assert counts[422] > 20

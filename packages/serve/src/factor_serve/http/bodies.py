@@ -172,6 +172,8 @@ def _place(metadata: bytes, table: int, field: int) -> int | None:
 def _check_field(table: pa.Table, field: pa.Field, where: str) -> None:
     """Refuse a column of another type than its name wants."""
     kind = field.type
+    if pa.types.is_null(kind) and not table.num_rows:  # what pandas makes of columns without a row
+        return
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if field.name in ("symbol", "text"):
         if not is_text or table[field.name].null_count:
