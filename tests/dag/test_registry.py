@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,12 @@ def test_a_clone_and_dvc_pull_serve_the_champion_and_a_rollback_reaches_them(
     clone.run("dvc", "pull", "--quiet", "models/default")
     manifest = json.loads((clone.path / "models" / "default" / "manifest.json").read_text())
     assert manifest["why"] == "another"
-    clone.run("python", "-m", "factor_serve", "check", "models/default", "--unpromoted")
+    code = os.pathsep.join(str(path) for path in clone.path.glob("packages/*/src"))  # that of its commit
+    clone.run("python", "-m", "factor_serve", "check", "models/default", "--unpromoted", PYTHONPATH=code)
     data, out = checkout.path / "data", clone.path / "out.parquet"
     predict = ("predict", "models/default", str(data), "--news", str(data / "news"), "--unpromoted", "--model", "all")
     date = str(last_test_dates(checkout.path / "results", "linear")[-1])[:10]
-    clone.run("python", "-m", "factor_serve", *predict, "--at", date, "--out", str(out))
+    clone.run("python", "-m", "factor_serve", *predict, "--at", date, "--out", str(out), PYTHONPATH=code)
     assert_same_bits_of_common_dates(pd.read_parquet(out), checkout.path / "results")
 
     said = checkout.run(*COMMAND, "rollback", "default").stdout
