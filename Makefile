@@ -134,6 +134,7 @@ bench: install ## Measure against the peers, in an environment of its own, and p
 	@for name in rank_ic alpha158 windows evaluation books readers clean significance; do echo "== $$name"; \
 	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
 	@echo "== train_step"; python benchmarks/bench_train_step.py --peer $(BENCH)/bin/python
+	@echo "== serve"; python benchmarks/bench_serve.py --peer $(BENCH)/bin/python
 
 study-acl18: install ## Next-day movement of 87 stocks by the published protocol, from prices and tweets (an hour; goes on where it stopped)
 	@python -m studies.acl18 $(ARGS)
