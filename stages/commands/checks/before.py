@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import torch
+from packaging.requirements import Requirement
 
 from factor_data import encoder_digest
 from factor_models import KLINE_MODELS, Kronos, KronosTokenizer
@@ -77,8 +78,8 @@ def pretrained(asked: Asked) -> str:
 
 def libraries(asked: Asked) -> str:
     """Versions of direct dependencies against requirements.lock; a local part such as +cpu does not count."""
-    direct = re.findall(r"^[\w.-]+", DIRECT.read_text(encoding="utf-8"), re.MULTILINE)
-    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+    direct = [one.name for one in pins_here(DIRECT)]
+    locked = {one.name: str(one.specifier).removeprefix("==") for one in pins_here(LOCK)}
     versions = {name: locked.get(re.sub(r"[-_.]+", "-", name), "nowhere").partition("+")[0] for name in direct}
     installed = {name: version_of(name) for name in direct}
     other = [name for name in direct if installed[name] != versions[name]]
@@ -86,6 +87,13 @@ def libraries(asked: Asked) -> str:
         said = "; ".join(f"{name} {installed[name]}, locked {versions[name]}" for name in other[:3])
         raise StageError(f"{len(other)} differ from {LOCK}: {said}: make install")
     return f"{len(direct)} of {DIRECT} as {LOCK} has them"
+
+
+def pins_here(path: Path) -> list[Requirement]:
+    """Return the lines of a file of requirements that hold on this system and Python, without their digests."""
+    lines = re.findall(r"^[\w.-]+[^#\\\n]*", path.read_text(encoding="utf-8"), re.MULTILINE)
+    pins = [Requirement(line.strip()) for line in lines]
+    return [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
 
 
 def version_of(name: str) -> str:
