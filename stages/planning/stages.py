@@ -185,7 +185,7 @@ SCORING = ("evaluate.min_symbols", "evaluate.scoring")
 
 def refit_settings(params: Params, model: str) -> dict[str, Any]:
     """The sections that decide what is trained once more, of each model as its own training has them."""
-    chosen = keys("models", "labels", "split", "refit", "tokenize.reach", *SCORING)(params, model)
+    chosen = keys("models", "split", "refit", "tokenize.reach", *SCORING)(params, model)
     chosen["tokenize"] |= tokenize_settings(params, model)["tokenize"]
     trained = {name: train_settings(params, name) for name in params.models}
     chosen["train"] = {name: one["train"] for name, one in trained.items()}
