@@ -1,12 +1,12 @@
-"""Linear recurrences with fixed points of memory, a line through them, and products of what the last bar shows.
+"""Linear recurrences of every feature, a line through them, and products of what the last bar shows.
 
 Each feature runs through K diagonal linear recurrences s = a s + sqrt(1 - a^2) x whose decays a are learned, from one
 bar to the whole window. Nothing between bars is non-linear, so the state of the last bar is a weighted sum over the
 window and costs a product per bar and state, not a matrix per bar: a long lookback is cheap. The recurrence is that of
 Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences", with real decays, on the inputs
 themselves and without a mixing layer on top. What is not linear is read from the last bar: gated units
-tanh(W x) * tanh(V x), after Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks", with tanh on
-both sides, so that a product of two signs is one unit.
+tanh(W x) * tanh(V x), those of Dauphin et al. 2017 (arXiv 1612.08083) with tanh on both sides, so that a product of two
+signs is one unit.
 
 Shapes: B windows, L bars of lookback, F features, K states of a feature, D gated units, H horizons.
 """
