@@ -82,8 +82,9 @@ def write_refit_bundle(
         label: StackedDate(dates=fold.test, prediction=stacked(manifest, said, label)) for label in manifest["heads"]
     }
     write_canary(store, panel, models, manifest["members"], stacks, fold, folder / "models", folder / "canary")
-    # how forecasts are spread is known of the judged members, over all their test dates
-    spread = reference(store, {}, fold) | {"forecasts": read_json(checked(judged, "reference.json"))["forecasts"]}
+    # how forecasts are spread and what they were worth is known of the judged members, over all their test dates
+    known = read_json(checked(judged, "reference.json"))
+    spread = reference(store, {}, fold) | {key: known[key] for key in ("forecasts", "rank_ic")}
     write_json(folder / "reference.json", to_json_safe(spread))
     own = read_json(checked(judged, "manifest.json"))
     document = {
