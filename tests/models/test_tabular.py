@@ -13,6 +13,7 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -323,3 +324,12 @@ def test_targets_that_differ_by_rounding_alone_are_constant_by_the_rule_of_the_m
     targets[7] = np.nextafter(np.float32(0.3), np.float32(1.0))
     with pytest.raises(ValueError, match=r"train.targets\[:, 0\] are constant"):
         check_targets(Table(features=np.zeros((50, 1), np.float32), targets=targets), 1)
+
+
+def test_weights_of_another_version_are_refused_by_what_they_lack(table: Table, tmp_path: Path) -> None:
+    model = build("linear").fit(table)
+    model.save_weights(tmp_path / "weights.safetensors")
+    kept = {name: array for name, array in load_file(tmp_path / "weights.safetensors").items() if name != "alphas"}
+    save_file(kept, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"weights\.safetensors: no alphas: written by another version"):
+        model.load_weights(tmp_path / "weights.safetensors")

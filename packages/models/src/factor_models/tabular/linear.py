@@ -118,8 +118,10 @@ class RidgeRegressor:
         write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     def load_weights(self, path: Path) -> None:
-        """Read what `save_weights` wrote."""
+        """Read what `save_weights` wrote; ValueError naming the file and what another version did not write."""
         arrays = load_file(path)
+        if missing := {"center", "scale", "weights", "intercept", "alphas"} - arrays.keys():
+            raise ValueError(f"{path}: no {', '.join(sorted(missing))}: written by another version of factor_models")
         expected = (self.num_features, self.num_horizons)
         if arrays["weights"].shape != expected:
             raise ValueError(f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}")
