@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 import time
 import uuid
@@ -191,7 +190,7 @@ def shown_key(request: Request) -> str | None:
     if scheme.lower() == "basic":  # a browser's: any name, the key as password
         try:
             return base64.b64decode(key.strip(), validate=True).decode("latin-1").partition(":")[2]
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             return None
     return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
 
