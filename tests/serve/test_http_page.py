@@ -58,10 +58,13 @@ class Seen(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def service(finished_run: Checkout) -> Service:
-    """A bundle that was asked for one forecast."""
-    service = Service(finished_run.path / "results" / "stack" / "bundle", unpromoted=True)
+def service(finished_run: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A bundle that was asked for one forecast when its folder was gone: `current` may point elsewhere by then."""
+    folder = tmp_path_factory.mktemp("bundles") / "current"
+    shutil.copytree(finished_run.path / "results" / "stack" / "bundle", folder)
+    service = Service(folder, unpromoted=True)
     service.load()
+    shutil.rmtree(folder)
     panel = read_bars(finished_run.path / "data" / "bars")
     news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
     service.forecast(Request(bars=panel.to_pandas(), news=news, at=None, model="stack"))

@@ -37,6 +37,8 @@ class Served:
 
     bundle: Bundle
     loaded: float
+    edges: dict[str, NDArray[np.float64]]
+    """Deciles of its inputs, read with it: its folder may hold another bundle by the time that it forecasts."""
 
 
 @dataclass(eq=False)
@@ -47,7 +49,6 @@ class Recent:
     """Identity of the bundle that it is of; another one begins anew."""
     frame: pd.DataFrame | None = None
     """The latest forecasts."""
-    edges: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     inputs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Tenths of the inputs by date, of the last `MOST_DATES` dates that were forecast."""
 
@@ -56,14 +57,14 @@ class Recent:
         """Return the number of dates that drift is judged by."""
         return len(self.inputs)
 
-    def take(self, bundle: Bundle, frame: pd.DataFrame, rows: Rows, codes: NDArray[np.integer]) -> Recent:
+    def take(self, served: Served, frame: pd.DataFrame, rows: Rows, codes: NDArray[np.integer]) -> Recent:
         """Return what is recent after one more answer."""
+        bundle, edges = served.bundle, served.edges
         same = self.bundle == bundle.identity
-        edges = self.edges if same else deciles_of(bundle)
         found = {str(rows.dates[code]): input_tenths(bundle, rows, rows.on(np.array([code])), edges) for code in codes}
         inputs = {**(self.inputs if same else {}), **found}
         kept = sorted(inputs)[-MOST_DATES:]
-        return Recent(bundle=bundle.identity, frame=frame, edges=edges, inputs={date: inputs[date] for date in kept})
+        return Recent(bundle=bundle.identity, frame=frame, inputs={date: inputs[date] for date in kept})
 
 
 class Service:
@@ -85,10 +86,11 @@ class Service:
             try:
                 bundle = load_bundle(self.folder)
                 self._check(bundle)
+                edges = deciles_of(bundle)
             except (ValueError, OSError) as error:
                 self.why = self.shown(error)
                 raise BundleError(str(error)) from None
-            self.served = Served(bundle=bundle, loaded=time.time())
+            self.served = Served(bundle=bundle, loaded=time.time(), edges=edges)
             return self.served
 
     def shown(self, error: Exception) -> str:
@@ -113,7 +115,8 @@ class Service:
 
     def forecast(self, request: Request) -> tuple[pd.DataFrame, str]:
         """Return forecasts and the identity of the bundle that made them."""
-        bundle = self.current().bundle
+        served = self.current()
+        bundle = served.bundle
         panel = _panel(request.bars)
         news = _news(request.news, bundle)
         if news is not None and request.news is not None and bundle.one_clock:
@@ -127,7 +130,7 @@ class Service:
             frame, rows, codes = forecast_with_rows(bundle, panel, news, dates, request.model)
         except ValueError as error:
             raise Problem(422, "bars", str(error)) from None
-        self.recent = self.recent.take(bundle, frame, rows, codes)
+        self.recent = self.recent.take(served, frame, rows, codes)
         return frame, bundle.identity
 
     def drift(self) -> tuple[InputDrift, ...]:
