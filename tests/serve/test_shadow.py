@@ -11,8 +11,8 @@ import pytest
 from checkout import Checkout
 from factor_metrics import rank_ic
 from factor_serve.cli import main
-from factor_serve.shadow.judge import Rules, judge, paired
-from factor_serve.shadow.log import Log, append, read_log
+from factor_serve.shadow.judge import Rules, judge, paired, reference_of
+from factor_serve.shadow.log import Log, append, held, read_log
 from factor_serve.shadow.observe import tenths
 from factor_serve.shadow.page import shadow_page
 from factor_serve.shadow.watch import Expected, watch
@@ -139,11 +139,22 @@ def test_a_log_is_appended_to_whole_lines_and_a_changed_one_is_refused_by_its_nu
         read_log(path)
 
 
+def test_two_processes_do_not_log_the_same_date(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with held(path):
+        append(path, [forecast_record(0, np.arange(60.0))])
+        with pytest.raises(ValueError, match=r"log\.jsonl: another process writes it"), held(path):
+            pass
+    with held(path):
+        assert read_log(path).dates == ["2020-01-01T00:00:00"]
+
+
 @pytest.mark.end_to_end
 def test_the_command_logs_what_came_joins_labels_and_tells_by_its_status(
     finished_run: Checkout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from factor_data import read_bars
+    from factor_data import read_bars, read_news
+    from factor_serve import forecast, load_bundle
 
     bundle, log = finished_run.path / "results" / "stack" / "bundle", tmp_path / "log.jsonl"
     panel = read_bars(finished_run.path / "data" / "bars")
@@ -164,18 +175,19 @@ def test_the_command_logs_what_came_joins_labels_and_tells_by_its_status(
     assert document["labels"]["h5"]["num_dates"] == 6
     found = {one["name"]: one for one in document["findings"]}
     assert (found["coverage"]["state"], found["activation"]["state"]) == ("ok", "ok")
-    assert found["rank IC h1"]["state"] == "unknown", "its interval is not above 0 after so few dates"
+    known = reference_of(load_bundle(bundle)).expected["h1"].is_known
+    assert found["rank IC h1"]["state"] == ("ok" if known else "unknown"), "as its interval out of fold is above 0"
     assert "<!DOCTYPE html>" in (tmp_path / "page.html").read_text()
     said = read_log(log)
-    from factor_data import read_news
-    from factor_serve import forecast, load_bundle
-
     batch = forecast(load_bundle(bundle), panel, read_news(news, calendar=panel.dates), dates[:1])
     batch = batch[batch["label"] == "h1"].set_index("symbol")["prediction"]
     record = said.forecasts[said.dates[0]]
     logged = dict(zip(record["symbols"], record["forecasts"]["h1"], strict=True))
     assert {key: np.float32(value) for key, value in logged.items() if value is not None} == batch.to_dict()
     before = log.read_bytes()
+    with held(log):
+        assert main(command) == 2
+    assert "another process writes it" in capsys.readouterr().err
     short = tmp_path / "short.jsonl"
     short.touch()
     assert main(["compare", str(log), str(short)]) == 2, "it has no forecast"

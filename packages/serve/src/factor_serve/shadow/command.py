@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from factor_data.atomic import write_atomically
 from factor_metrics import ICSummary, to_json_safe
-from factor_serve.shadow.log import Log, append, read_log
+from factor_serve.bundle import Bundle
+from factor_serve.shadow.log import Log, append, held, read_log
 from factor_serve.stamps import without_zone
 
 
@@ -32,18 +33,24 @@ def add_shadow_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_shadow(options: argparse.Namespace) -> int:
     """Log the dates that have come since, and labels that are known now, and judge; status 1 on an alarm."""
-    from factor_serve.arrivals import panel_of
     from factor_serve.cli import served
-    from factor_serve.shadow.judge import Rules, judge, reference_of
-    from factor_serve.shadow.observe import forecast_records, label_records, observe, unknowable
-    from factor_serve.shadow.page import shadow_page
-    from factor_serve.sources import bars_of, news_of
 
     if options.window is not None and options.window < 1:
         raise ValueError(f"--window {options.window}: must be >= 1")
     path = _log_path(options.log)
     bundle = served(options.bundle, options.unpromoted, options.sha256)
-    log = read_log(path) if path.exists() else Log()
+    with held(path):
+        return _run_shadow(options, bundle, path)
+
+
+def _run_shadow(options: argparse.Namespace, bundle: Bundle, path: Path) -> int:
+    from factor_serve.arrivals import panel_of
+    from factor_serve.shadow.judge import Rules, judge, reference_of
+    from factor_serve.shadow.observe import forecast_records, label_records, observe, unknowable
+    from factor_serve.shadow.page import shadow_page
+    from factor_serve.sources import bars_of, news_of
+
+    log = read_log(path)
     if log.bundle not in (None, bundle.identity):
         raise ValueError(f"--log {path}: is of the bundle {log.bundle}, this one is {bundle.identity}: name another")
     panel = panel_of(bars_of(options.bars, options.layout, options.map))

@@ -6,10 +6,12 @@ One that a kill has cut off is the last, and is left out.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,20 @@ def read_log(path: Path) -> Log:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path}: line {number}: {error}") from None
     return log
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes from a log between reading and appending: both would log the same date, which is refused.
+
+    The file is made where there is none. ValueError where another process holds it.
+    """
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system however this process ends
+        except BlockingIOError:
+            raise ValueError(f"{path}: another process writes it: wait until that has ended") from None
+        yield
 
 
 def append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
