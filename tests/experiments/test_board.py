@@ -90,6 +90,15 @@ def test_without_a_trial_nothing_is_built_and_without_a_verdict_it_says_why(tmp_
     assert not (tmp_path / "board" / "trials.html").exists()
 
 
+def test_a_folder_that_holds_anything_else_is_left_alone(made: Fabricated, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = made.path / "sweeps" / "mine.yaml"
+    mine.parent.mkdir()
+    mine.write_text("model: linear")
+    assert main(["-C", str(made.path), "board", str(made.path)]) == 2
+    assert "which no board has: name a folder of its own" in capsys.readouterr().err
+    assert mine.read_text() == "model: linear"
+
+
 def test_it_is_served_on_loopback_alone(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("here")
     with board_server(tmp_path, 0) as server:

@@ -40,8 +40,9 @@ def build_board(git: Git, stored: Stored, folder: Path, *, remotes: bool = True,
     """Write the site into `folder`: its list and comparison, the verdict, reports of DVC's cache, pages of sweeps.
 
     Everything is written anew; the folder may be copied or mailed. Reports that only a remote has are left out.
-    ValueError where there is no trial.
+    ValueError where there is no trial, and where the folder holds anything else than a board.
     """
+    _check_folder(folder, sweeps)
     gathered = gather(git, stored, remotes=remotes)
     if not gathered.trials:
         raise ValueError("there is no trial yet: make repro makes the first ones")
@@ -63,6 +64,17 @@ def build_board(git: Git, stored: Stored, folder: Path, *, remotes: bool = True,
         num_reports=len(set(reports.values())),
         undecided=undecided,
     )
+
+
+def _check_folder(folder: Path, sweeps: Path | None) -> None:
+    """Refuse a folder that holds what is not a board's: its folders of reports and sweeps are deleted."""
+    own = {INDEX, TRIALS, REPORTS, SWEEPS}
+    there = sorted(one.name for one in folder.iterdir()) if folder.exists() else []
+    other = [name for name in there if name not in own and not name.startswith(".")]
+    if other:
+        raise ValueError(f"{folder}: holds {other[0]}, which no board has: name a folder of its own")
+    if sweeps is not None and sweeps.resolve().is_relative_to((folder / SWEEPS).resolve()):
+        raise ValueError(f"{sweeps}: lies where the board writes: name another folder")
 
 
 def _entries(git: Git, gathered: Gathered, reports: Mapping[tuple[str, str], str]) -> Iterator[Entry]:
