@@ -41,7 +41,7 @@ def main() -> None:
     check_clean()
     check_name(file)
     git, logs = Git(Path()), LOGS / file.stem
-    stored, record = Stored(git.root), Record(logs)
+    stored, record = Stored(git.root), Record(logs, git.commit("HEAD"))
 
     def prepare(*jobs: Job) -> None:
         check_values(jobs, sweep, document)

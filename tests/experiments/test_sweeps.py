@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def test_optuna_stops_bad_trials_after_their_first_fold_and_goes_on_where_it_was
     done: dict[str, float] = {}
 
     def run() -> tuple[Guided, list[str]]:
-        record, seen = Record(tmp_path / "logs"), []
+        record, seen = Record(tmp_path / "logs", "a" * 40), []
 
         def prepare(job: Job) -> None:
             if job.name in done:
@@ -238,6 +239,10 @@ def test_optuna_stops_bad_trials_after_their_first_fold_and_goes_on_where_it_was
     again, seen = run()
     assert seen == []
     assert [(job.name, job.status) for job in again.jobs] == [(job.name, job.status) for job in choice.jobs]
+    for commit, status in (("a" * 40, "stopped"), ("b" * 40, "waiting")):
+        job = Job(name=stopped.name, point=stopped.point)
+        Record(tmp_path / "logs", commit).restore(job)
+        assert job.status == status, "with other code it has not been tried"
 
 
 def test_optuna_takes_a_used_up_space_as_the_end_and_refuses_nothing_silently() -> None:
@@ -251,6 +256,16 @@ def test_optuna_takes_a_used_up_space_as_the_end_and_refuses_nothing_silently() 
     assert choice.next() is None
     points = {(job.point["a"], job.point["b"]) for job in choice.jobs}
     assert points == {("x", 1), ("x", 2), ("y", 1), ("y", 2)}
+    choice = Guided(replace(sweep, parameters={"a": ["x", "y"]}), "s", lambda job: None)
+    first, second = choice.next(), choice.next()
+    assert first is not None
+    assert second is not None
+    asked = [(choice.next(), len(choice._study.trials)) for _ in range(3)]
+    assert asked == [asked[0]] * 3, "while both run nothing is proposed over and over"
+    first.status, first.score = "done", 0.1
+    choice.ended(first)
+    assert choice.next() is None
+    assert len(choice._study.trials) > asked[0][1]
 
 
 def test_optuna_finds_the_top_of_a_hill_in_fewer_trials_than_a_grid() -> None:

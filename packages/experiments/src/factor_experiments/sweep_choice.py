@@ -79,6 +79,7 @@ class Guided:
         self._states = optuna.trial.TrialState
         self._trials: dict[str, Any] = {}
         self._reported: dict[str, int] = {}
+        self._is_used_up = False
         startup = min(LEAST_STARTUP, max(2, (sweep.trials or 0) // 3))
         self._study = optuna.create_study(
             direction="maximize",
@@ -93,7 +94,7 @@ class Guided:
 
     def next(self) -> Job | None:
         """Return the next trial that is to run; those that have ended before are taken in on the way."""
-        repeats = 0
+        repeats = MOST_REPEATS if self._is_used_up else 0
         while len(self.jobs) < (self.sweep.trials or 0) and repeats < MOST_REPEATS:
             trial = self._study.ask(self._space)
             point = {key: _value(values, trial.params[key]) for key, values in self.sweep.parameters.items()}
@@ -109,6 +110,7 @@ class Guided:
             if job.status == "waiting":
                 return job
             self.ended(job)
+        self._is_used_up = repeats >= MOST_REPEATS  # nothing new is proposed before another trial has ended
         return None
 
     def stops(self, job: Job) -> bool:
@@ -122,6 +124,7 @@ class Guided:
         """Tell Optuna the score of a trial, or that it has none."""
         self._report(job)
         self._tell(self._trials[job.name], job)
+        self._is_used_up = False
 
     def _report(self, job: Job) -> None:
         trial, known = self._trials[job.name], self._reported.get(job.name, 0)

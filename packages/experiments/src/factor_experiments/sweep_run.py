@@ -111,12 +111,15 @@ def _file(git: Git, stored: Stored, commit: str, model: str, path: str) -> bytes
 
 
 class Record:
-    """What is known of trials that ended beside their experiments, in a file of the sweep's logs."""
+    """What is known of trials that ended beside their experiments, in a file of the sweep's logs.
+
+    A trial is named by its values alone, so what is known of it counts at the commit that it was started from.
+    """
 
     KEPT = ("status", "reason", "seconds", "cpu_seconds", "folds")
 
-    def __init__(self, logs: Path) -> None:
-        self.file = logs / RECORD
+    def __init__(self, logs: Path, commit: str) -> None:
+        self.file, self.commit = logs / RECORD, commit
         self.known: dict[str, dict[str, Any]] = {}
         if self.file.is_file():
             try:
@@ -127,13 +130,19 @@ class Record:
     def restore(self, job: Job) -> None:
         """Take in how a trial was before: folds and seconds of one that is done, and whether it was stopped early."""
         known = self.known.get(job.name, {})
+        if known.get("commit") != self.commit:
+            return
         if job.status == "done" or (job.status == "waiting" and known.get("status") == "stopped"):
             for key in self.KEPT if job.status == "waiting" else self.KEPT[2:]:
                 setattr(job, key, known.get(key, getattr(job, key)))
 
     def keep(self, job: Job) -> None:
         """Write down a trial that has ended."""
-        self.known[job.name] = {key: getattr(job, key) for key in self.KEPT} | {"point": dict(job.point)}
+        self.known[job.name] = {
+            **{key: getattr(job, key) for key in self.KEPT},
+            "point": dict(job.point),
+            "commit": self.commit,
+        }
         write_text(self.file, json.dumps(self.known, indent=1) + "\n")
 
 
