@@ -158,8 +158,9 @@ def rollback(name: str, to: str | None) -> None:
         if subprocess.run(["dvc", "checkout", "--force", "--quiet", str(pointer)], check=False).returncode:
             run_quietly("dvc", "pull", "--force", "--quiet", str(pointer))
         verified(MODELS / name)
-    except StageError:
+    except BaseException:  # Ctrl-C too: pointer and folder stay together
         pointer.write_bytes(before_it)
+        subprocess.run(["dvc", "checkout", "--force", "--quiet", str(pointer)], capture_output=True, check=False)
         raise
     commit(name, f"Roll {MODELS / name} back to v{wanted}")
     crown(name, wanted, "rollback")
@@ -242,9 +243,12 @@ def tag(name: str, title: str, told: Mapping[str, Any]) -> None:
 
 
 def tags(pattern: str) -> list[tuple[re.Match[str], str, str, str, dict[str, Any]]]:
-    """Return (match, commit, date, who, what it says) of the annotated tags whose whole name matches, by number."""
+    """Return (match, commit, date, who, what it says) of the annotated tags whose whole name matches, by number.
+
+    The body of a message is without its title, and without the signature that `tag.gpgSign` puts below it.
+    """
     form = NUL.join(
-        ["%(refname:strip=2)", "%(*objectname)", "%(taggerdate:iso-strict)", "%(taggername)", "%(contents)"]
+        ["%(refname:strip=2)", "%(*objectname)", "%(taggerdate:iso-strict)", "%(taggername)", "%(contents:body)"]
     )
     said = run_quietly("git", "for-each-ref", f"--format={form}{NUL}{NUL}", f"refs/tags/{MODELS}/")
     found = []
@@ -253,7 +257,7 @@ def tags(pattern: str) -> list[tuple[re.Match[str], str, str, str, dict[str, Any
         if len(fields) == 5 and (match := re.fullmatch(pattern, fields[0])):
             name, commit_, date, who, text = fields
             try:
-                told = json.loads(text.partition("\n\n")[2])
+                told = json.loads(text)
             except ValueError:
                 raise StageError(f"git tag {name}: its message is not what make promote writes") from None
             found.append((match, commit_, date, who, told))

@@ -1,0 +1,70 @@
+"""make promote and rollback where git signs tags, and where DVC cannot bring the files of a version."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.commands import registry
+from stages.running.stage import StageError
+
+TOLD = {"bundle": "b" * 64, "promoted": True, "refit": False, "gates": []}
+SIGNER = """#!/bin/sh
+cat > /dev/null
+printf '%s\\n' '-----BEGIN PGP SIGNATURE-----' '' 'c2lnbmVk' '-----END PGP SIGNATURE-----'
+echo '[GNUPG:] SIG_CREATED ' >&2
+"""
+DVC = """#!/bin/sh
+echo "$1 $(cat models/default.dvc)" >> asked
+exit 1
+"""
+
+
+def program(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two versions of one name, whose DVC brings nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin", "dvc", DVC)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    signer = program(tmp_path / "bin", "signer", SIGNER)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    settings = {"user.name": "test", "user.email": "test@example.org", "gpg.format": "openpgp", "gpg.program": signer}
+    for key, value in settings.items():
+        subprocess.run(["git", "config", key, value], check=True)
+    (tmp_path / "models").mkdir()
+    for number in (1, 2):
+        (tmp_path / "models" / ".gitignore").write_text("/default\n")
+        (tmp_path / "models" / "default.dvc").write_text(f"pointer {number}\n")
+        registry.commit("default", f"Promote models/default v{number}")
+        registry.tag(f"models/default@v{number}", f"models/default v{number}", TOLD)
+        registry.crown("default", number, "promote")
+    return tmp_path
+
+
+def test_tags_that_git_signs_say_what_those_do_that_it_does_not(promoted: Path) -> None:
+    subprocess.run(["git", "config", "tag.gpgSign", "true"], check=True)
+    registry.tag("models/default@v3", "models/default v3", TOLD)
+    shown = subprocess.run(["git", "cat-file", "tag", "models/default@v3"], check=True, capture_output=True, text=True)
+    assert "BEGIN PGP SIGNATURE" in shown.stdout
+    assert [(one.number, one.told) for one in registry.versions_of("default")] == [(1, TOLD), (2, TOLD), (3, TOLD)]
+
+
+def test_a_rollback_whose_files_are_nowhere_leaves_pointer_and_folder_at_the_champion(promoted: Path) -> None:
+    with pytest.raises(StageError, match="dvc pull failed"):
+        registry.rollback("default", None)
+    assert (promoted / "models" / "default.dvc").read_text() == "pointer 2\n"
+    assert (promoted / "asked").read_text().splitlines() == [
+        "checkout pointer 1", "pull pointer 1", "checkout pointer 2"
+    ]  # fmt: skip
+    assert [one.version for one in registry.reigns_of("default")] == [1, 2]
