@@ -31,6 +31,7 @@ from factor_data import (
 from factor_models import model_config
 from factor_serve import forecast, load_bundle
 from factor_serve.canary import compare_canary
+from factor_serve.shadow.judge import reference_of
 from rounding import ROUNDING_FLOAT32
 from stages.fitting.contract import Conditions
 from stages.fitting.inputs import FoldInputs
@@ -117,6 +118,7 @@ def test_a_refit_knows_more_is_served_like_any_bundle_and_keeps_what_was_judged(
     assert told["evaluation"] == json.loads((stacked.results / "stack" / "metrics.json").read_text())
     assert bundle.manifest["gates"] == judged.manifest["gates"]
     assert bundle.promoted == judged.promoted
+    assert reference_of(bundle).expected == reference_of(judged).expected != {}
     assert bundle.train_dates[-1] > judged.train_dates[-1]
     assert len(bundle.train_dates) == len(judged.train_dates)
     found = {(one["label"], one["model"]): one for one in told["agreement"]}
