@@ -136,6 +136,8 @@ def test_compose_fits_the_image(stages: list[list[tuple[str, str]]]) -> None:
     assert set(service["secrets"]) == set(document["secrets"])
     options = served(json.loads(of(stages[1], "CMD")[0]))
     assert options.key_file == f"/run/secrets/{service['secrets'][0]}"
+    user, said = of(stages[1], "USER")[0].partition(":")[0], (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"chown {user} deploy/{document['secrets'][service['secrets'][0]]['file'].removeprefix('./')}" in said
     assert service["read_only"]
 
 
