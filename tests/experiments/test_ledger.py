@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from experiments_samples import draws, make_repository, table
-from factor_experiments.git import Git
+from factor_experiments.git import Git, GitError
 from factor_experiments.ledger import REF, Ledger, Trial, trial_of
+from factor_experiments.lock import lock_outs
 
 
 def some(number: int, seed: int = 0) -> list[Trial]:
@@ -137,6 +138,27 @@ def test_a_merge_goes_on_where_another_process_writes_meanwhile(
     monkeypatch.setattr(Git, "find", find)
     assert ledger.merge(other) == 3
     assert ledger.count() == 9
+
+
+def test_a_file_name_of_a_remote_is_no_command_of_git(tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    head = made.commit("first")
+    ledger = Ledger(made.git)
+    ledger.add(some(1))
+    line = "a <a@b> 0 +0000\ndata 0\n\n"
+    inside = f"data 0\n\ncommit refs/heads/other\ncommitter {line}from {head}\nM 100644 inline trials/y"
+    name = f"trials/x\n{inside}".replace("\n", "\\n")
+    theirs = f'commit refs/theirs\ncommitter {line}M 100644 inline "{name}"\ndata 2\n{{}}\n'
+    made.git.run("fast-import", "--quiet", stdin=theirs.encode())
+    with pytest.raises(GitError, match="is no file of a ledger"):
+        ledger.merge("refs/theirs")
+    assert made.git.find("refs/heads/other") is None
+
+
+def test_a_digest_that_is_a_path_to_elsewhere_is_no_output() -> None:
+    outs = "".join(f"    - path: {md5[:1]}\n      md5: {md5}\n" for md5 in ("../../secret", f"{'a' * 32}.dir"))
+    text = f"stages:\n  evaluate@a:\n    outs:\n{outs}"
+    assert lock_outs(text, ("evaluate@",), "dvc.lock") == {"a": f"{'a' * 32}.dir"}
 
 
 def test_books_that_were_deleted_are_missed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -130,7 +131,13 @@ class Git:
 
 
 def file_commands(files: Mapping[str, bytes]) -> Iterable[bytes]:
-    """Return the lines of `git fast-import` that put files into a commit."""
+    """Return the lines of `git fast-import` that put files into a commit.
+
+    GitError for a path with other signs than the ledger's: a line end in it would begin a command of its own, and paths
+    come from remotes.
+    """
     for path, content in files.items():
+        if not re.fullmatch(r"[\w./-]+", path):
+            raise GitError(f"{path!r} is no file of a ledger")
         yield f"M 100644 inline {path}\ndata {len(content)}\n".encode()
         yield content + b"\n"

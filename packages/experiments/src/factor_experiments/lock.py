@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
+"""What names a file or folder in DVC's cache; anything else would be a path to elsewhere."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STAGE = re.compile(r"^  (\S[^\n]*):\n((?:    [^\n]*\n|  - [^\n]*\n|\n)*)", re.MULTILINE)
 """A stage of a lock file: DVC writes its name two blanks in, and what belongs to it further in."""
@@ -17,6 +19,7 @@ STAGE = re.compile(r"^  (\S[^\n]*):\n((?:    [^\n]*\n|  - [^\n]*\n|\n)*)", re.MU
 def lock_outs(text: str, stages: tuple[str, ...], where: str) -> dict[str, str]:
     """Return path -> md5 of every output of the stages whose names begin with one of `stages`.
 
+    Lock files come from every branch that was fetched, so an output whose md5 is none is left out.
     A stage's block is parsed by itself, and one that was seen before not again: of hundreds of revisions most blocks
     are the same. ValueError beginning with `where` for a block that is not YAML.
     """
@@ -34,7 +37,7 @@ def lock_outs(text: str, stages: tuple[str, ...], where: str) -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def _outs(block: str) -> Mapping[str, str]:
     document = parse_yaml(block) or {}
-    return {out["path"]: out["md5"] for out in document.get("outs", []) if "md5" in out}
+    return {out["path"]: out["md5"] for out in document.get("outs", []) if DIGEST.fullmatch(str(out.get("md5")))}
 
 
 def data_digest(document: Any) -> str | None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factor_experiments.lock import DIGEST
+
 DEFAULT_CACHE = Path(".dvc") / "cache" / "files" / "md5"
 FOLDER = ".dir"
 """How the digest of a folder ends: it is that of its listing."""
@@ -41,7 +43,7 @@ class Stored:
             return out
         listing = self.content(out)
         files: list[dict[str, str]] = [] if listing is None else json.loads(listing)
-        return next((one["md5"] for one in files if one["relpath"] == file), None)
+        return next((one["md5"] for one in files if one["relpath"] == file and DIGEST.fullmatch(one["md5"])), None)
 
     def file(self, out: str, file: str) -> bytes | None:
         """Return the content of a file of an output, as `digest` finds it; None where it is nowhere."""
