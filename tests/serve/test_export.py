@@ -16,7 +16,7 @@ from checkout import Checkout
 from factor_models import Table, build_model, get_loss, input_kind, model_sizes
 from factor_serve.cli import main
 from factor_serve.export import bundle as export
-from factor_serve.export.bundle import network_graph, random_feeds
+from factor_serve.export.bundle import TOLERANCE, largest_difference, network_graph, random_feeds
 from factor_serve.export.graphs import INPUT, NotExportable, floor32, graph_of_table
 from factor_serve.export.networks import Served
 from factor_serve.members import Member
@@ -51,6 +51,18 @@ def test_a_network_is_its_graph(name: str, mask: bool) -> None:
     assert found.is_equal, found.difference
     assert found.inputs["windows"] == ("tensor(float)", ["batch", 8, NUM_INPUTS])
     assert np.isnan(feeds[-1]["windows"]).any()
+
+
+def test_small_forecasts_are_compared_beside_their_spread() -> None:
+    said = 1e-4 * np.random.default_rng(0).standard_normal((200, 2))
+    assert largest_difference([np.zeros((200, 2))], [said]) > TOLERANCE, "nothing of it is a forecast"
+    assert largest_difference([said.astype(np.float32)], [said]) < TOLERANCE
+    assert largest_difference([said + 5e-5], [1e4 * said]) > TOLERANCE
+    same = np.full((3, 2), 0.5)
+    assert largest_difference([same[:1], same[1:]], [same[:1], same[1:]]) == 0.0
+    holes = np.where(np.arange(200)[:, None] == 3, np.nan, said)
+    assert largest_difference([holes], [holes]) == 0.0
+    assert largest_difference([said], [holes]) == np.inf
 
 
 def test_what_torch_cannot_make_a_graph_of_is_named(
