@@ -93,3 +93,17 @@ def test_other_symbols_or_dates_are_refused_in_every_library(shape: str) -> None
 def test_what_is_no_matrix_is_named(value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         turnover(value) if "prediction" in said else rank_ic(value, value)
+
+
+@pytest.mark.parametrize("shape", ["long", "wide with a column of dates"])
+def test_frames_with_their_keys_in_columns_are_never_paired_by_the_place_of_a_row(shape: str) -> None:
+    one, other, spread = frame(1), frame(2), SHAPES[shape]
+    expected = rank_ic(one, other)
+    shuffled = spread(other).sample(frac=1, random_state=0).reset_index(drop=True)
+    np.testing.assert_array_equal(rank_ic(spread(one), shuffled), expected)
+    later = other.set_axis(DAYS + pd.Timedelta(days=7), axis=0)
+    for foreign in (later.rename_axis(index="timestamp"), other.rename(columns={"S00": "X00"})):
+        with pytest.raises(ValueError, match="must have the same labels in the same order"):
+            rank_ic(spread(one), spread(foreign))
+    with pytest.raises(ValueError, match=r"prediction and label|label and prediction"):
+        rank_ic(spread(one), later)

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from factor_metrics.matrices import as_wide, is_foreign
+from factor_metrics.matrices import as_wide, is_foreign, is_keyed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,17 +66,23 @@ def check_same_labels(arguments: Mapping[str, object]) -> None:
 
 
 def _read(name: str, value: object) -> object:
-    """Return frames of other libraries than pandas as pandas', on their own or in a mapping or sequence; else `value`.
+    """Return frames that bring their labels otherwise than in an index of pandas spread out; else `value`.
 
-    Long tables of pandas stay: two of them belong together row by row, and are spread over dates and symbols later.
+    So are those of other libraries and those of pandas with a column of stamps, on their own or in a mapping or
+    sequence. Series and frames of pandas with dates and symbols in their index stay: two of them belong together row by
+    row, and are spread over dates and symbols later.
     """
-    if is_foreign(value):
+    if _brings_columns(value):
         return as_wide(name, value)
-    if isinstance(value, Mapping) and any(map(is_foreign, value.values())):
+    if isinstance(value, Mapping) and any(map(_brings_columns, value.values())):
         return {key: _read(f"{name}[{key!r}]", inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple) and any(map(is_foreign, value)):
+    if isinstance(value, list | tuple) and any(map(_brings_columns, value)):
         return [_read(f"{name}[{place}]", inner) for place, inner in enumerate(value)]
     return value
+
+
+def _brings_columns(value: object) -> bool:
+    return is_foreign(value) or is_keyed(value)
 
 
 def _labelled(name: str, value: object) -> Iterator[tuple[str, Axes]]:

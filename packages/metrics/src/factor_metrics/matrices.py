@@ -31,7 +31,15 @@ def is_long(value: object) -> bool:
     table: Any = value
     if getattr(table.index if hasattr(table, "index") else table, "nlevels", 1) == 2:
         return hasattr(table, "index")
-    return getattr(table, "ndim", 1) == 2 and any(kind.kind == "M" for kind in table.dtypes)
+    return is_keyed(value)
+
+
+def is_keyed(value: object) -> bool:
+    """Whether a value is a pandas frame with a column of stamps, so that its rows are not told apart by its index."""
+    if type(value).__module__.partition(".")[0] != "pandas":
+        return False
+    table: Any = value
+    return getattr(table, "ndim", 1) == 2 and hasattr(table, "dtypes") and any(k.kind == "M" for k in table.dtypes)
 
 
 def as_wide(name: str, value: Any) -> Any:
