@@ -152,3 +152,18 @@ def test_results_are_short_in_text_and_tables_in_a_notebook(market: dict[str, pd
         assert "<table" in page
         assert "color:inherit" in page
     assert len(repr(judged)) < 120
+
+
+def test_dates_out_of_order_and_prices_of_other_symbols_are_refused(market: dict[str, pd.DataFrame]) -> None:
+    prediction, label, prices = market["prediction"], market["label"], market["prices"]
+    ascend = "dates of prediction must ascend, each once"
+    with pytest.raises(ValueError, match=ascend):
+        factor_metrics.report(prediction.iloc[::-1], label, **QUICK)
+    with pytest.raises(ValueError, match=ascend):
+        factor_metrics.report(pd.concat([prediction, prediction]).sort_index(), label, **QUICK)
+    with pytest.raises(ValueError, match=ascend):
+        factor_metrics.report(prediction.to_numpy(), prediction.to_numpy(), dates=prediction.index[::-1], **QUICK)
+    with pytest.raises(ValueError, match=r"dates of prices must ascend, each once"):
+        factor_metrics.report(prediction, label, pd.concat([prices, prices]), **QUICK)
+    with pytest.raises(ValueError, match=r"no symbol in common: .*'S00'.*'XS00'"):
+        factor_metrics.report(prediction, label, prices.add_prefix("X"), **QUICK)

@@ -175,6 +175,7 @@ def _inputs(prediction: Any, label: Any, prices: Any, dates: Any) -> _Inputs:
     days = _clock(first.index)
     if days.dtype.kind != "M":
         raise ValueError(f"the rows of prediction must be dates, got {first.index[:3].tolist()}")
+    _check_ascending("prediction", days)
     label_table = tables["label"]
     if hasattr(label_table, "reindex"):
         label_table = label_table.reindex(index=first.index, columns=first.columns)
@@ -195,8 +196,15 @@ def _inputs(prediction: Any, label: Any, prices: Any, dates: Any) -> _Inputs:
         return _Inputs(values, outcome, days, closes, days)
     if len(lacking := first.index.difference(price_table.index)):
         raise ValueError(f"prices lack {len(lacking)} of the {len(days)} dates of prediction, first {lacking[0]}")
-    closes = as_matrix("prices", price_table.sort_index().reindex(columns=first.columns))
-    return _Inputs(values, outcome, days, closes, _clock(price_table.sort_index().index))
+    if not first.columns.isin(price_table.columns).any():
+        raise ValueError(
+            f"prediction and prices have no symbol in common: prediction has {first.columns[:3].tolist()}, prices "
+            f"{price_table.columns[:3].tolist()}"
+        )
+    price_table = price_table.sort_index()
+    price_days = _clock(price_table.index)
+    _check_ascending("prices", price_days)
+    return _Inputs(values, outcome, days, as_matrix("prices", price_table.reindex(columns=first.columns)), price_days)
 
 
 def _plain_inputs(tables: dict[str, Any], dates: Any) -> _Inputs:
@@ -207,6 +215,7 @@ def _plain_inputs(tables: dict[str, Any], dates: Any) -> _Inputs:
     days = _clock(np.asarray(dates))
     if days.dtype.kind != "M" or days.shape != (len(values),):
         raise ValueError(f"dates must be {len(values)} dates, got {days.dtype} of shape {days.shape}")
+    _check_ascending("prediction", days)
     if "prices" not in tables:
         return _Inputs(values, outcome, days, None, days)
     closes = as_matrix("prices", tables["prices"])
@@ -220,6 +229,14 @@ def _clock(index: Any) -> NDArray[np.datetime64]:
         index = index.tz_localize(None)
     values = np.asarray(index)
     return values.astype("datetime64[ns]") if values.dtype.kind == "M" else values
+
+
+def _check_ascending(name: str, days: NDArray[np.datetime64]) -> None:
+    """Refuse dates out of order or twice: decay, turnover, intervals and the book go from a row to the next."""
+    steps = np.flatnonzero(~(days[1:] > days[:-1]))
+    if len(steps):
+        before, after = days[steps[0]], days[steps[0] + 1]
+        raise ValueError(f"the dates of {name} must ascend, each once; {after!s:.19} comes after {before!s:.19}")
 
 
 def _for_few_symbols(num_symbols: int) -> EvaluationConfig:
