@@ -148,3 +148,30 @@ def test_a_panel_and_features_are_told_in_a_line_and_shown_in_a_notebook(bars: p
     features = compute_features(panel, ["return_1"])
     assert repr(features) == "FeatureMatrix(89 rows, 1 features: return_1)"
     assert "return_1" in features._repr_html_()
+
+
+def test_an_index_that_is_no_symbol_does_not_take_the_place_of_the_column(bars: pd.DataFrame) -> None:
+    numbered = bars.assign(row=np.arange(len(bars))).set_index(["timestamp", "row"])
+    with pytest.raises(ValueError, match=r"column 'symbol' and a level 'row' of its index .* they differ"):
+        Panel.from_frame(numbered)
+    assert_equal(Panel.from_frame(bars.set_index(["timestamp", "symbol"], drop=False)), Panel.from_frame(bars))
+
+
+def test_a_symbol_may_have_the_name_of_a_field(bars: pd.DataFrame) -> None:
+    named = bars.replace({"symbol": {"A": "LOW", "B": "OPEN"}})
+    assert_equal(Panel.from_frame(indexed(named).unstack()), Panel.from_frame(named))
+
+
+def test_the_close_never_stands_for_an_adjusted_one_that_is_there(bars: pd.DataFrame) -> None:
+    adjusted = bars.assign(adj_close=bars["close"] / 2)
+    vendor = adjusted.rename(columns={"adj_close": "Adj Close"})
+    assert_equal(Panel.from_frame(indexed(vendor).unstack()), Panel.from_frame(adjusted))
+    with pytest.raises(ValueError, match=r"column 'Adj Close', which a panel calls 'adj_close': rename it"):
+        Panel.from_frame(vendor)
+
+
+def test_dates_and_columns_that_come_twice_are_no_numbers(bars: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"column 'listed' holds datetime64"):
+        Panel.from_frame(bars.assign(listed=bars["timestamp"]))
+    with pytest.raises(ValueError, match=r"2 columns 'close': keep one"):
+        Panel.from_frame(pd.concat([bars, bars[["close"]]], axis=1))

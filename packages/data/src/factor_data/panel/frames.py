@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 TIMESTAMP, SYMBOL = "timestamp", "symbol"
+ADJUSTED = "adj_close"
+ADJUSTED_NAMES = ("adj_close", "adjusted_close", "adjclose", "adj close", "adjusted close")
 FIELDS = ("open", "high", "low", "close", "volume")
 OTHER_NAMES = {
     TIMESTAMP: ("date", "datetime", "time", "ts", "day", "trade_date", "tradedate", "ds"),
@@ -94,8 +96,12 @@ def check_columns(table: pd.DataFrame, needed: Sequence[str], name: str) -> None
 def numbers_of(table: pd.DataFrame, column: str, name: str) -> np.ndarray:
     """Return a column as float64, NaN = missing; ValueError naming column, row and value where it holds text."""
     values = table[column]
+    if values.ndim == 2:
+        raise ValueError(f"{name} has {values.shape[1]} columns {column!r}: keep one")
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
+    if values.dtype.kind in "mM":
+        raise ValueError(f"{name}: column {column!r} holds {values.dtype}: a panel holds numbers, so leave it out")
     try:
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError):
@@ -125,7 +131,8 @@ def _read(kind: Any) -> Any:
 
 def _from_wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
     levels = [{str(value).lower() for value in table.columns.get_level_values(number)} for number in range(2)]
-    fields = [number for number in range(2) if set(FIELDS) & levels[number]]
+    found = [len(set(FIELDS) & level) for level in levels]  # a symbol may be called OPEN or LOW
+    fields = [number for number in range(2) if found[number] > found[1 - number]]
     if len(fields) != 1 or table.index.nlevels != 1:
         raise ValueError(
             f"{name} has columns of two levels, {[sorted(level)[:5] for level in levels]}: one of them must hold the "
@@ -140,8 +147,20 @@ def _from_wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _lower(column: Hashable) -> str:
-    """The name of a field, in small letters where it is one that a panel must have."""
-    return str(column).lower() if str(column).lower() in FIELDS else str(column)
+    """The name of a field, in small letters where it is one that a panel must have or the adjusted close."""
+    small = str(column).lower()
+    if small in ADJUSTED_NAMES:
+        return ADJUSTED
+    return small if small in FIELDS else str(column)
+
+
+def check_adjusted(table: pd.DataFrame, name: str) -> None:
+    """Refuse an adjusted close by another name: without `adj_close` the close would be taken for it, splits and all."""
+    other = [column for column in table.columns if column != ADJUSTED and str(column).lower() in ADJUSTED_NAMES]
+    if other and ADJUSTED not in table.columns:
+        raise ValueError(
+            f"{name} has a column {other[0]!r}, which a panel calls {ADJUSTED!r}: rename it, or leave it out"
+        )
 
 
 def _index_to_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,6 +171,12 @@ def _index_to_columns(table: pd.DataFrame) -> pd.DataFrame:
         stamps = kinds.index("M")
         names = [TIMESTAMP if place == stamps else SYMBOL for place in range(len(names))]
     clash = [name for name in names if name in table.columns]
+    for level, name in enumerate(names):
+        if name in clash and not (table.index.get_level_values(level) == table[name].array).all():
+            raise ValueError(
+                f"the frame has a column {name!r} and a level {table.index.names[level]!r} of its index that would be "
+                f"{name!r}, and they differ: reset_index() or drop the one that is not meant"
+            )
     return table.set_axis(table.index.set_names(names), axis=0).drop(columns=clash).reset_index()
 
 

@@ -16,7 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data.inline import inline_html, inline_table
-from factor_data.panel.frames import SYMBOL, TIMESTAMP, arrow_columns, check_columns, long_frame, numbers_of
+from factor_data.panel.frames import (
+    SYMBOL,
+    TIMESTAMP,
+    arrow_columns,
+    check_adjusted,
+    check_columns,
+    long_frame,
+    numbers_of,
+)
 from factor_data.panel.header import read_header
 from factor_data.panel.markets import Markets, Rows, find_markets
 from factor_data.panel.panel_writer import PanelWriter
@@ -80,6 +88,7 @@ class Panel:
         """
         table = long_frame(frame)
         check_columns(table, REQUIRED_COLUMNS, "frame")
+        check_adjusted(table, "frame")
         timestamp = as_stamps(table[TIMESTAMP], TIMESTAMP)
         raw_code, raw_symbols = pd.factorize(table[SYMBOL].to_numpy(dtype=object))
         if (raw_code < 0).any():
