@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +69,10 @@ def test_it_learns_a_product_of_signs_and_what_lies_far_back() -> None:
 def test_impossible_sizes_are_refused_by_name(field: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{field} = {value}: must be >= 1"):
         build_model("lru", num_features=3, num_horizons=1, **{field: value})
+
+
+def test_it_is_saved_and_read_like_the_others(tmp_path: Path) -> None:
+    model = network().eval()
+    model.save_pretrained(tmp_path)
+    x_BLF = torch.randn(5, 40, 3)
+    torch.testing.assert_close(LRUForecaster.from_pretrained(tmp_path)(x_BLF), model(x_BLF), rtol=0, atol=0)

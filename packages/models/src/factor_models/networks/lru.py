@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_share, check_windows
+from factor_models.networks.pretrained import ZooNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class LRUConfig:
         check_share(self, "dropout")
 
 
-class LRUForecaster(nn.Module):
+class LRUForecaster(ZooNetwork):
     """A line through all states and the last bar, plus a line through gated units of the last bar."""
 
     input_kind = "features"
