@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -18,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from factor_data import FoldConfig, FoldSplitter
 from factor_metrics import rank_ic
 from factor_models import FactorClassifier, FactorRegressor, build_model, from_pretrained, save_pretrained
+from factor_models.checkpoints import content_hash
+from factor_models.writing import write_json
 
 pytestmark = pytest.mark.numeric
 
@@ -214,3 +218,60 @@ def test_frames_of_polars_and_pyarrow_are_read_like_those_of_pandas(market: tupl
         np.testing.assert_array_equal(fitted.predict(frame), expected.predict(X))
         assert fitted.feature_names_in_.tolist() == NAMES
         assert fitted.score(frame, target, dates=polars.Series(dates)) == expected.score(X, y)
+
+
+def rewritten(folder: Path, change: dict[str, Any], said: dict[str, Any] | None = None) -> Path:
+    """The folder with another configuration or estimator, whose hashes fit: as who means harm would write it."""
+    config = json.loads((folder / "config.json").read_text()) | change
+    write_json(folder / "config.json", config)
+    kept = json.loads((folder / "metadata.json").read_text())
+    kept = {key: value for key, value in kept.items() if key != "metadata_sha256"} | (said or {})
+    kept["config_sha256"] = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+    write_json(folder / "metadata.json", kept | {"metadata_sha256": content_hash(kept)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": 10**9}, "hidden = 1000000000: must be at most 16384, by the weights beside it"),
+        ({"layers": 10**9}, "layers = 1000000000: must be at most"),
+        ({"hidden": 16000, "layers": 1000}, "does not hold the network of config.json: .* has shape"),
+        ({"num_features": 200}, "has shape .*, the configuration makes"),
+    ],
+)
+def test_no_size_is_believed_that_weights_do_not_bear_out(change: dict[str, int], said: str, tmp_path: Path) -> None:
+    save_pretrained(build_model("lstm", num_features=3, num_horizons=1, hidden=8), tmp_path)
+    with pytest.raises(ValueError, match=said):
+        from_pretrained(rewritten(tmp_path, change))
+
+
+def test_a_linear_model_of_endless_columns_is_refused(market: tuple[pd.DataFrame, pd.Series], tmp_path: Path) -> None:
+    FactorRegressor("linear").fit(*market).save(tmp_path)
+    with pytest.raises(ValueError, match=r"num_features = 1000000000000: must be at most"):
+        from_pretrained(rewritten(tmp_path, {"num_features": 10**12}))
+
+
+def test_the_width_and_type_of_kept_text_are_not_believed(
+    market: tuple[pd.DataFrame, pd.Series], tmp_path: Path
+) -> None:
+    FactorRegressor("linear").fit(*market).save(tmp_path)
+    state = json.loads((tmp_path / "metadata.json").read_text())["estimator"]
+    state["target_names_"]["dtype"] = "<U500000000"
+    loaded = FactorRegressor.load(rewritten(tmp_path, {}, {"estimator": state}))
+    assert loaded.target_names_.itemsize < 100
+    for kind, said in (("(1000,)f8", "only text and numbers"), ("nothing", "nothing")):
+        state["target_names_"]["dtype"] = kind
+        with pytest.raises(ValueError, match=f"target_names_.*{said}"):
+            FactorRegressor.load(rewritten(tmp_path, {}, {"estimator": state}))
+
+
+def test_a_large_network_is_read_and_moves_no_random_number(tmp_path: Path) -> None:
+    model = build_model("gated_news", num_features=3, num_horizons=1, text_dim=200, settings={"hidden": 160})
+    save_pretrained(model, tmp_path)
+    torch.manual_seed(0)
+    from_pretrained(tmp_path)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    build_model("gated_news", num_features=3, num_horizons=1, text_dim=200, settings={"hidden": 160})
+    assert drawn == torch.rand(1)

@@ -18,9 +18,10 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import nn
 
+from factor_models.sizes import check_columns, check_network_sizes
 from factor_models.tabular.base import TabularModel
 from factor_models.writing import read_json, write_bytes, write_json
-from factor_models.zoo import build_model
+from factor_models.zoo import build_model, input_kind
 
 CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
@@ -70,7 +71,8 @@ def load_model(
 
     Raises
     ------
-    ValueError : a file is missing, a hash does not match, or the metadata differ from `expected`
+    ValueError : a file is missing, a hash does not match, the metadata differ from `expected`, or the configuration
+        tells sizes that the weights do not bear out
     """
     directory = Path(directory)
     config, metadata = (read_json(directory / name, HOLDS) for name in (CONFIG_FILE, METADATA_FILE))
@@ -79,6 +81,11 @@ def load_model(
         raise ValueError(f"{directory / METADATA_FILE}: was changed after it was written: it does not match its hash")
     _check_hash(directory / CONFIG_FILE, metadata.get(CONFIG_HASH))
     check_expected(directory, metadata, expected)
+    if input_kind(str(config.get("name"))) == "last_bar":
+        check_columns(config, directory / CONFIG_FILE)
+    else:
+        _check_hash(directory / WEIGHTS_FILE, metadata.get(WEIGHTS_HASH))
+        check_network_sizes(config, directory / CONFIG_FILE, directory / WEIGHTS_FILE)
     model = build_model(**config)
     weights = directory / _weights_file(model)
     _check_hash(weights, metadata.get(WEIGHTS_HASH))

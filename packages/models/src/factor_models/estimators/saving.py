@@ -33,11 +33,21 @@ def set_state(estimator: Any, state: dict[str, Any]) -> None:
             setattr(estimator, name, state[name])
     for name in ARRAYS:
         if name in state:
-            kept = state[name]
-            setattr(estimator, name, np.array(kept["values"], dtype=kept["dtype"]).reshape(kept["shape"]))
+            setattr(estimator, name, _array(name, state[name]))
     for name in ("symbols_", "edges_"):  # what was not given stays None
         if name not in state:
             setattr(estimator, name, None)
+
+
+def _array(name: str, kept: dict[str, Any]) -> np.ndarray:
+    """Return an array as it was written; text is as wide as its longest, whatever width the file tells."""
+    try:
+        dtype = np.dtype(kept["dtype"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from None
+    if dtype.kind not in "OUfiub":
+        raise ValueError(f"{name} are {dtype}: only text and numbers are read from plain data")
+    return np.array(kept["values"], dtype=np.str_ if dtype.kind == "U" else dtype).reshape(kept["shape"])
 
 
 def _plain(name: str, values: np.ndarray) -> dict[str, Any]:

@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
 from factor_models.hub import local_folder
+from factor_models.sizes import SMALL, largest, read_shapes
 from factor_models.writing import read_json, write_bytes, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 HASH_FILE = "sha256.json"
-
-SMALL = 128
-"""A network of such sizes is built at once: the meta device takes two seconds to load."""
-MOST_LAYERS = 1024
-"""Sizes up to this are drawn up to be compared with the weights, whatever these are."""
 
 
 class Pretrained(nn.Module):
@@ -73,8 +69,8 @@ class Pretrained(nn.Module):
 
         So no size is believed that the file does not bear out: a larger network is drawn up on the meta device first.
         """
-        name, shapes = folder / CONFIG_FILE, _read_shapes(folder / WEIGHTS_FILE)
-        most = max([MOST_LAYERS, len(shapes), *(size for shape in shapes.values() for size in shape)])
+        name, shapes = folder / CONFIG_FILE, read_shapes(folder / WEIGHTS_FILE)
+        most = largest(shapes)
         for key, value in config.items():
             if not isinstance(value, int | float) or not 0 <= value <= most:
                 raise ValueError(
@@ -112,15 +108,6 @@ class Pretrained(nn.Module):
     def _weights(self) -> bytes:
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         return save({name: v.float() if v.is_floating_point() else v for name, v in tensors.items()})
-
-
-def _read_shapes(path: Path) -> dict[str, list[int]]:
-    """Shapes by name from the header of a safetensors file; ValueError where it is none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: does not hold weights, or not all: {error}") from error
 
 
 def _check_hashes(folder: Path) -> None:
