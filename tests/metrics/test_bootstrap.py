@@ -139,3 +139,11 @@ def test_fewer_than_two_given_blocks_have_no_interval() -> None:
 def test_impossible_blocks_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(np.arange(50.0), **options)
+
+
+def test_a_block_length_of_numpy_is_a_given_one() -> None:
+    series = np.random.default_rng(0).standard_normal(60)
+    plain, of_numpy = (
+        bootstrap_interval(series, horizon=10, block_length=length, num_bootstrap=50) for length in (12, np.int64(12))
+    )
+    assert plain == of_numpy

@@ -136,7 +136,7 @@ def bootstrap_interval(
     values = _present(series)
     num_dates = len(values)
     length = _chosen_length(values, horizon, method, block_length)
-    is_given = isinstance(block_length, int)
+    is_given = block_length is not None and block_length != "automatic"
     if num_dates < max(2, 2 * length if is_given else LEAST_HORIZONS * horizon):
         return math.nan, math.nan
     mean = float(values.mean())
