@@ -279,6 +279,8 @@ def test_five_minute_bars_have_sessions_and_a_u_shape() -> None:
         ("signals", "mixx"),
         ("signals", {"xorr": 0.1}),
         ("signals", {"xor": -0.1}),
+        ("signals", {"xor": "strong"}),
+        ("signals", {}),
     ],
 )
 def test_impossible_settings_are_refused_by_name(field: str, value: object) -> None:

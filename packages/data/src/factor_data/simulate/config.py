@@ -71,11 +71,15 @@ class MarketConfig:
             raise ValueError(
                 f"signals must be one of {list(MIXES)} or a table of signals and spreads, got {self.signals!r}"
             )
+        if not self.spreads:
+            raise ValueError(
+                "signals must name at least one signal; signal: 0 makes a market in which none can be found"
+            )
         for kind, spread in self.spreads.items():
             if kind not in KINDS:
                 raise ValueError(f"signals: {kind!r} is unknown; known are {', '.join(KINDS)}")
-            if not 0 <= spread <= 5:
-                raise ValueError(f"signals.{kind} must lie in [0, 5], got {spread}")
+            if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread <= 5:
+                raise ValueError(f"signals.{kind} must be a number in [0, 5], got {spread!r}")
 
     @property
     def spreads(self) -> dict[str, float]:
