@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from factor_models.kline import KlineTokenizerConfig, KronosTokenizer
+from factor_models.sizes import largest
 
 
 @pytest.fixture
@@ -55,3 +56,8 @@ def test_a_folder_that_is_as_it_was_written_is_taken_and_a_cut_file_is_not(folde
     (folder / "sha256.json").unlink()  # as a published folder has none
     with pytest.raises(ValueError, match=r"model\.safetensors: does not hold weights, or not all"):
         KronosTokenizer.from_pretrained(folder)
+
+
+def test_a_shape_of_no_bytes_bears_out_no_size() -> None:
+    assert largest({"weight": [4096, 3]}) == 4096
+    assert largest({"weight": [4096, 3], "nothing": [0, 10**12]}) == 4096

@@ -120,13 +120,15 @@ class RidgeRegressor:
     def load_weights(self, path: Path) -> None:
         """Read what `save_weights` wrote; ValueError naming the file and what another version did not write."""
         arrays = load_file(path)
-        if missing := {"center", "scale", "weights", "intercept", "alphas"} - arrays.keys():
+        if missing := {"center", "scale", "weights", "intercept"} - arrays.keys():
             raise ValueError(f"{path}: no {', '.join(sorted(missing))}: written by another version of factor_models")
         expected = (self.num_features, self.num_horizons)
         if arrays["weights"].shape != expected:
             raise ValueError(f"{path}: weights have shape {arrays['weights'].shape}, the configuration says {expected}")
         self.center, self.scale = arrays["center"], arrays["scale"]
-        self.weights, self.intercept, self.alphas = arrays["weights"], arrays["intercept"], arrays["alphas"]
+        self.weights, self.intercept = arrays["weights"], arrays["intercept"]
+        given = np.nan if isinstance(self.config.alpha, str) else self.config.alpha
+        self.alphas = arrays.get("alphas", np.full(self.num_horizons, given))  # files of before have none
 
     def _fit_scale(self, x: np.ndarray | SelectedRows, row_weights: np.ndarray | None) -> None:
         """Mean and deviation of each column, some columns at a time: the temporary arrays are larger than x."""
