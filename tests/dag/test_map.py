@@ -74,6 +74,14 @@ def test_a_stage_depends_on_the_results_that_it_reads(stage: str, params: Params
     assert listed == read
 
 
+def test_a_stage_depends_on_every_folder_whose_digest_its_page_tells() -> None:
+    """Else a page would go on telling a digest that is gone, where nothing changed but curves beside the results."""
+    for stage, model in (("evaluate", "/${item.model}"), ("stack", "")):
+        deps = set(ALL[stage]["deps"])
+        for folder in ("results/split/panel", "results/tokenize", f"results/train{model}"):
+            assert {folder, f"{folder}/sums.json"} & deps, (stage, folder)
+
+
 def test_a_refit_is_run_only_when_it_is_asked_for_and_its_plan_names_all_that_it_trains(
     plans: Mapping[str, Any],
 ) -> None:
