@@ -275,3 +275,16 @@ def test_a_large_network_is_read_and_moves_no_random_number(tmp_path: Path) -> N
     torch.manual_seed(0)
     build_model("gated_news", num_features=3, num_horizons=1, text_dim=200, settings={"hidden": 160})
     assert drawn == torch.rand(1)
+
+
+def test_targets_in_another_order_than_their_features_are_refused(market: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = market
+    shuffled = y.sample(frac=1, random_state=0)
+    fitted = FactorRegressor("linear").fit(X, y)
+    for call in (FactorRegressor("linear").fit, fitted.score):
+        with pytest.raises(ValueError, match="X and y must have the same index in the same order: row 1 is"):
+            call(X, shuffled)
+    with pytest.raises(ValueError, match="must have the same index"):
+        FactorClassifier("linear").fit(X, shuffled > 0)
+    assert fitted.score(X, shuffled.reindex(X.index)) == fitted.score(X, y)
+    FactorRegressor("linear").fit(X, y.reset_index(drop=True))

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from factor_models.estimators.base import FactorEstimator, _is_network
+from factor_models.estimators.per_date import check_same_rows
 from factor_models.estimators.samples import Samples
 
 
@@ -77,6 +78,7 @@ class FactorClassifier(ClassifierMixin, FactorEstimator):
     ) -> Self:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        check_same_rows(X, y)
         samples = self._samples(X, dates, symbols, texts, reset=not go_on)
         check_consistent_length(samples.rows, y)
         labels = column_or_1d(y, warn=True)

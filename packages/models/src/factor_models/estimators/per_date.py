@@ -28,6 +28,20 @@ def keys_of_rows(X: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     return np.asarray(dates[0]), np.asarray(symbols[0]) if symbols else None
 
 
+def check_same_rows(X: Any, y: Any) -> None:
+    """Refuse targets whose index tells other dates or symbols than that of X, row by row: both are read by place."""
+    if keys_of_rows(X)[0] is None or keys_of_rows(y)[0] is None or X.index.equals(y.index):
+        return
+    if len(X) != len(y):
+        return  # told by its number of rows
+    places = [place for place, (one, other) in enumerate(zip(X.index, y.index, strict=True)) if one != other]
+    if places:
+        raise ValueError(
+            f"X and y must have the same index in the same order: row {places[0] + 1} is {X.index[places[0]]} in X and "
+            f"{y.index[places[0]]} in y; y.reindex(X.index) puts it in order"
+        )
+
+
 def mean_rank_ic(prediction: np.ndarray, y: np.ndarray, dates: np.ndarray | None) -> float:
     """Return the mean over dates of the Spearman correlation of forecast and target.
 

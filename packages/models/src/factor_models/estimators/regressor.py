@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from factor_models.estimators.base import FactorEstimator, _is_network
-from factor_models.estimators.per_date import keys_of_rows, mean_rank_ic
+from factor_models.estimators.per_date import check_same_rows, keys_of_rows, mean_rank_ic
 from factor_models.estimators.samples import Samples
 
 
@@ -83,7 +83,8 @@ class FactorRegressor(RegressorMixin, FactorEstimator):
         texts : (N, L, K, D) vectors of up to K documents per bar, NaN = none, for models that read news
 
         Where X is a pandas frame, dates and symbols that are not given are those of its index: its one level of stamps,
-        and a level named symbol, instrument, asset or ticker. So it is in all methods.
+        and a level named symbol, instrument, asset or ticker. So it is in all methods. A y whose index has stamps as
+        well must have that of X: rows are paired by place.
         """
         return self._learn(X, y, sample_weight, dates, symbols, texts)
 
@@ -117,6 +118,7 @@ class FactorRegressor(RegressorMixin, FactorEstimator):
     ) -> Self:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        check_same_rows(X, y)
         samples = self._samples(X, dates, symbols, texts, reset=not go_on)
         names = [str(name) for name in getattr(y, "columns", [])]
         targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
@@ -145,6 +147,7 @@ class FactorRegressor(RegressorMixin, FactorEstimator):
         the level of a date decides. Without dates all rows are one date. NaN in y is left out; a date with fewer than 3
         known targets does not count. NaN where none counts.
         """
+        check_same_rows(X, y)
         forecasts = self.predict(X, dates=dates, symbols=symbols, texts=texts)
         return mean_rank_ic(forecasts, np.asarray(y), keys_of_rows(X)[0] if dates is None else dates)
 
