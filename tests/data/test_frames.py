@@ -175,3 +175,9 @@ def test_dates_and_columns_that_come_twice_are_no_numbers(bars: pd.DataFrame) ->
         Panel.from_frame(bars.assign(listed=bars["timestamp"]))
     with pytest.raises(ValueError, match=r"2 columns 'close': keep one"):
         Panel.from_frame(pd.concat([bars, bars[["close"]]], axis=1))
+
+
+def test_a_number_and_its_text_are_not_two_symbols_of_one_name(bars: pd.DataFrame) -> None:
+    mixed = bars.assign(symbol=bars["symbol"].map({"A": 1, "B": "1", "C": "2"}))
+    with pytest.raises(ValueError, match=r"symbol '1' is there as values of two kinds"):
+        Panel.from_frame(mixed)

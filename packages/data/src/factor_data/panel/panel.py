@@ -95,6 +95,9 @@ class Panel:
             raise ValueError(f"symbol is missing in row {int(np.flatnonzero(raw_code < 0)[0]) + 1}")
         symbols = np.array([str(s) for s in raw_symbols], dtype=np.str_)
         order_of_symbols = np.argsort(symbols)
+        if (twice := symbols[order_of_symbols[1:]] == symbols[order_of_symbols[:-1]]).any():
+            name = str(symbols[order_of_symbols[1:]][twice][0])
+            raise ValueError(f"symbol {name!r} is there as values of two kinds, such as text and a number: make it one")
         rank_of_symbol = np.empty(len(symbols), dtype=np.int32)
         rank_of_symbol[order_of_symbols] = np.arange(len(symbols), dtype=np.int32)
         symbol_code = rank_of_symbol[raw_code]
