@@ -79,12 +79,18 @@ class Fabricated:
         params: str = "",
         versions: Mapping[str, str] | None = None,
         beside: Mapping[str, bytes] | None = None,
+        valid: Sequence[NDArray[np.datetime64]] = (),
     ) -> None:
         """Write results into the working tree: dvc.lock and plans in git, the tables in DVC's cache.
 
-        `beside` are further files in the folder of each table.
+        `beside` are further files in the folder of each table, `valid` the valid dates of every fold.
         """
         lines = ["schema: '2.0'", "stages:"]
+        if valid:
+            folds = json.dumps({"folds": [{"valid": dates.astype(str).tolist()} for dates in valid]}).encode()
+            listing = [{"md5": self.cache(folds), "relpath": "folds.json"}]
+            lines += ["  split:", "    cmd: python", "    outs:", "    - path: results/split", "      hash: md5"]
+            lines += [f"      md5: {self.cache(json.dumps(listing).encode(), '.dir')}", "      size: 1"]
         for name, content in tables.items():
             files = {"ic.parquet": content, **(beside or {})}
             listing = [{"md5": self.cache(one), "relpath": file} for file, one in sorted(files.items())]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments_samples import Fabricated, draws, make_repository, table
+from experiments_samples import DATES, Fabricated, draws, make_repository, table
 from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger
 from factor_experiments.revision import read_revision
@@ -89,3 +89,28 @@ def test_a_trial_without_a_signal_does_not_hold_and_what_is_missing_is_named(mad
     made.run("rm", "--recursive", ".dvc/cache")
     with pytest.raises(ValueError, match="neither in DVC's cache nor in its remote: DVC has no remote here"):
         judged(made, commit)
+
+
+def test_test_dates_that_other_folds_validate_on_are_not_judged(made: Fabricated) -> None:
+    """A trial is chosen on them: lifted there and nowhere else it is worth nothing."""
+    ic = draws(1)[0]
+    where = np.zeros(400, dtype=bool)
+    where[100:150] = where[250:300] = True
+    made.results(
+        {"linear": table({"h1": ic + 0.2 * where, "h5": ic}, overlaps={"h5": 5})},
+        valid=[DATES[100:150], DATES[250:300]],
+    )
+    commit = made.commit("chosen")
+    found = judged(made, commit)
+    assert found.left_out == 100
+    assert found.test.mean == pytest.approx(ic[~where].mean())
+    assert not found.holds
+    assert "on 300 test dates (100 more are left out: other folds validate there)" in found.sentence
+    near = np.zeros(400, dtype=bool)
+    near[96:154] = near[246:304] = True
+    assert judged(made, commit, None, "h5").test.mean == pytest.approx(ic[~near].mean())
+    everywhere = {"linear": table({"h1": ic})}
+    made.results(everywhere, valid=[DATES])
+    assert (
+        "0 test dates but for 400 that other folds validate on are too few" in judged(made, made.commit("all")).sentence
+    )

@@ -17,6 +17,9 @@ SERIES = "ic.parquet"
 """Table of a forecast, a row per date and label: in DVC's cache."""
 STACK = "stack"
 EVALUATE = "evaluate"
+SPLIT = "split"
+FOLDS = "folds.json"
+"""Dates of every fold, in the folder of `split`: in DVC's cache."""
 
 
 def forecast_of(path: str) -> str | None:

@@ -1,19 +1,23 @@
-"""What the best trial of a sweep, chosen on valid dates, is worth on the test dates that nothing was chosen on."""
+"""What the best trial of a sweep, chosen on valid dates, is worth on the test dates that had no part in the choice."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from factor_experiments.compare_text import chance
-from factor_experiments.layout import SERIES
+from factor_experiments.git import Git
+from factor_experiments.layout import FOLDS, LOCK, RESULTS, SERIES, SPLIT
 from factor_experiments.ledger import Ledger
+from factor_experiments.lock import lock_outs
 from factor_experiments.revision import Revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
@@ -46,7 +50,10 @@ class SweepVerdict:
     model: str
     label: str
     test: ICSummary
-    """Its rank IC on test dates."""
+    """Its rank IC on the test dates that had no part in the choice."""
+    left_out: int
+    """Test dates with a rank IC that are not judged: another fold validates on them, or their labels overlap with
+    those of dates on which one does."""
     num_verdicts: int
     """Different forecasts of this label that verdicts have looked at on such dates, this one among them."""
     corrected_p_value: float
@@ -74,11 +81,13 @@ class SweepVerdict:
 
     def _judged(self) -> str:
         if not math.isfinite(self.corrected_p_value):
-            return f"Its {self.test.num_dates} test dates are too few to say what it is worth."
+            but = f" but for {self.left_out} that other folds validate on" if self.left_out else ""
+            return f"Its {self.test.num_dates} test dates{but} are too few to say what it is worth."
         what = "holds" if self.holds else "does not hold"
+        others = f" ({self.left_out} more are left out: other folds validate there)" if self.left_out else ""
         nth = "the first verdict" if self.num_verdicts == 1 else f"one of {self.num_verdicts} verdicts"
         return (
-            f"It {what} on {self.test.num_dates} test dates: {self.test.mean:+.4f} "
+            f"It {what} on {self.test.num_dates} test dates{others}: {self.test.mean:+.4f} "
             f"[{self.test.ci_low:+.4f}, {self.test.ci_high:+.4f}], one-sided p "
             f"{chance(self.corrected_p_value)} as {nth} on such dates."
         )
@@ -113,7 +122,9 @@ def sweep_verdict(
 ) -> SweepVerdict:
     """Look at the test dates of the trial that was chosen, and write into the ledger that they were looked at.
 
-    ValueError where its table is neither in DVC's cache nor in its remote, or has no such label.
+    Where folds move forward, later ones validate on dates that earlier ones test, so the trial was chosen on these as
+    well: they are left out. ValueError where its table or folds are neither in DVC's cache nor in its remote, or the
+    table has no such label.
     """
     table = _table(stored, chosen, model)
     series = None if table is None else _series(stored, table, model)
@@ -123,7 +134,7 @@ def sweep_verdict(
     name = label if label is not None else next(iter(series))
     if name not in series:
         raise ValueError(f"label {name!r} is not in {model} of {chosen.name}: it has {', '.join(series)}")
-    one = series[name]
+    one, left_out = untouched(series[name], valid_dates(ledger.git, stored, chosen))
     num_verdicts = _noted(ledger, choice.sweep, chosen.name, model, name, table, one)
     test = summarize(one.rank_ic, one.overlap, seed=seed)
     beside = None
@@ -138,10 +149,40 @@ def sweep_verdict(
         model=model,
         label=name,
         test=test,
+        left_out=left_out,
         num_verdicts=num_verdicts,
         corrected_p_value=beyond_judged(_one_sided(test), num_verdicts, 1),
         beside_base=beside,
     )
+
+
+def valid_dates(git: Git, stored: Stored, revision: Revision) -> NDArray[np.datetime64]:
+    """Return the dates on which any fold of a revision validates; none where its lock file knows no folds."""
+    lock = next(git.contents([f"{revision.commit}:{LOCK}"]))
+    outs = lock_outs((lock or b"").decode(errors="replace"), (SPLIT,), f"{LOCK} of {revision.name}")
+    path = f"{RESULTS}/{SPLIT}"
+    out = outs.get(f"{path}/{FOLDS}", outs.get(path))
+    if out is None:
+        return np.empty(0, dtype="datetime64[ns]")
+    content = stored.file(out, FOLDS)
+    if content is None:
+        why = stored.unreachable or "dvc fetch"
+        raise ValueError(f"the folds of {revision.name} are neither in DVC's cache nor in its remote: {why}")
+    found = [np.array(fold["valid"], dtype="datetime64[ns]") for fold in json.loads(content)["folds"]]
+    return np.unique(np.concatenate(found))
+
+
+def untouched(series: Series, chosen_on: NDArray[np.datetime64]) -> tuple[Series, int]:
+    """Return a series without the rank ICs whose labels overlap with those of dates that a choice was made on.
+
+    And how many were taken out. Labels of two dates overlap where they are fewer than `overlap` dates apart.
+    """
+    calendar = np.union1d(series.dates, chosen_on)
+    counts = np.r_[0, np.cumsum(np.isin(calendar, chosen_on))]
+    place, reach = np.searchsorted(calendar, series.dates), series.overlap - 1
+    near = counts[np.minimum(place + reach + 1, len(calendar))] > counts[np.maximum(place - reach, 0)]
+    kept = np.where(near, np.nan, series.rank_ic)
+    return replace(series, rank_ic=kept), int((near & np.isfinite(series.rank_ic)).sum())
 
 
 def _table(stored: Stored, revision: Revision, model: str) -> str | None:
