@@ -19,11 +19,12 @@ def trainings(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def one_model(finished_run: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A finished run of the linear model alone."""
+    """A finished run of the linear model alone, with a penalty of 10."""
     path = tmp_path_factory.mktemp("cache") / "factorcast"
     shutil.copytree(finished_run.path, path, symlinks=True)
     checkout = Checkout(path)
     checkout.change_params(lambda params: params.update(models=["linear"]))
+    set_alpha(checkout, 10.0)
     checkout.run("dvc", "repro")
     checkout.commit("one model")
     return checkout
