@@ -95,6 +95,17 @@ def test_all_that_is_copied_is_in_the_tree_and_all_that_is_installed_is_pinned(
         assert "--no-deps" in command, command
 
 
+def test_what_the_image_takes_out_of_the_lock_are_pins_that_pip_reads(stages: list[list[tuple[str, str]]]) -> None:
+    """Lines of the lock go on with digests, which are of no use where another index serves the file."""
+    found = []
+    for command in re.findall(r"grep -oE '[^']+' requirements\.lock", " ".join(of(stages[0], "RUN"))):
+        found += subprocess.run(
+            shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
+    names = sorted(Requirement(line).name for line in found)
+    assert names == ["hatchling", "packaging", "pathspec", "pluggy", "torch", "trove-classifiers"]
+
+
 def pins(path: Path) -> dict[str, str]:
     """Versions by name, as the Python of the image takes them."""
     found = {}
