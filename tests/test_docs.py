@@ -59,7 +59,7 @@ def targets() -> set[str]:
 def outs() -> list[str]:
     """Patterns of all that the DAG writes."""
     found = [str(PLOTS_FILE)]
-    for file in ("dvc.yaml", "simulated/dvc.yaml", "refit/dvc.yaml"):
+    for file in ("dvc.yaml", "simulated/dvc.yaml", "refit/map.yaml"):
         if not (ROOT / file).is_file():
             continue
         for stage in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"].values():

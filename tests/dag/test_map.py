@@ -20,7 +20,7 @@ from stages.running.planned import ROOMS_IN_NO_PLAN, is_in_no_plan
 MAP: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 DAG: dict[str, Any] = MAP["stages"]
 MARKET: dict[str, Any] = yaml.safe_load((ROOT / "simulated" / "dvc.yaml").read_text())["stages"]
-REFIT: dict[str, Any] = yaml.safe_load((ROOT / "refit" / "dvc.yaml").read_text())["stages"]
+REFIT: dict[str, Any] = yaml.safe_load((ROOT / "refit" / "map.yaml").read_text())["stages"]
 ALL: dict[str, Any] = {**DAG, **MARKET, **REFIT}
 PLANNED = sorted(set(ALL) - {"plan"})
 
