@@ -78,7 +78,7 @@ def test_hyper_parameters_of_a_variant_are_its_own_or_those_of_one_that_is_searc
 def test_a_kept_run_depends_on_all_that_its_network_is_built_of() -> None:
     names = {path.stem for path in sources("adv_alstm")}
     assert {"adv_alstm", "alstm", "temporal_attention", "recurrent_layers", "lstm_pass"} < names
-    assert {path.stem for path in sources("pen")} == {"pen", "documents", "variational"}
+    assert {path.stem for path in sources("pen")} == {"pen", "documents", "variational", "pretrained"}
 
 
 @real
