@@ -237,7 +237,7 @@ def test_keys_of_a_model_s_own_change_its_plans_alone(smoke: Params) -> None:
     chosen = parse_params(document, "after")
     after = plans(chosen)
     assert {stage for stage in after if after[stage] != before[stage]} == {
-        "train@lstm", "evaluate@lstm", "report@lstm", "report_stack",
+        "train@lstm", "evaluate@lstm", "report@lstm", "report_stack", "refit",
     }  # fmt: skip
     settings = after["train@lstm"]["settings"]["train"]
     assert (settings["loss"], "delta" in settings["loss_settings"], settings["lr"]) == ("focal", False, smoke.train.lr)
