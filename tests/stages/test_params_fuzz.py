@@ -38,6 +38,8 @@ LAWFUL = {
     ("train", "loss_settings", "target_weights"): "list",
     ("tokenize_kline", "pretrained"): "typo",  # a path: the plan looks at it
     ("evaluate", "portfolio", "benchmark"): "typo",  # a symbol: split looks at it
+    ("evaluate", "sector"): "typo",  # a column of the bars: split looks at it
+    ("refit", "min_agreement"): "negative",  # a rank correlation: -1 accepts any
 }
 
 
@@ -153,6 +155,7 @@ def test_an_unknown_key_in_any_section_is_refused_with_the_one_it_may_stand_for(
         (("tokenize", "news_vectors"), {"zzz": 1}, "tokenize.news_vectors.zzz: unknown key; known are"),
         (("evaluate", "seed"), -1, "evaluate.seed"),
         (("evaluate", "bootstrap"), 10**12, "evaluate.bootstrap: 1000000000000 must be <= 1000000"),
+        (("refit", "min_agreement"), -1.01, "refit.min_agreement: -1.01 must be a rank correlation, from -1 to 1"),
         (("train", "seed"), 2**32, "train.seed: 4294967296 must be below 2^32"),
         (("zoo", "lstm", "hidden"), 10**9, "zoo.lstm.hidden: 1,000,000,000 is too large"),
         (("zoo", "lstm", "layers"), 10**9, "zoo.lstm.layers: 1000000000 must be <= 256"),
@@ -170,7 +173,7 @@ def test_an_unknown_key_in_any_section_is_refused_with_the_one_it_may_stand_for(
 )
 def test_late_surprises_are_refused_before_any_work(path: Path, value: Any, said: str) -> None:
     tree = document()
-    tree["models"].append("gated_news")
+    tree["models"] += ["gated_news", "kronos"]
     message = refusal(changed(tree, path, value))
     assert message is not None
     assert said in message
