@@ -57,10 +57,16 @@ def test_a_rule_that_masks_everything_is_named_in_split_with_count_and_cure(samp
     said = workplace.refused("split")
     assert f"is left in the universe: outside_universe masks {num_bars:,} (in_universe of the data" in said
     assert "cure: split.clean.actions: {outside_universe: flag}" in said
-    say(workplace, min_history=10**6, actions={"outside_universe": "flag"})
+    workplace = market(workplace, tmp_path / "gaps", on_a_third_of_the_dates)
+    say(workplace, min_history=160, actions={"outside_universe": "flag"})
     said = workplace.refused("split")
     assert "short_history masks" in said
     assert "cure: a lower split.clean.min_history" in said
+
+
+def on_a_third_of_the_dates(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave a symbol fewer bars than a fold has training dates, more than which plan refuses as a history."""
+    return frame[(frame["timestamp"].dt.dayofyear + frame["symbol"].str[-1].astype(int)) % 3 == 0]
 
 
 def test_a_fold_without_a_bar_in_its_universe_is_named_in_split(sampled: Workplace, tmp_path: Path) -> None:
