@@ -113,7 +113,7 @@ def test_a_model_that_is_constant_up_to_rounding_on_valid_dates_has_no_level() -
 def directions_of(num_symbols: int, models: list[str], folder: Path) -> Workplace:
     """The directions of a few symbols, scored over time, up to the stack."""
     document = smoke_document() | {"models": models}
-    document["sample"] |= {"symbols": 10, "bars": 320, "frequency": "hour"}
+    document["sample"] |= {"symbols": 10, "bars": 420, "frequency": "hour"}  # 16 blocks: an interval of h20 needs 15
     document["split"]["calendars"] = {"all": ["*"]}
     document["tokenize"] |= {"normaliser": "robust_zscore", "use_news": False}
     document["train"] |= {"target": "direction", "loss": "focal", "stop_on": "auc"}
