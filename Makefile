@@ -159,8 +159,10 @@ study-kline: install ## The K-line model on real five-minute bars, and against t
 	@python -m studies.kline_5min $(ARGS)
 	@python -m studies.kline_entropy
 
+# Constraints have no digests: with one, pip asks for those of all.
 site: install ## Build the documentation as a site, offline, warnings as errors: .live/site/index.html
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt -c requirements.lock
+	@sed -n 's/^\([a-zA-Z0-9._-]*==[^\\]*\).*/\1/p' requirements.lock > $(VENV)/constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt -c $(VENV)/constraints.txt
 	@python -m sphinx -q -W --keep-going -j auto -b html -c docs/site docs .live/site && echo ".live/site/index.html"
 
 notebooks: install ## Run docs/notebooks cell by cell and write their outputs
