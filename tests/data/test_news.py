@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import NewsConfig, NewsScorer, Panel, SimulatedMarket, fit_news_scorer, forward_return
+from factor_data import (
+    MarketConfig,
+    NewsConfig,
+    NewsScorer,
+    Panel,
+    SimulatedMarket,
+    fit_news_scorer,
+    forward_return,
+    simulate_market,
+)
 from factor_data.news import words_of
 
 DATES = pd.bdate_range("2020-01-01", periods=6)  # Wednesday 1st .. Wednesday 8th
@@ -95,7 +104,8 @@ def test_fit_looks_at_training_rows_only(market: SimulatedMarket) -> None:
     assert same.all()
 
 
-def test_planted_words_get_the_tone_they_were_planted_with(market: SimulatedMarket) -> None:
+def test_planted_words_get_the_tone_they_were_planted_with() -> None:
+    market = simulate_market(MarketConfig(symbols=60, bars=400, seed=3, signals="impulses"))
     panel = Panel.from_frame(market.bars)
     config = NewsConfig(cutoff_minutes=960)
     scorer = fit_news_scorer(market.news, panel, forward_return(panel, 5), np.ones(panel.num_rows, dtype=bool), config)
