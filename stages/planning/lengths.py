@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from factor_data import Expression, Fold, make_folds
+from factor_data.parquet import VERIFIED
 from factor_data.simulate.bars import calendar
 from stages.history import check_history
 from stages.params.reading import Params
@@ -48,8 +49,8 @@ def dates_of(params: Params) -> Dates | None:
     try:
         if not files or sum(pq.read_metadata(file).num_rows for file in files) > MOST_BARS:
             return None
-        stamps = [pq.read_table(file, columns=["timestamp"])["timestamp"] for file in files]
-    except (pa.ArrowInvalid, KeyError):  # split says what is wrong with them
+        stamps = [pq.read_table(file, columns=["timestamp"], **VERIFIED)["timestamp"] for file in files]
+    except (pa.ArrowInvalid, OSError, KeyError):  # split says what is wrong with them
         return None
     return np.unique(np.concatenate([one.to_numpy().astype("datetime64[ns]") for one in stamps]))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import write_parquet
+from factor_data import read_parquet, write_parquet
 from stages.params.reading import parse_params
 from stages.planning.lengths import check_lengths
 from stages.running.stage import StageError
@@ -92,6 +92,21 @@ def test_what_they_meet_passes_and_data_that_are_not_there_are_left_to_split(tmp
         check_lengths(parse_params(document, "params.yaml"))
         (tmp_path / "data" / "bars" / "a.parquet").unlink()
         IMPOSSIBLE["look-back"][0](document)
+        check_lengths(parse_params(document, "params.yaml"))
+
+
+def test_dates_on_a_damaged_page_are_believed_by_nobody_and_left_to_split(tmp_path: Path) -> None:
+    document = prepared(tmp_path, IMPOSSIBLE["look-back"][0])
+    path = tmp_path / "data" / "bars" / "a.parquet"
+    write_parquet(path, read_parquet(path), compression="none", use_dictionary=False)
+    with chdir(tmp_path), pytest.raises(StageError, match=r"zoo\.lstm\.lookback"):
+        check_lengths(parse_params(document, "params.yaml"))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="CRC"):
+        read_parquet(path)
+    with chdir(tmp_path):
         check_lengths(parse_params(document, "params.yaml"))
 
 
