@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from checkout import Checkout
-from factor_data import FEATURES, Panel, plan_features, read_bars, read_news
+from factor_data import FEATURES, MarketConfig, Panel, plan_features, read_bars, read_news, simulate_market
 from factor_serve import ArrivalRules, Bundle, Forecaster, forecast, load_bundle
 from factor_serve.memory import feature_bars
 from serve.bundle_samples import ORDER, change_manifest, news_between, update_date_by_date
@@ -205,6 +205,26 @@ def test_so_many_bars_are_kept_that_every_feature_of_the_table_has_its_bits(pane
         short = one.symbol_values(damaged.select(from_end < needed))
         cut = damaged.select(from_end < needed)
         np.testing.assert_array_equal(short[cut.starts[1:] - 1], one.symbol_values(damaged)[last], err_msg=name)
+
+
+def test_of_a_long_memory_its_window_is_kept_and_no_more() -> None:
+    panel = Panel.from_frame(simulate_market(MarketConfig(symbols=10, bars=900)).bars)
+    last = panel.starts[1:] - 1
+    from_end = np.repeat(last, np.diff(panel.starts)) - np.arange(panel.num_rows)
+    assert np.diff(panel.starts).max() > 800
+    for name, window in (("close_location_memory_80", 640), ("return_1_memory_80", 641), ("return_1_memory_5", 41)):
+        plan = plan_features((name,), panel.symbols)
+        assert feature_bars(plan) == window
+        for bars, same in ((window, True), (window - 1, False)):
+            cut = panel.select(from_end < bars)
+            short, whole = plan.symbol_values(cut)[cut.starts[1:] - 1], plan.symbol_values(panel)[last]
+            assert np.array_equal(short, whole, equal_nan=True) == same, (name, bars)
+
+
+@pytest.mark.parametrize(("name", "window"), [("rsi_14", 219), ("macd_signal", 282), ("macd_histogram", 282)])
+def test_an_average_that_fades_is_counted_to_its_last_weight(name: str, window: int) -> None:
+    """ceil(log 1e-7 / log(1 - share)) bars: 218 of 1/14 and the bar before; 210 of 2/27 and 73 of 2/10, less one."""
+    assert feature_bars(plan_features((name,), np.array(["A"]))) == window
 
 
 def test_a_long_text_that_waits_takes_its_own_room_in_a_state_and_no_more(

@@ -14,7 +14,8 @@ from factor_serve.inputs import feature_plan
 
 WHOLE_WINDOWS = 62
 """Bars of Alpha158 and Alpha360: windows of 60, the bar before them, and that bar's own change."""
-PROBED_BARS = 1024
+PROBED_BARS = 2048
+"""More than twice the longest window of the table, the 8 half-lives of 80 bars of `memory` and their source's."""
 PROBED_SYMBOLS = 4
 MARGIN = 2
 
@@ -33,7 +34,7 @@ def feature_bars(plan: FeaturePlan) -> int | None:
 
     Of an expression it is counted from its operators, of a ready-made column from its rules. A feature of the table is
     NaN until its window is full: the shortest history of made-up bars with which it gives the value, and the same bits
-    as with 1,024 bars, is its window. A function of a user's file may look back as far as it likes.
+    of float64 as with 2,048 bars, is its window. A function of a user's file may look back as far as it likes.
     """
     needed = [_bars_of(name, plan) for name in plan.symbol_names]
     return None if None in needed else max((bars for bars in needed if bars is not None), default=1)
@@ -105,5 +106,5 @@ def _tail(panel: Panel, num_bars: int) -> Panel:
     return panel.select(panel.date_code >= panel.num_dates - num_bars)
 
 
-def _last(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    return values.reshape(PROBED_SYMBOLS, -1)[:, -1].astype(np.float32)
+def _last(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.reshape(PROBED_SYMBOLS, -1)[:, -1]
