@@ -59,11 +59,15 @@ def test_the_loaded_models_say_what_their_predictions_say(measured: Workplace, m
 @pytest.mark.parametrize("model", MODELS)
 def test_the_page_has_groups_and_inputs_and_the_gain_of_trees(measured: Workplace, model: str) -> None:
     page = read_record(measured.results / "evaluate" / model / "page.json", ModelPage)
-    for one in page.importances.values():
+    for label, one in page.importances.items():
         assert one.groups.names == ("momentum", "all")
         assert "momentum_60_5" in one.inputs.names
         assert np.isfinite(one.groups.mean).all()
-        assert (one.groups.low <= one.groups.mean).all()
+        if label == "h20":  # of every third date 7 have labels that overlap, and 24 are fewer than 5 times that
+            assert np.isnan([one.groups.low, one.groups.high]).all()
+        else:
+            assert (one.groups.low <= one.groups.mean).all()
+            assert (one.groups.mean <= one.groups.high).all()
         assert one.num_dates == 24
         assert bool(one.gain) == (model == "lightgbm")
         if one.gain:
@@ -83,7 +87,7 @@ def test_a_page_that_is_sent_says_what_it_was_made_of(measured: Workplace) -> No
     assert f"git log --oneline -S {plan} -- dvc.lock" in html
     for part in ("split/panel", "tokenize", "train/linear"):
         assert hashlib.sha256((measured.results / part / "sums.json").read_bytes()).hexdigest() in html
-    for line in ("split.folds.train: 160", "zoo.linear.alpha: 10.0", "evaluate.importance.dates: 12"):
+    for line in ("split.folds.train: 160", "zoo.linear.alpha: &quot;auto&quot;", "evaluate.importance.dates: 12"):
         assert f"\n{line}\n" in html
 
 
