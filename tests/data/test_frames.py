@@ -179,5 +179,5 @@ def test_dates_and_columns_that_come_twice_are_no_numbers(bars: pd.DataFrame) ->
 
 def test_a_number_and_its_text_are_not_two_symbols_of_one_name(bars: pd.DataFrame) -> None:
     mixed = bars.assign(symbol=bars["symbol"].map({"A": 1, "B": "1", "C": "2"}))
-    with pytest.raises(ValueError, match=r"symbol '1' is there as values of two kinds"):
+    with pytest.raises(ValueError, match=r"two symbols are '1' when written as text"):
         Panel.from_frame(mixed)

@@ -97,7 +97,7 @@ class Panel:
         order_of_symbols = np.argsort(symbols)
         if (twice := symbols[order_of_symbols[1:]] == symbols[order_of_symbols[:-1]]).any():
             name = str(symbols[order_of_symbols[1:]][twice][0])
-            raise ValueError(f"symbol {name!r} is there as values of two kinds, such as text and a number: make it one")
+            raise ValueError(f"two symbols are {name!r} when written as text, such as 1 and '1': make them one")
         rank_of_symbol = np.empty(len(symbols), dtype=np.int32)
         rank_of_symbol[order_of_symbols] = np.arange(len(symbols), dtype=np.int32)
         symbol_code = rank_of_symbol[raw_code]
