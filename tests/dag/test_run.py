@@ -73,8 +73,16 @@ def test_a_second_repro_runs_nothing_and_leaves_git_clean(finished_run: Checkout
     assert finished_run.run("git", "status", "--porcelain").stdout == ""
 
 
+def lock_of_its_stages(run: Checkout) -> str:
+    """dvc.lock without what DVC keeps in it of models that the committed run had and this one has not."""
+    lock = yaml.safe_load((run.path / "dvc.lock").read_text())
+    models = ("", *read_document(run.path / "params.yaml")["models"])
+    lock["stages"] = {name: block for name, block in lock["stages"].items() if name.partition("@")[2] in models}
+    return yaml.safe_dump(lock, sort_keys=False)
+
+
 def test_the_lock_has_a_line_per_folder_and_the_ledger_knows_it(finished_run: Checkout) -> None:
-    text = (finished_run.path / "dvc.lock").read_text()
+    text = lock_of_its_stages(finished_run)
     assert len(text) < 24_000, "six models: a third of what a line per file took"
     outs = lock_outs(text, ("evaluate@", "stack"), "dvc.lock")
     del outs["results/summary.json"]
