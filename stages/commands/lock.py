@@ -12,9 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
-from factor_data.atomic import write_atomically
+from factor_data.atomic import write_bytes
 from stages.running.stage import StageError, run
 
 ASKED = Path("requirements.in")
@@ -64,12 +63,7 @@ def cpu_build(engine: str, version: str, digest: str, before: list[str]) -> list
 
 def write_pins(path: Path, pins: list[str]) -> None:
     """Write a file of requirements, and say how many."""
-    text = (HEAD + "".join(pins)).encode()
-
-    def write(file: IO[bytes]) -> None:
-        file.write(text)
-
-    write_atomically(path, write)
+    write_bytes(path, (HEAD + "".join(pins)).encode())
     print(f"{path}: {len(pins)} pins")
 
 

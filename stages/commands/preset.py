@@ -6,11 +6,11 @@ import io
 import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from factor_data.atomic import write_bytes
 from stages.params.overlays import merges
 from stages.params.presets import preset, preset_names, with_preset
 from stages.params.reading import PARAMS_FILE, parse_params, read_document
@@ -45,9 +45,7 @@ def write(values: Mapping[str, Any]) -> None:
     lay_over(document, values)
     text = io.StringIO()
     yaml.dump(document, text)
-    aside = Path(f".{PARAMS_FILE.name}.partial")
-    aside.write_text(text.getvalue(), encoding="utf-8")
-    aside.replace(PARAMS_FILE)
+    write_bytes(PARAMS_FILE, text.getvalue().encode())
 
 
 def lay_over(document: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:

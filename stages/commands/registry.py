@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from factor_data import Sums
+from factor_data.atomic import write_bytes
 from factor_data.sums import file_sha256
 from stages.commands.use_data import run_quietly
 from stages.json_files import read_json
@@ -153,13 +154,13 @@ def rollback(name: str, to: str | None) -> None:
     pointer = MODELS / f"{name}.dvc"
     check_clean(name)
     before_it = pointer.read_bytes()
-    pointer.write_text(run_quietly("git", "show", f"{versions[wanted].tag}:{pointer}"), encoding="utf-8")
+    write_bytes(pointer, run_quietly("git", "show", f"{versions[wanted].tag}:{pointer}").encode())
     try:
         if subprocess.run(["dvc", "checkout", "--force", "--quiet", str(pointer)], check=False).returncode:
             run_quietly("dvc", "pull", "--force", "--quiet", str(pointer))
         verified(MODELS / name)
     except BaseException:  # Ctrl-C too: pointer and folder stay together
-        pointer.write_bytes(before_it)
+        write_bytes(pointer, before_it)
         subprocess.run(["dvc", "checkout", "--force", "--quiet", str(pointer)], capture_output=True, check=False)
         raise
     commit(name, f"Roll {MODELS / name} back to v{wanted}")

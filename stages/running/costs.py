@@ -8,6 +8,7 @@ import os
 import resource
 from pathlib import Path
 
+from factor_data.atomic import write_json
 from stages.running.starter import LAUNCHER
 
 COSTS = Path(".live") / "costs"
@@ -24,9 +25,7 @@ def note_cost(model: str) -> None:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     COSTS.mkdir(parents=True, exist_ok=True)
-    partial = COSTS / f".{model}.{os.getpid()}.partial"
-    partial.write_text(json.dumps({"made": made, "cpu_seconds": round(seconds, 1)}), encoding="utf-8")
-    partial.replace(COSTS / f"{model}.json")
+    write_json(COSTS / f"{model}.json", {"made": made, "cpu_seconds": round(seconds, 1)})
 
 
 def cost_of(model: str) -> float | None:

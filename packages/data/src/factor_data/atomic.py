@@ -30,14 +30,18 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> No
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON. NaN and infinities are refused, since JSON has neither."""
-    text = (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write the content of a whole file; see `write_atomically`."""
 
     def write(file: IO[bytes]) -> None:
-        file.write(text)
+        file.write(content)
 
     write_atomically(path, write)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON. NaN and infinities are refused, since JSON has neither."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def canonical_json(value: Any) -> str:

@@ -6,15 +6,14 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factor_data.atomic import new_folder, write_atomically
+from factor_data.atomic import new_folder, write_bytes
 from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
 from factor_data.parquet import VERIFIED
 from factor_data.reading.bars import tables_of
@@ -221,11 +220,7 @@ def _write_description(path: Path, text: bytes, told: dict[str, Any]) -> None:
         lines = [f"  {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in told.items()]
         text = text.rstrip(b"\n") + b"\n" + f"{IMPORT}: # how these bars were read\n{''.join(lines)}".encode()
     parse_description(text, str(path))
-    write_atomically(path, partial(_write_bytes, content=text))
-
-
-def _write_bytes(file: IO[bytes], content: bytes) -> None:
-    file.write(content)
+    write_bytes(path, text)
 
 
 def _frequency(coverage: Coverage) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from factor_metrics.labels import same_labels
 from factor_metrics.significance.sample_comparison import compare_samples
 from factor_metrics.significance.summary import summarize
 from factor_metrics.system import iso_time
+from factor_metrics.writing import write_text
 
 Sample = Literal["in_sample", "out_of_sample"]
 """Dates of a forecast: those that the model was fitted or chosen on, or others."""
@@ -230,10 +230,5 @@ class LiveICReporter:
 
 
 def replace_json(path: Path, document: Any) -> None:
-    """Write JSON aside and put it in place in one step, so that readers see the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write JSON, whole or not at all; NaN and infinities are refused."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

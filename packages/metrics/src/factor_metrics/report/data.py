@@ -332,9 +332,9 @@ class ReportData:
     def save(self, path: str | Path) -> Path:
         """Write the page into a file, whole or not at all, and return its path."""
         from factor_metrics.report.page import build_report
-        from factor_metrics.report.showing import write_page
+        from factor_metrics.writing import write_text
 
-        return write_page(path, build_report(self))
+        return write_text(path, build_report(self))
 
     def figures(self, label: str | None = None) -> dict[str, Any]:
         """Return the charts of one label (None: the first) as matplotlib figures, by name, for papers and slides.

@@ -50,9 +50,9 @@ class TearSheet:
 
     def save(self, path: str | Path) -> Path:
         """Write the page, whole or not at all, and return its path."""
-        from factor_metrics.report.showing import write_page
+        from factor_metrics.writing import write_text
 
-        return write_page(path, self.html())
+        return write_text(path, self.html())
 
     def figures(self, label: str | None = None) -> dict[str, Any]:
         """Return the charts as matplotlib figures; see `ReportData.figures`."""

@@ -6,14 +6,13 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_atomically
+from factor_data.atomic import write_bytes
 from factor_metrics import ICSummary, to_json_safe
 from factor_serve.bundle import Bundle
 from factor_serve.shadow.log import Log, append, held, read_log
@@ -67,7 +66,7 @@ def _run_shadow(options: argparse.Namespace, bundle: Bundle, path: Path) -> int:
         raise ValueError("there is no date to log: cleaning has left no bar of the dates that were asked for")
     judged = judge(log, reference_of(bundle), Rules(**({} if options.window is None else {"window": options.window})))
     if options.page:
-        write_text(Path(options.page), shadow_page(judged, f"Shadow of {bundle.identity[:12]}"))
+        write_bytes(options.page, shadow_page(judged, f"Shadow of {bundle.identity[:12]}").encode())
     for name in unknowable(seen):
         print(f"note: {name} is made of a column that these bars have not: its IC stays unknown", file=sys.stderr)
     if options.json:
@@ -133,15 +132,6 @@ def _document(difference: ICSummary, champion: ICSummary, challenger: ICSummary)
         "challenger": challenger.mean,
         "verdict": verdict(difference),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file by this text in one step."""
-
-    def write(file: IO[bytes], content: bytes) -> None:
-        file.write(content)
-
-    write_atomically(path, partial(write, content=text.encode()))
 
 
 def _log_path(text: str) -> Path:
