@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from stages.json_files import json_bytes
+from stages.json_files import json_bytes, read_json
 from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
 from stages.planning.plots import PLOTS_FILE, plots_document
@@ -37,11 +39,35 @@ def main() -> None:
         write_plans(params)
 
 
-def write_plans(params: Params) -> None:
-    """Write the plans that changed, and delete those of stages and models that are no more."""
+def note_if_current() -> None:
+    """Note that the plans are those of params.yaml and the code of now, where they are.
+
+    A clone, or an experiment that was applied, brings plans along, and DVC has no reason to run this stage.
+    """
+    if MADE_OF.is_file() and read_json(MADE_OF) == made_of():
+        return
+    plans = all_plans(read_params())
+    if not changed_plans(plans) and set(PLANS.glob("*.json")) == set(plans):
+        check_writable(MADE_OF.parent)
+        replace_file(MADE_OF, json_bytes(made_of()))
+
+
+def all_plans(params: Params) -> dict[Path, dict[str, Any]]:
+    """Return the plan of every stage and model, by its file."""
     plans = {plan_path(plan["stage"]): plan for plan in (make_plan(*name, params) for name in stage_names(params))}
     READ.save()
-    changed = [path for path, plan in plans.items() if not path.exists() or path.read_bytes() != json_bytes(plan)]
+    return plans
+
+
+def changed_plans(plans: Mapping[Path, Any]) -> list[Path]:
+    """Return the files that are missing or hold another plan."""
+    return [path for path, plan in plans.items() if not path.exists() or path.read_bytes() != json_bytes(plan)]
+
+
+def write_plans(params: Params) -> None:
+    """Write the plans that changed, and delete those of stages and models that are no more."""
+    plans = all_plans(params)
+    changed = changed_plans(plans)
     for path in changed:
         replace_file(path, json_bytes(plans[path]))
     plots = plots_document(params)

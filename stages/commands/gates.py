@@ -16,6 +16,7 @@ from factor_metrics import Gate, exit_status, format_gates, interval_gate
 from stages.judging.looks import Looks, count_looks
 from stages.judging.pages import StackPage, looks_of_run
 from stages.params.stack import StackParams
+from stages.plan import note_if_current
 from stages.records import read_record
 from stages.running.files import RESULTS, stored
 from stages.running.planned import read_plan
@@ -24,6 +25,7 @@ from stages.running.stage import UNTOUCHED, run
 
 def main() -> None:
     """Print every gate and the verdict, and end with status 1 where the stack is not promoted."""
+    note_if_current()
     params = read_plan("stack").section("stack", StackParams)
     page = read_record(stored("stack", "page.json"), StackPage)
     first = page.labels[0]

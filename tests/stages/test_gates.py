@@ -18,6 +18,7 @@ from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger, trial_of
 from stages.judging.looks import count_looks
 from stages.params.reading import parse_params
+from stages.running.planned import MADE_OF
 from stages.running.stage import StageError
 from workplace import Workplace, smoke_document
 
@@ -83,6 +84,22 @@ def test_a_stack_that_passes_every_gate_ends_with_status_0(good: Workplace, caps
     gates = json.loads((good.results / "stack" / "gates.json").read_text())
     assert gates["looks"] == {"num": 9, "counted": "this run only: its models and their stack, for every label"}
     assert json.loads((good.results / "stack" / "bundle" / "manifest.json").read_text())["promoted"] is True
+
+
+def test_a_clone_that_brings_plans_and_results_is_judged_and_settings_that_changed_are_not(
+    good: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a clone DVC has no reason to run `plan`, so nothing is noted there of what the plans were made of."""
+    copy = good.copy(tmp_path / "copy")
+    (copy.path / MADE_OF).unlink()
+    assert run_gates(copy, capsys)[0] == 0
+    assert (copy.path / MADE_OF).is_file()
+    copy.change_params(lambda document: document["stack"]["gates"].update(min_t_stat=0.1))
+    for known in (True, False):
+        if not known:
+            (copy.path / MADE_OF).unlink()
+        with pytest.raises(StageError, match="changed since the plan was made"):
+            copy.run("commands.gates")
 
 
 @pytest.mark.parametrize("folder", ["stack/bundle/models/lightgbm", "train/linear/folds/fold_00"])
