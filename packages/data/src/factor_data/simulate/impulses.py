@@ -108,16 +108,12 @@ class ImpulseMaker:
     ) -> dict[str, NDArray[np.float64]]:
         """Impulses of the next bar by kind, each (num_symbols,); call it once a bar, in order."""
         nothing = np.zeros(len(returns))
-        z = nothing.copy()
-        if listed.sum() > 1:
-            known = (returns / volatility)[listed]
-            z[listed] = np.clip((known - known.mean()) / known.std(), -3.0, 3.0)
         self._moves.append(returns)
         self._means.append(float(returns[listed].mean()) if listed.any() else 0.0)
         is_full = len(self._moves) == STATE_BARS
         bar = Bar(
             listed=listed,
-            z=z,
+            z=score(returns / volatility, listed),
             surprise=np.clip(volume_surprise, -1.5, 1.5) / VOLUME_SCALE,
             tone=tone,
             side=side(returns, listed),
