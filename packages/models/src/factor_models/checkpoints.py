@@ -88,11 +88,11 @@ def load_model(
         check_network_sizes(config, directory / CONFIG_FILE, directory / WEIGHTS_FILE)
     model = build_model(**config)
     weights = directory / _weights_file(model)
-    _check_hash(weights, metadata.get(WEIGHTS_HASH))
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module):  # its hash is checked: sizes were read from the weights before it was built
         model.load_state_dict(load(weights.read_bytes()))
         model.eval()
     else:
+        _check_hash(weights, metadata.get(WEIGHTS_HASH))
         model.load_weights(weights)
     return model, metadata
 
