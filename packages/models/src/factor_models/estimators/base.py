@@ -15,12 +15,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import nn
 
-from factor_models.checkpoints import load_model, save_model
+from factor_models.checkpoints import load_model
 from factor_models.checks import nearest
 from factor_models.estimators.per_date import keys_of_rows
 from factor_models.estimators.samples import Samples, quantile_edges, quantile_tokens
 from factor_models.estimators.saving import set_state, state_of
-from factor_models.hub import CARD_FILE, FILES, card_text, local_folder
+from factor_models.hub import FILES, local_folder, save_pretrained
 from factor_models.losses.base import Loss
 from factor_models.losses.named import get_loss, is_classification
 from factor_models.tabular.base import Table, TabularModel
@@ -29,7 +29,6 @@ from factor_models.training.inputs import tensor_batch
 from factor_models.training.loop import Rules, fit
 from factor_models.training.plain import PlainTrainer
 from factor_models.training.predict import predict
-from factor_models.writing import write_bytes
 from factor_models.zoo import build_model, input_kind, model_config, model_sizes
 from factor_models.zoo_table import MODELS
 
@@ -130,11 +129,7 @@ class FactorEstimator(BaseEstimator):
         ValueError where a parameter is no plain data, as a random state that is an object.
         """
         check_is_fitted(self, "model_")
-        directory = Path(directory)
-        config: Any = getattr(self.model_, "build_config")  # noqa: B009 -- noted by build_model
-        metadata = {"estimator": state_of(self)}
-        save_model(directory, self.model_, config, metadata)
-        write_bytes(directory / CARD_FILE, card_text(self.model_, config, metadata, ["scikit-learn"]).encode())
+        save_pretrained(self.model_, directory, metadata={"estimator": state_of(self)}, tags=["scikit-learn"])
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
