@@ -51,13 +51,15 @@ def check_network_sizes(config: dict[str, Any], config_file: Path, weights: Path
     except (TypeError, ArithmeticError, RuntimeError, ValueError) as error:
         raise ValueError(f"{config_file}: makes no network: {error}") from error
     assert isinstance(drawn, nn.Module)
+    check_shapes(drawn, shapes, f"{weights}: does not hold the network of {config_file.name}")
+
+
+def check_shapes(drawn: nn.Module, shapes: Mapping[str, list[int]], said: str) -> None:
+    """ValueError that begins with `said` unless a network, drawn up by its configuration, has these shapes by name."""
     wanted = {key: list(value.shape) for key, value in drawn.state_dict().items()}
     for key in sorted({*wanted, *shapes}):
         if wanted.get(key) != shapes.get(key):
-            raise ValueError(
-                f"{weights}: does not hold the network of {config_file.name}: {key} has shape {shapes.get(key)}, the "
-                f"configuration makes {wanted.get(key)}"
-            )
+            raise ValueError(f"{said}: {key} has shape {shapes.get(key)}, the configuration makes {wanted.get(key)}")
 
 
 def check_columns(config: Mapping[str, Any], config_file: Path) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from factor_models.hub import local_folder
-from factor_models.sizes import SMALL, largest, read_shapes
+from factor_models.sizes import SMALL, check_shapes, largest, read_shapes
 from factor_models.writing import read_json, write_bytes, write_json
 
 CONFIG_FILE = "config.json"
@@ -81,13 +81,7 @@ class Pretrained(nn.Module):
                 drawn = cls(**config)
         except (TypeError, ArithmeticError, RuntimeError, ValueError) as error:
             raise ValueError(f"{name}: makes no {cls.__name__}: {error}") from error
-        wanted = {key: list(value.shape) for key, value in drawn.state_dict().items()}
-        for key in sorted({*wanted, *shapes}):
-            if wanted.get(key) != shapes.get(key):
-                raise ValueError(
-                    f"{folder / WEIGHTS_FILE}: does not hold a {cls.__name__} of {CONFIG_FILE}: {key} has shape "
-                    f"{shapes.get(key)}, the configuration makes {wanted.get(key)}"
-                )
+        check_shapes(drawn, shapes, f"{folder / WEIGHTS_FILE}: does not hold a {cls.__name__} of {CONFIG_FILE}")
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write config.json, model.safetensors (float32, buffers included) and their hashes into a folder."""
