@@ -34,12 +34,11 @@ def learned_weights(name: str, moments: Moments, config: StackConfig, overlap: i
         weights are equal
     """
     prior = equal(moments, config)
-    taught = moments.take(np.isfinite(moments.ics).any(axis=1))
-    alive = np.isfinite(taught.ics).any(axis=0)
-    blocks = date_blocks(len(taught.dates), overlap)
     if name == "equal" or not can_learn(moments, overlap):
         return prior
-    weights = _of_alive(name, taught.of_models(alive), config, blocks)
+    taught = moments.take(np.isfinite(moments.ics).any(axis=1))
+    alive = np.isfinite(taught.ics).any(axis=0)
+    weights = _of_alive(name, taught.of_models(alive), config, date_blocks(len(taught.dates), overlap))
     result = prior.copy()
     result[alive] = weights * alive.sum() / len(alive)
     return result
