@@ -150,7 +150,9 @@ def test_expected_return_of_one_impulse_is_its_kernel() -> None:
     for kind, kernel in kernels(config).items():
         history = {k: np.zeros((40, 1)) for k in KINDS}
         history[kind][3] = 1.0
-        weight = amplitudes(config)[kind] * kernel.weights(60)
+        lags = np.arange(60) - kernel.skip
+        is_paid = (lags >= 0) & (lags % kernel.period == 0)
+        weight = amplitudes(config)[kind] * np.where(is_paid, kernel.decay ** np.maximum(lags, 0), 0.0)
         for horizon in (1, 5, 20):
             expected = expected_return(history, config, horizon)[:, 0]
             by_hand = [sum(weight[t - 3 + m] for m in range(horizon)) if t >= 3 else 0.0 for t in range(40)]

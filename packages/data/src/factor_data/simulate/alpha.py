@@ -32,11 +32,6 @@ class Kernel:
         """Return the share of an impulse that is left after one bar."""
         return 0.5 ** (1.0 / self.half_life)
 
-    def weights(self, length: int) -> NDArray[np.float64]:
-        """(length,) weight of each lag."""
-        lags = np.arange(length) - self.skip
-        return np.where((lags >= 0) & (lags % self.period == 0), self.decay ** np.maximum(lags, 0), 0.0)
-
     @property
     def energy(self) -> float:
         """Return the sum of the squared weights."""
