@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.inline import inline_html, inline_table
+from factor_data.inline import MOST_ROWS, inline_html, inline_table
 from factor_data.panel.frames import arrow_columns
 from factor_data.panel.panel import Panel
-
-MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +41,7 @@ class FeatureMatrix:
 
     def _repr_html_(self) -> str:
         rows = []
-        for place, name in enumerate(self.names[:MOST_SHOWN]):
+        for place, name in enumerate(self.names[:MOST_ROWS]):
             values = self.values[:, place]
             known = values[~np.isnan(values)].astype(np.float64)
             share = f"{1 - len(known) / len(values):.2%}" if len(values) else "-"
