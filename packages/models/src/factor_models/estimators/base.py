@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, Self
@@ -110,12 +110,12 @@ class FactorEstimator(BaseEstimator):
         if not isinstance(self.model, str) or self.model not in MODELS:
             return {}
         given = self.settings if isinstance(self.settings, dict) else {}
-        found: dict[str, Any] = {}
-        for field in fields(model_config(self.model)):
-            made = field.default_factory() if field.default_factory is not MISSING else field.default
-            found[field.name] = given.get(field.name, None if made is MISSING else made)
-        found.pop("lookback", None)
-        return found
+        default = model_config(self.model)()
+        return {
+            field.name: given.get(field.name, getattr(default, field.name))
+            for field in fields(default)
+            if field.name != "lookback"
+        }
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return (H,) names of what is forecast: the columns of a frame of targets, else forecast0, forecast1 ..."""
