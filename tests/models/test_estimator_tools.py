@@ -218,6 +218,9 @@ def test_frames_of_polars_and_pyarrow_are_read_like_those_of_pandas(market: tupl
         np.testing.assert_array_equal(fitted.predict(frame), expected.predict(X))
         assert fitted.feature_names_in_.tolist() == NAMES
         assert fitted.score(frame, target, dates=polars.Series(dates)) == expected.score(X, y)
+    both = pd.DataFrame({"h1": y.to_numpy(), "h5": -y.to_numpy()})
+    for targets in (both, polars.from_pandas(both), pa.table(both)):
+        assert FactorRegressor("linear").fit(plain, targets).get_feature_names_out().tolist() == ["h1", "h5"]
 
 
 def rewritten(folder: Path, change: dict[str, Any], said: dict[str, Any] | None = None) -> Path:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 from factor_models.estimators.base import FactorEstimator, _is_network
 from factor_models.estimators.per_date import check_same_rows, keys_of_rows, mean_rank_ic
 from factor_models.estimators.samples import Samples
+from factor_models.kline.frames import library
 
 
 class FactorRegressor(RegressorMixin, FactorEstimator):
@@ -120,7 +121,7 @@ class FactorRegressor(RegressorMixin, FactorEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         check_same_rows(X, y)
         samples = self._samples(X, dates, symbols, texts, reset=not go_on)
-        names = [str(name) for name in getattr(y, "columns", [])]
+        names = [str(name) for name in getattr(y, "column_names" if library(y) == "pyarrow" else "columns", [])]
         targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(samples.rows, targets)
         is_column = targets.ndim == 1
