@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from factor_models import Kronos, KronosPredictor, KronosTokenizer
-from factor_models.kline import KlineTokenizerConfig
+from models.kline_samples import make_predictor, make_tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "kronos" / "case1"
 HEAD = """
@@ -86,11 +86,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if GOLDEN.is_dir():
         return GOLDEN
     folder = tmp_path_factory.mktemp("kronos")
-    sizes = KlineTokenizerConfig(d_model=8, n_heads=1, ff_dim=8, s1_bits=3, s2_bits=3).arguments()
-    KronosTokenizer(**sizes).save_pretrained(folder / "tokenizer")
-    own = {"d_model": 16, "n_heads": 2, "ff_dim": 16, "n_layers": 1, "s1_bits": 3, "s2_bits": 3, "learn_te": True}
-    dropouts = ("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p", "token_dropout_p")
-    Kronos(**own, **dict.fromkeys(dropouts, 0.0)).save_pretrained(folder / "predictor")
+    make_tokenizer().save_pretrained(folder / "tokenizer")
+    make_predictor().save_pretrained(folder / "predictor")
     return folder
 
 
