@@ -85,9 +85,7 @@ class MarketConfig:
     def spreads(self) -> dict[str, float]:
         """Return the spread of each signal of the market, in the order of `KINDS`; unknown ones last."""
         table = MIXES[self.signals] if isinstance(self.signals, str) else self.signals
-        return {
-            kind: table[kind] for kind in (*(k for k in KINDS if k in table), *(k for k in table if k not in KINDS))
-        }
+        return {kind: table[kind] for kind in sorted(table, key=(*KINDS, *table).index)}
 
     @property
     def has_groups(self) -> bool:
