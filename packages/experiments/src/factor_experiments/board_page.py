@@ -14,7 +14,7 @@ import numpy as np
 from factor_experiments.gathering import Gathered
 from factor_experiments.ledger import UNIT, Trial
 from factor_metrics import mean_test
-from factor_metrics.report.page import page_of
+from factor_metrics.report.page import data_script, page_of
 from factor_metrics.report.text import DASH, esc
 from factor_metrics.report.views import Section
 from factor_metrics.significance.distributions import student_t_quantile
@@ -111,11 +111,8 @@ def _scripts(entries: Sequence[Entry]) -> str:
     trials = {one.trial.id: {"name": one.name, "labels": _labels(one.trial, dates)} for one in entries}
     quantiles = [round(-student_t_quantile(0.025, degrees), 6) for degrees in range(1, MOST_DEGREES + 1)]
     document = {"trials": trials, "dates": list(dates), "quantiles": quantiles, "unit": UNIT}
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
     script = (files("factor_experiments") / "board.js").read_text(encoding="utf-8")
-    return f'<script type="application/json" id="board-data">{text}</script>\n<script>\n{script}</script>'
+    return f"{data_script('board-data', document)}\n<script>\n{script}</script>"
 
 
 def _labels(trial: Trial, dates: dict[tuple[str, ...], int]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ Everything is inside, so the file opens without a network, and the same data alw
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from factor_metrics.report import anatomy, books, drift, heat, importance, results, tables, training, views
 from factor_metrics.report.data import ReportData
@@ -131,14 +132,16 @@ def _scripts(sections: Sequence[Section]) -> str:
         for section in sections
         for chart in section.charts
     }
-    document = {"names": list(names), "charts": charts}
+    data = data_script("report-data", {"names": list(names), "charts": charts})
+    return f'{data}\n<script id="report-script">\n{_asset("page.js")}</script>'
+
+
+def data_script(key: str, document: Mapping[str, Any]) -> str:
+    """Return an element that holds plain values for a script of the page; no text in them can end it."""
     text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return (
-        f'<script type="application/json" id="report-data">{text}</script>\n'
-        f'<script id="report-script">\n{_asset("page.js")}</script>'
-    )
+    return f'<script type="application/json" id="{key}">{text}</script>'
 
 
 def _asset(name: str) -> str:
