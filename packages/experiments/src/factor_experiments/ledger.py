@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ AUTHOR = "factorcast <trials@factorcast.invalid>"
 ATTEMPTS = 60
 FOLDERS = "folders/"
 VERDICTS = "verdicts/"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,8 +102,9 @@ class Ledger:
         """
         listed = {_folder_path(digest): _json(table) for digest, table in (folders or {}).items()}
         wanted = {_trial_path(trial): trial for trial in trials}
-        for attempt in range(ATTEMPTS):
-            tip, there = self.git.find(self.ref), self.git.files(self.ref)
+
+        def write(tip: str | None) -> int:
+            there = self.git.files(self.ref)
             known = [path for path in wanted if path in there]
             without = {
                 path for path, content in zip(known, self._contents(there, known), strict=True) if _bare(content)
@@ -117,26 +119,19 @@ class Ledger:
                 return 0
             for trial in new:
                 files |= _files_of(trial)
-            try:
-                self._commit(tip, {path: content for path, content in files.items() if _is_new(path, there)}, new)
-            except GitError:
-                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == tip:
-                    raise
-                time.sleep(0.01 * (attempt + 1))
-                continue
-            self._remember()
+            self._commit(tip, {path: content for path, content in files.items() if _is_new(path, there)}, new)
             return len([trial for trial in new if _trial_path(trial) not in there])
-        return 0
+
+        number = self._until_written(write)
+        if number:
+            self._remember()
+        return number
 
     def read(self) -> list[Trial]:
         """Return every trial, oldest first. ValueError where a file of the ledger is damaged."""
-        there = self.git.files(self.ref)
-        documents = {
-            path: _parsed(path, content)
-            for path, content in zip(there, self._contents(there, list(there)), strict=True)
-        }
+        documents = self._documents()
         lists = {path.split("/")[1].removesuffix(".json"): value for path, value in documents.items() if _is_list(path)}
-        tables = {path.removeprefix(FOLDERS).removesuffix(".json") for path in documents if path.startswith(FOLDERS)}
+        tables = {_folder_digest(path) for path in documents if path.startswith(FOLDERS)}
         dates: dict[str, NDArray[np.datetime64]] = {}
         trials = []
         for path, value in documents.items():
@@ -151,34 +146,21 @@ class Ledger:
 
     def tables(self) -> dict[str, str]:
         """Return the md5 of the table in each folder of results that is known, by the folder's digest."""
-        there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(FOLDERS)}
-        contents = self._contents(there, list(there))
-        return {
-            path.removeprefix(FOLDERS).removesuffix(".json"): str(_parsed(path, content))
-            for path, content in zip(there, contents, strict=True)
-        }
+        return {_folder_digest(path): str(table) for path, table in self._documents(FOLDERS).items()}
 
     def note_verdict(self, digest: str, document: Mapping[str, Any]) -> None:
         """Write down that test dates were looked at for a verdict; the same verdict again changes nothing."""
         path = f"{VERDICTS}{digest}.json"
-        for attempt in range(ATTEMPTS):
-            tip = self.git.find(self.ref)
-            if path in self.git.files(self.ref):
-                return
-            try:
+
+        def write(tip: str | None) -> None:
+            if path not in self.git.files(self.ref):
                 self._commit(tip, {path: _json(document)}, ())
-                return
-            except GitError:
-                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == tip:
-                    raise
-                time.sleep(0.01 * (attempt + 1))
+
+        self._until_written(write)
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return every verdict that was given, oldest first."""
-        there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(VERDICTS)}
-        contents = self._contents(there, list(there))
-        found = [_parsed(path, content) for path, content in zip(there, contents, strict=True)]
-        return sorted(found, key=lambda one: str(one["time"]))
+        return sorted(self._documents(VERDICTS).values(), key=lambda one: str(one["time"]))
 
     def count(self) -> int:
         """Return the number of trials."""
@@ -195,20 +177,16 @@ class Ledger:
         Where another process writes at the same time, it is begun again with what that has written.
         """
         theirs = self.git.find(other)
-        for attempt in range(ATTEMPTS):
-            mine = self.git.find(self.ref)
+
+        def write(mine: str | None) -> int:
             if theirs is None or (mine is not None and self.git.is_ancestor(theirs, mine)):
                 return 0
-            try:
-                new = self._take_in(mine, theirs)
-            except GitError:
-                if attempt == ATTEMPTS - 1 or self.git.find(self.ref) == mine:
-                    raise
-                time.sleep(0.01 * (attempt + 1))
-                continue
+            return self._take_in(mine, theirs)
+
+        number = self._until_written(write)
+        if number:
             self._remember()
-            return new
-        return 0
+        return number
 
     def _take_in(self, mine: str | None, theirs: str) -> int:
         """Add what one commit of a ledger has to another one; GitError where the ref has moved since it was `mine`."""
@@ -250,6 +228,24 @@ class Ledger:
                     raise
         return self.count()
 
+    def _until_written(self, write: Callable[[str | None], T]) -> T:
+        """Call `write` with the tip of the ref until no other process has moved it meanwhile; return what it does."""
+        for attempt in range(ATTEMPTS - 1):
+            tip = self.git.find(self.ref)
+            try:
+                return write(tip)
+            except GitError:
+                if self.git.find(self.ref) == tip:
+                    raise
+                time.sleep(0.01 * (attempt + 1))
+        return write(self.git.find(self.ref))
+
+    def _documents(self, folder: str = "") -> dict[str, Any]:
+        """Return the content of every file of the ledger whose path begins with `folder`."""
+        there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(folder)}
+        contents = self._contents(there, list(there))
+        return {path: _parsed(path, content) for path, content in zip(there, contents, strict=True)}
+
     def _contents(self, there: Mapping[str, str], paths: Sequence[str]) -> list[bytes | None]:
         return list(self.git.contents([there[path] for path in paths]))
 
@@ -280,6 +276,10 @@ def _trial_path(trial: Trial) -> str:
 
 def _folder_path(digest: str) -> str:
     return f"{FOLDERS}{digest}.json"
+
+
+def _folder_digest(path: str) -> str:
+    return path.removeprefix(FOLDERS).removesuffix(".json")
 
 
 def _is_list(path: str) -> bool:
