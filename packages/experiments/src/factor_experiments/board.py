@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,9 +55,10 @@ def build_board(git: Git, stored: Stored, folder: Path, *, remotes: bool = True,
     except ValueError as error:
         undecided = str(error)
         (folder / TRIALS).unlink(missing_ok=True)
-    reports = _reports(git, stored, gathered, folder)
+    commits = {trial.id: gathered.commits.get(trial.id) or trial.commit for trial in gathered.trials}
+    reports = _reports(stored, _of_commits(git, commits, LOCK), folder)
     pages = _sweeps(sweeps, folder)
-    entries = list(_entries(git, gathered, reports))
+    entries = list(_entries(gathered, commits, _of_commits(git, commits, PARAMS), reports))
     write_text(folder / INDEX, board_page(entries, gathered, undecided, pages))
     return Built(
         index=folder / INDEX,
@@ -77,14 +79,23 @@ def _check_folder(folder: Path, sweeps: Path | None) -> None:
         raise ValueError(f"{sweeps}: lies where the board writes: name another folder")
 
 
-def _entries(git: Git, gathered: Gathered, reports: Mapping[tuple[str, str], str]) -> Iterator[Entry]:
+def _of_commits(git: Git, commits: Mapping[str, str | None], path: str) -> dict[str, bytes | None]:
+    """Return a file as every commit that has a trial has it, by commit; None where it has no such file."""
+    names = list(dict.fromkeys(filter(None, commits.values())))
+    return dict(zip(names, git.contents([f"{name}:{path}" for name in names]), strict=True))
+
+
+def _entries(
+    gathered: Gathered,
+    commits: Mapping[str, str | None],
+    settings: Mapping[str, bytes | None],
+    reports: Mapping[tuple[str, str], str],
+) -> Iterator[Entry]:
     """Return every trial, newest first, with what its commit has set otherwise than most."""
-    commits = list(dict.fromkeys(where for trial in gathered.trials if (where := _commit(trial, gathered))))
-    contents = git.contents([f"{commit}:{PARAMS}" for commit in commits])
-    params = {commit: _params(content) for commit, content in zip(commits, contents, strict=True)}
+    params = {commit: _params(content) for commit, content in settings.items()}
     usual = _usual(list(params.values()))
     for trial in reversed(gathered.trials):
-        commit = _commit(trial, gathered)
+        commit = commits[trial.id]
         own = params.get(commit or "", {})
         yield Entry(
             trial=trial,
@@ -94,11 +105,6 @@ def _entries(git: Git, gathered: Gathered, reports: Mapping[tuple[str, str], str
             report=reports.get((commit or "", trial.name)),
             current=trial.id in gathered.current,
         )
-
-
-def _commit(trial: Any, gathered: Gathered) -> str | None:
-    found: str | None = gathered.commits.get(trial.id) or trial.commit
-    return found
 
 
 def _params(content: bytes | None) -> dict[str, Any]:
@@ -112,19 +118,17 @@ def _params(content: bytes | None) -> dict[str, Any]:
 
 def _usual(params: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the value that most commits have, per key."""
-    counts: dict[str, dict[str, int]] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for one in params:
         for key, value in one.items():
-            of_key = counts.setdefault(key, {})
-            of_key[repr(value)] = of_key.get(repr(value), 0) + 1
-    return {key: max(found, key=lambda text: found[text]) for key, found in counts.items()}
+            counts[key][repr(value)] += 1
+    return {key: found.most_common(1)[0][0] for key, found in counts.items()}
 
 
-def _reports(git: Git, stored: Stored, gathered: Gathered, folder: Path) -> dict[tuple[str, str], str]:
+def _reports(stored: Stored, locks: Mapping[str, bytes | None], folder: Path) -> dict[tuple[str, str], str]:
     """Copy the reports that DVC's cache has; return (commit, forecast) -> path in the site."""
-    commits = list(dict.fromkeys(where for trial in gathered.trials if (where := _commit(trial, gathered))))
     found = {}
-    for commit, content in zip(commits, git.contents([f"{commit}:{LOCK}" for commit in commits]), strict=True):
+    for commit, content in locks.items():
         if content is None:
             continue
         outs = lock_outs(content.decode(errors="replace"), REPORT_STAGES, f"{LOCK} of {commit[:9]}")
