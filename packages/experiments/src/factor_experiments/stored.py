@@ -66,13 +66,11 @@ class Stored:
 
         What the remote has goes into the cache, so it is fetched once.
         """
-        path = self.root / DEFAULT_CACHE / md5[:2] / md5[2:]
-        if path.is_file():
-            return path.read_bytes()
-        cached = Path(self._dvc().cache.local.oid_to_path(md5))
-        if not cached.is_file():
+        found = self.cached(md5)
+        if found is None:
             self._fetch(md5)
-        return cached.read_bytes() if cached.is_file() else None
+            found = self.cached(md5)
+        return found
 
     def _dvc(self) -> Any:
         """Return DVC's own view of the repository, which takes a second to load and few calls need."""
