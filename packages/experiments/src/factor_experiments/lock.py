@@ -34,6 +34,11 @@ def lock_outs(text: str, stages: tuple[str, ...], where: str) -> dict[str, str]:
     return found
 
 
+def out_of(outs: Mapping[str, str], path: str) -> str | None:
+    """Return the digest of the output that a file is, else of the folder that it lies in; None where neither is one."""
+    return outs.get(path, outs.get(path.rpartition("/")[0]))
+
+
 @lru_cache(maxsize=4096)
 def _outs(block: str) -> Mapping[str, str]:
     document = parse_yaml(block) or {}

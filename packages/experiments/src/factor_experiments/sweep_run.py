@@ -19,7 +19,7 @@ import psutil
 
 from factor_experiments.git import EXPERIMENTS, Git
 from factor_experiments.layout import LOCK, fold_scores_pattern, judged_path, metrics_path, stage_of
-from factor_experiments.lock import lock_outs
+from factor_experiments.lock import lock_outs, out_of
 from factor_experiments.stored import Stored
 from factor_experiments.sweeps import overrides
 from factor_experiments.writing import write_text
@@ -71,16 +71,19 @@ def experiments_here(git: Git) -> dict[str, str]:
 def find_done(git: Git, stored: Stored, jobs: Sequence[Job], model: str, label: str | None) -> None:
     """Mark the jobs whose experiment is there as done, with their scores."""
     there = experiments_here(git)
-    for job in jobs:
-        if job.status != "refused" and job.name in there:
-            job.status, job.reason = "done", ""
-            job.score = valid_rank_ic(git, stored, there[job.name], model, label)
-            job.interval = valid_interval(git, stored, there[job.name], model, label)
+    found = [job for job in jobs if job.status != "refused" and job.name in there]
+    locks = git.contents([f"{there[job.name]}:{LOCK}" for job in found])
+    for job, lock in zip(found, locks, strict=True):
+        where = f"{LOCK} of {there[job.name][:9]}"
+        outs = lock_outs((lock or b"").decode(errors="replace"), (stage_of(model),), where)
+        job.status, job.reason = "done", ""
+        job.score = valid_rank_ic(stored, outs, model, label)
+        job.interval = valid_interval(stored, outs, model, label)
 
 
-def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str | None) -> float:
-    """Return a model's rank IC on the valid dates of an experiment; NaN where it has none."""
-    found = _file(git, stored, commit, model, metrics_path(model))
+def valid_rank_ic(stored: Stored, outs: Mapping[str, str], model: str, label: str | None) -> float:
+    """Return a model's rank IC on valid dates by the outputs of an experiment; NaN where it has none."""
+    found = _file(stored, outs, metrics_path(model))
     if found is None:
         return math.nan
     metrics = json.loads(found)
@@ -89,9 +92,9 @@ def valid_rank_ic(git: Git, stored: Stored, commit: str, model: str, label: str 
     return math.nan if value is None else float(value)
 
 
-def valid_interval(git: Git, stored: Stored, commit: str, model: str, label: str | None) -> tuple[float, float]:
+def valid_interval(stored: Stored, outs: Mapping[str, str], model: str, label: str | None) -> tuple[float, float]:
     """Return the interval of that rank IC: fold by fold one after another, in blocks of dates; NaN where not known."""
-    found = _file(git, stored, commit, model, judged_path(model))
+    found = _file(stored, outs, judged_path(model))
     if found is None:
         return math.nan, math.nan
     page = json.loads(found)
@@ -101,13 +104,10 @@ def valid_interval(git: Git, stored: Stored, commit: str, model: str, label: str
     return bootstrap_interval(values[np.isfinite(values)], overlap)
 
 
-def _file(git: Git, stored: Stored, commit: str, model: str, path: str) -> bytes | None:
-    """Return a file of a model's evaluation in an experiment; None where neither cache nor remote has it."""
-    content = next(git.contents([f"{commit}:{LOCK}"]))
-    outs = lock_outs((content or b"").decode(errors="replace"), (stage_of(model),), f"{LOCK} of {commit[:9]}")
-    folder, _, file = path.rpartition("/")
-    out = outs.get(path, outs.get(folder))
-    return None if out is None else stored.file(out, file)
+def _file(stored: Stored, outs: Mapping[str, str], path: str) -> bytes | None:
+    """Return a file of the outputs; None where none of them has it, or neither cache nor remote."""
+    out = out_of(outs, path)
+    return None if out is None else stored.file(out, path.rpartition("/")[2])
 
 
 class Record:

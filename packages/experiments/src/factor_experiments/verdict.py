@@ -17,7 +17,7 @@ from factor_experiments.compare_text import chance
 from factor_experiments.git import Git
 from factor_experiments.layout import FOLDS, LOCK, RESULTS, SERIES, SPLIT
 from factor_experiments.ledger import Ledger
-from factor_experiments.lock import lock_outs
+from factor_experiments.lock import lock_outs, out_of
 from factor_experiments.revision import Revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
@@ -160,8 +160,7 @@ def valid_dates(git: Git, stored: Stored, revision: Revision) -> NDArray[np.date
     """Return the dates on which any fold of a revision validates; none where its lock file knows no folds."""
     lock = next(git.contents([f"{revision.commit}:{LOCK}"]))
     outs = lock_outs((lock or b"").decode(errors="replace"), (SPLIT,), f"{LOCK} of {revision.name}")
-    path = f"{RESULTS}/{SPLIT}"
-    out = outs.get(f"{path}/{FOLDS}", outs.get(path))
+    out = out_of(outs, f"{RESULTS}/{SPLIT}/{FOLDS}")
     if out is None:
         return np.empty(0, dtype="datetime64[ns]")
     content = stored.file(out, FOLDS)
