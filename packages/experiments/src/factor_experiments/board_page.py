@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from factor_experiments.gathering import Gathered
-from factor_experiments.ledger import UNIT, Trial
+from factor_experiments.ledger import UNIT, Trial, integers
 from factor_metrics import mean_test
 from factor_metrics.report.page import data_script, page_of
 from factor_metrics.report.text import DASH, esc
@@ -123,7 +123,7 @@ def _labels(trial: Trial, dates: dict[tuple[str, ...], int]) -> dict[str, Any]:
         found[label] = {
             "when": dates.setdefault(tuple(one.iso), len(dates)),
             "overlap": one.overlap,
-            "values": [round(float(value) / UNIT) if np.isfinite(value) else None for value in one.rank_ic],
+            "values": integers(one.rank_ic),
             "mean": _rounded(test.mean),
             "low": _rounded(low),
             "high": _rounded(high),

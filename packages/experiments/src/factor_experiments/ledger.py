@@ -329,9 +329,9 @@ def _files_of(trial: Trial) -> dict[str, bytes]:
     if trial.series is not None:
         labels = {}
         for label, one in trial.series.items():
-            labels[label] = {"overlap": one.overlap, "dates": shared(one.iso), "rank_ic": _integers(one.rank_ic)}
+            labels[label] = {"overlap": one.overlap, "dates": shared(one.iso), "rank_ic": integers(one.rank_ic)}
             if one.floor_rank_ic is not None:
-                labels[label] |= {"floor": one.floor, "floor_rank_ic": shared(_integers(one.floor_rank_ic))}
+                labels[label] |= {"floor": one.floor, "floor_rank_ic": shared(integers(one.floor_rank_ic))}
     document = {
         "name": trial.name,
         "table": trial.table,
@@ -345,7 +345,8 @@ def _files_of(trial: Trial) -> dict[str, bytes]:
     return {**lists, _trial_path(trial): _json(document)}
 
 
-def _integers(values: NDArray[np.float64]) -> list[int | None]:
+def integers(values: NDArray[np.float64]) -> list[int | None]:
+    """Return rank ICs as the ledger keeps them, in units of 1e-5; None for those that are undefined."""
     return [round(float(value) / UNIT) if np.isfinite(value) else None for value in values]
 
 
