@@ -179,9 +179,8 @@ def _parallel(points: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) 
         for place, (key, _) in zip(x, axes, strict=True)
     )
     ranges = "; ".join(
-        f"{key} from {low} to {high}"
+        f"{key} from {_shown(points[int(column.argmin())].get(key))} to {_shown(points[int(column.argmax())].get(key))}"
         for key, column in columns.items()
-        for (_, low), (_, high) in [_low_high(key, column, points)]
     )
     note = (
         f"A line is a trial, from its values to its rank IC on valid dates; thick ones are the best {tenth}. Lowest "
@@ -209,13 +208,6 @@ def _ends(
     if len(distinct) > 6:
         distinct = np.array([int(column.argmin()), int(column.argmax())])
     return [(float(places[position]), _shown(points[position].get(key))) for position in distinct]
-
-
-def _low_high(
-    key: str, column: NDArray[np.float64], points: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[float, str], tuple[float, str]]:
-    low, high = int(column.argmin()), int(column.argmax())
-    return (0.0, _shown(points[low].get(key))), (1.0, _shown(points[high].get(key)))
 
 
 def _short(text: str, most: int = 14) -> str:
