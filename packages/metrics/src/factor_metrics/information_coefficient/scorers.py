@@ -97,7 +97,7 @@ class DateScorer:
         """Return the mean score of the estimator's forecasts of X; ValueError where no dates are known."""
         predicted = estimator.predict(X)
         if dates is None:
-            dates = next((found for found in map(dates_of, (y, X)) if found is not None), None)
+            dates = first_dates(y, X)
         if self.metric is None:
             least = max(2, self.min_symbols)
             return self.sign * rank_ic_score(np.asarray(y), np.asarray(predicted), dates=dates, min_symbols=least)
@@ -110,6 +110,11 @@ class DateScorer:
 
 rank_ic_scorer = DateScorer()
 """Scorer of scikit-learn: the mean rank IC, `GridSearchCV(model, grid, scoring=rank_ic_scorer)`."""
+
+
+def first_dates(*arguments: Any) -> NDArray | None:
+    """Return the date of each row of the first of the arguments that tells it; None where none does."""
+    return next((found for found in map(dates_of, arguments) if found is not None), None)
 
 
 def dates_of(values: Any) -> NDArray | None:
@@ -126,8 +131,7 @@ def _by_date(
     y_true: ArrayLike, y_pred: ArrayLike, dates: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[NDArray[np.int64]]]:
     """Return both columns, and the rows of each date in order."""
-    of_row = next((found for found in map(dates_of, (y_true, y_pred)) if found is not None), None)
-    of_row = of_row if dates is None else np.asarray(dates)
+    of_row = first_dates(y_true, y_pred) if dates is None else np.asarray(dates)
     if of_row is None:
         raise ValueError("dates are not known: give dates, or y as a pandas series whose index has one level of stamps")
     true, predicted = (np.asarray(values, dtype=np.float64) for values in (y_true, y_pred))
