@@ -18,28 +18,26 @@ if TYPE_CHECKING:
 
 def is_foreign(value: object) -> bool:
     """Whether a value is a frame of another library than pandas, read through Arrow."""
-    library = type(value).__module__.partition(".")[0]
-    return library not in ("numpy", "pandas", "builtins") and hasattr(value, "__arrow_c_stream__") and (
+    return _library(value) not in ("numpy", "pandas", "builtins") and hasattr(value, "__arrow_c_stream__") and (
         len(getattr(value, "shape", (0, 0))) == 2
     )  # fmt: skip
 
 
 def is_long(value: object) -> bool:
     """Whether a value is a pandas series or frame with two levels in its index, or a frame with keys as columns."""
-    if type(value).__module__.partition(".")[0] != "pandas":
-        return False
-    table: Any = value
-    if getattr(table.index if hasattr(table, "index") else table, "nlevels", 1) == 2:
-        return hasattr(table, "index")
-    return is_keyed(value)
+    index = getattr(value, "index", None) if _library(value) == "pandas" else None
+    return getattr(index, "nlevels", 1) == 2 or is_keyed(value)
 
 
 def is_keyed(value: object) -> bool:
     """Whether a value is a pandas frame with a column of stamps, so that its rows are not told apart by its index."""
-    if type(value).__module__.partition(".")[0] != "pandas":
-        return False
     table: Any = value
-    return getattr(table, "ndim", 1) == 2 and hasattr(table, "dtypes") and any(k.kind == "M" for k in table.dtypes)
+    is_frame = _library(value) == "pandas" and getattr(table, "ndim", 1) == 2 and hasattr(table, "dtypes")
+    return is_frame and any(kind.kind == "M" for kind in table.dtypes)
+
+
+def _library(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def as_wide(name: str, value: Any) -> Any:
