@@ -187,13 +187,9 @@ def _inputs(prediction: Any, label: Any, prices: Any, dates: Any) -> _Inputs:
             )
     values, outcome = as_matrix("prediction", first), as_matrix("label", label_table)
     check_same_shape("prediction", values, "label", outcome)
-    price_table = tables.get("prices")
-    if price_table is None:
-        return _Inputs(values, outcome, days, None, days)
+    price_table: Any = tables.get("prices")
     if not hasattr(price_table, "reindex"):
-        closes = as_matrix("prices", price_table)
-        check_same_shape("prediction", values, "prices", closes)
-        return _Inputs(values, outcome, days, closes, days)
+        return _on_one_calendar(values, outcome, days, price_table)
     if len(lacking := first.index.difference(price_table.index)):
         raise ValueError(f"prices lack {len(lacking)} of the {len(days)} dates of prediction, first {lacking[0]}")
     if not first.columns.isin(price_table.columns).any():
@@ -216,10 +212,14 @@ def _plain_inputs(tables: dict[str, Any], dates: Any) -> _Inputs:
     if days.dtype.kind != "M" or days.shape != (len(values),):
         raise ValueError(f"dates must be {len(values)} dates, got {days.dtype} of shape {days.shape}")
     _check_ascending("prediction", days)
-    if "prices" not in tables:
-        return _Inputs(values, outcome, days, None, days)
-    closes = as_matrix("prices", tables["prices"])
-    check_same_shape("prediction", values, "prices", closes)
+    return _on_one_calendar(values, outcome, days, tables.get("prices"))
+
+
+def _on_one_calendar(values: Matrix, outcome: Matrix, days: NDArray[np.datetime64], prices: Any) -> _Inputs:
+    """Return the inputs where prices, if there are any, have no labels: they are of the dates of the prediction."""
+    closes = None if prices is None else as_matrix("prices", prices)
+    if closes is not None:
+        check_same_shape("prediction", values, "prices", closes)
     return _Inputs(values, outcome, days, closes, days)
 
 
