@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import threading
 import urllib.request
 from pathlib import Path
@@ -11,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from browser_samples import seen_on, with_browser
 from experiments_samples import Fabricated, draws, make_repository, table
 from factor_experiments.board import LOOPBACK, board_server
 from factor_experiments.cli import main
 from factor_metrics import mean_test
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 USE = """<script>window.addEventListener("load",function(){
 var all=function(s){return Array.prototype.slice.call(document.querySelectorAll(s))},seen={};
 all("#board input").slice(0,2).forEach(function(one){one.click()});
@@ -107,19 +105,13 @@ def test_it_is_served_on_loopback_alone(tmp_path: Path) -> None:
             thread.join()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: the page is not looked at")
+@with_browser
 def test_two_rows_are_compared_as_factor_metrics_does(made: Fabricated, tmp_path: Path) -> None:
     out = tmp_path / "board"
     assert main(["-C", str(made.path), "board", str(out)]) == 0
     page = out / "index.html"
     page.write_text(page.read_text().replace("</body>", f"{USE}</body>"))
-    assert BROWSER is not None
-    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-               "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", page.as_uri()]  # fmt: skip
-    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r'<pre id="seen">(.*?)</pre>', dumped, re.S)
-    assert found is not None
-    seen = json.loads(found.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    seen = seen_on(page, tmp_path / "profile")
     series = draws(3, mean=0.01)
     test = mean_test(series[1] - series[2], 5)  # newest first: A is the third
     low, high = test.interval()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser_samples import open_page, seen_on, with_browser
 from factor_metrics.report import build_report
 from metrics.report_example import example
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: the page is not looked at")
+pytestmark = with_browser
 
 # Before the page's own script: notes every error. After it: uses the page and leaves what it saw in the DOM.
 LISTEN = """<script>var seen={errors:[]};
@@ -49,17 +46,7 @@ def browse(folder: Path, *flags: str) -> dict[str, Any]:
     page = build_report(example()).replace("<body", f"{LISTEN}<body", 1).replace("</body>", f"{USE}</body>")
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
-    assert BROWSER is not None
-    command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", *flags,
-    ]  # fmt: skip
-    dumped = subprocess.run(
-        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    found = re.search(r'<pre id="seen">(.*?)</pre>', dumped.stdout, re.S)
-    assert found is not None, "the page did not load to its end"
-    return json.loads(found.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    return seen_on(path, folder / "profile", "--hide-scrollbars", *flags)
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +89,10 @@ def test_a_dark_screen_gets_a_dark_page_and_a_narrow_one_no_sideways_scrolling(
 
 
 def test_it_prints(tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(build_report(example()), encoding="utf-8")
-    assert BROWSER is not None
-    command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-        "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}",
-    ]  # fmt: skip
-    subprocess.run([*command, (tmp_path / "report.html").as_uri()], capture_output=True, timeout=120, check=True)
-    pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
+    page, printed = tmp_path / "report.html", tmp_path / "report.pdf"
+    page.write_text(build_report(example()), encoding="utf-8")
+    open_page(page, tmp_path / "profile", "--no-pdf-header-footer", f"--print-to-pdf={printed}")
+    pages = len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes()))
     assert 3 <= pages <= 12
 
 
