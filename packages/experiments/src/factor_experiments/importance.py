@@ -38,27 +38,26 @@ def parameter_importance(points: Sequence[Mapping[str, Any]], scores: NDArray[np
     known = np.isfinite(scores)
     points = [point for point, kept in zip(points, known, strict=True) if kept]
     scores = scores[known]
-    columns = encoded(points)
-    varying = {key: column for key, column in columns.items() if len(np.unique(column)) > 1}
-    if len(scores) < LEAST_TRIALS or not varying or float(np.ptp(scores)) == 0.0:
+    columns = varying(points)
+    if len(scores) < LEAST_TRIALS or not columns or float(np.ptp(scores)) == 0.0:
         return Importance(share={}, r2=float("nan"))
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
-    table = np.column_stack(list(varying.values()))
+    table = np.column_stack(list(columns.values()))
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=seed, n_jobs=1).fit(table, scores)
     drops = permutation_importance(forest, table, scores, n_repeats=SHUFFLES, random_state=seed, n_jobs=1).importances
     drops = np.maximum(drops, 0.0)
     shares = drops / max(float(drops.mean(axis=1).sum()), 1e-12)
     found = {
         key: (float(row.mean()), float(np.quantile(row, 0.05)), float(np.quantile(row, 0.95)))
-        for key, row in zip(varying, shares, strict=True)
+        for key, row in zip(columns, shares, strict=True)
     }
     return Importance(share=dict(sorted(found.items(), key=lambda item: -item[1][0])), r2=float(forest.oob_score_))
 
 
-def encoded(points: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
-    """Return per parameter (num_trials,) numbers: its own, or the place of its text in order where one is none."""
+def varying(points: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    """Return per parameter that trials differ in (num_trials,) numbers: its own, or places of its texts in order."""
     found = {}
     for key in dict.fromkeys(key for point in points for key in point):
         values = [point.get(key) for point in points]
@@ -68,4 +67,4 @@ def encoded(points: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64
             texts = [json.dumps(value, sort_keys=True) for value in values]
             order = {text: place for place, text in enumerate(sorted(set(texts)))}
             found[key] = np.array([order[text] for text in texts], dtype=np.float64)
-    return found
+    return {key: column for key, column in found.items() if len(np.unique(column)) > 1}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_experiments.importance import LEAST_TRIALS, Importance, encoded, parameter_importance
+from factor_experiments.importance import LEAST_TRIALS, Importance, parameter_importance, varying
 from factor_experiments.sweep_run import Job, best_of
 from factor_metrics.judging.profile import Estimates
 from factor_metrics.report.axes import BOX, scale_of
@@ -128,7 +128,7 @@ def _importance(found: Importance, number_done: int) -> Section:
 
 def _slices(points: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> Section:
     """Return the score against each parameter, a dot a trial."""
-    html = "".join(_slice(key, column, points, scores) for key, column in encoded(points).items() if np.ptp(column))
+    html = "".join(_slice(key, column, points, scores) for key, column in varying(points).items())
     note = "Rank IC on valid dates against the values of each parameter; a dot is a trial, others differ in the rest."
     return Section(key="slices", heading="Slices", body=f'<p class="note">{note}</p><div class="pair">{html}</div>')
 
@@ -160,7 +160,7 @@ def _slice(
 
 def _parallel(points: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> Section:
     """Return all parameters as upright axes and a line a trial, the best ones on top."""
-    columns = {key: column for key, column in encoded(points).items() if np.ptp(column)}
+    columns = varying(points)
     axes = [(key, _places(column)[0]) for key, column in columns.items()]
     axes.append(("rank IC, valid", _places(scores, False)[0]))
     x = np.linspace(0.0, BOX, len(axes))
