@@ -21,10 +21,8 @@ from factor_experiments.lock import lock_outs, out_of
 from factor_experiments.revision import Revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
-from factor_experiments.trials import beyond_judged
+from factor_experiments.trials import LEVEL, beyond_judged
 from factor_metrics import ICSummary, paired_difference, summarize, to_json_safe
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
