@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkout import Checkout
-from factor_data import Panel, read_bars, read_news
+from factor_data import Panel
 from factor_serve import Bundle, BundleError, Forecaster, forecast, load_bundle
 from factor_serve.bundle import read_manifest, verify_files
 from factor_serve.writing import read_forecasts, write_forecasts
@@ -24,21 +23,6 @@ from serve.bundle_samples import ORDER, change_manifest, news_between
 pytestmark = pytest.mark.end_to_end
 KILLS = 12
 NOBODY = 65534
-
-
-@pytest.fixture(scope="module")
-def bundle(finished_run: Checkout) -> Bundle:
-    return load_bundle(finished_run.path / "results" / "stack" / "bundle")
-
-
-@pytest.fixture(scope="module")
-def panel(finished_run: Checkout) -> Panel:
-    return read_bars(finished_run.path / "data" / "bars")
-
-
-@pytest.fixture(scope="module")
-def news(finished_run: Checkout, panel: Panel) -> pd.DataFrame:
-    return read_news(finished_run.path / "data" / "news", calendar=panel.dates)
 
 
 @pytest.fixture(scope="module")

@@ -9,29 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkout import Checkout
-from factor_data import FEATURES, MarketConfig, Panel, plan_features, read_bars, read_news, simulate_market
+from factor_data import FEATURES, MarketConfig, Panel, plan_features, simulate_market
 from factor_serve import ArrivalRules, Bundle, Forecaster, forecast, load_bundle
 from factor_serve.memory import feature_bars
 from serve.bundle_samples import ORDER, change_manifest, news_between, update_date_by_date
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
 NUM_DATES = 12
-
-
-@pytest.fixture(scope="module")
-def bundle(finished_run: Checkout) -> Bundle:
-    return load_bundle(finished_run.path / "results" / "stack" / "bundle")
-
-
-@pytest.fixture(scope="module")
-def panel(finished_run: Checkout) -> Panel:
-    return read_bars(finished_run.path / "data" / "bars")
-
-
-@pytest.fixture(scope="module")
-def news(finished_run: Checkout, panel: Panel) -> pd.DataFrame:
-    return read_news(finished_run.path / "data" / "news", calendar=panel.dates)
 
 
 def assert_equal_bits(one: pd.DataFrame, two: pd.DataFrame) -> None:

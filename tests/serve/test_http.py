@@ -21,8 +21,8 @@ from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect
 
 from checkout import Checkout
-from factor_data import Panel, read_bars, read_news
-from factor_serve import forecast, load_bundle
+from factor_data import Panel
+from factor_serve import Bundle, forecast
 from factor_serve.cli import main
 from factor_serve.http.app import make_app
 from factor_serve.http.bodies import ARROW
@@ -40,16 +40,6 @@ KEY = "a key of many letters"
 @pytest.fixture(scope="module")
 def source(finished_run: Checkout) -> Path:
     return finished_run.path
-
-
-@pytest.fixture(scope="module")
-def panel(source: Path) -> Panel:
-    return read_bars(source / "data" / "bars")
-
-
-@pytest.fixture(scope="module")
-def news(source: Path, panel: Panel) -> pd.DataFrame:
-    return read_news(source / "data" / "news", calendar=panel.dates)
 
 
 @pytest.fixture
@@ -434,9 +424,8 @@ def test_the_openapi_document_has_every_path(client: TestClient) -> None:
 
 
 def test_forecasts_over_http_are_those_of_the_package(
-    client: TestClient, source: Path, panel: Panel, news: pd.DataFrame, body: dict[str, Any]
+    client: TestClient, bundle: Bundle, panel: Panel, news: pd.DataFrame, body: dict[str, Any]
 ) -> None:
-    bundle = load_bundle(source / "results" / "stack" / "bundle")
     expected = forecast(bundle, panel, news, None, "all")
     said = pd.DataFrame(client.post("/predict", json=body | {"model": "all"}).json()["forecasts"])
     np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), expected["prediction"].to_numpy())

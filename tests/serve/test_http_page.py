@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
-from checkout import Checkout
-from factor_data import read_bars, read_news
+from factor_data import Panel
+from factor_serve import Bundle
 from factor_serve.http.app import make_app
 from factor_serve.http.bodies import Request
 from factor_serve.http.service import Service
@@ -58,15 +59,13 @@ class Seen(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def service(finished_run: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Service:
+def service(bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A bundle that was asked for one forecast when its folder was gone: `current` may point elsewhere by then."""
     folder = tmp_path_factory.mktemp("bundles") / "current"
-    shutil.copytree(finished_run.path / "results" / "stack" / "bundle", folder)
+    shutil.copytree(bundle.folder, folder)
     service = Service(folder, unpromoted=True)
     service.load()
     shutil.rmtree(folder)
-    panel = read_bars(finished_run.path / "data" / "bars")
-    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
     service.forecast(Request(bars=panel.to_pandas(), news=news, at=None, model="stack"))
     return service
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from checkout import Checkout
-from factor_data import Panel, read_bars, read_news
+from factor_data import Panel
 from factor_models import load_model
 from factor_models.kline import PathForecaster
-from factor_serve import Bundle, follow, forecast, load_bundle
+from factor_serve import Bundle, follow, forecast
 from factor_serve.cli import main
 from factor_serve.writing import read_forecasts, write_forecasts
 from serve.bundle_samples import assert_same_bits, dag_forecasts, last_test_dates
@@ -32,14 +32,7 @@ def results(finished_run: Checkout) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(results: Path) -> Bundle:
-    return load_bundle(results / "stack" / "bundle")
-
-
-@pytest.fixture(scope="module")
-def forecasts(finished_run: Checkout, results: Path, bundle: Bundle) -> pd.DataFrame:
-    panel = read_bars(finished_run.path / "data" / "bars")
-    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
+def forecasts(results: Path, bundle: Bundle, panel: Panel, news: pd.DataFrame) -> pd.DataFrame:
     return forecast(bundle, panel, news, last_test_dates(results, "linear"), "all")
 
 
@@ -71,9 +64,8 @@ def test_the_command_forecasts_one_date_alone_as_the_dag_did_among_many(
 
 
 def test_bars_of_another_layout_give_the_same_forecasts_and_by_default_of_the_last_date(
-    finished_run: Checkout, bundle: Bundle, tmp_path: Path
+    finished_run: Checkout, bundle: Bundle, panel: Panel, tmp_path: Path
 ) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
     (tmp_path / "symbols").mkdir()
     for symbol, bars in panel.to_pandas().groupby("symbol"):
         bars.drop(columns="symbol").to_csv(tmp_path / "symbols" / f"{symbol}.csv", index=False)
@@ -110,10 +102,8 @@ def test_what_cannot_be_forecast_is_refused_in_one_line(
 
 
 def test_bars_that_lack_a_column_of_the_bundle_are_refused_and_others_are_left_out(
-    finished_run: Checkout, bundle: Bundle, results: Path
+    results: Path, bundle: Bundle, panel: Panel, news: pd.DataFrame
 ) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
-    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
     lacking = panel.with_columns()
     del lacking.columns["adj_close"]
     with pytest.raises(ValueError, match="no column 'adj_close', which the bundle was made from"):
@@ -138,9 +128,8 @@ def test_load_model_reads_a_folder_of_a_k_line_model(bundle: Bundle, tmp_path: P
 
 
 def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(
-    finished_run: Checkout, bundle: Bundle, results: Path, tmp_path: Path
+    finished_run: Checkout, bundle: Bundle, panel: Panel, results: Path, tmp_path: Path
 ) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
     dates, bars, out = last_test_dates(results, "linear")[-3:], tmp_path / "bars.parquet", tmp_path / "out.parquet"
 
     def publish(last: np.datetime64) -> None:
@@ -172,9 +161,13 @@ def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(
 
 
 def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_cleaning_empties(
-    finished_run: Checkout, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: Checkout,
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
     whole, bars, out = panel.to_pandas(), tmp_path / "bars.parquet", tmp_path / "out.csv"
     first, broken, last = panel.dates[-3:]
     prices = ["open", "high", "low", "close", "adj_close"]
@@ -194,14 +187,14 @@ def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_clean
     monkeypatch.setattr(follow.time, "sleep", publish)
     monkeypatch.setattr(follow.signal, "signal", lambda number, handler: None)
     whole[whole["timestamp"] <= first].to_parquet(bars)
-    news = finished_run.path / "data" / "news"
-    command = ["predict", str(bundle.folder), str(bars), "--news", str(news), "--out", str(out), "--follow"]
+    documents = str(finished_run.path / "data" / "news")
+    command = ["predict", str(bundle.folder), str(bars), "--news", documents, "--out", str(out), "--follow"]
     assert main([*command, "--unpromoted"]) == 130
     assert main([*command, "--unpromoted", "--model", "linear"]) == 2, "the file has those of the stack"
     days = [str(date)[:10] for date in (first, broken, last)]
     assert told == [days[:1], days[:1], days[:1], [days[0], days[2]]]
     said = read_forecasts(out)
-    batch = forecast(bundle, Panel.from_frame(whole), read_news(news, calendar=panel.dates))
+    batch = forecast(bundle, Panel.from_frame(whole), news)
     now = said[said["timestamp"] == last]["prediction"].to_numpy()
     np.testing.assert_array_equal(now, batch["prediction"].to_numpy())
 
@@ -222,8 +215,7 @@ def test_names_in_a_csv_that_is_appended_to_stay_text(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again["prediction"].to_numpy(), frame["prediction"].to_numpy())
 
 
-def test_an_infinite_number_is_refused_by_its_place(finished_run: Checkout, bundle: Bundle) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
+def test_an_infinite_number_is_refused_by_its_place(bundle: Bundle, panel: Panel) -> None:
     bars = panel.to_pandas()
     bars.loc[len(bars) // 2, "close"] = np.inf
     with pytest.raises(ValueError, match=r"bars: close of S\d+ at \d{4}-\S+ is infinite"):

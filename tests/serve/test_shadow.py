@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from checkout import Checkout
+from factor_data import Panel
 from factor_metrics import rank_ic
+from factor_serve import Bundle, forecast
 from factor_serve.cli import main
 from factor_serve.shadow.judge import Rules, judge, paired, reference_of
 from factor_serve.shadow.log import Log, append, held, read_log
@@ -151,16 +154,16 @@ def test_two_processes_do_not_log_the_same_date(tmp_path: Path) -> None:
 
 @pytest.mark.end_to_end
 def test_the_command_logs_what_came_joins_labels_and_tells_by_its_status(
-    finished_run: Checkout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Checkout,
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from factor_data import read_bars, read_news
-    from factor_serve import forecast, load_bundle
-
-    bundle, log = finished_run.path / "results" / "stack" / "bundle", tmp_path / "log.jsonl"
-    panel = read_bars(finished_run.path / "data" / "bars")
     frame, dates = panel.to_pandas(), panel.dates[-12:]
-    bars, news = tmp_path / "bars.parquet", str(finished_run.path / "data" / "news")
-    command = ["shadow", str(bundle), str(bars), "--news", news, "--log", str(log), "--unpromoted"]
+    bars, log, documents = tmp_path / "bars.parquet", tmp_path / "log.jsonl", finished_run.path / "data" / "news"
+    command = ["shadow", str(bundle.folder), str(bars), "--news", str(documents), "--log", str(log), "--unpromoted"]
 
     def run(last: int, *options: str) -> int:
         frame[frame["timestamp"] <= dates[last]].to_parquet(bars)
@@ -175,11 +178,11 @@ def test_the_command_logs_what_came_joins_labels_and_tells_by_its_status(
     assert document["labels"]["h5"]["num_dates"] == 6
     found = {one["name"]: one for one in document["findings"]}
     assert (found["coverage"]["state"], found["activation"]["state"]) == ("ok", "ok")
-    known = reference_of(load_bundle(bundle)).expected["h1"].is_known
+    known = reference_of(bundle).expected["h1"].is_known
     assert found["rank IC h1"]["state"] == ("ok" if known else "unknown"), "as its interval out of fold is above 0"
     assert "<!DOCTYPE html>" in (tmp_path / "page.html").read_text()
     said = read_log(log)
-    batch = forecast(load_bundle(bundle), panel, read_news(news, calendar=panel.dates), dates[:1])
+    batch = forecast(bundle, panel, news, dates[:1])
     batch = batch[batch["label"] == "h1"].set_index("symbol")["prediction"]
     record = said.forecasts[said.dates[0]]
     logged = dict(zip(record["symbols"], record["forecasts"]["h1"], strict=True))

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkout import Checkout
-from factor_data import Panel, read_bars, read_news
-from factor_serve import Bundle, Forecaster, forecast, load_bundle
+from factor_data import Panel
+from factor_serve import Bundle, Forecaster, forecast
 from factor_serve.stamps import wall_clock, with_zones, without_zone
 from serve.bundle_samples import news_between
 
@@ -61,17 +60,10 @@ def test_a_date_that_is_asked_for_has_no_zone() -> None:
         without_zone("2024-01-31T00:00Z", "--at")
 
 
-@pytest.fixture(scope="module")
-def bundle(finished_run: Checkout) -> Bundle:
-    return load_bundle(finished_run.path / "results" / "stack" / "bundle")
-
-
 @pytest.mark.end_to_end
 def test_a_forecaster_refuses_another_zone_also_after_a_restart(
-    finished_run: Checkout, bundle: Bundle, tmp_path: Path
+    bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path: Path
 ) -> None:
-    panel = read_bars(finished_run.path / "data" / "bars")
-    news = read_news(finished_run.path / "data" / "news", calendar=panel.dates)
     frame, (first, second) = panel.to_pandas(), panel.dates[-2:]
     in_tokyo = frame.assign(timestamp=frame["timestamp"].dt.tz_localize("Asia/Tokyo"))
     forecaster = Forecaster(bundle)
