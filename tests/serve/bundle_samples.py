@@ -42,6 +42,12 @@ def assert_same_bits(forecasts: pd.DataFrame, results: Path, model: str) -> None
     np.testing.assert_array_equal(now.view(np.uint32), then.view(np.uint32), err_msg=model)
 
 
+def assert_equal_bits(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    """The same forecasts, in whatever order they come."""
+    one, two = (frame.sort_values(ORDER, ignore_index=True) for frame in (one, two))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
 def last_test_dates(results: Path, model: str) -> np.ndarray:
     return np.unique(dag_forecasts(results, model)["timestamp"].to_numpy().astype("datetime64[ns]"))
 

@@ -18,7 +18,7 @@ from factor_data import Panel
 from factor_serve import Bundle, BundleError, Forecaster, forecast, load_bundle
 from factor_serve.bundle import read_manifest, verify_files
 from factor_serve.writing import read_forecasts, write_forecasts
-from serve.bundle_samples import ORDER, change_manifest, news_between
+from serve.bundle_samples import assert_equal_bits, change_manifest, news_between
 
 pytestmark = pytest.mark.end_to_end
 KILLS = 12
@@ -207,8 +207,7 @@ def test_symbols_that_come_go_or_have_no_number_are_forecast_or_left_out_alike_i
     forecaster = Forecaster(bundle)
     forecaster.update(frame[frame["timestamp"] < last], news_between(news, None, before))
     said = forecaster.update(frame[frame["timestamp"] == last], news_between(news, before, last), "all")
-    one, two = (rows.sort_values(ORDER, ignore_index=True) for rows in (said, batch))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert_equal_bits(said, batch)
     assert np.isfinite(said["prediction"]).all()
     known = set(said["symbol"])
     if change is strangers:
@@ -248,5 +247,4 @@ def test_clocks_that_jump_and_bars_that_come_twice_or_out_of_order(
     straight.state = state
     pd.testing.assert_frame_equal(mixed, straight.update(new, documents, "all"), check_exact=True)
     batch = forecast(bundle, Panel.from_frame(frame.sample(frac=1.0, random_state=4)), news, model="all")
-    one, two = (rows.sort_values(ORDER, ignore_index=True) for rows in (mixed, batch))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert_equal_bits(mixed, batch)

@@ -12,15 +12,10 @@ import pytest
 from factor_data import FEATURES, MarketConfig, Panel, plan_features, simulate_market
 from factor_serve import ArrivalRules, Bundle, Forecaster, forecast, load_bundle
 from factor_serve.memory import feature_bars
-from serve.bundle_samples import ORDER, change_manifest, news_between, update_date_by_date
+from serve.bundle_samples import assert_equal_bits, change_manifest, news_between, update_date_by_date
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
 NUM_DATES = 12
-
-
-def assert_equal_bits(one: pd.DataFrame, two: pd.DataFrame) -> None:
-    one, two = (frame.sort_values(ORDER, ignore_index=True) for frame in (one, two))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 def odd_market(panel: Panel) -> pd.DataFrame:
