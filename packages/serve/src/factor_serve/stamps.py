@@ -45,9 +45,9 @@ def with_zones(known: Zones, stamps: NDArray[np.datetime64], zones: NDArray[np.s
     `stamps` and `zones` are (num_rows,), as from `wall_clock`.
     """
     names, first = np.unique(zones, return_index=True)
-    same = len(names) == 1 and list(names) == list(known)
-    if same or not len(names):  # the usual case, which needs no look at the rules of daylight saving
-        return dict(known)
+    met = {str(one): str(stamps[place]) for one, place in zip(names, first, strict=True)} | dict(known)
+    if len(met) < 2 or not len(names):  # the usual case, which needs no look at the rules of daylight saving
+        return met
     wall = np.r_[np.array(list(known.values()), dtype="datetime64[ns]"), stamps]
     every = np.r_[np.array(list(known), dtype=np.str_), zones]
     kinds, code = np.unique(every, return_inverse=True)
@@ -63,7 +63,7 @@ def with_zones(known: Zones, stamps: NDArray[np.datetime64], zones: NDArray[np.s
             offset=None if None in minutes else np.array(minutes, dtype=np.int64)[code],
         ),
     )
-    return {str(one): str(stamps[place]) for one, place in zip(names, first, strict=True)} | dict(known)
+    return met
 
 
 def check_one_clock(bars: Zones, news: Zones) -> None:
