@@ -78,7 +78,7 @@ class Application:
                 admitted = self.settings.admits(shown_key(request))
                 (self.rate if admitted else self.strangers).take()
                 if not admitted:
-                    raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY", challenge=True)
+                    raise Problem(401, "Authorization", "a key is needed: Authorization: Bearer KEY")
             response = await call_next(request)
         except Problem as problem:
             response = answer(problem)

@@ -8,12 +8,9 @@ from typing import Any
 class Problem(Exception):
     """A request that is not answered, with its status."""
 
-    def __init__(
-        self, status: int, field: str | None, rule: str, retry_after: int | None = None, challenge: bool = False
-    ) -> None:
+    def __init__(self, status: int, field: str | None, rule: str, retry_after: int | None = None) -> None:
         super().__init__(rule)
         self.status, self.field, self.rule, self.retry_after = status, field, rule, retry_after
-        self.challenge = challenge
 
     def document(self) -> dict[str, Any]:
         """Return the body of the answer."""
@@ -22,4 +19,4 @@ class Problem(Exception):
     def headers(self) -> dict[str, str]:
         """Return the headers of the answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return headers | ({"WWW-Authenticate": 'Basic realm="factor-serve"'} if self.challenge else {})
+        return headers | ({"WWW-Authenticate": 'Basic realm="factor-serve"'} if self.status == 401 else {})
