@@ -92,6 +92,11 @@ class Bundle:
         return self.scorer is not None and self.scorer.config.stamp_zone is None
 
     @cached_property
+    def reference(self) -> Mapping[str, Any]:
+        """What was usual when it was made: spreads of forecasts, deciles of inputs, rank ICs out of fold."""
+        return _json(self.folder / "reference.json")
+
+    @cached_property
     def clean_rules(self) -> CleanRules:
         """How bars are cleaned."""
         rules = dict(self.manifest["clean"])

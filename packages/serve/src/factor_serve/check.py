@@ -137,10 +137,9 @@ def installed_version(name: str) -> str:
 
 
 def _spread(bundle: Bundle) -> Check:
-    reference = json.loads((bundle.folder / "reference.json").read_text(encoding="utf-8"))["forecasts"]
     found = spreads(canary_forecasts(bundle, canary_rows(bundle)))
     wrong = []
-    for model, labels in reference.items():
+    for model, labels in bundle.reference["forecasts"].items():
         for label, usual in labels.items():
             now, deviation = found.get((model, label), 0.0), usual["deviation"]
             if deviation is not None and not LEAST_SPREAD * deviation <= now <= MOST_SPREAD * deviation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -136,8 +135,7 @@ class Judged:
 
 def reference_of(bundle: Bundle) -> Reference:
     """Return what a bundle knows of the time before."""
-    said = json.loads((bundle.folder / "reference.json").read_text(encoding="utf-8"))
-    nothing = math.nan
+    said, nothing = bundle.reference, math.nan
     deviations = {
         model: {label: nothing if one["deviation"] is None else one["deviation"] for label, one in labels.items()}
         for model, labels in said["forecasts"].items()

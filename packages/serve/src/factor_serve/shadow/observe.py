@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,7 +39,7 @@ def observe(bundle: Bundle, panel: Panel, news: pd.DataFrame | None) -> Observed
 
 def deciles_of(bundle: Bundle) -> dict[str, NDArray[np.float64]]:
     """Deciles of each input on training rows, (9,); NaN of one that was never known there."""
-    reference = json.loads((bundle.folder / "reference.json").read_text(encoding="utf-8"))["inputs"]
+    reference = bundle.reference["inputs"]
     return {name: np.array([np.nan if x is None else x for x in one["deciles"]]) for name, one in reference.items()}
 
 
