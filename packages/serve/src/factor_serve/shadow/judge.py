@@ -170,8 +170,7 @@ def judge(log: Log, reference: Reference, rules: Rules | None = None) -> Judged:
 
 def log_ics(log: Log, label: str) -> NDArray[np.float64]:
     """Rank IC of the stack by date of the log, (num_dates,); NaN where the label is not known, or symbols are few."""
-    said, came, _ = log.matrices(label)
-    return rank_ic(said, came, min_symbols=MIN_SYMBOLS)
+    return rank_ic(*log.matrices(label), min_symbols=MIN_SYMBOLS)
 
 
 def paired(champion: Log, challenger: Log, label: str, overlap: int) -> tuple[ICSummary, ICSummary, ICSummary]:

@@ -65,8 +65,8 @@ class Log:
         else:
             raise ValueError(f"kind {record.get('kind')!r}: must be {FORECASTS} or {LABELS}")
 
-    def matrices(self, label: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
-        """Return forecasts and labels (num_dates, num_symbols) by date of the log, NaN where unknown, and symbols."""
+    def matrices(self, label: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return forecasts and labels (num_dates, num_symbols) by date of the log, NaN where unknown."""
         rows = [self.forecasts[date] for date in self.dates]
         symbols = sorted({symbol for row in rows for symbol in row["symbols"]})
         place = {symbol: number for number, symbol in enumerate(symbols)}
@@ -76,7 +76,7 @@ class Log:
             for symbol, value in self.labels.get((label, row["date"]), {}).items():
                 if symbol in place:
                     came[number, place[symbol]] = value
-        return said, came, np.array(symbols, dtype=np.str_)
+        return said, came
 
 
 def read_log(path: Path) -> Log:
@@ -113,16 +113,11 @@ def append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Append records in one write that is synced, behind the last whole line."""
     lines = b"".join(_line(record) for record in records)
     with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.truncate(_end_of_whole_lines(path, size))
+        file.truncate(path.read_bytes().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _end_of_whole_lines(path: Path, size: int) -> int:
-    return path.read_bytes().rfind(b"\n") + 1 if size else 0
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
