@@ -19,12 +19,10 @@ PACKAGES = ("data", "metrics", "models", "serve")
 
 def tree(root: Path = ROOT) -> dict[str, str]:
     """Return the sha256 of every file of the packages, by its path as it is installed: factor_data/store.py."""
-    found = {}
+    found: dict[str, str] = {}
     for package in PACKAGES:
         source = root / "packages" / package / "src"
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                found[path.relative_to(source).as_posix()] = sha256(path.read_bytes())
+        found |= below(source, source)
     if not found:
         raise SystemExit(f"{root / 'packages'}: holds no packages")
     return found
@@ -42,10 +40,17 @@ def in_environment(environment: Path) -> dict[str, str]:
     places = list(environment.glob("lib/python3.*/site-packages"))
     if len(places) != 1:
         raise SystemExit(f"{environment}: is no virtual environment")
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        found |= below(places[0] / f"factor_{package}", places[0])
+    return found
+
+
+def below(folder: Path, base: Path) -> dict[str, str]:
+    """Return the sha256 of every file below a folder by its path from `base`, without what Python has compiled."""
     return {
-        path.relative_to(places[0]).as_posix(): sha256(path.read_bytes())
-        for package in PACKAGES
-        for path in sorted((places[0] / f"factor_{package}").rglob("*"))
+        path.relative_to(base).as_posix(): sha256(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
 
