@@ -14,6 +14,7 @@ import torch
 
 from checkout import Checkout
 from factor_models import Table, build_model, get_loss, input_kind, model_sizes
+from factor_serve import Bundle
 from factor_serve.cli import main
 from factor_serve.export import bundle as export
 from factor_serve.export.bundle import TOLERANCE, largest_difference, network_graph, random_feeds
@@ -135,3 +136,21 @@ def test_a_bundle_is_exported_whole_and_what_a_graph_cannot_be_is_named(
     assert main([*command[:-1], str(tmp_path / "other")]) == 0
     assert "skipped: onnxruntime not installed: pip install 'factor-serve[onnx]'" in capsys.readouterr().out
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.end_to_end
+def test_the_status_tells_of_a_graph_that_forecasts_otherwise_and_of_no_other(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unequal(member: Member, *arguments: Any) -> export.Exported:
+        return export.Exported(
+            name=member.name, content=b"", inputs={}, outputs={}, opsets={}, difference={"random": 1.0}
+        )
+
+    def refused(*arguments: Any) -> export.Exported:
+        raise NotExportable("torch cannot make a graph of it: the size is known, otherwise it is not")
+
+    for number, (found, status) in enumerate([(unequal, 1), (refused, 0)]):
+        monkeypatch.setattr(export, "export_member", found)
+        command = ["export", str(bundle.folder), "--onnx", "--out", str(tmp_path / str(number))]
+        assert main(command) == status

@@ -30,6 +30,8 @@ SPREADS = 100.0
 """A difference counts beside so many times the spread of the forecasts, where that is less than 1."""
 BATCHES = (1, 3, 200)
 MISSING = 0.1
+OTHERWISE = "its graph forecasts otherwise"
+"""How the reason of a member begins whose graph is not equal; what torch says of others may have any words."""
 Feed = dict[str, NDArray[Any]]
 
 
@@ -79,7 +81,7 @@ def export_bundle(bundle: Bundle, folder: Path) -> tuple[list[Exported], dict[st
             done.append(one)
         else:
             said = ", ".join(f"{value:.2g} on {which} inputs" for which, value in one.difference.items())
-            left_out[name] = f"its graph forecasts otherwise: {said}, more than {TOLERANCE:g}"
+            left_out[name] = f"{OTHERWISE}: {said}, more than {TOLERANCE:g}"
     with new_folder(folder, sum(len(one.content) for one in done)) as partial:
         for one in done:
             (partial / f"{one.name}.onnx").write_bytes(one.content)

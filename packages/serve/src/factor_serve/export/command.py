@@ -16,7 +16,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def run_export(options: argparse.Namespace) -> int:
     """Export every member that a graph can be made of; status 1 where a graph forecasts otherwise than its member."""
     from factor_serve.bundle import load_bundle
-    from factor_serve.export.bundle import export_bundle, missing_packages
+    from factor_serve.export.bundle import OTHERWISE, export_bundle, missing_packages
 
     if missing := missing_packages():
         print(f"skipped: {' and '.join(missing)} not installed: pip install 'factor-serve[onnx]'")
@@ -28,4 +28,4 @@ def run_export(options: argparse.Namespace) -> int:
     for name, why in left_out.items():
         print(f"{name}: left out: {why}")
     print(f"{len(done)} of {len(done) + len(left_out)} members in {options.out}")
-    return 1 if any("otherwise" in why for why in left_out.values()) else 0
+    return 1 if any(why.startswith(OTHERWISE) for why in left_out.values()) else 0
