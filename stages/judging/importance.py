@@ -71,8 +71,7 @@ class Judged:
         for head, label in enumerate(self.store.heads):
             matrix = np.full((len(self.dates), len(self.store.symbols)), np.nan, dtype=np.float32)
             matrix[place, self.symbol_code[rows]] = forecasts[:, head]
-            outcome = self.store.matrix(self.store.label(label), self.dates)
-            found[label] = rank_ic(matrix, outcome, min_symbols)
+            found[label] = rank_ic(matrix, self._outcomes[label], min_symbols)
         return found
 
     def _forecast(self, values: NDArray) -> tuple[NDArray[np.int64], NDArray]:
@@ -106,6 +105,11 @@ class Judged:
             session_code=session_codes(store.dates, starts)[self.date_code] if starts else None,
             missing_mask=rules.missing_mask and input_kind(self.name) == "features",
         )
+
+    @cached_property
+    def _outcomes(self) -> dict[str, NDArray[np.float64]]:
+        """By label (num_dates, num_symbols)."""
+        return {label: self.store.matrix(self.store.label(label), self.dates) for label in self.store.heads}
 
     @cached_property
     def _symbol_ids(self) -> NDArray[np.integer] | None:
@@ -142,8 +146,10 @@ def importances(
     ]
     inputs = tuple(dict.fromkeys(one for fold in judged for one in fold.inputs))
     groups = groups_of(inputs, settings.groups)
-    by_group = [losses(one, groups, config) for one in judged]
-    by_input = [losses(one, {name: (name,) for name in inputs}, config) for one in judged]
+    unshuffled = [(one, one.rank_ics(one.values, config.min_symbols)) for one in judged]
+    by_group = [losses(one, before, groups, config) for one, before in unshuffled]
+    by_input = [losses(one, before, {name: (name,) for name in inputs}, config) for one, before in unshuffled]
+    gains = [one.gain() for one in judged]
     # Dates are apart, so fewer of those that are looked at have labels that overlap.
     apart = max(1, min(len(fold.test) // len(one.dates) for fold, one in zip(folds, judged, strict=True)))
     return {
@@ -151,7 +157,7 @@ def importances(
             groups=lost(by_group, label, -(-store.overlap(label) // apart), config),
             inputs=lost(by_input, label, -(-store.overlap(label) // apart), config),
             num_dates=sum(len(one.dates) for one in judged),
-            gain=mean_gain([one.gain().get(label, {}) for one in judged]),
+            gain=mean_gain([one.get(label, {}) for one in gains]),
         )
         for label in store.heads
     }
@@ -164,9 +170,13 @@ def lost(folds: Sequence[Losses], label: str, overlap: int, config: EvaluatePara
     return estimate(series, [overlap] * len(series), confidence=level, num_bootstrap=draws, seed=config.seed)
 
 
-def losses(judged: Judged, groups: Mapping[str, Sequence[str]], config: EvaluateParams) -> Losses:
-    """Return by label and group (num_dates,) rank IC less that with the group shuffled; NaN where it has no input."""
-    as_it_is = judged.rank_ics(judged.values, config.min_symbols)
+def losses(
+    judged: Judged, as_it_is: Mapping[str, NDArray], groups: Mapping[str, Sequence[str]], config: EvaluateParams
+) -> Losses:
+    """Return by label and group (num_dates,) rank IC less that with the group shuffled; NaN where it has no input.
+
+    `as_it_is` has by label the rank IC with nothing shuffled.
+    """
     found: Losses = {label: {} for label in as_it_is}
     places = {name: place for place, name in enumerate(judged.inputs)}
     for key, names in groups.items():
