@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Panel, open_panel, read_folds
+from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from stages.json_files import read_json, write_json
 from stages.judging.stack_over_time import level_on_valid
@@ -47,7 +48,7 @@ def main() -> None:
         work = train_in(Path(aside) / "factorcast", fold, names)
         panel = RESULTS / "split" / "panel"
         new, old = FeatureStore(work / "tokenize"), FeatureStore(RESULTS / "tokenize")
-        members = {name: work / "train" / name / "folds" / f"fold_{fold.index:02d}" for name in names}
+        members = {name: fold_folder(work / "train" / name / "folds", fold.index) for name in names}
         refitted = said_on(fold.valid, plan, members, new, panel, fold)
         twins = {name: BUNDLE / "models" / name for name in names}
         before = said_on(fold.valid, plan, twins, old, panel, judged)

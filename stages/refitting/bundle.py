@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Panel, checked, write_sums
-from factor_data.sums import SUMS, file_sha256
+from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from stages.json_files import read_json, write_json
 from stages.judging.bundle import HASH, copy_inputs, versions, write_manifest
 from stages.judging.canary import write_canary
+from stages.judging.origin import origin
 from stages.judging.reference import reference
 from stages.predictions import OutOfFold
 from stages.refitting.agreement import stacked
-from stages.running.files import RESULTS
-from stages.running.planned import Plan, plan_path
+from stages.running.planned import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,12 @@ def write_refit_bundle(
     work : results of the stages on the refit's fold
     told : what evaluation said of the judged stack, how far both agree and how far they had to
     """
-    store, names, last = FeatureStore(work / "tokenize"), list(manifest["members"]), f"fold_{fold.index:02d}"
+    store, names = FeatureStore(work / "tokenize"), list(manifest["members"])
     models = {name: OutOfFold(work / "train" / name / "predictions.parquet", store) for name in names}
     for name in names:
-        source = work / "train" / name / "folds" / last
+        source = fold_folder(work / "train" / name / "folds", fold.index)
         shutil.copytree(source, folder / "models" / name, ignore=shutil.ignore_patterns("*.parquet"))
-    copy_inputs(work / "tokenize" / last, fold, folder / "inputs")
+    copy_inputs(fold_folder(work / "tokenize", fold.index), fold, folder / "inputs")
     for path in manifest["features"]["functions"]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(checked(judged, path), folder / path)
@@ -89,12 +89,7 @@ def write_refit_bundle(
     own = read_json(checked(judged, "manifest.json"))
     document = {
         **manifest,
-        "made_of": {
-            "plan": file_sha256(plan_path(plan.stage)),
-            "code": plan.code,
-            "judged": own[HASH],
-            "split/panel": file_sha256(RESULTS / "split" / "panel" / SUMS),
-        },
+        "made_of": {**origin(plan, ("split/panel",)), "judged": own[HASH]},
         "refit": {"judged": own[HASH], "judged_fold": own["fold"], **told},
     }
     write_manifest(folder, to_json_safe(document))
