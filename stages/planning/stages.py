@@ -24,6 +24,8 @@ from stages.running import planned
 ZOO_TABLE = "factor_models.zoo_table"
 LOSS_TABLE = "factor_models.losses.table"
 PAGE_FILES = "packages/metrics/src/factor_metrics/report/**/*.*"
+SCORING = ("evaluate.min_symbols", "evaluate.scoring")
+"""What decides how a training is scored on its valid dates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def stack_settings(params: Params, model: str) -> dict[str, Any]:
 
 def train_settings(params: Params, model: str) -> dict[str, Any]:
     """Keys of section `train` that decide the fit of this model; few of them for a tabular model."""
-    chosen = keys("train", "zoo.{model}", "evaluate.min_symbols", "evaluate.scoring")(params, model)
+    chosen = keys("train", "zoo.{model}", *SCORING)(params, model)
     tabular = family_of(model) == "tabular"
     kept = TABULAR_KEYS if tabular else set(chosen["train"]) - set(KEYS_IN_NO_PLAN)
     chosen["train"] = {key: value for key, value in chosen["train"].items() if key in kept}
@@ -178,9 +180,6 @@ def kline_roots(params: Params, model: str) -> Roots:
         modules=("stages.tokenize_kline", *room),
         tables={ZOO_TABLE: params.kline_models, LOSS_TABLE: ["mse"]},
     )
-
-
-SCORING = ("evaluate.min_symbols", "evaluate.scoring")
 
 
 def refit_settings(params: Params, model: str) -> dict[str, Any]:
