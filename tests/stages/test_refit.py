@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from unittest.mock import MagicMock, patch
 
@@ -46,16 +44,14 @@ from stages.running.planned import read_plan
 from stages.running.stage import StageError
 from stages.scoring import Scoring
 from stages.tokenize_features import fill_store
-from workplace import Workplace, in_this_process, make_workplace, smoke_document
+from workplace import Workplace, make_workplace, smoke_document
 
 MODELS = ["linear", "lstm", "kronos"]
 
 
 def run_here(folder: Path, command: Sequence[str]) -> None:
     """A stage of the refit in the process of the test."""
-    stage, *arguments = command
-    with chdir(folder), patch.object(sys, "argv", [stage, *arguments]), in_this_process(stage):
-        import_module(f"stages.{stage}").main()
+    Workplace(folder).run(*command)
 
 
 @pytest.fixture(scope="module")
