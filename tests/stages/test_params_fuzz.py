@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from fuzz_params import parent, places
 from stages import ROOT
 from stages.params.reading import parse_params, read_document, read_params
 from stages.planning.sizes import check_sizes
@@ -47,27 +47,14 @@ def document() -> dict[str, Any]:
     """params.yaml with every section that is null there."""
     full = read_document(ROOT / "params.yaml")
     for path, section in OPTIONAL.items():
-        at(full, path[:-1])[path[-1]] = section
+        parent(full, path)[path[-1]] = section
     return full
-
-
-def at(tree: Any, path: Path) -> Any:
-    for part in path:
-        tree = tree[part]
-    return tree
 
 
 def changed(tree: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     other = copy.deepcopy(tree)
-    at(other, path[:-1])[path[-1]] = value
+    parent(other, path)[path[-1]] = value
     return other
-
-
-def paths(tree: Any, below: Path = ()) -> Iterator[Path]:
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in inner:
-        yield (*below, key)
-        yield from paths(value, (*below, key))
 
 
 def dotted(path: Path) -> str:
@@ -92,7 +79,7 @@ def test_a_wrong_value_of_any_key_is_refused_in_a_line_with_key_and_value(kind: 
     tree, value = document(), WRONG[kind]
     assert refusal(tree) is None
     unnamed, accepted = [], []
-    for path in paths(tree):
+    for path in places(tree):
         message = refusal(changed(tree, path, value))
         if message is None:
             accepted.append(path)
@@ -105,7 +92,7 @@ def test_a_wrong_value_of_any_key_is_refused_in_a_line_with_key_and_value(kind: 
 @pytest.mark.parametrize("value", [None, 10**9, 10**12])
 def test_null_and_a_huge_number_are_lawful_or_refused_in_a_line(value: int | None) -> None:
     tree = document()
-    for path in paths(tree):
+    for path in places(tree):
         message = refusal(changed(tree, path, value))
         said = "needs" if value is None else value
         assert message is None or names_key_or_value(message, path, said), (dotted(path), message)
@@ -131,10 +118,10 @@ def test_documents_that_are_no_settings_are_refused_at_once(text: str, said: str
 
 def test_an_unknown_key_in_any_section_is_refused_with_the_one_it_may_stand_for() -> None:
     tree = document()
-    for path in paths(tree):
+    for path in places(tree):
         if not isinstance(path[-1], str) or path[:-1] == ("tokenize", "labels"):  # names of labels are the user's
             continue
-        section = {f"{key}x" if key == path[-1] else key: value for key, value in at(tree, path[:-1]).items()}
+        section = {f"{key}x" if key == path[-1] else key: value for key, value in parent(tree, path).items()}
         message = refusal(changed(tree, path[:-1], section) if len(path) > 1 else section)
         assert message is not None, dotted(path)
         assert dotted(path[:-1]) in message
