@@ -20,6 +20,7 @@ from stages.fitting.determinism import set_determinism
 from stages.fitting.families import family_of, load_family
 from stages.processes.process import Process
 from stages.processes.progress import TrainingProgress
+from stages.running.costs import note_cost
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import Plan, check_loaded, read_plan
 from stages.running.stage import StageError, run
@@ -32,6 +33,8 @@ def main() -> None:
     name, only = read_arguments(sys.argv[1:])
     plan = read_plan("train", name)
     load_family(family_of(name)).start(name, plan, only, train)
+    if only is None:  # one fold alone is no training
+        note_cost(name)
 
 
 def read_arguments(arguments: list[str]) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ import resource
 from pathlib import Path
 
 from factor_data.atomic import write_json
+from stages.running.files import RESULTS
 from stages.running.starter import LAUNCHER
 
 COSTS = Path(".live") / "costs"
@@ -39,5 +40,5 @@ def cost_of(model: str) -> float | None:
 
 def _made(model: str) -> str | None:
     """Return a digest of what a training has written; None where there is nothing."""
-    sums = Path("results") / "train" / model / "sums.json"
+    sums = RESULTS / "train" / model / "sums.json"
     return hashlib.sha256(sums.read_bytes()).hexdigest() if sums.is_file() else None

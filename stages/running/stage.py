@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from stages.running.costs import note_cost
 from stages.running.starter import Stopped, stoppable
 
 LOST_PEER = 76
@@ -35,8 +34,6 @@ def run(stage: str, main: Callable[[], None], hint: str = RESTORE) -> None:
     try:
         with stoppable():
             main()
-            if stage == "train" and len(sys.argv) == 2:  # one fold alone is no training
-                note_cost(sys.argv[1])
     except Stopped as stopped:
         print(f"\n{stage}: stopped ({stopped}). {hint}", file=sys.stderr)
         sys.exit(stopped.exit_status)
