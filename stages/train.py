@@ -15,6 +15,7 @@ import torch
 from dvclive.live import Live
 
 from factor_data import FeatureStore, read_folds, write_parquet
+from factor_data.store import fold_folder
 from stages.fitting.contract import Conditions, Fitted, FoldModel
 from stages.fitting.determinism import set_determinism
 from stages.fitting.families import family_of, load_family
@@ -77,7 +78,7 @@ def train(name: str, plan: Plan, process: Process, only: int | None) -> None:
                 frames += [valid.frame, test.frame]
                 log_best(live, fold.fold.index, valid.scores)
                 if folder:
-                    finished[-1].save(folder / "folds" / f"fold_{fold.fold.index:02d}", valid, test)
+                    finished[-1].save(fold_folder(folder / "folds", fold.fold.index), valid, test)
         if live and folder:
             live.end()
             write_parquet(folder / "predictions.parquet", pd.concat(frames))

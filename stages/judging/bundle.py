@@ -21,6 +21,7 @@ import numpy as np
 from factor_data import FeatureStore, Fold, Panel, read_folds, write_sums
 from factor_data.atomic import canonical_json
 from factor_data.panel.panel import UNIVERSE
+from factor_data.store import fold_name
 from factor_data.sums import file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe
 from factor_models import KLINE_MODELS, StackConfig, input_kind
@@ -60,7 +61,7 @@ def write_bundle(
     What was left out of the ensemble is named there, and not copied.
     """
     number = int(results[0].weights.folds[-1])
-    last = f"fold_{number:02d}"
+    last = fold_name(number)
     fold = next(one for one in read_folds(stored("split", "folds.json")) if one.index == number)
     for name in models:
         source = stored(f"train/{name}", f"folds/{last}")

@@ -19,6 +19,7 @@ from dvclive.live import Live
 from torch import nn
 
 from factor_data import FeatureStore, Fold, Segment
+from factor_data.store import fold_folder
 from factor_metrics import LiveICReporter, Sample, record_system_figures
 from factor_models import Engine, StepRecord
 from stages.params.train import LiveICParams
@@ -55,7 +56,7 @@ class LiveIC:
         self.date_code = np.zeros_like(store.date_code) if scoring.over_time else store.date_code
         self.targets, self.engine = targets, engine
         self.predict, self.config = predict, config
-        self.folder = LIVE / model / f"fold_{fold.index:02d}"
+        self.folder = fold_folder(LIVE / model, fold.index)
         self.reporter: LiveICReporter | None = None
         if first:
             if not resumed:
