@@ -25,7 +25,8 @@ def test_settings_that_a_killed_run_has_kept_are_not_written_over(
 
     monkeypatch.setattr(news_effect, "judged", killed)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda path: None)  # a kill takes no leave: neither is the copy deleted
+        # a kill takes no leave: neither is the copy deleted
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
         with pytest.raises(SystemExit):
             news_effect.main()
     news_effect.write({"tokenize": {"use_news": False}})  # nor is params.yaml as it was
