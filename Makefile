@@ -129,9 +129,16 @@ targets: install ## Hold the numbers of the last run against a file of threshold
 experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
 	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)
 
-bench: install ## Measure against the peers, in an environment of its own, and print each ratio
-	@test -x $(BENCH)/bin/python || { $(PYTHON) -m venv $(BENCH) && \
-	  $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt; }
+$(BENCH)/bin/python: benchmarks/requirements.txt
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+interop: $(BENCH)/bin/python ## Hand forecasts, books and bars to other libraries and back, in an environment of their own, and compare
+	@for name in ic platforms; do \
+	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/agreement_$$name.py || exit 1; done
+
+bench: install $(BENCH)/bin/python ## Measure against the peers, in an environment of its own, and print each ratio
 	@for name in rank_ic alpha158 windows evaluation books readers clean significance; do echo "== $$name"; \
 	  PYTHONPATH=packages/data/src:packages/metrics/src $(BENCH)/bin/python benchmarks/bench_$$name.py || exit 1; done
 	@echo "== train_step"; python benchmarks/bench_train_step.py --peer $(BENCH)/bin/python

@@ -19,6 +19,10 @@ from .frames.interop import from_qlib as from_qlib
 from .frames.interop import to_alphalens as to_alphalens
 from .frames.interop import to_qlib as to_qlib
 from .frames.matrix import to_matrix as to_matrix
+from .frames.platforms import from_neuralforecast as from_neuralforecast
+from .frames.platforms import from_skfolio as from_skfolio
+from .frames.platforms import to_neuralforecast as to_neuralforecast
+from .frames.platforms import to_skfolio as to_skfolio
 from .information_coefficient.ic import ic as ic
 from .information_coefficient.ic import ic_by_horizon as ic_by_horizon
 from .information_coefficient.ic import rank_ic as rank_ic
@@ -92,6 +96,12 @@ from .portfolio.costs import holding_time as holding_time
 from .portfolio.costs import impact_rates as impact_rates
 from .portfolio.drawdowns import Drawdown as Drawdown
 from .portfolio.drawdowns import drawdown_table as drawdown_table
+from .portfolio.handover import Signals as Signals
+from .portfolio.handover import expected_returns as expected_returns
+from .portfolio.handover import from_signals as from_signals
+from .portfolio.handover import to_orders as to_orders
+from .portfolio.handover import to_returns as to_returns
+from .portfolio.handover import to_signals as to_signals
 from .portfolio.limits import PositionLimits as PositionLimits
 from .portfolio.limits import apply_limits as apply_limits
 from .portfolio.limits import limit_excess as limit_excess
