@@ -1,11 +1,12 @@
 """Processes that are forked from one that has imported the libraries, for tests that start many.
 
 A stage imports torch, DeepSpeed, numba and pandas for seconds and then works for one. `python warm.py FOLDER` imports
-them once, and nothing of the project, and puts programs into the folder that hand their command to it
-(`warm_client.py`). What runs is a fork, which loads the project from the copy it stands in, and whose program lives,
-is asked to stop, is killed and ends as it does. It differs from a process that a user starts in two ways: sets have
-the same order in all, and what libraries read from the environment as they are imported was read before, so that a
-command with other such variables is started as users start it. So is what tests start with `cold`.
+them once, and nothing of the project, for programs in the folder that hand their command to it (`warm_client.py`).
+What runs is a fork, which loads the project from the copy it stands in, and whose program lives, is asked to stop, is
+killed and ends as it does. It differs from a process that a user starts in three ways: sets have the same order in all,
+DVC reads and writes its lock by libyaml (`warm_lock.py`), and what libraries read from the environment as they are
+imported was read before, so that a command with other such variables is started as users start it. So is what tests
+start with `cold`.
 """
 
 from __future__ import annotations
@@ -49,25 +50,49 @@ READ_AT_IMPORT = (
     "TORCHDYNAMO", "TORCHINDUCTOR",
 )  # fmt: skip
 """First letters of variables that libraries or the interpreter read once."""
+SET_BY_LIBRARIES = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
+"""Those among them that scikit-learn and torch set when they are imported, in the process of a test as in this one."""
 READ_IN_FORKS = ("OMP_NUM_THREADS", "PYTHONPATH")
-"""Those among them that every fork reads itself."""
+"""Those that every fork reads itself."""
 HAS_GPU = Path("/dev/nvidiactl").exists()
 """CUDA does not outlive a fork, nor do libraries of macOS: there every process is started as users start it."""
 
 
+FOLDER = "WARM_FOLDER"
+"""Variable by which the process that starts workers of pytest names the folder to them."""
+
+
+def share_with_workers() -> None:
+    """Let one process serve all that this one starts from now on; nothing where nothing can be forked."""
+    if folder := warm_folder():
+        os.environ[FOLDER] = str(folder)
+
+
 @cache
 def warm_folder() -> Path | None:
-    """A folder with `PROGRAMS` that are warm until this process ends; None where nothing can be forked."""
+    """A folder with `PROGRAMS` that are warm until this process ends; None where nothing can be forked.
+
+    Libraries are imported when the first of them is called.
+    """
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER])
     if HAS_GPU or sys.platform != "linux":
         return None
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    client = f"#!{sys.executable} -IS\n" + Path(__file__).with_name("warm_client.py").read_text(encoding="utf-8")
+    for name in PROGRAMS:
+        (folder / name).write_text(client, encoding="utf-8")
+        (folder / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in READ_IN_FORKS}
-    command, pipe = [sys.executable, __file__, str(folder)], subprocess.PIPE
-    server = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, start_new_session=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket"))
+        listening.listen(64)
+        server = subprocess.Popen(
+            [sys.executable, __file__, str(folder), str(listening.fileno())],
+            env=environment, stdin=subprocess.PIPE, pass_fds=[listening.fileno()], start_new_session=True,
+        )  # fmt: skip
     assert server.stdin is not None
-    assert server.stdout is not None
     atexit.register(server.stdin.close)  # which ends it, as the end of this process would
-    assert server.stdout.readline() == b"ready\n"
     return folder
 
 
@@ -81,22 +106,20 @@ def path_of_programs(cold: bool = False) -> str:
 def main() -> None:
     """Serve until the end of standard input; in a fork, run its module as `python -m` does."""
     folder, environment = Path(sys.argv[1]), dict(os.environ)
+    listening = socket.socket(fileno=int(sys.argv[2]))
+    if sys.stdin in select.select([listening, sys.stdin], [], [])[0]:
+        shutil.rmtree(folder)
+        return
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for library in LIBRARIES:
         importlib.import_module(library)
     importlib.import_module("numba").njit(abs_of)(-1)  # it loads a fifth of itself with the first function
     own = [name for name in sys.modules if name.startswith(("stages", "factor_"))]
     assert not own, f"{own} would come from another copy"
-    client = f"#!{sys.executable} -IS\n" + Path(__file__).with_name("warm_client.py").read_text(encoding="utf-8")
-    for name in PROGRAMS:
-        (folder / name).write_text(client, encoding="utf-8")
-        (folder / name).chmod(0o755)
+    importlib.import_module("warm_lock").use_libyaml()
     gc.collect()
     gc.freeze()  # so that no fork looks through, and so copies, what is there already
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "socket"))
-        listening.listen(64)
-        print("ready", flush=True)
+    with listening:
         request = serve(listening, environment)
     if request is None:
         shutil.rmtree(folder)
@@ -204,7 +227,7 @@ def read_at_import(environment: dict[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in ({"DS_ACCELERATOR": "cpu"} | environment).items()
-        if name.startswith(READ_AT_IMPORT) and name not in READ_IN_FORKS
+        if name.startswith(READ_AT_IMPORT) and name not in (*READ_IN_FORKS, *SET_BY_LIBRARIES)
     }
 
 
