@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 INSTALLED := $(VENV)/.installed
 PINNED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r
-# Two processes and two cores: a second thread in each would only spin while it waits for a core.
-TESTS := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, since runs of the DAG wait for one another; a second thread in each would only spin.
+# Bytecode is written whatever the shell says: else every worker and every stage compiles all sources anew.
+TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)

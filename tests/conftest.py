@@ -11,16 +11,22 @@ from filelock import FileLock
 
 from checkout import Checkout, make_checkout
 from stages import ROOT
+from warm import share_with_workers
 
-# Files that take longest, the longest first; the second starts without the finished run that the first one makes.
+# Files that take longest, the longest first; the three after the first do not need the finished run that it makes.
 LONG_FILES = [
     "test_run.py",
-    "test_kill.py",
-    "test_run_cache.py",
     "test_training_ways.py",
+    "test_kill.py",
     "test_flow_news.py",
-    "test_flow_kline.py",
+    "test_run_cache.py",
+    "test_experiments.py",
     "test_edits.py",
+    "test_flow_kline.py",
+    "test_flow_direction_hourly.py",
+    "test_flow_factors_daily.py",
+    "test_registry.py",
+    "test_bad_input.py",
     "test_engine.py",
     "test_train_every_model.py",
     "test_no_lookahead.py",
@@ -30,6 +36,12 @@ LONG_FILES = [
     "test_contributing.py",
 ]
 REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers share one process that has imported the libraries."""
+    if getattr(config.option, "numprocesses", None):
+        share_with_workers()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

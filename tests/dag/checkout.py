@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,7 @@ def make_checkout(path: Path, cold: bool = False) -> Checkout:
         if (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
+            copy_bytecode(Path(name), path)
     checkout = Checkout(path, cold=cold)
     smoke = read_document(path / "presets" / "smoke.yaml")
     checkout.change_params(lambda params: params.update(overlay(params, smoke)))
@@ -97,6 +100,15 @@ def make_checkout(path: Path, cold: bool = False) -> Checkout:
     checkout.run("git", "config", "user.name", "tests")
     checkout.commit("a copy")
     return checkout
+
+
+def copy_bytecode(name: Path, path: Path) -> None:
+    """Copy what Python has compiled of a source, if it has: the copy of the source has the time that makes it valid."""
+    if name.suffix == ".py":
+        compiled = Path(cache_from_source(str(name)))
+        if (ROOT / compiled).is_file():
+            (path / compiled).parent.mkdir(exist_ok=True)
+            shutil.copy2(ROOT / compiled, path / compiled)
 
 
 def preset_checkout(
@@ -127,6 +139,7 @@ def wait_for_queue(checkout: Checkout, tasks: int, seconds: float) -> None:
     """Return when every task has ended; none may have failed."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        wait_until_ended(checkout, tasks)
         status = checkout.run("dvc", "queue", "status").stdout
         if "Failed" in status:
             logs = "\n".join(path.read_text()[-3000:] for path in Path(checkout.path, ".dvc").rglob("*.out"))
@@ -135,3 +148,16 @@ def wait_for_queue(checkout: Checkout, tasks: int, seconds: float) -> None:
             return
         time.sleep(1)
     raise AssertionError(f"the queue did not finish in {seconds} s:\n{status}")
+
+
+def wait_until_ended(checkout: Checkout, tasks: int, seconds: float = 20) -> None:
+    """Return when so many files of tasks say that they have ended, or after some time: `dvc queue status` is dear."""
+    deadline, failed_or_later = time.monotonic() + seconds, 4
+    while time.monotonic() < deadline:
+        ended = 0
+        for path in (checkout.path / ".dvc" / "tmp" / "exps" / "run").glob("*/*.run"):
+            with suppress(FileNotFoundError, json.JSONDecodeError):  # it is being written
+                ended += json.loads(path.read_text())["status"] >= failed_or_later
+        if ended >= tasks:
+            return
+        time.sleep(0.1)
