@@ -15,6 +15,7 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_ENTRIES = 100_000
 MOST_DEEP = 50
 
@@ -29,7 +30,7 @@ def _parsed(text: str) -> Any:
     """Read a text once: `plan` needs params.yaml twice, and two readers take a tenth of a second each time."""
     try:
         document = YAML(typ="safe").load(text)
-        older = yaml.safe_load(text)
+        older = yaml.load(text, Loader=LOADER)
     except MarkedYAMLError as error:
         where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise ValueError(f"{(error.problem or str(error)).strip()}{where}") from None
