@@ -81,15 +81,24 @@ NEEDS = {"experiments": ["metrics"], "serve": ["data", "metrics", "models"]}
 """Packages of the project that a package declares."""
 
 
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel of each package, built from its own folder."""
+    built = tmp_path_factory.mktemp("wheels")
+    folders = [ROOT / "packages" / name for name in USES]
+    run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", built, *folders])
+    return {path.name.removeprefix("factor_").partition("-")[0]: path for path in built.iterdir()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("package", USES)
-def test_a_package_installs_alone_and_works(package: str, tmp_path: Path) -> None:
+def test_a_package_installs_alone_and_works(package: str, tmp_path: Path, wheels: dict[str, Path]) -> None:
     python, site = empty_environment(tmp_path / "venv")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    wheels = tmp_path / "wheels"
-    folders = [ROOT / "packages" / name for name in (package, *NEEDS.get(package, ()))]
-    run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *folders])
-    run([*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", *wheels.iterdir()])
+    mine = [wheels[name] for name in (package, *NEEDS.get(package, ()))]
+    run([*PIP, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", *mine])
     own = {canonicalize_name(one.metadata["Name"]): one for one in metadata.distributions(path=[str(site)])}
     for name in declared(own[f"factor-{package}"].requires or [], own) - set(own):
         link(metadata.distribution(name), site)
