@@ -16,6 +16,7 @@ import pandas as pd
 
 from factor_data import (
     Label,
+    Labels,
     QualityReport,
     SavedPanel,
     Workers,
@@ -41,7 +42,7 @@ from stages.running.files import check_data, stage_output
 from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import part_workers
-from stages.universe import check_benchmark, check_panel, check_sector, check_symbols
+from stages.universe import check_benchmark, check_label_columns, check_panel, check_sector, check_symbols
 
 DATA = Path("data")
 NEWS = "news"
@@ -64,10 +65,10 @@ def main() -> None:
     use_news = plan.value("tokenize.use_news")
     check_data(DATA, without=None if use_news else NEWS)
     with stage_output("split") as folder, part_workers(folder) as workers:
-        panel, quality = clean_panel(folder, params, workers)
-        check_any_left(quality)
         document = untracked()
         labels = validate(dict[str, Label], document["tokenize"]["labels"], "params.yaml: tokenize.labels.")
+        panel, quality = clean_panel(folder, params, labels, workers)
+        check_any_left(quality)
         tell_lost_labels(panel, labels)
         reach = checked_reach(panel, params.folds.purge, plan.value("tokenize.reach"))
         folds = make_folds(panel.dates, params.folds, reach=reach)
@@ -90,7 +91,9 @@ def main() -> None:
     print(f"{panel.num_rows:,} bars, {len(panel.symbols):,} symbols, {len(panel.dates):,} dates, {len(folds)} folds")
 
 
-def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[SavedPanel, QualityReport]:
+def clean_panel(
+    folder: Path, params: SplitParams, labels: Labels, workers: Workers
+) -> tuple[SavedPanel, QualityReport]:
     """Sort the bars on disk beside the result, then clean them symbol by symbol into folder/panel."""
     with TemporaryDirectory(prefix=".sorting-", dir=folder) as scratch:
         tables = iter_bar_tables(DATA / "bars", batch_rows=workers.rows(READ_BYTES))
@@ -98,6 +101,7 @@ def clean_panel(folder: Path, params: SplitParams, workers: Workers) -> tuple[Sa
         check_symbols(untracked()["evaluate"], len(bars.symbols))
         check_benchmark(untracked()["evaluate"], bars.symbols)
         check_sector(untracked()["evaluate"], bars.column_names)
+        check_label_columns(labels, bars.column_names)
         check_weights(untracked()["train"], bars.column_names)
         check_volume(bars, params)
         markets = markets_of(bars.rows, params.calendars)

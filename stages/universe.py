@@ -55,6 +55,17 @@ def check_sector(evaluate: Mapping[str, Any], columns: Collection[str]) -> None:
         )
 
 
+def check_label_columns(labels: Labels, columns: Collection[str]) -> None:
+    """Refuse a label that is made of a column which the bars have not."""
+    for name, label in labels.items():
+        for column in label.columns:
+            if column not in columns:
+                raise StageError(
+                    f"params.yaml: tokenize.labels.{name}: the bars have no column {column!r}; they have "
+                    f"{', '.join(sorted(columns))}"
+                )
+
+
 def check_panel(evaluate: Mapping[str, Any], panel: SavedPanel, folds: Sequence[Fold], labels: Labels) -> None:
     """Refuse an evaluation that asks for more symbols than any date has: none of the test or a fold's valid dates."""
     if Scoring.of(evaluate).over_time:

@@ -105,7 +105,7 @@ def true_expectation(
 
     None on real data, without a signal, and of a label whose expectation is not known.
     """
-    if label.delay != TRUE_DELAY or label.price != "close":
+    if label.delay != TRUE_DELAY or label.price != "close" or label.neutral is not None:
         return None
     known = truth[truth["horizon"] == label.horizon].drop(columns="horizon").set_index("timestamp")
     matrix = known.reindex(index=pd.DatetimeIndex(dates), columns=symbols).to_numpy(dtype=np.float64)

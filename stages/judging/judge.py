@@ -58,7 +58,7 @@ def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) 
     None on real data, without a signal, and of a label whose expectation is not known.
     """
     truth = read_parquet(path)
-    if (label.measure, label.delay, label.price) != ("return", TRUE_DELAY, "close"):
+    if (label.measure, label.delay, label.price, label.neutral) != ("return", TRUE_DELAY, "close", None):
         return None
     truth = truth[truth["horizon"] == label.horizon]
     known = pd.Series(

@@ -97,8 +97,7 @@ class TokenizeParams:
     def ahead_columns(self) -> tuple[str, ...]:
         """Columns of the bars that labels are made of: no feature may read them."""
         labels = self.labels.values()
-        found = [one.column for one in labels] + [one.delisting for one in labels if isinstance(one.delisting, str)]
-        return tuple(dict.fromkeys(name for name in found if name not in (None, "drop", "last")))
+        return tuple(dict.fromkeys(name for one in labels for name in one.columns if name != one.neutral))
 
     @property
     def own(self) -> OwnFeatures:

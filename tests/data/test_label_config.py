@@ -148,6 +148,28 @@ def test_a_column_is_taken_as_it_is() -> None:
     assert label.describe() == "column next1, which looks 2 dates ahead"
 
 
+def test_a_neutral_label_is_less_the_mean_of_its_date_and_group_over_the_universe(market: Panel) -> None:
+    """Against pandas; groups change over time, one symbol stands alone, some rows have no group."""
+    generator = np.random.default_rng(0)
+    group = (market.symbol_code + market.date_code // 60) % 4 + 0.5
+    group[market.symbol_code == 7] = 99.0
+    group[generator.random(market.num_rows) < 0.05] = np.nan
+    group[generator.random(market.num_rows) < 0.01] = np.inf
+    universe = market.columns["in_universe"] * (generator.random(market.num_rows) < 0.9)
+    panel = market.with_columns(sector=group, in_universe=universe)
+    raw, label = label_values(panel, Label(horizon=5)), Label(horizon=5, neutral="sector")
+    found = label_values(panel, label)
+    frame = pd.DataFrame({"raw": raw, "date": panel.date_code, "group": group})[(universe > 0) & np.isfinite(group)]
+    expected = (frame["raw"] - frame.groupby(["date", "group"])["raw"].transform("mean")).reindex(range(len(raw)))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    alone = found[panel.symbol_code == 7]
+    assert (alone[np.isfinite(alone)] == 0.0).all()
+    assert 0.5 < np.isfinite(found).mean() < 0.9
+    assert label.describe().endswith("; less its mean over the same sector on the date")
+    with pytest.raises(ValueError, match="neutral: 'sectr' is no column of the bars"):
+        label_values(panel, Label(horizon=5, neutral="sectr"))
+
+
 def test_heads_are_in_an_order_of_their_own() -> None:
     labels = {"b": Label(horizon=5), "z": Label(column="x", reach=1), "a": Label(horizon=5, delay=9)}
     assert list(in_head_order(labels)) == ["z", "a", "b"] == list(in_head_order(dict(reversed(labels.items()))))

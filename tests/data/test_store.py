@@ -18,6 +18,7 @@ from factor_data import (
     FeatureStore,
     FitConfig,
     Fold,
+    Label,
     MarketConfig,
     NewsConfig,
     NewsVectorConfig,
@@ -44,7 +45,7 @@ from factor_data.chunks.write_store import write_index
 from market_samples import returns_over
 
 NAMES = ["return_1", "volatility_5", "market_return_1"]
-LABELS = returns_over(1, 5)
+LABELS = returns_over(1, 5) | {"within5": Label(horizon=5, neutral="sector")}
 MARKET = simulate_market(MarketConfig(symbols=12, bars=150))
 NEWS = NewsConfig(min_count=3, cutoff_minutes=960)
 VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960, documents_per_bar=2)
@@ -52,7 +53,8 @@ VECTORS = NewsVectorConfig(dimensions=3, memory=5, cutoff_minutes=960, documents
 
 @pytest.fixture(scope="module")
 def panel() -> Panel:
-    return clean_bars(Panel.from_frame(MARKET.bars))[0]
+    sector = MARKET.bars["symbol"].str[-1].astype(float) % 3
+    return clean_bars(Panel.from_frame(MARKET.bars.assign(sector=sector)))[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A column of the bars says the sector: rank IC and books neutral to it, and a column that is not there is named."""
+"""A column of the bars says the sector: labels, rank IC and books neutral to it; one that is not there is named."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import pytest
 
 from factor_data import FeatureStore, Panel
 from factor_metrics import rank_within_groups
+from stages.json_files import read_json
 from stages.judging.books import inside_sectors
 from stages.judging.pages import ModelPage
 from stages.params.reading import parse_params
 from stages.predictions import OutOfFold
 from stages.records import read_record
-from workplace import make_workplace, smoke_document
+from workplace import Workplace, make_workplace, smoke_document
 
 
-def test_a_book_that_is_neutral_to_sectors_has_as_many_of_each_on_both_sides(tmp_path: Path) -> None:
+def test_books_and_labels_are_neutral_to_sectors_from_params_yaml_to_the_page(tmp_path: Path) -> None:
     document: dict[str, Any] = smoke_document()
     document["models"] = ["linear"]
+    document["tokenize"]["labels"] = {"h1": {"horizon": 1}, "within5": {"horizon": 5, "neutral": "sectr"}}
     document["evaluate"] |= {"sector": "sectr", "bootstrap": 100}
     document["evaluate"]["portfolio"]["sector_neutral"] = True
     place = make_workplace(tmp_path / "factorcast", document)
@@ -33,6 +35,9 @@ def test_a_book_that_is_neutral_to_sectors_has_as_many_of_each_on_both_sides(tmp
     (place.results / "sample" / "sums.json").unlink()
     assert "evaluate.sector: 'sectr' must be null or one of the columns of the bars" in place.refused("split")
     place.change_params(lambda changed: changed["evaluate"].update(sector="sector"))
+    place.run("plan")
+    assert "tokenize.labels.within5: the bars have no column 'sectr'" in place.refused("split")
+    place.change_params(lambda changed: changed["tokenize"]["labels"]["within5"].update(neutral="sector"))
     for stage in ("plan", "split", "tokenize_features", "tokenize_kline", "inputs"):
         place.run(stage)
     place.run("train", "linear")
@@ -52,6 +57,35 @@ def test_a_book_that_is_neutral_to_sectors_has_as_many_of_each_on_both_sides(tmp
         for sector in range(3):
             inside = ranks[row, (sectors[row] == sector) & np.isfinite(forecast[row])]
             assert (inside > 0.8).sum() == (inside < 0.2).sum() > 0
+    check_neutral_label(place, store, panel)
+
+
+def check_neutral_label(place: Workplace, store: FeatureStore, panel: Panel) -> None:
+    """Label, target and rank IC of `within5`, made again with pandas from the clean bars."""
+    rows = pd.DataFrame({"date": panel.timestamp, "symbol": panel.symbol, "sector": panel.columns["sector"]})
+    close = pd.DataFrame(panel.to_matrix(panel.adjusted("close")), index=panel.dates, columns=panel.symbols)
+    ahead = (close.shift(-6) / close.shift(-1) - 1.0).stack().rename("raw")
+    rows = rows[panel.in_universe].join(ahead, on=["date", "symbol"])
+    rows["label"] = rows["raw"] - rows.groupby(["date", "sector"])["raw"].transform("mean")
+    written = pd.Series(store.label("within5"))
+    np.testing.assert_allclose(written[rows.index], rows["label"], rtol=1e-9, atol=1e-12)
+    assert written.drop(rows.index).isna().all()
+    target = pd.Series(store.targets("rank")[:, store.head("within5")])
+    ranks = rows.groupby("date")["label"].rank()
+    assert (ranks.groupby(rows["date"]).corr(target[rows.index].astype(float)).dropna() > 1.0 - 1e-6).all()
+
+    said = pd.read_parquet(place.results / "train" / "linear" / "predictions.parquet")
+    said = (
+        said[(said["label"] == "within5") & (said["segment"] == "test")].astype({"symbol": str}).drop(columns="label")
+    )
+    both = said.merge(rows, left_on=["timestamp", "symbol"], right_on=["date", "symbol"]).dropna(subset="label")
+    by_date = [one["prediction"].corr(one["label"], "spearman") for _, one in both.groupby("timestamp")]
+    metrics = read_json(place.results / "evaluate" / "linear" / "metrics.json")
+    assert metrics["within5"]["rank_ic"] == pytest.approx(np.mean(by_date), abs=1e-9)
+    raw = [one["prediction"].corr(one["raw"], "spearman") for _, one in both.groupby("timestamp")]
+    assert abs(np.mean(raw) - np.mean(by_date)) > 1e-4, "the label decides the score"
+    page = (place.results / "report" / "linear" / "report.html").read_text()
+    assert "less its mean over the same sector on the date" in page
 
 
 def test_ranks_inside_groups_are_those_of_pandas_with_ties_and_gaps() -> None:

@@ -30,7 +30,7 @@ from factor_data.fit.vocabulary import SymbolVocabulary
 from factor_data.folds.fold import Fold
 from factor_data.labels.config import Label, Labels
 from factor_data.labels.report import LabelReport, count_labels
-from factor_data.labels.returns import label_values
+from factor_data.labels.returns import neutral_values, symbol_values
 from factor_data.labels.targets import LabelCheck
 from factor_data.news.config import NewsConfig, NewsVectorConfig
 from factor_data.news.tone import NEWS_FEATURES
@@ -80,7 +80,18 @@ class StoreWriter:
         file = ArrayFile.create(self.directory / "labels.npy", (self.panel.num_rows, len(self.labels)), np.float64)
         parts = self._symbol_parts(8 * len(self.labels))
         counts = self.workers.map(partial(_write_labels, self.panel, file, self.labels), parts)
-        return [LabelReport.sum(reports) for reports in zip(*counts, strict=True)]
+        reports = [LabelReport.sum(of_parts) for of_parts in zip(*counts, strict=True)]
+        for head, label in enumerate(self.labels.values()):
+            if label.neutral is not None:
+                reports[head] = reports[head].without(self._make_neutral(file, head, label.neutral))
+        return reports
+
+    def _make_neutral(self, file: ArrayFile, head: int, column: str) -> int:
+        """A second step, over whole dates; return how many labels are lost for want of a group."""
+        if column not in self.panel.columns:
+            raise ValueError(f"neutral: {column!r} is no column of the bars; they have {list(self.panel.columns)}")
+        parts = self.panel.date_parts(self.workers.rows(8 * (len(self.labels) + 4)))
+        return sum(self.workers.map(partial(_write_neutral, self.panel, file, head, column), parts))
 
     def check_labels(self, fold: Fold) -> None:
         """Refuse, as `factor_data.check_labels` does, a fold whose training labels teach nothing."""
@@ -240,9 +251,18 @@ def _universe_values(panel: SavedPanel, sources: tuple[ArrayFile, ...], spans: S
 
 def _write_labels(panel: SavedPanel, target: ArrayFile, labels: Labels, spans: Spans) -> list[LabelReport]:
     part = panel.read(*spans[0].tolist())
-    columns = {name: label_values(part, label) for name, label in labels.items()}
+    columns = {name: symbol_values(part, label) for name, label in labels.items()}
     target.scatter(spans, np.column_stack(list(columns.values())))
     return [count_labels(name, labels[name], values, part) for name, values in columns.items()]
+
+
+def _write_neutral(panel: SavedPanel, target: ArrayFile, head: int, column: str, spans: Spans) -> int:
+    labels, in_universe = target.gather(spans), panel.in_universe(spans)
+    group, date_code = panel.columns[column].gather(spans), panel.date_code.gather(spans)
+    known = np.isfinite(labels[:, head]) & in_universe
+    labels[:, head] = neutral_values(labels[:, head], group, date_code, in_universe)
+    target.scatter(spans, labels)
+    return int(known.sum() - np.isfinite(labels[:, head]).sum())
 
 
 def _write_symbol_features(panel: SavedPanel, plan: FeaturePlan, target: ArrayFile, spans: Spans) -> None:

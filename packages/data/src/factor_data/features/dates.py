@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.fit.cross_section import constant_groups, cross_sectional_rank, group_moments, neutralise
+from factor_data.fit.cross_section import cross_sectional_rank, group_moments, less_group_mean, neutralise
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer]
@@ -76,12 +76,7 @@ def neutral_to_group(values: NDArray, date_code: Codes, symbol_code: Codes, in_u
 
     NaN where the group is missing; 0 in a group of one symbol.
     """
-    own = np.where(in_universe & ~np.isnan(values[:, 1]), values[:, 0], np.nan).astype(np.float64)
-    _, group = np.unique(np.nan_to_num(values[:, 1], nan=-np.inf), return_inverse=True)
-    _, cell = np.unique(date_code.astype(np.int64) * (len(values) + 1) + group, return_inverse=True)
-    residual = own - group_moments(own, cell)[0]
-    residual[constant_groups(own, cell) & ~np.isnan(own)] = 0.0  # exactly, so that no rounding is ranked
-    return residual
+    return less_group_mean(np.where(in_universe, values[:, 0], np.nan), date_code, values[:, 1])
 
 
 def of_symbol(base: str, leader: int) -> DateFeature:

@@ -54,6 +54,28 @@ def constant_groups(values: NDArray, group: NDArray[np.integer]) -> NDArray[np.b
     return ~(low < high)[group]
 
 
+def less_group_mean(values: NDArray, date_code: NDArray[np.integer], group: NDArray) -> NDArray[np.float64]:
+    """Return each value minus the mean of those that share its date and group, (num_rows,).
+
+    Parameters
+    ----------
+    values : (num_rows,) float, NaN = missing: it has no part in a mean
+    date_code : (num_rows,) int
+    group : (num_rows,) number of a group, such as a sector; NaN = none is known
+
+    Returns
+    -------
+    float64; NaN where value or group is missing, exactly 0 where all values of date and group are equal, as in a group
+    of one, so that no rounding is ranked
+    """
+    own = np.where(np.isnan(group), np.nan, values).astype(np.float64)
+    code = np.unique(group, return_inverse=True)[1]
+    cell = np.unique(date_code.astype(np.int64) * (len(own) + 1) + code, return_inverse=True)[1]
+    residual = own - group_moments(own, cell)[0]
+    residual[constant_groups(own, cell) & ~np.isnan(own)] = 0.0
+    return residual
+
+
 def winsorise(
     values: NDArray, date_code: NDArray[np.integer], lower: float = 0.01, upper: float = 0.99
 ) -> NDArray[np.float64]:

@@ -36,6 +36,9 @@ class Label:
     """A column of the bars whose value beside the bar of t looks ahead of t already."""
     reach: int | None = None
     """column: dates after t that its value looks at; the purge has to cover them."""
+    neutral: str | None = None
+    """A column of the bars that numbers groups, such as sector: the label is less its mean over the symbols of the
+    universe that share its date and group; 0 in a group of one, unknown without a group."""
     direction: DirectionRule = field(default_factory=DirectionRule)
     """Which values are up and which are down where a model is fitted to the direction (target: direction)."""
 
@@ -72,6 +75,14 @@ class Label:
             raise ValueError("delisting: the volatility of a total loss is infinite")
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the bars that the label is made of besides prices."""
+        delisted = (
+            self.delisting if isinstance(self.delisting, str) and self.delisting not in ("drop", "last") else None
+        )
+        return tuple(name for name in (self.column, delisted, self.neutral) if name is not None)
+
+    @property
     def ahead(self) -> int:
         """Dates after t that the label of t is made of."""
         return self.delay + self.horizon if self.horizon is not None else self.reach or 1
@@ -84,9 +95,11 @@ class Label:
     def describe(self) -> str:
         """Return in words what the label is."""
         if self.horizon is None:
-            return f"column {self.column}, which looks {_counted(self.ahead, 'date')} ahead"
-        what = f"{self.measure} over {_counted(self.horizon, 'bar')}"
-        return f"{what} from the {self.price} {_counted(self.delay, 'bar')} after t; {self.delisting_words()}"
+            what = f"column {self.column}, which looks {_counted(self.ahead, 'date')} ahead"
+        else:
+            what = f"{self.measure} over {_counted(self.horizon, 'bar')}"
+            what += f" from the {self.price} {_counted(self.delay, 'bar')} after t; {self.delisting_words()}"
+        return what if self.neutral is None else f"{what}; less its mean over the same {self.neutral} on the date"
 
     def delisting_words(self) -> str:
         """Return in words what is made of a symbol that stops before the exit."""

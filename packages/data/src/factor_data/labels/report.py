@@ -18,10 +18,10 @@ from factor_data.panel.panel import Panel
 class LabelReport:
     """Rows of one label: `rows = used + unknown + dropped`, counted over the rows in the universe.
 
-    `unknown`: no price at entry or at exit, such as on the last dates. `dropped`: known, and left out by `rule`:
-    a score on the rows that are used is conditional on it. `outside` counts the rows out of the universe, which
-    are in none of the others. `delisted` counts those of `rows` whose symbol stops between entry and exit: they are
-    used where the label has a rule for that, else unknown.
+    `unknown`: no price at entry or at exit, such as on the last dates, or no group to be neutral to. `dropped`: known,
+    and left out by `rule`: a score on the rows that are used is conditional on it. `outside` counts the rows out of
+    the universe, which are in none of the others. `delisted` counts those of `rows` whose symbol stops between entry
+    and exit: they are used where the label has a rule for that, else unknown.
     """
 
     name: str
@@ -38,6 +38,10 @@ class LabelReport:
         """Put together the reports of one label on parts of a panel."""
         counts = ("rows", "used", "unknown", "dropped", "outside", "delisted")
         return replace(parts[0], **{name: sum(getattr(part, name) for part in parts) for name in counts})
+
+    def without(self, num_rows: int) -> LabelReport:
+        """Return the report with so many rows less that are used: their label turned out to be unknown."""
+        return replace(self, used=self.used - num_rows, unknown=self.unknown + num_rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

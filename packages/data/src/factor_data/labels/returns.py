@@ -8,18 +8,39 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.fit.cross_section import less_group_mean
 from factor_data.labels.config import Label
 from factor_data.labels.kinds import Price
 from factor_data.panel.panel import Panel
 
 
 def label_values(panel: Panel, label: Label) -> NDArray[np.float64]:
-    """Return the label of every row, (num_rows,) float64; NaN where it is unknown.
+    """Return the label of every row of a clean panel, (num_rows,) float64; NaN where it is unknown.
+
+    A label that is neutral to a group is unknown outside the universe.
 
     Raises
     ------
-    ValueError naming the column of a ready-made label, or of a delisting return, that the panel has not
+    ValueError naming the column of a ready-made label, of a delisting return or of groups, that the panel has not
     """
+    own = symbol_values(panel, label)
+    if label.neutral is None:
+        return own
+    if label.neutral not in panel.columns:
+        raise ValueError(f"neutral: {label.neutral!r} is no column of the bars; they have {list(panel.columns)}")
+    return neutral_values(own, panel.columns[label.neutral], panel.date_code, panel.in_universe)
+
+
+def neutral_values(
+    values: NDArray[np.float64], group: NDArray, date_code: NDArray[np.integer], in_universe: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return labels (num_rows,) of whole dates less the mean of their group; an infinite group is none."""
+    groups = np.where(np.isfinite(group), group, np.nan)
+    return less_group_mean(np.where(in_universe, values, np.nan), date_code, groups)
+
+
+def symbol_values(panel: Panel, label: Label) -> NDArray[np.float64]:
+    """Return what a label is by the bars of each symbol alone, (num_rows,): all of it but `neutral`."""
     if label.column is not None:
         return ready_made_targets(panel, [label.column])[:, 0]
     assert label.horizon is not None

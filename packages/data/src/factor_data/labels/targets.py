@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.fit.cross_section import constant_groups, group_moments, group_ranks
+from factor_data.fit.cross_section import constant_groups, group_moments, group_ranks, less_group_mean
 from factor_data.labels.kinds import CROSS_SECTIONAL_KINDS, TargetKind
 
 
@@ -16,7 +16,7 @@ def cross_sectional_target(
     label: NDArray,
     date_code: NDArray[np.integer],
     kind: TargetKind = "rank",
-    group: NDArray[np.integer] | None = None,
+    group: NDArray | None = None,
 ) -> NDArray[np.float32]:
     """Turn a label into a training target that is comparable across dates.
 
@@ -31,8 +31,8 @@ def cross_sectional_target(
         "demeaned": minus mean, in the label's own unit;
         "raw": the label itself.
         The kind "direction" is not one of them: see `training_targets`
-    group : (num_rows,) int >= 0, such as an industry code. With it, the mean of the row's date and group is taken off
-        the label first: the target is neutral to the group. A group of one row has the neutral label 0
+    group : (num_rows,) number of a group, such as an industry. With it, the mean of the row's date and group is taken
+        off the label first (`less_group_mean`): the target is neutral to the group
 
     Returns
     -------
@@ -41,7 +41,7 @@ def cross_sectional_target(
     if kind not in CROSS_SECTIONAL_KINDS:
         raise ValueError(f"kind must be one of {CROSS_SECTIONAL_KINDS}, got {kind!r}")
     if group is not None:
-        label = neutralised(label, date_code, group)
+        label = less_group_mean(label, date_code, group)
     if kind == "raw":
         return label.astype(np.float32)
     mean, std, _ = group_moments(label, date_code)
@@ -55,19 +55,6 @@ def cross_sectional_target(
             target = label - mean
     target[constant_groups(label, date_code)] = np.nan
     return target.astype(np.float32)
-
-
-def neutralised(label: NDArray, date_code: NDArray[np.integer], group: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the label minus the mean of its date and group, (num_rows,) float64; NaN stays NaN."""
-    if len(group) != len(label) or (len(group) and group.min() < 0):
-        raise ValueError(f"group must hold one code >= 0 for each of the {len(label)} rows, got {len(group)}")
-    if not len(label):
-        return label.astype(np.float64)
-    key = date_code.astype(np.int64) * (int(group.max()) + 1) + group
-    cell = np.unique(key, return_inverse=True)[1]
-    residual = label - group_moments(label, cell)[0]
-    residual[constant_groups(label, cell) & ~np.isnan(label)] = 0.0  # exactly, so that no rounding is ranked
-    return residual
 
 
 def _centred(rank: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ class Observed:
 def observe(bundle: Bundle, panel: Panel, news: pd.DataFrame | None) -> Observed:
     """Return raw bars cleaned and computed, as for a forecast; columns that labels need besides are kept."""
     wanted = with_columns(bundle, panel)
-    besides = {name for label in bundle.labels.values() for name in (label.column, label.delisting)}
+    besides = {name for label in bundle.labels.values() for name in label.columns}
     kept = {name: values for name, values in panel.columns.items() if name in wanted.columns or name in besides}
     cleaned = clean_bars(replace(wanted, columns={**wanted.columns, **kept}), bundle.clean_rules)[0]
     return Observed(bundle=bundle, panel=cleaned, rows=rows_of(bundle, with_columns(bundle, cleaned), news))
@@ -139,10 +139,7 @@ def unknowable(seen: Observed) -> Sequence[str]:
 
 
 def _can_be_known(panel: Panel, label: Label) -> bool:
-    columns = [label.column] if label.column is not None else []
-    if isinstance(label.delisting, str) and label.delisting not in ("drop", "last"):
-        columns.append(label.delisting)
-    return all(name in panel.columns for name in columns)
+    return all(name in panel.columns for name in label.columns)
 
 
 def _is_over(panel: Panel, rows: NDArray[np.bool_], label: Label) -> bool:
