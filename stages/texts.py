@@ -42,7 +42,10 @@ def check_encoder(config: NewsVectorConfig) -> Path:
         said = f"holds another encoder than {digits}" if digits else "needs the hash of its files"
         raise StageError(f"{KEY}: {name} {said}: write {name}@{digest[:LEAST_DIGITS]}")
     if find_spec("transformers") is None:
-        raise StageError("tokenize.news_vectors.kind: transformer needs a library: pip install 'transformers>=4.40'")
+        raise StageError(
+            "tokenize.news_vectors.kind: transformer needs the package transformers, which is not installed: "
+            "pip install './packages/data[encoder]'"
+        )
     return Path(name)
 
 

@@ -96,7 +96,9 @@ def test_a_folder_without_its_hash_or_with_another_is_refused_by_plan(
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setattr("stages.texts.find_spec", lambda name: None)
     copy.change_params(lambda params: with_vectors(params, vectors_of(folder)))
-    assert "kind: transformer needs a library: pip install" in copy.refused("plan")
+    refused = copy.refused("plan")
+    assert "kind: transformer needs the package transformers" in refused
+    assert "pip install './packages/data[encoder]'" in refused
     copy.change_params(lambda params: params["tokenize"].update(use_news=False))
     copy.run("plan")  # no text is read, so nothing has to read it
 
