@@ -42,6 +42,17 @@ def tomorrow(panel):
     return np.append(panel.columns["close"][1:], np.nan) / panel.columns["close"]
 
 
+def whole_sample_scale(panel):
+    """The scaling of the published RSR inputs."""
+    close = panel.adjusted("close")
+    return close / np.maximum.reduceat(close, panel.starts[:-1])[panel.symbol_code]
+
+
+def past_scale(panel):
+    pieces = np.split(panel.adjusted("close"), panel.starts[1:-1])
+    return np.concatenate([piece / np.maximum.accumulate(piece) for piece in pieces])
+
+
 def against_others(panel):
     close, date = panel.columns["close"], panel.date_code
     return close / np.bincount(date, close)[date]
@@ -118,12 +129,14 @@ def test_own_features_come_after_sets_and_equal_what_they_say(factors: Workplace
         features=["return_1", "close_mean@S0003"],
         columns=columns,
         expressions={"close_mean": TEXT},
-        functions={"features/mine.py": ["own_range"]},
+        functions={"features/mine.py": ["own_range", "past_scale"]},
         normaliser="zscore",
     )
     assert store.feature_names == (
         *("return_1", "close_mean@S0003", "eps", "sector=0", "sector=1", "sector=2", "f_7", "close_mean", "own_range"),
+        "past_scale",
     )
+    assert np.nanmax(store.feature("past_scale")) == 1.0, "the causal form of what whole_sample_scale is refused for"
     panel = Panel.load(factors.results / "split" / "panel")
     expected = compute_features(panel, ["close_to_mean_20"]).values[:, 0]
     np.testing.assert_allclose(store.feature("close_mean"), 1 / (1 + expected) - 1, rtol=1e-4, atol=1e-6)
@@ -145,6 +158,10 @@ def test_own_features_come_after_sets_and_equal_what_they_say(factors: Workplace
         ({"columns": ["f_1", "f_?"]}, "features of your own repeat: ['f_1']"),
         ({"expressions": {"x": "$f_1000 + 1"}}, "expressions.x: the bars have no column 'f_1000'; did you mean $f_"),
         ({"functions": {"features/mine.py": ["tomorrow"]}}, "tokenize.features: a feature knows the future: "),
+        (
+            {"functions": {"features/mine.py": ["whole_sample_scale"]}},
+            "tokenize.features: a feature knows the future: ",
+        ),
         ({"functions": {"features/mine.py": ["against_others"]}}, "feature 'against_others' looks at other symbols"),
     ],
 )

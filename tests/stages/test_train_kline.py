@@ -6,17 +6,20 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from factor_data import read_folds
-from factor_models import KLINE_MODELS
+from factor_models import KLINE_MODELS, fit
 from factor_models.kline import Kronos, KronosTokenizer
+from factor_models.training.optimizers import build_optimizer
 from stages import ROOT
 from stages.kline.heritage import trained_until
 from warm import path_of_programs
@@ -89,10 +92,40 @@ def test_two_processes_give_the_kline_model_of_one(with_kline: Workplace, tmp_pa
     assert same.mean() > 0.99, "rounding may turn a draw, and with it a path, but seldom"
 
 
+@dataclass
+class Trainings:
+    """What reaches each training: rate and decays of its optimizer's groups, epochs, patience."""
+
+    groups: list[list[tuple[float, float]]] = field(default_factory=list)
+    epochs: list[tuple[int, int]] = field(default_factory=list)
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    seen = Trainings()
+
+    def build(*arguments: Any) -> torch.optim.Optimizer:
+        made = build_optimizer(*arguments)
+        seen.groups.append([(group["lr"], group["weight_decay"]) for group in made.param_groups])
+        return made
+
+    def fitted(*arguments: Any, **settings: Any) -> Any:
+        rules = arguments[3]
+        seen.epochs.append((rules.epochs, rules.patience))
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr("factor_models.training.engine.build_optimizer", build)
+    monkeypatch.setattr("stages.fitting.engine_fit.fit", fitted)
+    return seen
+
+
 def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
-    with_kline: Workplace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    with_kline: Workplace, tmp_path: Path, caplog: pytest.LogCaptureFixture, trainings: Trainings
 ) -> None:
-    """At a rate of nearly nothing tokenizer and predictor stay what they began as."""
+    """At a rate of nearly nothing tokenizer and predictor stay what they began as.
+
+    Rate, decay, epochs and patience of either phase are its own, and reach its optimizer.
+    """
     copy, saved = with_kline.copy(tmp_path / "copy"), tmp_path / "saved"
     results = copy.results
     shutil.copytree(results / "train" / "kronos" / "folds" / "fold_00", saved / "predictor")
@@ -103,8 +136,15 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
     (saved / "other" / "sha256.json").unlink()  # changed on purpose
 
     def begin_with(params: dict[str, Any], tokenizer: str) -> None:
-        params["tokenize_kline"] |= {"pretrained": tokenizer, "lr": 1e-9, "weight_decay": 0.0}
-        params["zoo"]["kronos"] |= {"pretrained": pinned("predictor"), "train": {"lr": 1e-9}}
+        params["tokenize_kline"] |= {
+            "pretrained": tokenizer,
+            "lr": 1e-9,
+            "weight_decay": 0.2,
+            "epochs": 2,
+            "patience": 2,
+        }
+        own = {"lr": 2e-9, "weight_decay": 0.3, "epochs": 1, "patience": 3}
+        params["zoo"]["kronos"] |= {"pretrained": pinned("predictor"), "train": own}
 
     def pinned(folder: str) -> str:
         kind = Kronos if folder == "predictor" else KronosTokenizer
@@ -125,7 +165,12 @@ def test_the_kline_model_begins_with_pretrained_folders_that_belong_together(
     copy.change_params(lambda params: begin_with(params, pinned("tokenizer")))
     copy.run("plan")
     copy.run("tokenize_kline")
+    num_folds = len(trainings.groups)
+    assert trainings.groups == [[(1e-9, 0.2), (1e-9, 0.0)]] * num_folds
+    assert trainings.epochs == [(2, 2)] * num_folds
     copy.run("train", "kronos")
+    assert trainings.groups[num_folds:] == [[(2e-9, 0.3), (2e-9, 0.0)]] * num_folds
+    assert trainings.epochs[num_folds:] == [(1, 3)] * num_folds
     expected, got = load_file(saved / "predictor" / "model.safetensors"), kline_weights(copy, 0)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
