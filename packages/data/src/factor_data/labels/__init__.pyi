@@ -21,6 +21,5 @@ from .returns import ready_made_targets as ready_made_targets
 from .targets import LabelCheck as LabelCheck
 from .targets import check_labels as check_labels
 from .targets import cross_sectional_target as cross_sectional_target
-from .targets import neutralised as neutralised
 from .training import directions as directions
 from .training import training_targets as training_targets

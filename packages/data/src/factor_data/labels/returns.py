@@ -8,7 +8,6 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.fit.cross_section import less_group_mean
 from factor_data.labels.config import Label
 from factor_data.labels.kinds import Price
 from factor_data.panel.panel import Panel
@@ -35,6 +34,8 @@ def neutral_values(
     values: NDArray[np.float64], group: NDArray, date_code: NDArray[np.integer], in_universe: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return labels (num_rows,) of whole dates less the mean of their group; an infinite group is none."""
+    from factor_data.fit.cross_section import less_group_mean  # compiled kernels, which few labels need
+
     groups = np.where(np.isfinite(group), group, np.nan)
     return less_group_mean(np.where(in_universe, values, np.nan), date_code, groups)
 
