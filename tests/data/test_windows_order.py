@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_data import Augmentation, Batch, BlockedMatrix, Panel, WindowDataset
+from factor_data import Augmentation, Batch, Panel, WindowDataset
 
 Read = Callable[..., Iterator[Batch]]
 
@@ -126,22 +126,6 @@ def test_a_reused_buffer_holds_the_batch_until_the_next_one(panel: Panel) -> Non
     assert len(buffers) == 1
     with pytest.raises(ValueError, match="reuse_buffer would overwrite"):
         data.sample_batches(32, seed=1, reuse_buffer=True, prefetch_bytes=1000)
-
-
-def test_by_block_reads_all_samples_block_after_block(panel: Panel) -> None:
-    features = np.arange(panel.num_rows, dtype=np.float32)[:, None]
-    parts = np.split(features, panel.starts[1:-1])
-    matrix = BlockedMatrix(
-        parts.__getitem__, [len(part) for part in parts], 1, max_bytes=max(part.nbytes for part in parts)
-    )
-    data = WindowDataset(matrix, None, 7, symbol_code=panel.symbol_code, date_code=panel.date_code)
-    rows = np.concatenate([batch.rows for batch in data.sample_batches(10, seed=4, by_block=True)])
-    np.testing.assert_array_equal(np.sort(rows), data.rows)
-    blocks = panel.symbol_code[rows]
-    assert (np.diff(blocks) != 0).sum() == panel.num_symbols - 1
-    assert not (np.diff(blocks) >= 0).all()
-    with pytest.raises(ValueError, match="by_block shuffles"):
-        data.sample_batches(10, by_block=True)
 
 
 def test_weights_travel_with_their_samples_and_two_is_the_row_twice(panel: Panel) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from factor_data import BlockedMatrix, Panel, WindowDataset, prefetch
+from factor_data import Panel, WindowDataset, prefetch
 
 
 def names_of_threads() -> list[str]:
@@ -82,53 +81,6 @@ def test_an_item_larger_than_the_limit_is_an_error() -> None:
         list(prefetch([11], max_bytes=10, num_bytes=lambda item: item))
     with pytest.raises(ValueError, match="max_bytes must be at least 1"):
         next(prefetch([1], max_bytes=0, num_bytes=lambda item: 1))
-
-
-def block_files(panel: Panel, folder: Path) -> list[Path]:
-    """One file a symbol."""
-    features = np.random.default_rng(0).standard_normal((panel.num_rows, 2)).astype(np.float32)
-    paths = [folder / f"{symbol}.npy" for symbol in panel.symbols]
-    for path, part in zip(paths, np.split(features, panel.starts[1:-1]), strict=True):
-        np.save(path, part)
-    return paths
-
-
-@pytest.mark.parametrize("prefetch_bytes", [0, 20_000])
-def test_each_block_is_read_once_an_epoch_and_the_limit_holds(
-    panel: Panel, tmp_path: Path, prefetch_bytes: int
-) -> None:
-    """D18; the defect 1i.14: what was prefetched was never used."""
-    paths = block_files(panel, tmp_path)
-    limit = 2 * max(path.stat().st_size for path in paths)  # a batch may hold samples of two blocks
-    matrix = BlockedMatrix.open(paths, max_bytes=limit)
-    data = WindowDataset(matrix, None, 6, symbol_code=panel.symbol_code, date_code=panel.date_code)
-    whole = np.concatenate([np.load(path) for path in paths])
-    for batch in data.sample_batches(4, seed=1, by_block=True, prefetch_bytes=prefetch_bytes):
-        assert 0 < matrix.bytes_held <= limit
-        for row, window in zip(batch.rows, batch.windows, strict=True):
-            np.testing.assert_array_equal(window, whole[row - 5 : row + 1])
-    assert matrix.num_reads.tolist() == [1] * len(paths)
-
-
-def test_the_block_used_longest_ago_makes_room() -> None:
-    parts = [np.full((4, 1), number, dtype=np.float32) for number in range(3)]
-    matrix = BlockedMatrix(parts.__getitem__, [4, 4, 4], 1, max_bytes=32)
-    for number in (0, 1, 0, 2, 0, 1):
-        assert (matrix.block(number) == number).all()
-    assert matrix.num_reads.tolist() == [1, 2, 1]
-    assert matrix.bytes_held == 32
-
-
-def test_blocks_that_do_not_fit_or_do_not_match_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"max_bytes \(7\) is less than the largest block \(8 bytes\)"):
-        BlockedMatrix(lambda number: np.zeros((2, 1)), [2], 1, max_bytes=7)
-    short = BlockedMatrix(lambda number: np.zeros((1, 1), dtype=np.float32), [2], 1, max_bytes=8)
-    with pytest.raises(ValueError, match=r"block 0 must be \(2, 1\) float32, was read as \(1, 1\) float32"):
-        short.block(0)
-    np.save(tmp_path / "a.npy", np.zeros((2, 3), dtype=np.float32))
-    np.save(tmp_path / "b.npy", np.zeros((2, 4), dtype=np.float32))
-    with pytest.raises(ValueError, match=r"b\.npy: holds \(2, 4\) float32"):
-        BlockedMatrix.open([tmp_path / "a.npy", tmp_path / "b.npy"], max_bytes=1000)
 
 
 def test_prefetched_batches_are_the_batches(panel: Panel) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_data import Augmentation, BlockedMatrix, Panel, WindowDataset, session_codes
+from factor_data import Augmentation, Panel, WindowDataset, session_codes
 
 NUM_FEATURES = 2
 
@@ -81,26 +81,6 @@ def test_samples_and_windows_equal_brute_force(
         np.testing.assert_array_equal(window, expected[row])
     counts = asdict(dataset.report)
     assert counts.pop("candidates") == wanted.sum() == sum(counts.values())
-
-
-@settings(max_examples=100, deadline=None)
-@given(rows=small_rows(), data=st.data(), lookback=st.integers(1, 6), max_missing=st.sampled_from([0.3, 1.0]))
-def test_where_blocks_end_changes_no_window_and_no_sample(
-    rows: Rows, data: st.DataObject, lookback: int, max_missing: float
-) -> None:
-    """D15: chunk edges; the defect 1i.11 lost and shifted samples there."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows.features)), max_size=6)))
-    parts = np.split(rows.features, cuts)
-    largest = max(part.nbytes for part in parts)
-    matrix = BlockedMatrix(
-        parts.__getitem__, [len(part) for part in parts], NUM_FEATURES, max_bytes=max(largest, 1) * 2
-    )
-    codes = {"symbol_code": rows.symbol_code, "date_code": rows.date_code, "max_missing": max_missing}
-    whole = WindowDataset(rows.features, None, lookback, **codes)
-    blocked = WindowDataset(matrix, None, lookback, **codes)
-    np.testing.assert_array_equal(whole.rows, blocked.rows)
-    positions = np.random.default_rng(0).permutation(len(whole))
-    np.testing.assert_array_equal(whole.windows(positions), blocked.windows(positions))
 
 
 def one_symbol(dates: list[int], **options: Any) -> WindowDataset:

@@ -149,7 +149,6 @@ from .windows.prefetching import prefetch as prefetch
 from .windows.rules import WindowRules as WindowRules
 from .windows.samples import SampleReport as SampleReport
 from .windows.samples import session_codes as session_codes
-from .windows.source import BlockedMatrix as BlockedMatrix
 from .windows.texts import DocumentVectors as DocumentVectors
 from .windows.weight_config import WeightParams as WeightParams
 from .windows.weights import SampleWeights as SampleWeights

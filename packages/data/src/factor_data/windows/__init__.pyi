@@ -5,7 +5,6 @@ from .prefetching import prefetch as prefetch
 from .rules import WindowRules as WindowRules
 from .samples import SampleReport as SampleReport
 from .samples import session_codes as session_codes
-from .source import BlockedMatrix as BlockedMatrix
 from .texts import DocumentVectors as DocumentVectors
 from .weight_config import WeightParams as WeightParams
 from .weights import SampleWeights as SampleWeights

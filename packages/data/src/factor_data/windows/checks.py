@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.windows.source import BlockedMatrix
 
-
-def check_lengths(
-    features: NDArray | BlockedMatrix, labels: NDArray | None, per_row: dict[str, NDArray | None]
-) -> None:
+def check_lengths(features: NDArray, labels: NDArray | None, per_row: dict[str, NDArray | None]) -> None:
     """ValueError unless features, labels and what belongs to each row have the same number of rows."""
     if len(features.shape) != 2 or features.shape[1] < 1:
         raise ValueError(f"features must be (num_rows, num_features >= 1), got shape {features.shape}")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from factor_data.windows.augment import Augmentation
 from factor_data.windows.batch import Batch
 from factor_data.windows.checks import check_lengths, check_rules, check_weights
-from factor_data.windows.order import DateIndex, Schedule, epoch_order, epoch_order_by_block
+from factor_data.windows.order import DateIndex, Schedule, epoch_order
 from factor_data.windows.prefetching import prefetch
 from factor_data.windows.samples import find_samples
-from factor_data.windows.source import BlockedMatrix, DenseMatrix, Source
+from factor_data.windows.source import DenseMatrix
 from factor_data.windows.texts import DocumentVectors
 
 Transform = Callable[[NDArray], NDArray]
@@ -31,7 +31,7 @@ class WindowDataset:
 
     Parameters
     ----------
-    features : (num_rows, num_features) float32 or uint8 tokens, or a BlockedMatrix. Memory-mapped is fine: C order
+    features : (num_rows, num_features) float32 or uint8 tokens. Memory-mapped is fine: C order
         is used in place, any other layout is copied once
     labels : (num_rows, num_horizons) float32, or None
     lookback : int >= 1, bars per window, counted in the symbol's own bars
@@ -57,7 +57,7 @@ class WindowDataset:
 
     def __init__(  # noqa: PLR0913 -- the arrays of a dataset and the rules for its samples, all by keyword
         self,
-        features: NDArray | BlockedMatrix,
+        features: NDArray,
         labels: NDArray[np.float32] | None,
         lookback: int,
         *,
@@ -81,7 +81,7 @@ class WindowDataset:
         self.lookback = lookback
         self.num_features = features.shape[1]
         self.transform = transform
-        self._source: Source = features if isinstance(features, BlockedMatrix) else DenseMatrix(features)
+        self._source = DenseMatrix(features)
         if missing_mask and not np.issubdtype(self._source.dtype, np.floating):
             raise ValueError(f"missing_mask needs floating-point features; {self._source.dtype} tokens have one, 0")
         self._missing_mask = missing_mask
@@ -210,7 +210,6 @@ class WindowDataset:
         num_workers: int = 1,
         start_step: int = 0,
         drop_last: bool = False,
-        by_block: bool = False,
         reuse_buffer: bool = False,
         augmentation: Augmentation | None = None,
         prefetch_bytes: int = 0,
@@ -220,8 +219,6 @@ class WindowDataset:
         Parameters
         ----------
         batch_size : samples of a global batch, a multiple of `world_size`
-        by_block : shuffle the blocks of a BlockedMatrix, then the samples of each, so that a set larger than memory
-            is read block after block; needs a seed
         reuse_buffer : every batch's `windows` overwrites the last one's: use it before asking for the next.
             Not together with `prefetch_bytes`
 
@@ -233,15 +230,13 @@ class WindowDataset:
             num_workers=num_workers, start_step=start_step, drop_last=drop_last,
         )  # fmt: skip
         _check_augmentation(augmentation, seed)
-        if by_block and seed is None:
-            raise ValueError("by_block shuffles: it needs a seed")
         if reuse_buffer and prefetch_bytes:
             raise ValueError("reuse_buffer would overwrite batches that were made ahead (prefetch_bytes)")
 
         def make() -> Iterator[Batch]:
             size = batch_size // world_size if reuse_buffer else 0
             buffer = np.empty((size, self.lookback, self.num_features), dtype=self._source.dtype)
-            for step, positions in schedule.steps(self._sample_order(seed, epoch, by_block)):
+            for step, positions in schedule.steps(self._sample_order(seed, epoch)):
                 _, groups = np.unique(self._date_code[self.rows[positions]], return_inverse=True)
                 out = buffer[: len(positions)] if reuse_buffer else None
                 batch = self._batch(step, positions, groups, out=out)
@@ -249,12 +244,8 @@ class WindowDataset:
 
         return prefetch(make(), prefetch_bytes, attrgetter("num_bytes")) if prefetch_bytes else make()
 
-    def _sample_order(self, seed: int | None, epoch: int, by_block: bool) -> NDArray[np.int64]:
-        if seed is None:
-            return self._dates.by_date
-        if by_block:
-            return epoch_order_by_block(np.searchsorted(self.rows, self._source.block_starts), seed, epoch)
-        return epoch_order(len(self), seed, epoch)
+    def _sample_order(self, seed: int | None, epoch: int) -> NDArray[np.int64]:
+        return self._dates.by_date if seed is None else epoch_order(len(self), seed, epoch)
 
     def _batch(
         self,
@@ -299,7 +290,7 @@ class WindowDataset:
 
     def _view(self, positions: NDArray[np.int64]) -> NDArray | None:
         """The windows without a copy, read-only; None where the samples do not lie evenly spaced."""
-        if not isinstance(self._source, DenseMatrix) or not len(positions):
+        if not len(positions):
             return None
         first_rows = self.rows[positions] - (self.lookback - 1)
         spacing = np.diff(first_rows)

@@ -27,14 +27,6 @@ def epoch_order(num_units: int, seed: int | None, epoch: int, run: int = 1) -> N
     return np.concatenate([shuffled, np.arange(num_runs * run, num_units)])
 
 
-def epoch_order_by_block(bounds: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the numbers 0 .. bounds[-1] - 1: blocks `bounds[i]:bounds[i + 1]` shuffled, then each within itself."""
-    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    blocks = generator.permutation(len(bounds) - 1)
-    parts = [bounds[b] + generator.permutation(bounds[b + 1] - bounds[b]) for b in blocks]
-    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The steps of an epoch of `num_units` units (samples or dates), and whose they are.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.windows.checks import check_row_order
-from factor_data.windows.source import Source
+from factor_data.windows.source import DenseMatrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def session_codes(timestamps: NDArray[np.datetime64], starts: Sequence[str] = ("
 
 
 def find_samples(
-    source: Source,
+    source: DenseMatrix,
     lookback: int,
     symbol_code: NDArray[np.integer],
     date_code: NDArray[np.integer],
@@ -102,7 +102,7 @@ def _any_in_window(broken: NDArray[np.bool_], rows: NDArray[np.int64], lookback:
     return total[rows] > total[rows - (lookback - 1)]
 
 
-def _missing_per_row(source: Source) -> NDArray[np.int64]:
+def _missing_per_row(source: DenseMatrix) -> NDArray[np.int64]:
     """NaN of floats, 0 of integer tokens."""
     is_float = np.issubdtype(source.dtype, np.floating)
     counts = [(np.isnan(block) if is_float else block == 0).sum(axis=1) for block in source.blocks()]
