@@ -42,15 +42,15 @@ def main() -> None:
     params = plan.section("refit", RefitParams)
     manifest = read_json(stored("stack/bundle", "manifest.json"))
     check_promoted(manifest, params)
-    judged, fold = folds_of(plan, params, manifest)
+    *earlier, judged, fold = folds_of(plan, params, manifest)
     names = list(manifest["members"])
     with stage_output("refit") as folder, TemporaryDirectory(prefix=".work-", dir=folder) as aside:
-        work = train_in(Path(aside) / "factorcast", fold, names)
+        twins = {name: BUNDLE / "models" / name for name in names}
+        work = train_in(Path(aside) / "factorcast", fold, twins, [*earlier, judged])
         panel = RESULTS / "split" / "panel"
         new, old = FeatureStore(work / "tokenize"), FeatureStore(RESULTS / "tokenize")
         members = {name: fold_folder(work / "train" / name / "folds", fold.index) for name in names}
         refitted = said_on(fold.valid, plan, members, new, panel, fold)
-        twins = {name: BUNDLE / "models" / name for name in names}
         before = said_on(fold.valid, plan, twins, old, panel, judged)
         document = refitted_manifest(manifest, new, fold, recipe_of(manifest, work, new))
         found = agreements((document, refitted), (manifest, before), Scoring.of(plan.value("evaluate")))
@@ -83,16 +83,17 @@ def check_promoted(manifest: Mapping[str, Any], params: RefitParams) -> None:
         )
 
 
-def folds_of(plan: Plan, params: RefitParams, manifest: Mapping[str, Any]) -> tuple[Fold, Fold]:
-    """The fold whose members were judged, and that of the refit."""
+def folds_of(plan: Plan, params: RefitParams, manifest: Mapping[str, Any]) -> list[Fold]:
+    """The folds of the run up to the one whose members were judged and, as the last one, that of the refit."""
     scheme = plan.value("split.folds.scheme")
     if scheme == "cpcv":
         raise StageError("split.folds.scheme: cpcv: its last fold is not the latest; refit needs folds that go forward")
     panel = open_panel(RESULTS / "split" / "panel")
     number = manifest["fold"]["fold"]
-    judged = next(one for one in read_folds(stored("split", "folds.json")) if one.index == number)
+    folds = [one for one in read_folds(stored("split", "folds.json")) if one.index <= number]
     purge = max(plan.value("split.folds.purge") or 0, panel.markets.reach(plan.value("tokenize.reach")))
-    return judged, refit_fold(panel.dates, judged, params, purge, growing=scheme in ("expanding", "ratio", "fixed"))
+    growing = scheme in ("expanding", "ratio", "fixed")
+    return [*folds, refit_fold(panel.dates, folds[-1], params, purge, growing=growing)]
 
 
 def said_on(

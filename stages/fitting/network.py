@@ -34,6 +34,7 @@ from factor_models import (
     save_model,
     set_seed,
 )
+from stages.fitting.before import check_later, folds_before, weights_before
 from stages.fitting.contract import Conditions, Fitted, FoldModel, Predictions
 from stages.fitting.engine_fit import Training, reserve_checkpoints
 from stages.fitting.identity import digest
@@ -90,7 +91,7 @@ class NetworkFold:
     def fit(self, conditions: Conditions) -> FittedNetwork:
         """Train from where the last checkpoint is; the best epoch's network in evaluation mode."""
         assert conditions.watch is not None
-        model, start = self.new_network(), start_weights(self.params.start, conditions.earlier)
+        model, start = self.new_network(), start_weights(self.inputs.name, self.params.start, conditions.earlier)
         if start is not None:
             inherit(model, start)
         training = self.training(model, start)
@@ -310,8 +311,10 @@ class NetworkFamily:
             outputs_per_target=outputs,
             rules=params.windows,
         )
-        cut = read_folds(stored("split", "folds.json"))
-        dates = replayed(cut, params.replay, params.seed)
+        cut, before = read_folds(stored("split", "folds.json")), folds_before()
+        if params.start != "cold":
+            check_later(before, cut[0])
+        dates = replayed([*before, *cut], params.replay, params.seed)[len(before) :]
         folds = [
             NetworkFold(inputs(fold=fold, train_dates=own), params, plan.code, rank, world_size)
             for fold, own in zip(cut, dates, strict=True)
@@ -358,11 +361,16 @@ def replayed(folds: Sequence[Fold], share: float | None, seed: int) -> list[NDAr
     return dates
 
 
-def start_weights(start: str, earlier: Sequence[Fitted]) -> dict[str, Tensor] | None:
-    """Weights to begin with: none, the last fold's, or those of the fold with the best score so far."""
+def start_weights(name: str, start: str, earlier: Sequence[Fitted]) -> dict[str, Tensor] | None:
+    """Weights to begin with: none, the last fold's, or those of the fold with the best score so far.
+
+    A refit has one fold, and the member that was judged comes before it.
+    """
     networks = [one for one in earlier if isinstance(one, FittedNetwork)]
-    if start == "cold" or not networks:
+    if start == "cold":
         return None
+    if not networks:
+        return weights_before(name)
     chosen = networks[-1] if start == "previous" else max(networks, key=lambda one: one.result.best_score)
     return chosen.result.state_dict
 

@@ -9,24 +9,28 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from factor_data import Fold, write_folds, write_sums
 from stages import ROOT
+from stages.fitting.before import BEFORE, FOLDS
 from stages.running.files import CHECKPOINTS, RESULTS, stored
 from stages.running.planned import MADE_OF, PLANS
 from stages.running.stage import StageError
 from stages.running.starter import LAUNCHER
 
 
-def train_in(folder: Path, fold: Fold, models: Sequence[str]) -> Path:
+def train_in(folder: Path, fold: Fold, members: Mapping[str, Path], before: Sequence[Fold]) -> Path:
     """Run tokenize, tokenize_kline, inputs and the training of some models on one fold; return their results.
 
-    Checkpoints lie where those of the run do, so a refit that was killed goes on from them.
+    `members` are the folders of the judged ones by model, `before` the folds of the run up to theirs: with train.start
+    the training goes on from them, and train.replay says how many of their dates come again. Checkpoints lie where
+    those of the run do, so a refit that was killed goes on from them.
     """
     prepare(folder, fold)
-    for command in (["tokenize_features"], ["tokenize_kline"], ["inputs"], *(["train", name] for name in models)):
+    hand_over(folder / BEFORE, members, before)
+    for command in (["tokenize_features"], ["tokenize_kline"], ["inputs"], *(["train", name] for name in members)):
         run_stage(folder, command)
     return folder / RESULTS
 
@@ -49,6 +53,14 @@ def prepare(folder: Path, fold: Fold) -> None:
     shutil.copyfile(stored("split", "news.parquet"), split / "news.parquet")
     write_folds(split / "folds.json", [fold])
     write_sums(split)
+
+
+def hand_over(folder: Path, members: Mapping[str, Path], before: Sequence[Fold]) -> None:
+    """What was judged, where `stages.fitting.before` looks for it."""
+    folder.mkdir()
+    write_folds(folder / FOLDS, before)
+    for name, member in members.items():
+        (folder / name).symlink_to(member.resolve())
 
 
 def run_stage(folder: Path, command: Sequence[str]) -> None:

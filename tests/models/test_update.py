@@ -170,16 +170,16 @@ def test_a_replay_that_cannot_be_is_refused() -> None:
 RULE = UpdateRule(window=2, fall_to=0.5, recover_to=0.8)
 
 
-def test_an_update_is_due_once_and_again_only_after_a_recovery() -> None:
+def test_an_update_is_due_from_a_fall_to_the_recovery_after_it() -> None:
     #            means of two: 1.0  0.7  0.3  0.2  0.4  0.6  0.4  0.4  0.9  1.0  0.5  0.1
     live = np.array([0.10, 0.10, 0.04, 0.02, 0.02, 0.06, 0.06, 0.02, 0.06, 0.12, 0.08, 0.02, 0.00])
-    assert np.flatnonzero(update_due(live, 0.1, RULE)).tolist() == [3, 12]
+    assert np.flatnonzero(update_due(live, 0.1, RULE)).tolist() == [*range(3, 9), 12]
 
 
 def test_undefined_dates_do_not_count_and_a_decision_knows_no_later_date() -> None:
     live = np.array([0.1, np.nan, 0.1, np.nan, 0.0, 0.0, np.nan, 0.0])
     due = update_due(live, 0.1, RULE)
-    assert np.flatnonzero(due).tolist() == [5]
+    assert np.flatnonzero(due).tolist() == [5, 6, 7], "an undefined date leaves it due"
     for end in range(len(live) + 1):
         np.testing.assert_array_equal(update_due(live[:end], 0.1, RULE), due[:end])
     assert not update_due(np.array([0.0]), 0.1, RULE).any(), "a mean over two dates needs two"

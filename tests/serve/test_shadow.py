@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from checkout import Checkout
 from factor_data import Panel
@@ -150,6 +152,57 @@ def test_two_processes_do_not_log_the_same_date(tmp_path: Path) -> None:
             pass
     with held(path):
         assert read_log(path).dates == ["2020-01-01T00:00:00"]
+
+
+def write_log(path: Path, said: np.ndarray, came: np.ndarray) -> list[str]:
+    records = [forecast_record(number, row) for number, row in enumerate(said)]
+    append(path, [*records, *(label_record(number, row) for number, row in enumerate(came))])
+    return ["due", "bundle", str(path)]
+
+
+def test_an_update_is_due_once_the_ic_has_fallen_and_the_command_says_why_and_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bundle's rank IC out of fold was 0.3; after 30 good dates the labels are noise."""
+    generator = np.random.default_rng(5)
+    said, came = market(generator, 70, 0.3, 1)
+    before = {"mean": 0.3, "standard_error": 0.01, "num_dates": 250, "ci_low": 0.28, "ci_high": 0.32}
+    reference = {"forecasts": {}, "rank_ic": {"h": {"stack": before}}}
+    bundle = SimpleNamespace(identity="b" * 64, reference=reference, train_dates=np.arange(500))
+    monkeypatch.setattr("factor_serve.bundle.load_bundle", lambda folder, sha256: bundle)
+    path = tmp_path / "log.jsonl"
+    fine = write_log(path, said[:30], came[:30])
+    assert main(fine) == 0
+    assert "not due" in (told := capsys.readouterr().out)
+    assert told.endswith("No update is due.\n")
+
+    noise = generator.standard_normal(came.shape)
+    path.unlink()
+    command = write_log(path, said, np.r_[came[:30], noise[30:]])
+    assert main([*command, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    ics = rank_ic(said, np.r_[came[:30], noise[30:]])
+    means = np.array([ics[end - 20 : end].mean() for end in range(20, 71)])
+    fell = 19 + int(np.flatnonzero(means < 0.15)[0])
+    (one,) = document["labels"]
+    assert (one["state"], one["since"][:10]) == ("due", str(np.datetime64("2020-01-01") + fell))
+    assert 30 < fell < 50
+    np.testing.assert_allclose(one["mean"], means[-1])
+    np.testing.assert_allclose(one["chance"], norm.cdf(-0.15 / (0.01 * np.sqrt(250 / 20))))
+    assert main(command) == 1
+    assert "make refit" in capsys.readouterr().out
+    assert main([*command, "--fall-to", "-1.0", "--recover-to", "-0.5"]) == 0, "a rule of one's own"
+    capsys.readouterr()
+    assert main([*command, "--window", "71"]) == 0
+    assert "unknown 70 of 71 dates have a label that is known" in capsys.readouterr().out
+    before["ci_low"] = -0.01
+    assert main(command) == 0
+    assert "nothing to lose" in capsys.readouterr().out
+    assert main([*command, "--recover-to", "0.1"]) == 2
+    assert "recover_to = 0.1: must be >= fall_to = 0.5" in capsys.readouterr().err
+    bundle.identity = "c" * 64
+    assert main(command) == 2
+    assert "is of the bundle bbbb" in capsys.readouterr().err
 
 
 @pytest.mark.end_to_end

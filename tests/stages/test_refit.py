@@ -13,6 +13,8 @@ from unittest.mock import MagicMock, patch
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from safetensors.numpy import load_file
 
 from factor_data import (
     SEGMENTS,
@@ -31,8 +33,10 @@ from factor_serve import forecast, load_bundle
 from factor_serve.canary import compare_canary
 from factor_serve.shadow.judge import reference_of
 from rounding import ROUNDING_FLOAT32
+from stages.fitting.before import check_later
 from stages.fitting.contract import Conditions
 from stages.fitting.inputs import FoldInputs
+from stages.fitting.network import replayed
 from stages.fitting.tabular import TabularFold
 from stages.params.refit import RefitParams
 from stages.params.tabular import TabularParams
@@ -75,13 +79,14 @@ def trained(stacked: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("trained") / "factorcast"
     with chdir(stacked.path), patch.object(refitting, "run_stage", run_here):
         plan, manifest = read_plan("refit"), json.loads(Path("results/stack/bundle/manifest.json").read_text())
-        fold = folds_of(plan, plan.section("refit", RefitParams), manifest)[1]
-        return refitting.train_in(folder, fold, list(manifest["members"]))
+        *before, fold = folds_of(plan, plan.section("refit", RefitParams), manifest)
+        members = {name: Path("results/stack/bundle/models") / name for name in manifest["members"]}
+        return refitting.train_in(folder, fold, members, before)
 
 
 def refit(workplace: Workplace, trained: Path) -> None:
     workplace.run("plan")
-    with patch("stages.refit.train_in", lambda folder, fold, names: trained):
+    with patch("stages.refit.train_in", lambda folder, fold, members, before: trained):
         workplace.run("refit")
 
 
@@ -144,6 +149,40 @@ def test_a_refit_that_disagrees_or_was_not_promoted_writes_nothing(
     with pytest.raises(StageError, match=r"h1: \S+ over 30 dates must be >= 1; h5"):
         refit(other, trained)
     assert not (other.results / "refit").exists()
+
+
+def test_a_refit_with_replay_goes_on_from_the_judged_weights(stacked: Workplace, trained: Path, tmp_path: Path) -> None:
+    """At a learning rate of next to nothing the weights it ends with are those it began with."""
+    place = Workplace(tmp_path / "factorcast")
+    shutil.copytree(trained.parent, place.path, symlinks=True)
+    document = yaml.safe_load((stacked.path / "params.yaml").read_text())
+    update = {"start": "previous", "replay": 0.25, "lr": 1e-30, "weight_decay": 0.0}
+    document["zoo"]["lstm"]["train"] = update
+    (place.path / "params.yaml").unlink()
+    (place.path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    place.run("plan")
+    place.run("train", "lstm")
+    folder, judged = (
+        place.results / "train" / "lstm" / "folds" / "fold_00",
+        stacked.results / "stack" / "bundle" / "models",
+    )
+    weights, twin = (load_file(one / "model.safetensors") for one in (folder, judged / "lstm"))
+    assert set(weights) == set(twin)
+    for name, values in weights.items():
+        np.testing.assert_array_equal(values, twin[name], err_msg=name)
+
+    before = read_folds(place.results / "before" / "folds.json")
+    (fold,) = read_folds(place.results / "split" / "folds.json")
+    dates = replayed([*before, fold], 0.25, document["train"]["seed"])[-1]
+    assert dates is not None
+    is_old = np.isin(dates, np.concatenate([one.train for one in before]))
+    assert is_old.sum() == round((~is_old).sum() / 3) > 0
+    told, cold = (json.loads((one / "metadata.json").read_text()) for one in
+                  (folder, trained / "train" / "lstm" / "folds" / "fold_00"))  # fmt: skip
+    assert (told["start"], cold["start"]) == ("previous", "cold")
+    assert told["train_samples"] < cold["train_samples"] * len(dates) / len(fold.train) * 1.2
+    with pytest.raises(ValueError, match=r"chosen on dates up to .* a smaller refit\.valid"):
+        check_later(before, replace(fold, valid=before[-1].valid))
 
 
 def test_nothing_after_the_last_date_has_a_part_in_a_refit(

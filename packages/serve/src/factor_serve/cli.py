@@ -20,6 +20,7 @@ from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.export.command import add_export_arguments, run_export
 from factor_serve.http.command import add_http_arguments, run_http
 from factor_serve.shadow.command import add_compare_arguments, add_shadow_arguments, run_compare, run_shadow
+from factor_serve.shadow.due import add_due_arguments, run_due
 from factor_serve.stamps import without_zone
 
 
@@ -158,6 +159,7 @@ COMMANDS = {
     "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
     "shadow": Command("Log forecasts and judge them when labels are known.", add_shadowed, run_shadow),
     "compare": Command("Set the logs of two bundles side by side.", add_compare_arguments, run_compare),
+    "due": Command("Say whether a log calls for an update of the models.", add_due_arguments, run_due),
     "export": Command("Write members as ONNX graphs.", add_export_arguments, run_export),
     "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
     "http": Command("Answer over HTTP.", add_http_arguments, run_http),

@@ -64,25 +64,26 @@ class UpdateRule:
     fall_to: float = 0.5
     """An update is due when the mean falls below this share of the expected IC."""
     recover_to: float = 0.8
-    """The next one can only be due after the mean has been at or above this share again."""
+    """It stays due until the mean is at or above this share again."""
 
     def __post_init__(self) -> None:
         check_at_least(self, {"window": 1})
         if not self.fall_to <= self.recover_to:
             raise ValueError(
                 f"recover_to = {self.recover_to}: must be >= fall_to = {self.fall_to}, "
-                "or a mean between them would call for an update on every date"
+                "or an update that is due would be over while the mean still falls"
             )
 
 
 def update_due(live_ic: np.ndarray, expected_ic: float, rule: UpdateRule) -> np.ndarray:
-    """(num_dates,) bool: on which dates an update is called for, knowing the IC up to that date.
+    """(num_dates,) bool: whether an update is due, knowing the IC up to the date: from a fall on until a recovery.
 
     Parameters
     ----------
-    live_ic : (num_dates,) in order of time, each at the date its label became known; NaN = undefined: not counted
+    live_ic : (num_dates,) in order of time, each at the date its label became known; NaN = undefined: not counted, it
+        leaves things as they are
     expected_ic : mean IC on dates the model was not fitted to, > 0
-    rule : see `UpdateRule`; after a call there is none until the mean has recovered
+    rule : see `UpdateRule`
     """
     if not (expected_ic > 0 and math.isfinite(expected_ic)):
         raise ValueError(f"expected_ic = {expected_ic}: must be a finite number > 0")
@@ -91,10 +92,8 @@ def update_due(live_ic: np.ndarray, expected_ic: float, rule: UpdateRule) -> np.
     if len(known) < rule.window:
         return due
     means = np.lib.stride_tricks.sliding_window_view(live_ic[known], rule.window).mean(axis=1)
-    armed = True
+    is_due = False
     for date, mean in zip(known[rule.window - 1 :], means / expected_ic, strict=True):
-        if armed and mean < rule.fall_to:
-            due[date], armed = True, False
-        elif mean >= rule.recover_to:
-            armed = True
+        is_due = bool(mean < (rule.recover_to if is_due else rule.fall_to))
+        due[date:] = is_due
     return due

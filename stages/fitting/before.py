@@ -1,0 +1,40 @@
+"""What a refit takes over: the folds and members that were judged, in results/before of the folder it is trained in.
+
+No other training has such a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from factor_data import Fold, read_folds
+from factor_models.checkpoints import WEIGHTS_FILE
+from stages.running.files import RESULTS
+
+BEFORE = RESULTS / "before"
+FOLDS = "folds.json"
+
+
+def folds_before() -> list[Fold]:
+    """The folds that the judged members have learned from; none where nothing is refitted."""
+    path = BEFORE / FOLDS
+    return read_folds(path) if path.is_file() else []
+
+
+def check_later(before: Sequence[Fold], fold: Fold) -> None:
+    """Refuse weights that were chosen on dates on which both are compared; ValueError names them."""
+    for one in before:
+        if one.valid[-1] >= fold.valid[0]:
+            raise ValueError(
+                f"train.start: the weights of fold {one.index} were chosen on dates up to {one.valid[-1]!s:.19}, the "
+                f"valid dates of the refit begin on {fold.valid[0]!s:.19}: a smaller refit.valid moves them later"
+            )
+
+
+def weights_before(name: str) -> dict[str, Tensor] | None:
+    """The weights of the judged member; None where nothing is refitted."""
+    folder = BEFORE / name
+    return load_file(folder / WEIGHTS_FILE) if folder.is_dir() else None
