@@ -96,3 +96,46 @@ def test_a_calendar_of_unknown_symbols_is_refused_by_its_key(mixed: Workplace, t
     assert "params.yaml: split.calendars: tse: '*.T' fits no symbol" in work.refused("split")
     work.change_params(lambda document: document["split"].update(calendars={"us": []}))
     assert "split.calendars.us: must name at least one symbol" in work.refused("plan")
+
+
+def test_a_coin_beside_stocks_is_labelled_on_its_own_days_and_judged_where_there_are_others(tmp_path: Path) -> None:
+    """A coin has a bar every day, eight stocks on weekdays: from files to the stack."""
+    source = tmp_path / "source"
+    source.mkdir()
+    days = pd.date_range("2022-01-03", periods=300)
+    week = days[days.weekday < 5]
+    stocks = [f"STOCK{number}" for number in range(8)]
+    market(source, stocks, week)
+    market(source, ["BTC"], days)
+    document = smoke_document()
+    document["models"] = ["linear"]
+    document["tokenize"] |= {"use_news": False, "labels": {"h1": {"horizon": 1}, "h5": {"horizon": 5}}}
+    document["split"]["folds"] |= {"train": 150, "valid": 30, "test": 40, "step": 40, "purge": None}
+    document["evaluate"] |= {"min_symbols": 5, "quantiles": 3, "bootstrap": 100}
+    work = make_workplace(tmp_path / "factorcast", document)
+    (work.path / "data").unlink()
+    import_data(source, work.path / "data")
+    for stage in ("plan", "split", "tokenize_features", "tokenize_kline", "inputs"):
+        work.run(stage)
+    for stage in ("train", "evaluate"):
+        for model in document["models"]:
+            work.run(stage, model)
+    work.run("stack")
+
+    store = FeatureStore(work.results / "tokenize")
+    label = pd.DataFrame(store.matrix(store.label("h1"), store.dates), index=store.dates, columns=store.symbols)
+    for symbol, own in (("BTC", days), ("STOCK3", week)):
+        close = pd.read_csv(source / f"{symbol}.csv")["close"].to_numpy()
+        expected = pd.Series(np.r_[close[2:] / close[1:-1] - 1, np.nan, np.nan], index=own)
+        found = label[symbol].dropna()
+        assert len(found) > 0.7 * len(own)
+        np.testing.assert_allclose(found, expected[found.index], rtol=1e-9)
+    for part, on_weekends in (("train/linear", {"BTC"}), ("stack", set())):  # a stack of ranks needs a second symbol
+        said = pd.read_parquet(work.results / part / "predictions.parquet")
+        weekend = pd.DatetimeIndex(said["timestamp"]).weekday >= 5
+        assert set(said["symbol"][weekend]) == on_weekends, part
+        assert set(said["symbol"][~weekend]) == {"BTC", *stocks}, part
+    by_date = pd.read_parquet(work.results / "evaluate" / "linear" / "ic.parquet")
+    judged = pd.DatetimeIndex(by_date["timestamp"][by_date["rank_ic"].notna()])
+    assert len(judged) > 0
+    assert (judged.weekday < 5).all()
