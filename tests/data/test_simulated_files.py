@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import MarketConfig, import_data, read_bars, simulate_market
+from factor_data import FeatureMatrix, MarketConfig, Panel, compute_features, import_data, read_bars, simulate_market
 from factor_data.cli import main
-from factor_data.simulate.files import SIMULATED_FILES
+from factor_data.simulate import files
+from factor_data.simulate.files import SIMULATED_FILES, write_files
 
 SYMBOLS, DAYS = 12, 60
 
@@ -44,9 +46,9 @@ def test_half_hours_have_eight_bars_a_session_and_hours_go_around_the_clock() ->
 
 
 def test_a_file_a_day_under_names_of_both_kinds_with_two_rows_a_symbol(folder: Path) -> None:
-    files = sorted(path.name for path in folder.glob("*.parquet"))
-    assert len(files) == DAYS
-    assert {len(name) for name in files} == {len("20150102.parquet"), len("2015-01-05.parquet")}
+    names = sorted(path.name for path in folder.glob("*.parquet"))
+    assert len(names) == DAYS
+    assert {len(name) for name in names} == {len("20150102.parquet"), len("2015-01-05.parquet")}
     first = pd.read_parquet(folder / "20150102.parquet")
     factors = [str(number) for number in range(100)]
     assert list(first.columns) == ["sid", "time", *factors, "intra30m", "nextT1d", "ema1d", "luld", "ADV50"]
@@ -114,15 +116,32 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_factors_are_computed_of_a_few_symbols_at_a_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = []
+
+    def counted(panel: Panel, names: Sequence[str]) -> FeatureMatrix:
+        largest.append(panel.num_rows)
+        return compute_features(panel, names)
+
+    monkeypatch.setattr(files, "SYMBOLS_AT_ONCE", 5)
+    monkeypatch.setattr(files, "compute_features", counted)
+    write_files("factors_daily", tmp_path / "days", symbols=SYMBOLS, days=DAYS, seed=3)
+    assert len(largest) == 3
+    assert max(largest) <= 5 * DAYS * 8
+    assert files_of(tmp_path / "days") == files_of(folder)
+
+
 def test_kline_is_one_csv_of_kronos_and_news_are_folders_of_csmd(tmp_path: Path) -> None:
     assert main(["simulate", "kline", str(tmp_path / "kline"), "--symbols", "3", "--days", "15"]) == 0
     lines = (tmp_path / "kline" / "kline.csv").read_text().splitlines()
     assert lines[0] == "timestamps,ticker,open,high,low,close,volume"
     assert lines[1].startswith("2015/1/2 9:35,S0000,")
     assert main(["simulate", "news", str(tmp_path / "news"), "--symbols", "3", "--days", "100"]) == 0
-    files = sorted(files_of(tmp_path / "news"))
-    assert {"dataset.yaml", "price/S0000.csv"} < set(files)
-    assert all(re.fullmatch(r"news/S\d{4}/\d{4}-\d\d-\d\d\.csv", name) for name in files if name.startswith("news"))
+    names = sorted(files_of(tmp_path / "news"))
+    assert {"dataset.yaml", "price/S0000.csv"} < set(names)
+    assert all(re.fullmatch(r"news/S\d{4}/\d{4}-\d\d-\d\d\.csv", name) for name in names if name.startswith("news"))
     for folder in ("kline", "news"):
         summary = import_data(tmp_path / folder, tmp_path / "imported" / folder)
         assert summary.num_symbols == 3
