@@ -167,6 +167,9 @@ study-kline: install ## The K-line model on real five-minute bars, and against t
 	@python -m studies.kline_5min $(ARGS)
 	@python -m studies.kline_entropy
 
+study-flow: install ## A flow of docs/flows at a real size: make study-flow NAME=news [ARGS=--cost] (says the hours first; goes on where it stopped)
+	@python -m studies.flows $(NAME) $(ARGS)
+
 # Constraints have no digests: with one, pip asks for those of all.
 site: install ## Build the documentation as a site, offline, warnings as errors: .live/site/index.html
 	@sed -n 's/^\([a-zA-Z0-9._-]*==[^\\]*\).*/\1/p' requirements.lock > $(VENV)/constraints.txt
