@@ -59,3 +59,19 @@ def test_fp16_is_refused_on_a_cpu() -> None:
 
     with pytest.raises(ValueError, match=r"^precision = 'fp16': needs a GPU"):
         Engine(torch.nn.Linear(2, 1), get_loss("mse"), EngineConfig(precision="fp16"), total_steps=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU multiplies bf16")
+@pytest.mark.parametrize(("capability", "said"), [("AVX2", 1), ("AVX512", 0)])
+def test_bf16_without_instructions_for_it_is_said_to_be_slow_once(
+    capability: str, said: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from factor_models.training.engine import Engine
+    from factor_models.training.optimizers import warn_of_slow_precision
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    warn_of_slow_precision.cache_clear()
+    for precision in ("fp32", "bf16", "bf16"):
+        Engine(torch.nn.Linear(2, 1), get_loss("mse"), EngineConfig(precision=precision), total_steps=1)
+    warn_of_slow_precision.cache_clear()
+    assert caplog.text.count("no instruction of this CPU multiplies bf16") == said

@@ -12,11 +12,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from factor_data import write_parquet, write_sums
 from stages import ROOT
 from stages.commands.check import LISTS, Row, go_through
-from stages.commands.checks.before import LOCK
+from stages.commands.checks.asked import Asked
+from stages.commands.checks.before import LOCK, device
+from stages.params.presets import with_preset
+from stages.params.reading import parse_params, read_document
 from stages.running.files import LOCKS
 from stages.running.lock import exclusive
 from workplace import Workplace
@@ -217,3 +221,12 @@ def test_a_training_under_way_is_seen_and_one_that_stands_still_fails(copy: Work
         plant_loss(copy)
         shutil.copytree(copy.results / "train" / "lstm" / "live", partial / "live")
         assert "is not finite" in failed(copy)["losses so far"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU multiplies bf16")
+def test_bf16_is_said_to_be_slow_where_the_cpu_has_nothing_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(parse_params(with_preset(read_document(ROOT / "params.yaml"), "direction_hourly"), "params.yaml"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert "zoo.lstm.train, zoo.tft.train: bf16 is several times slower than fp32" in device(asked)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert "bf16" not in device(asked)

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from factor_data import encoder_digest
 from factor_models import KLINE_MODELS, Kronos, KronosTokenizer
+from factor_models.training.optimizers import emulates_bf16
 from stages.commands.checks.asked import Asked, NotYet
 from stages.kline.bars import read_pretrained
 from stages.planning.prerequisites import DATA, check_prerequisites
@@ -149,7 +150,11 @@ def device(asked: Asked) -> str:
         trainings["tokenize_kline"] = asked.params.tokenize_kline.precision
     if half := [key for key, precision in trainings.items() if precision == "fp16" and not has_gpu]:
         raise StageError(f"{half[0]}.precision: fp16 needs a GPU, and there is none; use bf16 or fp32")
-    return f"{torch.cuda.device_count()} GPUs" if has_gpu else f"no GPU, {psutil.cpu_count()} cores"
+    if has_gpu:
+        return f"{torch.cuda.device_count()} GPUs"
+    slow = [key for key, precision in trainings.items() if precision == "bf16" and emulates_bf16()]
+    said = f"; {', '.join(slow)}: bf16 is several times slower than fp32 on this CPU" if slow else ""
+    return f"no GPU, {psutil.cpu_count()} cores{said}"
 
 
 def onnx(asked: Asked) -> str:

@@ -43,6 +43,7 @@ from factor_models.training.optimizers import (
     deepspeed_config,
     parameter_groups,
     refuse_impossible,
+    warn_of_slow_precision,
 )
 from factor_models.training.recompute import recompute_blocks
 from factor_models.training.states import EngineState
@@ -108,6 +109,7 @@ class Engine:
         """A DeepSpeed engine around a copy of the plain network, as it is now."""
         config = self.config
         refuse_impossible(config, deepspeed)
+        warn_of_slow_precision(config.precision)
         objective = copy.deepcopy(self._plain).cpu().train()
         if config.recompute:
             recompute_blocks(objective.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import shutil
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,6 +101,20 @@ def why_not_compiled(builder: Any, folder: Path) -> str | None:
     except (RuntimeError, ImportError, OSError) as error:
         return f"it cannot be compiled: {str(error).strip().splitlines()[0]}"
     return None
+
+
+def emulates_bf16() -> bool:
+    """Return whether bf16 would be computed by a CPU whose instructions end at AVX2: none of them multiplies bf16."""
+    return not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in ("NO AVX", "AVX2")
+
+
+@cache
+def warn_of_slow_precision(precision: str) -> None:
+    """Log, once a process, that this machine computes in this precision more slowly than in fp32."""
+    if precision == "bf16" and emulates_bf16():
+        log.warning(
+            "precision = 'bf16': no instruction of this CPU multiplies bf16; fp32 is several times as fast here"
+        )
 
 
 def refuse_impossible(config: EngineConfig, deepspeed: ModuleType) -> None:
