@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ FLOWS = {
         days=700,
         seed=37,
         cpu_minutes=5,
-        settings={"models": ["linear", "lightgbm", "lstm", "stocknet"], "train": {"epochs": 3}},
+        settings={"models": ["linear", "lightgbm", "lstm", "stocknet"], "train": {"epochs": 3, "threads": 1}},
         cut="four of the preset's thirteen models, 3 epochs in the place of 12",
         also="stages.commands.news_effect",
     ),
@@ -73,8 +74,11 @@ FLOWS = {
         days=330,
         seed=7,
         cpu_minutes=5,
-        settings={},
-        cut="nothing",
+        settings={
+            "train": {"precision": "fp32"},
+            "zoo": {"lstm": {"train": {"threads": 1}}, "tft": {"train": {"threads": 1}}},
+        },
+        cut="fp32 in the place of bf16, in which a CPU with AVX2 alone is 2 to 5 times slower; one thread",
     ),
     "factors_daily": Flow(
         symbols=500,
@@ -84,7 +88,7 @@ FLOWS = {
         settings={
             "models": ["linear", "lightgbm", "tcn_attention", "lstm"],
             "split": {"folds": {"train": 1000, "valid": 200, "test": 500, "step": 500}},
-            "train": {"epochs": 1, "patience": 1},
+            "train": {"epochs": 1, "patience": 1, "threads": 1},
         },
         cut="one epoch in the place of eight",
     ),
@@ -94,7 +98,8 @@ FLOWS = {
         seed=37,
         cpu_minutes=20,
         settings={
-            "tokenize_kline": {"every": 48, "epochs": 4, "batch_dates": 1},
+            "tokenize_kline": {"every": 48, "epochs": 4, "batch_dates": 1, "threads": 1},
+            "train": {"threads": 1},
             "zoo": {"kronos": {"train": {"epochs": 3, "batch_dates": 1}}},
         },
         cut="4 and 3 epochs in the place of 20 and 15",
@@ -108,6 +113,7 @@ def main() -> None:
     parser.add_argument("--cost", action="store_true", help="say what it will take, and run nothing")
     parser.add_argument("--anew", action="store_true", help="throw away what is there of these flows")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = options.names or list(FLOWS)
     if unknown := set(names) - set(FLOWS):
         parser.error(f"there is no flow {min(unknown)!r}, only {', '.join(FLOWS)}")
@@ -199,23 +205,29 @@ class FlowStudy:
         models: list[str] = read_document(self.clone / "params.yaml")["models"]
         total, number = count_stages(read_document(self.clone / "dvc.yaml"), models), 0
         started = time.monotonic()
-        process = subprocess.Popen(
-            ["dvc", "repro"], cwd=self.clone, env=self.environment(), stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := STAGE_LINE.match(line):
-                number += 1
-                minutes = (time.monotonic() - started) / 60.0
-                print(
-                    f"{self.name} [{number}/{total}] {found['stage']}: {minutes:.0f} min so far, "
-                    f"{self.flow.cpu_minutes:.0f} min of CPU expected in all",
-                    flush=True,
-                )
-            elif line.strip():
-                print(line, end="", flush=True)
-        if status := process.wait():
-            raise SystemExit(f"{self.name}: dvc repro ended with {status} in {self.clone}; its message is above")
+        with subprocess.Popen(
+            ["dvc", "repro"], cwd=self.clone, env=self.environment(), stdout=subprocess.PIPE, text=True,
+            start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                for line in process.stdout or ():
+                    if found := STAGE_LINE.match(line):
+                        number += 1
+                        minutes = (time.monotonic() - started) / 60.0
+                        print(
+                            f"{self.name} [{number}/{total}] {found['stage']}: {minutes:.0f} min so far, "
+                            f"{self.flow.cpu_minutes:.0f} min of CPU expected in all",
+                            flush=True,
+                        )
+                    elif line.strip():
+                        print(line, end="", flush=True)
+            except BaseException:  # Ctrl-C or SIGTERM: the stage that runs ends as well, and is counted
+                os.killpg(process.pid, signal.SIGTERM)
+                raise
+        if process.returncode:
+            raise SystemExit(
+                f"{self.name}: dvc repro ended with {process.returncode} in {self.clone}; its message is above"
+            )
 
     def command(self, module: str, *arguments: str) -> None:
         """Run a module of the clone; what it prints is shown, and its failure ends the study."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from factor_data.simulate.files import SIMULATED_FILES
@@ -97,6 +100,66 @@ def test_the_cost_is_said_before_and_is_nothing_where_all_is_done(
     (tmp_path / "flows" / "news" / "done").mkdir(parents=True)
     (tmp_path / "flows" / "news" / "done" / "picture").touch()
     assert "0.00 (all has been run)" in cost_of(["news"])
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlowStudy:
+    """A study with the map and the params of this repository, and a `dvc` that each test writes."""
+    study = FlowStudy("news", FLOWS["news"], tmp_path)
+    study.clone.mkdir()
+    for name in ("dvc.yaml", "params.yaml"):
+        (study.clone / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(FlowStudy, "environment", lambda self: dict(os.environ))
+    return study
+
+
+def write_dvc(study: FlowStudy, *lines: str) -> None:
+    program = study.folder / "dvc"
+    program.write_text("\n".join(["#!/bin/sh", "echo \"Running stage 'train@lstm':\"", *lines]) + "\n")
+    program.chmod(0o755)
+
+
+def test_each_stage_is_shown_beside_their_number_and_a_failure_ends_the_study(
+    study: FlowStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dvc(study, "echo trained", "exit 3")
+    with pytest.raises(SystemExit, match="dvc repro ended with 3"):
+        study.once("repro", study.reproduce)
+    models = read_document(ROOT / "params.yaml")["models"]
+    total = count_stages(read_document(ROOT / "dvc.yaml"), models)
+    said = capsys.readouterr().out
+    assert f"news [1/{total}] train@lstm: 0 min so far" in said
+    assert "trained" in said
+    assert not (study.folder / "done" / "repro").exists()
+
+
+def test_an_interrupted_study_ends_what_it_started_and_counts_it(
+    study: FlowStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dvc(study, f"sleep 60 & echo $! > {study.folder}/child", "wait")
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        while not (study.folder / "child").is_file():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.print", interrupted)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        study.reproduce()
+    assert time.monotonic() - started < 30
+    child = int((study.folder / "child").read_text())
+    while not is_gone(child) and time.monotonic() - started < 30:
+        time.sleep(0.01)
+    assert is_gone(child)
+
+
+def is_gone(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_the_map_has_a_stage_per_model_where_it_says_so() -> None:
