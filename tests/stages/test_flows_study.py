@@ -116,7 +116,17 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlowStudy:
 
 def write_dvc(study: FlowStudy, *lines: str) -> None:
     program = study.folder / "dvc"
-    program.write_text("\n".join(["#!/bin/sh", "echo \"Running stage 'train@lstm':\"", *lines]) + "\n")
+    program.write_text(
+        "\n".join(
+            [
+                "#!/bin/sh",
+                "echo \"Stage 'plan' didn't change, skipping\"",
+                "echo \"Running stage 'train@lstm':\"",
+                *lines,
+            ]
+        )
+        + "\n"
+    )
     program.chmod(0o755)
 
 
@@ -129,7 +139,7 @@ def test_each_stage_is_shown_beside_their_number_and_a_failure_ends_the_study(
     models = read_document(ROOT / "params.yaml")["models"]
     total = count_stages(read_document(ROOT / "dvc.yaml"), models)
     said = capsys.readouterr().out
-    assert f"news [1/{total}] train@lstm: 0 min so far" in said
+    assert f"news [2/{total}] train@lstm: 0 min so far" in said
     assert "trained" in said
     assert not (study.folder / "done" / "repro").exists()
 
