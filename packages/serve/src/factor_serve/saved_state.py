@@ -20,7 +20,6 @@ from factor_data import DocumentVectors, Panel
 from factor_data.atomic import write_atomically
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
-from factor_serve.writing import remove_left
 
 FORMAT = 3
 HEADER = "header"
@@ -33,7 +32,6 @@ DAMAGES = (
 
 def save_state(state: State, identity: str, path: Path) -> None:
     """Replace `path` by the state in one step."""
-    remove_left(path)
     arrays = _arrays(state)
     header = {
         "format": FORMAT,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from functools import partial
 from pathlib import Path
 
@@ -24,27 +22,8 @@ def check_ending(path: Path) -> None:
         raise ValueError(f"--out {path}: the folder {path.parent} does not exist")
 
 
-def remove_left(path: Path) -> None:
-    """Remove what processes that were killed while they wrote this file have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        number = left.name.split(".")[-2]
-        if number.isdecimal() and not _is_alive(int(number)):
-            left.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 def write_forecasts(frame: pd.DataFrame, path: Path) -> None:
     """Replace a file by these forecasts in one step."""
-    remove_left(path)
     if path.suffix == ".parquet":
         write_parquet(path, frame)
     else:
