@@ -16,8 +16,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +37,33 @@ MODELS = Path("models")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 CHAMPION = "champion"
 NUL = "%00"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A gate in the tag of a version."""
+
+    rule: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What the tag of a version says, as far as it is read here; keys of it that are not read are left out."""
+
+    bundle: str
+    promoted: bool
+    refit: bool
+    gates: list[Gate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coronation:
+    """What the tag of a champion says."""
+
+    version: int
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +73,8 @@ class Version:
     name: str
     number: int
     commit: str
-    told: Mapping[str, Any]
-    """What its tag says: bundle, gates, whether they were all passed, whether that was asked for all the same."""
+    told: Promotion
+    """What its tag says: bundle, gates, whether they were all passed, whether it is a refit."""
 
     @property
     def tag(self) -> str:
@@ -56,8 +84,8 @@ class Version:
     @property
     def gates(self) -> str:
         """Return the verdict in words."""
-        failed = [gate["rule"] for gate in self.told["gates"] if not gate["passed"]]
-        return f"all {len(self.told['gates'])} passed" if self.told["promoted"] else f"NOT passed: {'; '.join(failed)}"
+        failed = [gate.rule for gate in self.told.gates if not gate.passed]
+        return f"all {len(self.told.gates)} passed" if self.told.promoted else f"NOT passed: {'; '.join(failed)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +138,7 @@ def promote(name: str, bundle: Path, unpromoted: bool) -> None:
             "champion all the same, and the tag says so"
         )
     versions, reigns = versions_of(name), reigns_of(name)
-    known = next((one for one in versions if one.told["bundle"] == manifest[HASH]), None)
+    known = next((one for one in versions if one.told.bundle == manifest[HASH]), None)
     if known is not None and reigns and reigns[-1].version == known.number:
         raise StageError(f"{bundle} is the champion of {name} already: {known.tag}")
     target = MODELS / name
@@ -243,10 +271,11 @@ def tag(name: str, title: str, told: Mapping[str, Any]) -> None:
     run_quietly("git", "tag", "--annotate", name, "--message", f"{title}\n\n{json.dumps(told, indent=1)}")
 
 
-def tags(pattern: str) -> list[tuple[re.Match[str], str, str, str, dict[str, Any]]]:
+def tags(pattern: str, says: TypeAdapter[T]) -> list[tuple[re.Match[str], str, str, str, T]]:
     """Return (match, commit, date, who, what it says) of the annotated tags whose whole name matches, by number.
 
-    The body of a message is without its title, and without the signature that `tag.gpgSign` puts below it.
+    The body of a message is without its title, and without the signature that `tag.gpgSign` puts below it. StageError
+    naming a tag that says something else.
     """
     form = NUL.join(
         ["%(refname:strip=2)", "%(*objectname)", "%(taggerdate:iso-strict)", "%(taggername)", "%(contents:body)"]
@@ -258,9 +287,11 @@ def tags(pattern: str) -> list[tuple[re.Match[str], str, str, str, dict[str, Any
         if len(fields) == 5 and (match := re.fullmatch(pattern, fields[0])):
             name, commit_, date, who, text = fields
             try:
-                told = json.loads(text)
-            except ValueError:
-                raise StageError(f"git tag {name}: its message is not what make promote writes") from None
+                told = says.validate_json(text, strict=True)
+            except ValidationError as failure:
+                first = failure.errors()[0]
+                what = ": ".join([*map(str, first["loc"]), first["msg"].lower()])
+                raise StageError(f"git tag {name}: its message is not what make promote writes ({what})") from None
             found.append((match, commit_, date, who, told))
     return sorted(found, key=lambda one: (one[0]["name"], int(one[0]["number"])))
 
@@ -270,7 +301,7 @@ def versions_of(name: str | None = None) -> list[Version]:
     pattern = rf"{MODELS}/(?P<name>{name or NAME.pattern})@v(?P<number>\d+)"
     return [
         Version(name=match["name"], number=int(match["number"]), commit=commit_, told=told)
-        for match, commit_, _, _, told in tags(pattern)
+        for match, commit_, _, _, told in tags(pattern, TypeAdapter(Promotion))
     ]
 
 
@@ -278,9 +309,9 @@ def reigns_of(name: str | None = None) -> list[Reign]:
     """Return who was champion of a name, or of all, the first one first."""
     pattern = rf"{MODELS}/(?P<name>{name or NAME.pattern})#{CHAMPION}#(?P<number>\d+)"
     found = []
-    for match, _, date, who, told in tags(pattern):
-        number, version = int(match["number"]), int(told["version"])
-        found.append(Reign(name=match["name"], number=number, version=version, since=date, by=who, why=told["why"]))
+    for match, _, date, who, told in tags(pattern, TypeAdapter(Coronation)):
+        number, version = int(match["number"]), told.version
+        found.append(Reign(name=match["name"], number=number, version=version, since=date, by=who, why=told.why))
     return found
 
 
@@ -301,8 +332,8 @@ def show(as_json: bool) -> None:
                 "until": later[-1] if later else None,
                 "by": f"{reign.why}, {reign.by}",
                 "commit": version.commit[:12],
-                "bundle": version.told["bundle"][:12],
-                "refit": version.told["refit"],
+                "bundle": version.told.bundle[:12],
+                "refit": version.told.refit,
                 "gates": version.gates,
             }
         )

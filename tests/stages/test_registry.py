@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def test_tags_that_git_signs_say_what_those_do_that_it_does_not(promoted: Path) 
     registry.tag("models/default@v3", "models/default v3", TOLD)
     shown = subprocess.run(["git", "cat-file", "tag", "models/default@v3"], check=True, capture_output=True, text=True)
     assert "BEGIN PGP SIGNATURE" in shown.stdout
-    assert [(one.number, one.told) for one in registry.versions_of("default")] == [(1, TOLD), (2, TOLD), (3, TOLD)]
+    assert [(one.number, asdict(one.told)) for one in registry.versions_of("default")] == [(1, TOLD), (2, TOLD), (3, TOLD)]
 
 
 def test_a_rollback_whose_files_are_nowhere_leaves_pointer_and_folder_at_the_champion(promoted: Path) -> None:
@@ -68,3 +70,27 @@ def test_a_rollback_whose_files_are_nowhere_leaves_pointer_and_folder_at_the_cha
         "checkout pointer 1", "pull pointer 1", "checkout pointer 2"
     ]  # fmt: skip
     assert [one.version for one in registry.reigns_of("default")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "what"),
+    [
+        ("models/default@v3", {key: TOLD[key] for key in ("bundle", "promoted", "gates")}, "refit: field required"),
+        ("models/default@v3", TOLD | {"gates": [{"rule": "t >= 3"}]}, "gates: 0: passed: field required"),
+        ("models/default@v3", TOLD | {"promoted": "yes"}, "promoted: input should be a valid boolean"),
+        ("models/default@v3", [], "input should be an object"),
+        ("models/default#champion#3", {"why": "promote"}, "version: field required"),
+        ("models/default#champion#3", {"version": 2.5, "why": "promote"}, "version: input should be a valid integer"),
+        ("models/default#champion#3", None, "input should be an object"),
+    ],
+)
+def test_a_tag_of_another_hand_is_named_with_the_key_that_it_lacks(
+    name: str, told: dict[str, object], what: str, promoted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.tag(name, "by hand", told)
+    monkeypatch.setattr("sys.argv", ["registry", "list"])
+    with pytest.raises(StageError, match=re.escape(f"git tag {name}: its message is not what make promote")) as refusal:
+        registry.main()
+    assert what in str(refusal.value)
+    with pytest.raises(StageError, match=re.escape(name)):
+        registry.rollback("default", None)
