@@ -360,6 +360,19 @@ def test_a_key_is_asked_for_where_there_is_one_and_needed_off_loopback(
         check_host("example.org", None)
 
 
+def test_a_browser_that_has_the_key_reloads_for_no_page_of_another_site(folder: Path) -> None:
+    """A browser adds the password that it was told to whatever any page sends, and reaches loopback without one."""
+    for key, auth in ((KEY, ("any", KEY)), (None, None)):
+        with client_of(folder, key=key) as client:
+            for origin in ("https://example.org", "http://testserver.example.org", "null", "", "http://[::1"):
+                refused = client.post("/reload", auth=auth, headers={"Origin": origin})
+                assert refusal(refused)[:2] == (403, "Origin")
+            assert client.get("/info", auth=auth, headers={"Origin": "https://example.org"}).status_code == 200
+            for headers in ({}, {"Origin": "http://testserver"}, {"Origin": "https://TestServer"}):
+                assert client.post("/reload", auth=auth, headers=headers).status_code == 200
+            assert 'factor_serve_reloads_total{outcome="ok"} 3' in client.get("/metrics", auth=auth).text
+
+
 def test_without_a_bundle_it_lives_and_answers_503_and_a_reload_swaps_or_keeps(
     folder: Path, body: dict[str, Any], tmp_path: Path
 ) -> None:

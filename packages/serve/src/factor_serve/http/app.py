@@ -26,6 +26,8 @@ log = logging.getLogger("factor_serve.http")
 
 OPEN_PATHS = ("/health", "/ready")
 """Answered without a key, for whoever watches the server."""
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+"""Change nothing here."""
 TABLE = {"type": "object", "additionalProperties": {"type": "array"}}
 PREDICT = {
     "requestBody": {
@@ -74,6 +76,8 @@ class Application:
         """Hold a request to rate and key, count it, and let no traceback out."""
         start = time.perf_counter()
         try:
+            if request.method not in SAFE_METHODS:
+                refuse_other_pages(request)
             if request.url.path not in OPEN_PATHS:
                 admitted = self.settings.admits(shown_key(request))
                 (self.rate if admitted else self.strangers).take()
@@ -182,6 +186,13 @@ async def told(request: Request, error: Exception) -> Response:
         return answer(Problem(error.status_code, None, str(error.detail)))
     assert isinstance(error, Problem)
     return answer(error)
+
+
+def refuse_other_pages(request: Request) -> None:
+    """Refuse what a page of another site has a browser send: it adds the key that it was told, or sits on loopback."""
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        raise Problem(403, "Origin", "a page of another site may not send this")
 
 
 def shown_key(request: Request) -> str | None:
