@@ -87,9 +87,9 @@ def test_95_percent_intervals_of_the_mean_ic_cover_the_truth_in_2000_panels(
     assert 0.93 <= coverage(persistent_ics, truth, lambda s: newey_west_interval(s, HORIZON)) <= 0.97
 
 
-@pytest.mark.parametrize(("num_dates", "horizon"), [(100, 20), (30, 5)])
+@pytest.mark.parametrize(("num_dates", "horizon"), [(100, 20), (30, 5), (100, 5)])
 def test_intervals_of_few_dates_cover_the_truth_too_or_are_withheld(num_dates: int, horizon: int) -> None:
-    """A prediction that hardly moves, 5 to 6 horizons of dates: two blocks by themselves cover 88 to 93 %."""
+    """A prediction that hardly moves, 5, 6 and 20 horizons of dates: blocks by themselves cover 88 to 94 %."""
     series = [ic(*panel(seed, 0.99, num_dates=num_dates, horizon=horizon)) for seed in range(600)]
     found = [bootstrap_interval(values, horizon, num_bootstrap=300) for values in series]
     given_ends = np.array([ends for ends in found if not math.isnan(ends[0])])

@@ -101,10 +101,11 @@ def test_fewer_dates_than_five_horizons_have_no_interval() -> None:
     assert not any(math.isnan(end) for end in given_length)
 
 
-def test_fewer_dates_than_seven_horizons_have_an_interval_no_shorter_than_that_of_the_test() -> None:
+@pytest.mark.parametrize("num_dates", [120, 499])
+def test_fewer_dates_than_25_horizons_have_an_interval_no_shorter_than_that_of_the_test(num_dates: int) -> None:
     longer = 0
     for seed in range(20):
-        values = overlapping(seed, 120, 20)
+        values = overlapping(seed, num_dates, 20)
         low, high = bootstrap_interval(values, 20, 0.9)
         least = mean_test(values, 20).interval(0.9)
         assert (math.isnan(low) and math.isnan(least[0])) or (low <= least[0] and high >= least[1])
