@@ -124,8 +124,9 @@ def check_name(file: Path) -> None:
 
 def check_values(jobs: Sequence[Job], sweep: Sweep, document: Mapping[str, Any]) -> None:
     """Mark trials whose values params.yaml refuses, with its reason. StageError where the sweep as a whole is wrong."""
-    if sweep.model not in document.get("models", ()):
-        raise StageError(f"model: {sweep.model} is none of models in {PARAMS_FILE}: {', '.join(document['models'])}")
+    models = parse_params(document, PARAMS_FILE.name).models
+    if sweep.model not in models:
+        raise StageError(f"model: {sweep.model} is none of models in {PARAMS_FILE}: {', '.join(models)}")
     for job in jobs:
         try:
             params = parse_params(with_values(document, job.point), PARAMS_FILE.name)

@@ -89,6 +89,8 @@ def explain(failure: ValidationError, schema: type, document: Any, where: str) -
 def tell(key: str, rules: Sequence[str]) -> str:
     """Return a key with all that is said of it, each thing once; a rule begins with what goes between."""
     first, *others = dict.fromkeys(rules)
+    if first.startswith(":"):
+        key = key.rstrip(": .")  # of the document or section as a whole, which has no key of its own
     return "; or ".join([f"{key}{first}", *(one.removeprefix(": ") for one in others)])
 
 

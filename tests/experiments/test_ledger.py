@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from experiments_samples import draws, make_repository, table
 from factor_experiments.git import Git, GitError
 from factor_experiments.ledger import REF, Ledger, Trial, trial_of
 from factor_experiments.lock import lock_outs
+
+NUM_DATES = len(draws(1)[0])
 
 
 def some(number: int, seed: int = 0) -> list[Trial]:
@@ -180,16 +185,90 @@ def test_the_ref_survives_git_gc(tmp_path: Path) -> None:
     assert len(Ledger(made.git).read()) == 3
 
 
-def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
-    made = make_repository(tmp_path)
+def spoilt(document: Any, place: tuple[str, ...], value: Any) -> bytes:
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(document).encode()
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Any], bytes], str]] = {
+    "no JSON": ("trials/", lambda one: b"{", "is not JSON"),
+    "too deep": ("trials/", lambda one: b"[" * 100_000, "is not JSON"),
+    "a list": ("trials/", lambda one: b"[]", "must be an object"),
+    "a list that is gone": (
+        "trials/",
+        lambda one: b'{"name": "m", "table": "t", "time": "T", "labels": {"h1": {"dates": "gone"}}}',
+        "'h1'",
+    ),
+    "a number for the time": ("trials/", lambda one: spoilt(one, ("time",), 1e308), "time: must be text"),
+    "a number for the commit": ("trials/", lambda one: spoilt(one, ("commit",), 1.5), "commit: must be text"),
+    "signs for the terminal": (
+        "trials/",
+        lambda one: spoilt(one, ("name",), "\x1b[31m"),
+        "name: must be text that can",
+    ),
+    "settings that are none": ("trials/", lambda one: spoilt(one, ("settings",), [1]), "settings: must be an object"),
+    "an IC above 1": (
+        "trials/",
+        lambda one: spoilt(one, ("labels", "h1", "rank_ic"), [10**40] * NUM_DATES),
+        "whole numbers",
+    ),
+    "an IC too few": ("trials/", lambda one: spoilt(one, ("labels", "h1", "rank_ic"), [0]), "a number per date"),
+    "a floor that is none": ("trials/", lambda one: spoilt(one, ("labels", "h1", "floor_rank_ic"), {}), "rank_ic"),
+    "an overlap of 0": ("trials/", lambda one: spoilt(one, ("labels", "h1", "overlap"), 0), "overlap: must be a whole"),
+    "numbers for dates": ("lists/", lambda one: json.dumps(list(range(NUM_DATES))).encode(), "a list of texts"),
+    "a date twice": ("lists/", lambda one: json.dumps(["2020-01-01"] * NUM_DATES).encode(), "in order, each once"),
+    "a date far away": ("lists/", lambda one: json.dumps([*one[:-1], "9999-01-01"]).encode(), "from 1770 to 2170"),
+    "no dates": ("lists/", lambda one: b"null", "a list of texts"),
+    "a verdict without a time": ("verdicts/", lambda one: b'{"label": "h1", "dates": []}', "time: must be text"),
+    "a verdict of one date": ("verdicts/", lambda one: spoilt(one, ("dates",), ["2020-01-01"]), "two texts or none"),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    made = make_repository(tmp_path_factory.mktemp("kept"))
     made.commit("first")
     ledger = Ledger(made.git)
     ledger.add(some(1))
-    (path,) = [name for name in made.git.files(REF) if name.startswith("trials/")]
-    for content in (b"{", b'{"name": "m", "labels": {"h1": {"dates": "gone"}}}', b"[]"):
-        ledger._commit(made.git.find(REF), {path: content}, ())
-        with pytest.raises(ValueError, match=path):
-            ledger.read()
+    ledger.note_verdict("ab" * 16, {"time": "2026-01-02T00:00:00+00:00", "label": "h1", "dates": []})
+    return ledger
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_the_ledger_is_named_with_the_rule_that_it_breaks(damage: str, kept: Ledger) -> None:
+    """Remotes bring the files, so none of them may be believed, nor end a command with a traceback."""
+    folder, spoil, said = DAMAGES[damage]
+    git, tip, files = kept.git, kept.git.find(REF), kept.git.files(REF)
+    documents = dict(zip(files, (json.loads(one or b"") for one in git.contents(list(files.values()))), strict=True))
+    paths = [path for path in files if path.startswith(folder)]
+    path = next(one for one in paths if folder != "lists/" or isinstance(documents[one][0], str))
+    kept._commit(tip, {path: spoil(documents[path])}, ())
+    try:
+        with pytest.raises(ValueError, match=r" of the ledger is damaged: ") as told:
+            kept.verdicts() if folder == "verdicts/" else kept.read()
+        assert said in str(told.value)
+        assert folder == "lists/" or str(told.value).startswith(path)
+        assert str(told.value).isprintable()
+    finally:
+        git.run("update-ref", REF, tip or "")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"[" * 100_000, b'{"time": 5}'])
+def test_a_damaged_trial_of_a_remote_is_named_and_changes_nothing(content: bytes, tmp_path: Path) -> None:
+    made = make_repository(tmp_path)
+    made.commit("first")
+    mine, theirs = Ledger(made.git), Ledger(made.git, "refs/other/trials")
+    mine.add(some(1))
+    theirs.add(some(2))
+    path = next(one for one in made.git.files(REF) if one.startswith("trials/"))
+    theirs._commit(made.git.find(theirs.ref), {path: content}, ())
+    tip = made.git.find(REF)
+    with pytest.raises(ValueError, match=path):
+        mine.merge(theirs.ref)
+    assert made.git.find(REF) == tip
 
 
 def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:

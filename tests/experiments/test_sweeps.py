@@ -59,6 +59,17 @@ def test_random_draws_keep_to_their_range_and_come_again() -> None:
         ({"parameters": {"a": 3}}, "parameters.a: 3 must be a list of values"),
         ({"method": "random", "trials": 2, "parameters": {"a": {"low": 3, "high": 1}}}, "must have low < high"),
         ({"parameters": {"a": [1]}, "jobs": 0}, "jobs: 0 must be above 0"),
+        ({"parameters": {"a": [1]}, "trials": 4_000_000_000}, "trials: 4000000000 must be at most 10,000"),
+        (
+            {"parameters": {"a": {"low": "x", "high": 1}}, "method": "random", "trials": 2},
+            "parameters.a.low: 'x' must be",
+        ),
+        ({"parameters": {"a": {"low": 0, "high": [1]}}, "method": "optuna", "trials": 2}, r"parameters.a.high: \[1\]"),
+        (
+            {"parameters": {"a": {"low": False, "high": 1}}, "method": "random", "trials": 2},
+            "low: False must be a number",
+        ),
+        ({"parameters": {"a": [1]}, "seed": -1}, "seed: -1 must be >= 0"),
     ],
 )
 def test_a_wrong_sweep_is_refused(settings: dict[str, Any], said: str) -> None:
@@ -95,6 +106,13 @@ def test_the_example_is_valid(tmp_path: Path) -> None:
     wrong.write_text("model: linear\nparameters: {a: [1]}\ntrails: 3\n")
     with pytest.raises(StageError, match=r"wrong.yaml: trails"):
         read_sweep(wrong)
+    wrong.write_text("")
+    with pytest.raises(StageError, match=r"wrong.yaml: None is refused: must be a section with the keys model, "):
+        read_sweep(wrong)
+    document = read_document(ROOT / "params.yaml")
+    for models in (None, 5, {"linear": 1}):
+        with pytest.raises(StageError, match=r"^params.yaml: models: "):
+            check_values([], Sweep(model="linear", parameters={"a": [1]}), document | {"models": models})
 
 
 def test_a_sweep_says_what_it_cannot_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from factor_experiments.documents import UNIT
 from factor_experiments.gathering import Gathered
-from factor_experiments.ledger import UNIT, Trial, integers
+from factor_experiments.ledger import Trial, integers
 from factor_metrics import mean_test
 from factor_metrics.report.page import data_script, page_of
 from factor_metrics.report.text import DASH, esc

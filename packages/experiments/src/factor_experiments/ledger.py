@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_experiments.documents import UNIT, dates_of, of_form, parsed, series_of, trial_document, verdict_document
 from factor_experiments.git import Git, GitError, file_commands
 from factor_experiments.series import Series, read_series
 
@@ -30,7 +32,6 @@ REF = "refs/factorcast/trials"
 REMOTES = "refs/factorcast/remotes"
 MOST = "factorcast.trials"
 """Setting of the clone: the most trials that its ledger has had, by which a loss is noticed."""
-UNIT = 1e-5
 AUTHOR = "factorcast <trials@factorcast.invalid>"
 ATTEMPTS = 60
 FOLDERS = "folders/"
@@ -106,9 +107,8 @@ class Ledger:
         def write(tip: str | None) -> int:
             there = self.git.files(self.ref)
             known = [path for path in wanted if path in there]
-            without = {
-                path for path, content in zip(known, self._contents(there, known), strict=True) if _bare(content)
-            }
+            contents = zip(known, self._contents(there, known), strict=True)
+            without = {path for path, content in contents if _bare(path, content)}
             new = [
                 trial
                 for path, trial in wanted.items()
@@ -129,24 +129,17 @@ class Ledger:
 
     def read(self) -> list[Trial]:
         """Return every trial, oldest first. ValueError where a file of the ledger is damaged."""
-        documents = self._documents()
-        lists = {path.split("/")[1].removesuffix(".json"): value for path, value in documents.items() if _is_list(path)}
-        tables = {_folder_digest(path) for path in documents if path.startswith(FOLDERS)}
+        lists = {path.split("/")[1].removesuffix(".json"): one for path, one in self._read("lists/", parsed).items()}
+        tables = {_folder_digest(path) for path in self.git.files(self.ref) if path.startswith(FOLDERS)}
         dates: dict[str, NDArray[np.datetime64]] = {}
-        trials = []
-        for path, value in documents.items():
-            if path.startswith("trials/"):
-                try:
-                    trials.append(_trial(value, lists, dates))
-                except (KeyError, TypeError, AttributeError) as error:
-                    raise ValueError(f"{path} of the ledger is damaged ({type(error).__name__}: {error})") from error
+        trials = list(self._read("trials/", lambda content: _trial(content, lists, dates)).values())
         # One whose folder has become known since is there by its table as well.
         trials = [trial for trial in trials if trial.table not in tables]
         return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
 
     def tables(self) -> dict[str, str]:
         """Return the md5 of the table in each folder of results that is known, by the folder's digest."""
-        return {_folder_digest(path): str(table) for path, table in self._documents(FOLDERS).items()}
+        return {_folder_digest(path): str(table) for path, table in self._read(FOLDERS, parsed).items()}
 
     def note_verdict(self, digest: str, document: Mapping[str, Any]) -> None:
         """Write down that test dates were looked at for a verdict; the same verdict again changes nothing."""
@@ -160,7 +153,7 @@ class Ledger:
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return every verdict that was given, oldest first."""
-        return sorted(self._documents(VERDICTS).values(), key=lambda one: str(one["time"]))
+        return sorted(self._read(VERDICTS, verdict_document).values(), key=lambda one: str(one["time"]))
 
     def count(self) -> int:
         """Return the number of trials."""
@@ -199,7 +192,9 @@ class Ledger:
             both = [path for path in new if path in ours]
             own = dict(zip(both, self._contents(ours, both), strict=True))
             taken = {
-                path: content for path, content in contents.items() if content and _says_more(content, own.get(path))
+                path: content
+                for path, content in contents.items()
+                if content and _says_more(path, content, own.get(path))
             }
             self._commit(mine, taken, (), also=theirs)
         return sum(path.startswith("trials/") and path not in ours for path in others)
@@ -240,11 +235,14 @@ class Ledger:
                 time.sleep(0.01 * (attempt + 1))
         return write(self.git.find(self.ref))
 
-    def _documents(self, folder: str = "") -> dict[str, Any]:
-        """Return the content of every file of the ledger whose path begins with `folder`."""
+    def _read(self, folder: str, read: Callable[[bytes | None], T]) -> dict[str, T]:
+        """Return what every file in a folder of the ledger holds; ValueError naming one that is damaged."""
         there = {path: blob for path, blob in self.git.files(self.ref).items() if path.startswith(folder)}
-        contents = self._contents(there, list(there))
-        return {path: _parsed(path, content) for path, content in zip(there, contents, strict=True)}
+        found = {}
+        for path, content in zip(there, self._contents(there, list(there)), strict=True):
+            with _named(path):
+                found[path] = read(content)
+        return found
 
     def _contents(self, there: Mapping[str, str], paths: Sequence[str]) -> list[bytes | None]:
         return list(self.git.contents([there[path] for path in paths]))
@@ -290,29 +288,34 @@ def _is_new(path: str, there: Mapping[str, str]) -> bool:
     return not (_is_list(path) and path in there)
 
 
-def _bare(content: bytes | None) -> bool:
+def _bare(path: str, content: bytes | None) -> bool:
     """Return whether a trial was written without its series."""
-    return content is not None and json.loads(content).get("labels") is None
+    with _named(path):
+        return content is not None and of_form(content, ("time",)).get("labels") is None
 
 
-def _says_more(theirs: bytes, ours: bytes | None) -> bool:
+def _says_more(path: str, theirs: bytes, ours: bytes | None) -> bool:
     """Return whether the other ledger knows a trial better: with its series, or, both alike, since earlier."""
     if ours is None:
         return True
-    if _bare(theirs) != _bare(ours):
-        return _bare(ours)
-    return bool(json.loads(theirs)["time"] < json.loads(ours)["time"])
+    if not path.startswith(("trials/", VERDICTS)):
+        return False
+    if _bare(path, theirs) != _bare(path, ours):
+        return _bare(path, ours)
+    return bool(of_form(theirs, ("time",))["time"] < of_form(ours, ("time",))["time"])
 
 
 def _json(document: Any) -> bytes:
     return (json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
-def _parsed(path: str, content: bytes | None) -> Any:
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Say which file of the ledger is damaged."""
     try:
-        return json.loads(content or b"")
+        yield
     except ValueError as error:
-        raise ValueError(f"{path} of the ledger is not JSON ({error})") from error
+        raise ValueError(f"{path} of the ledger is damaged: {error}") from error
 
 
 def _files_of(trial: Trial) -> dict[str, bytes]:
@@ -350,33 +353,24 @@ def integers(values: NDArray[np.float64]) -> list[int | None]:
     return [round(float(value) / UNIT) if np.isfinite(value) else None for value in values]
 
 
-def _floats(values: Sequence[int | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else value * UNIT for value in values], dtype=np.float64)
-
-
-def _trial(document: Any, lists: Mapping[str, Any], dates: dict[str, NDArray[np.datetime64]]) -> Trial:
-    labels = document["labels"]
-    series = None
-    if labels is not None:
-        series = {}
-        for label, one in labels.items():
-            if one["dates"] not in dates:
-                dates[one["dates"]] = np.array(lists[one["dates"]], dtype="datetime64[ns]")
-            floor = one.get("floor_rank_ic")
-            series[label] = Series(
-                dates=dates[one["dates"]],
-                overlap=one["overlap"],
-                rank_ic=_floats(one["rank_ic"]),
-                floor=one.get("floor"),
-                floor_rank_ic=None if floor is None else _floats(lists[floor]),
-            )
+def _trial(content: bytes | None, lists: Mapping[str, Any], dates: dict[str, NDArray[np.datetime64]]) -> Trial:
+    """Return the trial of a file; ValueError with the rule that it breaks. Dates that trials share are read once."""
+    document = trial_document(content)
+    series: dict[str, Series] = {}
+    for label, one in (document.get("labels") or {}).items():
+        listed = one.get("dates") if isinstance(one, dict) else None
+        if not isinstance(listed, str) or listed not in lists or not label.isprintable():
+            raise ValueError(f"labels.{label!r}: must be printable, and an object whose dates are a list of the ledger")
+        if listed not in dates:
+            dates[listed] = dates_of(lists[listed])
+        series[label] = series_of(one, lists, dates[listed])
     return Trial(
         name=document["name"],
         table=document["table"],
         time=document["time"],
-        commit=document["commit"],
-        experiment=document["experiment"],
-        settings=document["settings"],
+        commit=document.get("commit"),
+        experiment=document.get("experiment"),
+        settings=document.get("settings"),
         cpu_seconds=document.get("cpu_seconds"),
-        series=series,
+        series=None if document.get("labels") is None else series,
     )

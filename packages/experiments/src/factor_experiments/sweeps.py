@@ -58,6 +58,10 @@ class Sweep:
         for name, value in budgets.items():
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: {value} must be above 0")
+        if self.trials is not None and self.trials > MOST:
+            raise ValueError(f"trials: {self.trials} must be at most {MOST:,}")
+        if self.seed < 0:
+            raise ValueError(f"seed: {self.seed} must be >= 0")
         for key, values in self.parameters.items():
             _check_values(key, values, self.method)
 
@@ -89,6 +93,9 @@ def _check_values(key: str, values: Any, method: str) -> None:
         rule = "a list of values" + (", or {low, high} with scale: log" if method in DRAWN else "")
         raise ValueError(f"parameters.{key}: {values!r} must be {rule}")
     low, high, scale = values["low"], values["high"], values.get("scale", "linear")
+    for name, end in (("low", low), ("high", high)):
+        if isinstance(end, bool) or not isinstance(end, int | float):
+            raise ValueError(f"parameters.{key}.{name}: {end!r} must be a number")
     if scale not in ("linear", "log") or not low < high or (scale == "log" and low <= 0):
         raise ValueError(f"parameters.{key}: {values!r} must have low < high, scale linear or log, and log above 0")
 
