@@ -156,3 +156,45 @@ def test_a_file_that_is_replaced_gives_its_new_function_in_the_same_process(pane
         os.utime(file, (1, 1))
         found.append(FileFunction(str(file), "scaled")(panel))
     np.testing.assert_array_equal(found[0] / 2.0, found[1] / 3.0)
+
+
+SPOILING = {
+    "c = panel.columns['close']; c *= 2": "ended with ValueError: .*read-only",
+    "c = panel.adjusted('close'); c *= 2": "ended with ValueError: .*read-only",
+    "panel.dates[0] = panel.dates[1]": "ended with ValueError: .*read-only",
+    "panel.columns['close'] = panel.columns['open']": "line 2: f ended with TypeError",
+    "import sys; sys.exit(0)": "line 2: f ended with SystemExit: 0",
+    "return f(panel)": "line 2: f ended with RecursionError",
+    "return panel.columns['clsoe']": "line 2: f ended with KeyError: 'clsoe'",
+    "import pandas as pd; return pd.Series(panel.columns['close']).sort_values(ascending=False)": "a Series whose index is not 0 to",
+    "import numpy as np; c = panel.columns['close']; return np.ma.masked_array(c, c > 10)": "a masked array: write NaN",
+    "import pandas as pd; return pd.DataFrame({'x': panel.columns['close']})": "must return one number per bar",
+}
+
+
+@pytest.mark.parametrize("body", SPOILING)
+def test_a_function_that_fails_or_spoils_what_others_read_is_named(body: str, panel: Panel, tmp_path: Path) -> None:
+    before = {name: values.copy() for name, values in panel.columns.items()}
+    file = tmp_path / "mine.py"
+    file.write_text(f"def f(panel):\n    {body}\n    return panel.columns['open']\n")
+    with pytest.raises(ValueError, match=f"{file}.*{SPOILING[body]}"):
+        FileFunction(str(file), "f")(panel)
+    assert list(panel.columns) == list(before)
+    for name, values in before.items():
+        np.testing.assert_array_equal(panel.columns[name], values)
+        assert panel.columns[name].flags.writeable, "the caller may still write"
+
+
+def test_a_function_may_use_what_the_package_has_and_return_a_series_in_order(panel: Panel, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import pandas as pd\n"
+        "def f(panel): return pd.Series(panel.with_columns(x=panel.columns['close'] * 2).columns['x'])\n"
+    )
+    np.testing.assert_array_equal(FileFunction(str(file), "f")(panel), panel.columns["close"] * 2)
+
+
+@pytest.mark.parametrize("number", ["1e400", "9" * 400])
+def test_a_number_that_no_double_holds_is_refused(number: str) -> None:
+    with pytest.raises(ValueError, match=r"expressions.x: the number .* is too large"):
+        OwnFeatures(expressions={"x": f"$close * {number}"})

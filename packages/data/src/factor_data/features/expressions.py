@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -181,8 +182,9 @@ def _check(node: ast.expr, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"is nested deeper than {MAX_DEPTH}")
     match node:
-        case ast.Constant() if _number(node) is not None:
-            return
+        case ast.Constant() if (number := _number(node)) is not None:
+            if abs(number) > sys.float_info.max:
+                raise ValueError(f"the number {_written(node):.20} ... is too large")
         case ast.Name(id=name) if name.startswith(PREFIX):
             return
         case ast.Name(id=name):
