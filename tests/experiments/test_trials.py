@@ -190,6 +190,13 @@ def test_amended_rebased_and_deleted_commits_stay_in_the_books(made: Fabricated)
     made.run("git", "commit", "--quiet", "--amend", "--message", "amended")
     assert len(gathered(made).trials) == 4, "the amended commit is in the reflog"
     made.run("git", "switch", "--quiet", "main")
+    (made.path / "note").write_text("main goes on")
+    made.commit("a note")
+    rebase = ("git", "rebase", "--quiet", "--strategy-option", "theirs", "--onto", "main", "side~1", "side")
+    made.run(*rebase)  # the first commit of the branch is dropped
+    assert made.run("git", "rev-parse", "side~1") == made.run("git", "rev-parse", "main")
+    assert len(gathered(made).trials) == 4
+    made.run("git", "switch", "--quiet", "main")
     made.run("git", "branch", "--quiet", "-D", "side")
     made.run("git", "reflog", "expire", "--expire=now", "--all")
     made.run("git", "gc", "--quiet", "--prune=now")
