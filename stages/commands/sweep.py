@@ -16,16 +16,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from factor_experiments.git import Git
 from factor_experiments.stored import Stored
 from factor_experiments.sweep_choice import Choice, Guided, Listed
+from factor_experiments.sweep_devices import shares, visible_devices
 from factor_experiments.sweep_page import sweep_page
-from factor_experiments.sweep_run import Job, Record, best_of, find_done, run_jobs
+from factor_experiments.sweep_run import Job, Record, best_of, find_done, find_ended, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, trial_name
 from factor_experiments.writing import write_text
 from stages.params.checking import validate
 from stages.params.plain_yaml import parse_yaml
-from stages.params.reading import PARAMS_FILE, parse_params, read_document
+from stages.params.reading import PARAMS_FILE, Params, parse_params, read_document
+from stages.running.environment import whole_number
 from stages.running.stage import UNTOUCHED, StageError, run
 
 LOGS = Path(".live") / "sweeps"
@@ -33,7 +37,7 @@ PAGE = "page.html"
 
 
 def main() -> None:
-    """Run a sweep; print a line per trial that ends, a table, what the next trial would cost, and where the page is."""
+    """Run a sweep in sight; then print a table, what the next trial would cost, and where the page is."""
     if len(sys.argv) != 2 or not sys.argv[1]:
         raise StageError("say which sweep: make sweep FILE=sweeps/example.yaml")
     file = Path(sys.argv[1])
@@ -50,21 +54,24 @@ def main() -> None:
             record.restore(job)
 
     choice = choose(sweep, file.stem, prepare)
-    begun, left = time.monotonic(), sum(job.status == "waiting" for job in choice.jobs)
+    left = sum(job.status == "waiting" for job in choice.jobs)
     number = f"{len(choice.jobs)} trials, {left} to run" if choice.jobs else f"up to {sweep.trials} trials"
     print(f"{file.stem}: {number}; logs: {logs}")
 
-    ran: list[Job] = []
+    begun, ran = time.monotonic(), 0
 
     def finished(job: Job) -> None:
-        find_done(git, stored, [job] if job.status == "done" else [], sweep.model, sweep.label)
+        nonlocal ran
+        find_ended(git, stored, job, sweep.model, sweep.label)
         record.keep(job)
-        ran.append(job)
-        each = (time.monotonic() - begun) / len(ran)
+        ran += 1
+        each = (time.monotonic() - begun) / ran
         print(progress(job, choice.jobs, each, sweep.trials if sweep.method == "optuna" else None), flush=True)
 
     deadline = None if sweep.minutes is None else begun + 60.0 * sweep.minutes
-    run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model)
+    run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model, devices())
+    # DVC lets a run that ends take over another one that begins just then: what it has made is there by now.
+    find_done(git, stored, choice.jobs, sweep.model, sweep.label)
     jobs, said = choice.jobs, next_look(sum(job.status == "done" for job in choice.jobs))
     print(table(jobs))
     print(f"{said} make verdict FILE={file} looks at the test dates of the best.")
@@ -135,14 +142,37 @@ def check_values(jobs: Sequence[Job], sweep: Sweep, document: Mapping[str, Any])
             continue
         if sweep.label is not None and sweep.label not in params.tokenize.labels:
             raise StageError(f"label: {sweep.label} is none of tokenize.labels: {', '.join(params.tokenize.labels)}")
-        check_cores(sweep.jobs, params.train.threads)
+        check_shares(sweep.jobs, params, devices())
 
 
-def check_cores(jobs: int, threads: int) -> None:
-    """Refuse more threads than there are cores: trials would wait for one another."""
-    cores = len(os.sched_getaffinity(0))
-    if jobs > 1 and jobs * threads > cores:
-        raise StageError(f"jobs: {jobs} with train.threads {threads} are more than the {cores} cores of this machine")
+def devices() -> list[str]:
+    """Return the GPUs that the trials share."""
+    return visible_devices(torch.cuda.device_count(), os.environ)
+
+
+def check_shares(jobs: int, params: Params, gpus: Sequence[str]) -> None:
+    """Refuse more threads than there are cores, since trials would wait for one another, and processes without a GPU.
+
+    Threads are those of the model that takes most, in as many processes as the environment wants.
+    """
+    if jobs == 1:
+        return
+    each = len(shares(gpus, jobs)[0])
+    processes = whole_number("FACTORCAST_PROCESSES", default=max(1, each))
+    if gpus and processes > each:
+        raise StageError(
+            f"jobs: {jobs} leave each trial {each} of {len(gpus)} GPUs, too few for FACTORCAST_PROCESSES {processes}"
+        )
+    threads = {f"zoo.{name}.train.threads": params.train_of(name).threads for name in params.models}
+    if params.kline_models:
+        threads["tokenize_kline.threads"] = params.tokenize_kline.threads
+    key, most = max(threads.items(), key=lambda item: item[1])
+    folds, cores = whole_number("FACTORCAST_PARALLEL_FOLDS", 1), len(os.sched_getaffinity(0))
+    if jobs * most * processes * folds > cores:
+        said = f"jobs: {jobs} with {'train.threads' if most == params.train.threads else key} {most}"
+        said += f", {processes} processes a training" if processes > 1 else ""
+        said += f", FACTORCAST_PARALLEL_FOLDS {folds}" if folds > 1 else ""
+        raise StageError(f"{said} are more than the {cores} cores of this machine")
 
 
 def with_values(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from experiments_samples import Fabricated, make_repository
 from factor_experiments.history import queue_counts
 from factor_experiments.importance import parameter_importance
-from factor_experiments.stored import Stored
 from factor_experiments.sweep_choice import Guided, Listed
+from factor_experiments.sweep_devices import shares, visible_devices
 from factor_experiments.sweep_page import sweep_page
-from factor_experiments.sweep_run import Job, Record, best_of, find_done, fold_scores, run_jobs
+from factor_experiments.sweep_run import Job, Record, best_of, experiments_here, fold_scores, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
-from stages.commands.sweep import check_clean, check_name, check_values, read_sweep, table, with_values
+from stages.commands.sweep import check_clean, check_name, check_values, main, read_sweep, table, with_values
 from stages.params.reading import read_document
 from stages.running.stage import StageError
+from workplace import smoke_document
 
 
 def test_a_grid_has_every_combination_and_stops_at_its_budget() -> None:
@@ -157,9 +159,12 @@ def test_the_next_look_costs_more() -> None:
 PROGRAM = """#!{python}
 import os, signal, sys, time
 value = sys.argv[-1].split("=")[1]
+print("sees", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+os.makedirs("copies/" + value)
+os.chdir("copies/" + value)
 if value == "1": sys.exit(print("error in stage 'train': params.yaml: a = 1: must be >= 2") or 2)
 if value == "2": os.kill(os.getpid(), signal.SIGKILL)
-time.sleep(0.1)
+time.sleep(0.5)
 """
 
 
@@ -169,11 +174,64 @@ def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
     put_program(tmp_path, monkeypatch, PROGRAM.format(python=sys.executable))
     jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 6)]
     seen: list[str] = []
-    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name))
+    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name), "m", ["4", "7"])
     assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done"]
     assert jobs[0].reason == "error in stage 'train': params.yaml: a = 1: must be >= 2"
     assert jobs[1].reason == "killed by SIGKILL"
     assert sorted(seen) == ["t1", "t2", "t3", "t4", "t5"]
+    logs = [(tmp_path / "logs" / f"t{value}.log").read_text() for value in range(1, 6)]
+    assert {log.splitlines()[0] for log in logs} == {"sees 4", "sees 7"}, "each has a GPU for itself"
+    assert sorted(log.splitlines()[0] for log in logs[3:]) == ["sees 4", "sees 7"], "two at a time never the same"
+
+
+def test_gpus_are_shared_evenly_and_those_of_the_user_are_kept_to() -> None:
+    assert shares(["0", "1", "2", "3", "4"], 2) == [("0", "1"), ("2", "3")], "as many each, the rest is idle"
+    assert shares(["0", "1"], 3) == [("0",), ("1",), ("0",)]
+    assert shares(["0", "1"], 1) == [("0", "1")]
+    assert shares([], 2) == [(), ()]
+    assert visible_devices(2, {}) == ["0", "1"]
+    assert visible_devices(2, {"CUDA_VISIBLE_DEVICES": "3, GPU-8a,-1,0"}) == ["3", "GPU-8a"]
+    assert visible_devices(0, {"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("jobs", "gpus", "environment", "said"),
+    [
+        (3, 0, {}, "jobs: 3 with train.threads 2 are more than the 5 cores of this machine"),
+        (2, 0, {"FACTORCAST_PROCESSES": "2"}, "train.threads 2, 2 processes a training are more than"),
+        (2, 0, {"FACTORCAST_PARALLEL_FOLDS": "2"}, "train.threads 2, FACTORCAST_PARALLEL_FOLDS 2 are more than"),
+        (2, 4, {}, "train.threads 2, 2 processes a training are more than"),
+        (2, 2, {"FACTORCAST_PROCESSES": "2"}, "jobs: 2 leave each trial 1 of 2 GPUs, too few for FACTORCAST_PROCESSES"),
+        (2, 0, {}, None),
+        (2, 3, {}, None),
+        (1, 8, {"FACTORCAST_PROCESSES": "8"}, None),
+    ],
+)
+def test_trials_that_run_at_a_time_share_cores_and_gpus(
+    jobs: int, gpus: int, environment: dict[str, str], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    for name in ("FACTORCAST_PROCESSES", "FACTORCAST_PARALLEL_FOLDS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    sweep = Sweep(model="linear", parameters={"zoo.linear.alpha": [1.0]}, jobs=jobs)
+    trial, document = Job(name="t", point={"zoo.linear.alpha": 1.0}), smoke_document()
+    document["models"], document["train"]["threads"] = ["linear"], 2
+    if said is None:
+        check_values([trial], sweep, document)
+    else:
+        with pytest.raises(StageError, match=said):
+            check_values([trial], sweep, document)
+
+
+def test_threads_of_a_model_of_its_own_count() -> None:
+    document = smoke_document()
+    document["models"], document["zoo"]["mlp"]["train"] = ["linear", "mlp"], {"threads": 900}
+    sweep = Sweep(model="linear", parameters={"zoo.linear.alpha": [1.0]}, jobs=2)
+    with pytest.raises(StageError, match=r"jobs: 2 with zoo.mlp.train.threads 900 are more than"):
+        check_values([Job(name="t", point={})], sweep, document)
 
 
 def test_no_trial_starts_after_the_budget_of_time(tmp_path: Path) -> None:
@@ -200,12 +258,12 @@ def put_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Non
 TRAINING = """#!{python}
 import os, pathlib, subprocess, sys, time
 value, name = float(sys.argv[-1].split("=")[1]), sys.argv[-3]
-if len(sys.argv) > 3 and not os.environ.get("CHILD"):
-    copy = pathlib.Path("copies") / name
-    copy.mkdir(parents=True)
+program = os.path.abspath(sys.argv[0])
+if not os.environ.get("CHILD"):
+    os.makedirs("copies/" + name)
+    os.chdir("copies/" + name)  # as DVC does
     try:
-        sys.exit(subprocess.run([sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]], cwd=copy,
-                                env=os.environ | {{"CHILD": "1"}}).returncode)
+        sys.exit(subprocess.run([sys.executable, program, *sys.argv[1:]], env=os.environ | {{"CHILD": "1"}}).returncode)
     except KeyboardInterrupt:
         sys.exit(255)
 for fold in range(2):
@@ -338,22 +396,35 @@ def test_folds_are_read_as_a_training_writes_them(tmp_path: Path) -> None:
     assert fold_scores(tmp_path, "lightgbm") == []
 
 
+WORK = """import json, os, pathlib, signal
+from ruamel.yaml import YAML
+alpha = YAML(typ="safe").load(pathlib.Path("params.yaml"))["zoo"]["linear"]["alpha"]
+if "MENDED" not in os.environ:
+    assert alpha != 3.0, "error: alpha must not be 3"
+    if alpha == 4.0:
+        os.killpg(0, signal.SIGKILL)  # with DVC, as by a batch system
+    if alpha == 5.0:
+        os.kill(os.getpid(), signal.SIGKILL)  # alone, as by a system without memory
+folder = pathlib.Path("results/evaluate/linear")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "metrics.json").write_text(json.dumps({"h1": {"valid_rank_ic": alpha / 100}}))
+"""
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Fabricated:
-    """A repository with a stage of its own, which DVC runs for real."""
+    """A repository with the project's settings and a stage of its own, which DVC runs for real."""
     made = make_repository(tmp_path / "p")
     (made.path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (made.path / "params.yaml").write_text("zoo:\n  linear:\n    alpha: 1.0\n")
-    (made.path / "work.py").write_text(
-        "import json, pathlib\nfrom ruamel.yaml import YAML\n"
-        "alpha = YAML(typ='safe').load(pathlib.Path('params.yaml'))['zoo']['linear']['alpha']\n"
-        "assert alpha != 3.0, 'error: alpha must not be 3'\n"
-        "folder = pathlib.Path('results/evaluate/linear'); folder.mkdir(parents=True, exist_ok=True)\n"
-        "(folder / 'metrics.json').write_text(json.dumps({'h1': {'valid_rank_ic': alpha / 100}}))\n"
-    )
+    with (made.path / ".gitignore").open("a") as file:
+        file.write("/.live\n")
+    document = smoke_document()
+    document["models"], document["zoo"]["linear"]["alpha"], document["train"]["threads"] = ["linear"], 1.0, 1
+    (made.path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    (made.path / "work.py").write_text(WORK)
     (made.path / "dvc.yaml").write_text(
         "stages:\n  evaluate:\n    matrix:\n      model: [linear]\n    cmd: python work.py\n"
-        "    params: [zoo]\n    outs: ['results/evaluate/${item.model}']\n"
+        "    params: [zoo.linear]\n    outs: ['results/evaluate/${item.model}']\n"
     )
     made.commit("a pipeline")
     return made
@@ -368,27 +439,46 @@ def test_tasks_of_the_queue_are_counted_apart(pipeline: Fabricated) -> None:
 
 
 @pytest.mark.slow
-def test_trials_are_dvc_experiments_and_a_second_run_does_what_is_missing(pipeline: Fabricated) -> None:
-    """Grid, scores from valid dates and retry, with DVC itself and the runner that `make sweep` calls."""
+def test_of_eight_trials_the_refused_failed_and_killed_are_named_and_a_second_run_does_what_is_missing(
+    pipeline: Fabricated, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make sweep` itself, with DVC itself; one trial has the values of the commit that the sweep starts from."""
+    (pipeline.path / "sweeps").mkdir()
+    (pipeline.path / "sweeps" / "s.yaml").write_text(
+        "model: linear\nlabel: h1\njobs: 2\nparameters:\n"
+        "  zoo.linear.alpha: [-1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]\n"
+    )
+    pipeline.commit("a sweep")
+    names = {alpha: trial_name("s", {"zoo.linear.alpha": alpha}) for alpha in (-1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)}
+    monkeypatch.chdir(pipeline.path)
+    monkeypatch.setattr(sys, "argv", ["sweep", "sweeps/s.yaml"])
 
-    def run() -> list[Job]:
-        points = Sweep(model="linear", parameters={"zoo.linear.alpha": [2.0, 3.0, 4.0]}).expand()
-        jobs = [Job(name=trial_name("s", point), point=point) for point in points]
-        find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", "h1")
-        run_jobs(pipeline.path, Listed(jobs), pipeline.path / ".dvc" / "tmp" / "logs", 1, None, ran.append)
-        find_done(pipeline.git, Stored(pipeline.path), jobs, "linear", None)
-        return jobs
+    def run() -> tuple[int | str | None, str]:
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().out
 
-    ran: list[Job] = []
-    jobs = run()
-    assert [job.status for job in jobs] == ["done", "failed", "done"]
-    assert [job.score for job in jobs[::2]] == [0.02, 0.04]
-    assert "alpha must not be 3" in jobs[1].reason
-    assert len(ran) == 3
-    names = subprocess.run(
-        ["dvc", "exp", "list", "--name-only"], cwd=pipeline.path, check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert sorted(names) == sorted(job.name for job in jobs[::2])
-    ran.clear()
-    assert [job.status for job in run()] == ["done", "failed", "done"]
-    assert [job.point for job in ran] == [{"zoo.linear.alpha": 3.0}], "only what failed"
+    code, said = run()
+    assert code == 1
+    assert "8 trials, 7 to run" in said
+    ends = said[said.index("+0.0700  ") :]
+    assert re.findall(r"(\S+)  s-\w+  zoo.linear.alpha (\S+)", ends) == [
+        ("+0.0700", "7.0"), ("+0.0600", "6.0"), ("+0.0200", "2.0"), ("+0.0100", "1.0"),
+        ("refused", "-1.0"), ("failed", "3.0"), ("failed", "4.0"), ("failed", "5.0"),
+    ]  # fmt: skip
+    reasons = dict(re.findall(r"alpha (-1.0|3.0|4.0|5.0)\n +(.+)", ends))
+    assert "zoo.linear.alpha = -1.0: must be >= 0.0" in reasons["-1.0"]
+    assert "alpha must not be 3" in reasons["3.0"]
+    assert reasons["4.0"] == "killed by SIGKILL"
+    assert reasons["5.0"] == "python work.py was killed by SIGKILL"
+    listed = pipeline.run("dvc", "exp", "list", "--name-only").split()
+    assert sorted(listed) == sorted(names[alpha] for alpha in (1.0, 2.0, 6.0, 7.0))
+
+    monkeypatch.setenv("MENDED", "1")
+    code, said = run()
+    assert code == 1, "one is still refused"
+    assert "8 trials, 3 to run" in said
+    ended = re.findall(r"^(s-\w+) \(", said, re.MULTILINE)
+    assert sorted(ended) == sorted(names[alpha] for alpha in (3.0, 4.0, 5.0))
+    assert set(experiments_here(pipeline.git)) == {name for alpha, name in names.items() if alpha > 0}
+    assert "8 trials, 0 to run" in run()[1]

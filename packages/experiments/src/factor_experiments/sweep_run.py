@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,7 @@ from factor_experiments.git import EXPERIMENTS, Git
 from factor_experiments.layout import LOCK, fold_scores_pattern, judged_path, metrics_path, stage_of
 from factor_experiments.lock import lock_outs, out_of
 from factor_experiments.stored import Stored
+from factor_experiments.sweep_devices import VISIBLE, shares
 from factor_experiments.sweeps import overrides
 from factor_experiments.writing import write_text
 from factor_metrics import bootstrap_interval
@@ -37,6 +39,9 @@ LOOK = 1.0
 PATIENCE = 20.0
 """Seconds that a trial has to end when it is asked to."""
 RECORD = "trials.json"
+DVC_SUMMARY = "ERROR: failed to reproduce"
+KILLED = re.compile(r"failed to run: (.+), exited with -(\d+)$")
+"""What DVC says of a stage that a signal has ended."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +61,7 @@ class Job:
     interval: tuple[float, float] = (math.nan, math.nan)
     """95 % block-bootstrap interval of that score; NaN where it is not known."""
     seconds: float = 0.0
+    """Since it was started, or as long as it took."""
     cpu_seconds: float = 0.0
     """CPU seconds of all its processes; 0 where it is not known."""
     folds: list[float] = field(default_factory=list)
@@ -66,6 +72,13 @@ def experiments_here(git: Git) -> dict[str, str]:
     """Return name -> commit of the experiments of the commit that is checked out."""
     head = git.commit("HEAD")
     return {ref.split("/")[-1]: commit for commit, ref in git.refs(f"{EXPERIMENTS}/{head[:2]}/{head[2:]}/")}
+
+
+def find_ended(git: Git, stored: Stored, job: Job, model: str, label: str | None) -> None:
+    """Take in what a job that has ended has left: done is what has left an experiment, and nothing else."""
+    if job.status == "done":
+        job.status, job.reason = "failed", "DVC has ended without an experiment of it: its log says what happened"
+    find_done(git, stored, [job], model, label)
 
 
 def find_done(git: Git, stored: Stored, jobs: Sequence[Job], model: str, label: str | None) -> None:
@@ -154,19 +167,22 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: Path
     started: float
+    devices: tuple[str, ...]
+    """GPUs that it sees."""
     folder: Path | None = None
     looked: float = 0.0
     cpu_seconds: float = 0.0
     """CPU seconds of its processes when last looked at: a killed one's never reach its parent."""
 
-    def look(self, model: str) -> None:
-        """Read the scores of the folds that are finished."""
+    def look(self, root: Path, model: str) -> None:
+        """Find the copy that it runs in, below `root`, and read the scores of the folds that are finished."""
         if time.monotonic() - self.looked < LOOK:
             return
         self.looked = time.monotonic()
+        self.job.seconds = self.looked - self.started
         processes = _descendants(self.process.pid)
         self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in processes))
-        self.folder = self.folder or _folder_of(processes)
+        self.folder = self.folder or _folder_of(processes, root)
         if self.folder is not None:
             self.job.folds = fold_scores(self.folder, model) or self.job.folds
 
@@ -199,29 +215,36 @@ def run_jobs(
     deadline: float | None,
     finished: Callable[[Job], None],
     model: str = "",
+    devices: Sequence[str] = (),
 ) -> None:
     """Run trials as they are chosen, some at a time, until all have ended or the deadline has passed.
 
     `deadline` is a time of `time.monotonic`. `finished` is called for each that has ended, as failed, stopped early or,
-    for now, as done; then the choice takes it in. The folds of `model` decide which is stopped. Ctrl-C stops those that
-    run.
+    for now, as done; then the choice takes it in. The folds of `model` decide which is stopped. `devices` are the GPUs
+    that the trials share. Ctrl-C stops those that run.
+
+    One is started when the one before has its copy: DVC runs whatever was put into its stash last.
     """
+    root = root.resolve()
     logs.mkdir(parents=True, exist_ok=True)
     running: list[_Running] = []
+    free = shares(devices, at_a_time)
     with _stopped_at_the_end(running):
         while True:
             late = deadline is not None and time.monotonic() > deadline
-            while len(running) < at_a_time and not late and (job := choice.next()) is not None:
-                running.append(_start(root, job, logs / f"{job.name}.log"))
+            starting = any(one.folder is None for one in running)
+            if free and not late and not starting and (job := choice.next()) is not None:
+                running.append(_start(root, job, logs / f"{job.name}.log", free.pop(0)))
             if not running:
                 return
             for one in list(running):
                 if one.end():
                     running.remove(one)
+                    free.append(one.devices)
                     finished(one.job)
                     choice.ended(one.job)
                 elif one.job.status == "running":
-                    one.look(model)
+                    one.look(root, model)
                     if choice.stops(one.job):
                         said = ", ".join(f"{score:+.4f}" for score in one.job.folds)
                         one.stop(f"below the median of the others after {len(one.job.folds)} folds ({said})")
@@ -258,26 +281,29 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
-def _folder_of(processes: Sequence[psutil.Process]) -> Path | None:
-    """Return the copy that an experiment runs in: where what DVC has started works, another folder than DVC's own."""
-    folders = []
+def _folder_of(processes: Sequence[psutil.Process], root: Path) -> Path | None:
+    """Return the copy that an experiment runs in: the folder below `root` where DVC, or what it has started, works."""
     for process in processes:
         try:
-            folders.append(Path(process.cwd()))
+            folder = Path(process.cwd())
         except psutil.Error:
             continue
-    return next((folder for folder in folders[1:] if folder != folders[0]), None)
+        if folder != root and folder.is_relative_to(root):
+            return folder
+    return None
 
 
-def _start(root: Path, job: Job, log: Path) -> _Running:
-    command = ["dvc", "exp", "run", "--temp", "--name", job.name, *overrides(job.point)]
+def _start(root: Path, job: Job, log: Path, devices: tuple[str, ...]) -> _Running:
+    command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", job.name, *overrides(job.point)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    if devices:
+        environment[VISIBLE] = ",".join(devices)
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
     job.status = "running"
-    return _Running(job=job, process=process, log=log, started=time.monotonic())
+    return _Running(job=job, process=process, log=log, started=time.monotonic(), devices=devices)
 
 
 def _end(job: Job, code: int, log: Path) -> None:
@@ -290,9 +316,12 @@ def _end(job: Job, code: int, log: Path) -> None:
 
 
 def _telling(file: IO[str]) -> list[str]:
-    """Return the lines of a log that say why it ended: those with an error, else the last ones."""
+    """Return the lines of a log that say why it ended: those with an error or of a kill, else the last ones."""
     lines = [line.strip() for line in file if line.strip()]
-    errors = [line for line in lines if "error" in line.lower() and not line.startswith("ERROR: failed to reproduce")]
+    summary = [line for line in lines if line.startswith(DVC_SUMMARY)]
+    errors = [line for line in lines if "error" in line.lower() and line not in summary]
+    if not errors and summary and (killed := KILLED.search(summary[-1])):
+        return [f"{killed[1]} was killed by {signal.Signals(int(killed[2])).name}"]
     return (errors or lines)[-LAST_LINES:]
 
 
