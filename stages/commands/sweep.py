@@ -7,12 +7,9 @@ parameters matter.
 from __future__ import annotations
 
 import copy
-import math
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,10 @@ from factor_experiments.stored import Stored
 from factor_experiments.sweep_choice import Choice, Guided, Listed
 from factor_experiments.sweep_devices import shares, visible_devices
 from factor_experiments.sweep_page import sweep_page
-from factor_experiments.sweep_run import Job, Record, best_of, find_done, find_ended, run_jobs
+from factor_experiments.sweep_run import Job, Record, find_done, find_ended, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, trial_name
 from factor_experiments.writing import write_text
+from stages.commands.sweep_view import SweepView, trials_table
 from stages.params.checking import validate
 from stages.params.plain_yaml import parse_yaml
 from stages.params.reading import PARAMS_FILE, Params, parse_params, read_document
@@ -57,23 +55,20 @@ def main() -> None:
     left = sum(job.status == "waiting" for job in choice.jobs)
     number = f"{len(choice.jobs)} trials, {left} to run" if choice.jobs else f"up to {sweep.trials} trials"
     print(f"{file.stem}: {number}; logs: {logs}")
-
-    begun, ran = time.monotonic(), 0
+    view = SweepView(choice, sweep.trials if sweep.method == "optuna" else None)
 
     def finished(job: Job) -> None:
-        nonlocal ran
         find_ended(git, stored, job, sweep.model, sweep.label)
         record.keep(job)
-        ran += 1
-        each = (time.monotonic() - begun) / ran
-        print(progress(job, choice.jobs, each, sweep.trials if sweep.method == "optuna" else None), flush=True)
+        view.ended(job)
 
-    deadline = None if sweep.minutes is None else begun + 60.0 * sweep.minutes
-    run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model, devices())
+    deadline = None if sweep.minutes is None else view.begun + 60.0 * sweep.minutes
+    with view:
+        run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model, devices())
     # DVC lets a run that ends take over another one that begins just then: what it has made is there by now.
     find_done(git, stored, choice.jobs, sweep.model, sweep.label)
     jobs, said = choice.jobs, next_look(sum(job.status == "done" for job in choice.jobs))
-    print(table(jobs))
+    print(trials_table(jobs))
     print(f"{said} make verdict FILE={file} looks at the test dates of the best.")
     write_text(logs / PAGE, sweep_page(file.stem, jobs, said))
     print(f"Page: {logs / PAGE}")
@@ -187,49 +182,6 @@ def with_values(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[s
             section = section[part]
         section[last] = value
     return changed
-
-
-def progress(job: Job, jobs: Sequence[Job], each: float, wanted: int | None = None) -> str:
-    """Return the lines that are printed when a trial ends.
-
-    `each` are seconds from one end to the next so far, `wanted` all trials of a sweep that goes on choosing.
-    """
-    statuses = ("done", "stopped", "failed", "refused", "running", "waiting")
-    counts = {status: sum(one.status == status for one in jobs) for status in statuses}
-    counts["waiting"] += max(0, (wanted or 0) - len(jobs))
-    eta = timedelta(seconds=round(each * (counts["waiting"] + counts["running"])))
-    said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-    best = best_of(jobs)
-    told = "" if best is None else f", best {best.name} {score_of(best)} on valid dates"
-    what = score_of(job) if job.status == "done" else f"{job.status}: {job.reason.splitlines()[-1]}"
-    return f"{job.name} ({values_of(job)}): {what}\n  {said}, ETA {eta}{told}"
-
-
-def score_of(job: Job) -> str:
-    """Return the rank IC of a trial that is done with its interval, in words where there is none."""
-    if not math.isfinite(job.score):
-        return "no IC"
-    low, high = job.interval
-    return f"{job.score:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if math.isfinite(low) else "")
-
-
-def values_of(job: Job) -> str:
-    """Return the values of a trial in words."""
-    return ", ".join(f"{key} {value}" for key, value in job.point.items())
-
-
-def table(jobs: Sequence[Job]) -> str:
-    """Return all trials, best first by their rank IC on valid dates, and below them why others have none."""
-    done = [job for job in jobs if job.status == "done"]
-    done.sort(key=lambda job: (not math.isfinite(job.score), -job.score, job.name))
-    wide = max([7, *(len(score_of(job)) for job in done)])
-    lines = [f"{score_of(job):>{wide}}  {job.name}  {values_of(job)}" for job in done]
-    lines += [f"{job.status:>7}  {job.name}  {values_of(job)}" for job in jobs if job.status == "waiting"]
-    for job in jobs:
-        if job.status in ("failed", "refused", "stopped"):
-            lines.append(f"{job.status:>7}  {job.name}  {values_of(job)}")
-            lines += [f"         {line}" for line in job.reason.splitlines()]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from factor_experiments.sweep_page import sweep_page
 from factor_experiments.sweep_run import Job, Record, best_of, experiments_here, fold_scores, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
-from stages.commands.sweep import check_clean, check_name, check_values, main, read_sweep, table, with_values
+from stages.commands.sweep import check_clean, check_name, check_values, main, read_sweep, with_values
+from stages.commands.sweep_view import trials_table
 from stages.params.reading import read_document
 from stages.running.stage import StageError
 from workplace import smoke_document
@@ -146,7 +147,7 @@ def test_a_name_that_is_no_git_ref_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_a_trial_without_a_score_is_last_in_the_table() -> None:
     scores = {"a": 0.01, "b": math.nan, "c": 0.02}
     jobs = [Job(name=name, point={}, status="done", score=score) for name, score in scores.items()]
-    assert [line.split()[-1] for line in table(jobs).splitlines()] == ["c", "a", "b"]
+    assert [line.split()[-1] for line in trials_table(jobs).splitlines()] == ["c", "a", "b"]
 
 
 def test_the_next_look_costs_more() -> None:
@@ -461,12 +462,12 @@ def test_of_eight_trials_the_refused_failed_and_killed_are_named_and_a_second_ru
     code, said = run()
     assert code == 1
     assert "8 trials, 7 to run" in said
-    ends = said[said.index("+0.0700  ") :]
-    assert re.findall(r"(\S+)  s-\w+  zoo.linear.alpha (\S+)", ends) == [
+    table = said[said.index("+0.0700  ") :]
+    assert re.findall(r"(\S+)  s-\w+  zoo.linear.alpha (\S+)", table) == [
         ("+0.0700", "7.0"), ("+0.0600", "6.0"), ("+0.0200", "2.0"), ("+0.0100", "1.0"),
         ("refused", "-1.0"), ("failed", "3.0"), ("failed", "4.0"), ("failed", "5.0"),
     ]  # fmt: skip
-    reasons = dict(re.findall(r"alpha (-1.0|3.0|4.0|5.0)\n +(.+)", ends))
+    reasons = dict(re.findall(r"alpha (-1.0|3.0|4.0|5.0)\n +(.+)", table))
     assert "zoo.linear.alpha = -1.0: must be >= 0.0" in reasons["-1.0"]
     assert "alpha must not be 3" in reasons["3.0"]
     assert reasons["4.0"] == "killed by SIGKILL"
