@@ -397,7 +397,7 @@ def test_folds_are_read_as_a_training_writes_them(tmp_path: Path) -> None:
     assert fold_scores(tmp_path, "lightgbm") == []
 
 
-WORK = """import json, os, pathlib, signal
+WORK = """import json, os, pathlib, signal, time
 from ruamel.yaml import YAML
 alpha = YAML(typ="safe").load(pathlib.Path("params.yaml"))["zoo"]["linear"]["alpha"]
 if "MENDED" not in os.environ:
@@ -406,6 +406,11 @@ if "MENDED" not in os.environ:
         os.killpg(0, signal.SIGKILL)  # with DVC, as by a batch system
     if alpha == 5.0:
         os.kill(os.getpid(), signal.SIGKILL)  # alone, as by a system without memory
+if "FOLDS" in os.environ:
+    fold = pathlib.Path("results/train/.linear.9.partial/live/plots/metrics/fold_0")
+    fold.mkdir(parents=True)
+    (fold / "best_valid_rank_ic.tsv").write_text(f"step\\tbest\\n0\\t{alpha / 100}\\n")
+    time.sleep(300 if alpha == 2.0 else 0.5)
 folder = pathlib.Path("results/evaluate/linear")
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "metrics.json").write_text(json.dumps({"h1": {"valid_rank_ic": alpha / 100}}))
@@ -483,3 +488,33 @@ def test_of_eight_trials_the_refused_failed_and_killed_are_named_and_a_second_ru
     assert sorted(ended) == sorted(names[alpha] for alpha in (3.0, 4.0, 5.0))
     assert set(experiments_here(pipeline.git)) == {name for alpha, name in names.items() if alpha > 0}
     assert "8 trials, 0 to run" in run()[1]
+
+
+@pytest.mark.slow
+def test_optuna_stops_a_trial_that_dvc_runs_by_its_first_fold(
+    pipeline: Fabricated, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would take minutes; DVC takes its copy away, and it is no experiment."""
+    pytest.importorskip("optuna")
+    (pipeline.path / "sweeps").mkdir()
+    (pipeline.path / "sweeps" / "o.yaml").write_text(
+        "model: linear\nmethod: optuna\ntrials: 3\nparameters:\n  zoo.linear.alpha: [2.0, 6.0, 7.0]\n"
+    )
+    pipeline.commit("a sweep")
+    monkeypatch.chdir(pipeline.path)
+    monkeypatch.setattr(sys, "argv", ["sweep", "sweeps/o.yaml"])
+    monkeypatch.setenv("MENDED", "1")
+    monkeypatch.setenv("FOLDS", "1")
+    monkeypatch.setattr("factor_experiments.sweep_run.LOOK", 0.1)
+    main()
+    said = capsys.readouterr().out
+    name = trial_name("o", {"zoo.linear.alpha": 2.0})
+    told = f"{name} (zoo.linear.alpha 2.0): stopped: below the median of the others after 1 folds (+0.0200)\n"
+    assert f"{told}  2 done, 1 stopped, ETA 0:00:00, best o-" in said
+    made = {trial_name("o", {"zoo.linear.alpha": alpha}) for alpha in (6.0, 7.0)}
+    assert set(experiments_here(pipeline.git)) == made
+    assert [copy.name for copy in (pipeline.path / ".dvc" / "tmp" / "exps" / "standalone").iterdir()] == ["run"]
+    main()
+    again = capsys.readouterr().out
+    assert again[again.index("Page: ") :] == said[said.index("Page: ") :]
+    assert not re.findall(r"^o-\w+ \(", again, re.MULTILINE), "nothing runs again"
