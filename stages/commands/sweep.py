@@ -64,7 +64,7 @@ def main() -> None:
 
     deadline = None if sweep.minutes is None else view.begun + 60.0 * sweep.minutes
     with view:
-        run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model, devices())
+        run_jobs(git.root, choice, logs, sweep.jobs, deadline, finished, sweep.model, sweep.label, devices())
     # DVC lets a run that ends take over another one that begins just then: what it has made is there by now.
     find_done(git, stored, choice.jobs, sweep.model, sweep.label)
     jobs, said = choice.jobs, next_look(sum(job.status == "done" for job in choice.jobs))

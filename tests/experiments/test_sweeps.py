@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -175,7 +176,7 @@ def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
     put_program(tmp_path, monkeypatch, PROGRAM.format(python=sys.executable))
     jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 6)]
     seen: list[str] = []
-    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name), "m", ["4", "7"])
+    run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name), devices=["4", "7"])
     assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done"]
     assert jobs[0].reason == "error in stage 'train': params.yaml: a = 1: must be >= 2"
     assert jobs[1].reason == "killed by SIGKILL"
@@ -257,7 +258,7 @@ def put_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Non
 
 
 TRAINING = """#!{python}
-import os, pathlib, subprocess, sys, time
+import json, os, pathlib, subprocess, sys, time
 value, name = float(sys.argv[-1].split("=")[1]), sys.argv[-3]
 program = os.path.abspath(sys.argv[0])
 if not os.environ.get("CHILD"):
@@ -268,9 +269,9 @@ if not os.environ.get("CHILD"):
     except KeyboardInterrupt:
         sys.exit(255)
 for fold in range(2):
-    folder = pathlib.Path(f"results/train/.linear.7.partial/live/plots/metrics/fold_{{fold}}")
+    folder = pathlib.Path(f"results/train/.linear.7.partial/folds/fold_0{{fold}}")
     folder.mkdir(parents=True)
-    (folder / "best_valid_rank_ic.tsv").write_text(f"step\\tbest\\n0\\t{{value + fold}}\\n")
+    (folder / "metadata.json").write_text(json.dumps({{"valid_rank_ic": {{"h1": value + fold, "h5": 9}}}}))
     time.sleep(15 if fold == 0 and value < 0.5 else 0.3)
 """
 
@@ -300,7 +301,7 @@ def test_optuna_stops_bad_trials_after_their_first_fold_and_goes_on_where_it_was
             record.keep(job)
 
         choice = Guided(sweep, "s", prepare)
-        run_jobs(tmp_path, choice, tmp_path / "logs", 1, None, finished, "linear")
+        run_jobs(tmp_path, choice, tmp_path / "logs", 1, None, finished, "linear", "h1")
         return choice, seen
 
     monkeypatch.setattr("factor_experiments.sweep_choice.LEAST_STARTUP", 2)
@@ -388,13 +389,16 @@ def test_the_page_of_a_sweep_shows_which_parameter_matters(tmp_path: Path) -> No
     assert "at least 8 that differ" in sweep_page("s", jobs[:3], "")
 
 
-def test_folds_are_read_as_a_training_writes_them(tmp_path: Path) -> None:
-    for fold, text in {0: "step\tx\n0\t0.5\n", 1: "step\tx\n0\tnan\n", 2: "step\tx\n0\t0.2"}.items():
-        folder = tmp_path / f"results/train/.linear.9.partial/live/plots/metrics/fold_{fold}"
+def test_folds_are_read_of_the_label_that_decides(tmp_path: Path) -> None:
+    for fold, scores in enumerate([{"h1": 0.5, "h5": 0.1}, {"h1": None, "h5": 0.2}, {"h1": 0.25, "h5": 0.75}]):
+        folder = tmp_path / f"results/train/.linear.9.partial/folds/fold_{fold:02d}"
         folder.mkdir(parents=True)
-        (folder / "best_valid_rank_ic.tsv").write_text(text)
-    assert fold_scores(tmp_path, "linear") == [0.5], "undefined ones and lines that are being written are none"
-    assert fold_scores(tmp_path, "lightgbm") == []
+        (folder / "metadata.json").write_text(json.dumps({"valid_rank_ic": scores}))
+    (tmp_path / "results/train/.linear.9.partial/folds/fold_03").mkdir()
+    assert fold_scores(tmp_path, "linear", "h1") == [0.5, 0.25], "undefined ones are none, nor is one that is written"
+    assert fold_scores(tmp_path, "linear", None) == [0.3, 0.5], "the mean over labels"
+    assert fold_scores(tmp_path, "linear", "h9") == []
+    assert fold_scores(tmp_path, "lightgbm", "h1") == []
 
 
 WORK = """import json, os, pathlib, signal, time
@@ -407,9 +411,9 @@ if "MENDED" not in os.environ:
     if alpha == 5.0:
         os.kill(os.getpid(), signal.SIGKILL)  # alone, as by a system without memory
 if "FOLDS" in os.environ:
-    fold = pathlib.Path("results/train/.linear.9.partial/live/plots/metrics/fold_0")
+    fold = pathlib.Path("results/train/.linear.9.partial/folds/fold_00")
     fold.mkdir(parents=True)
-    (fold / "best_valid_rank_ic.tsv").write_text(f"step\\tbest\\n0\\t{alpha / 100}\\n")
+    (fold / "metadata.json").write_text(json.dumps({"valid_rank_ic": {"h1": alpha / 100}}))
     time.sleep(300 if alpha == 2.0 else 0.5)
 folder = pathlib.Path("results/evaluate/linear")
 folder.mkdir(parents=True, exist_ok=True)
@@ -498,7 +502,7 @@ def test_optuna_stops_a_trial_that_dvc_runs_by_its_first_fold(
     pytest.importorskip("optuna")
     (pipeline.path / "sweeps").mkdir()
     (pipeline.path / "sweeps" / "o.yaml").write_text(
-        "model: linear\nmethod: optuna\ntrials: 3\nparameters:\n  zoo.linear.alpha: [2.0, 6.0, 7.0]\n"
+        "model: linear\nlabel: h1\nmethod: optuna\ntrials: 3\nparameters:\n  zoo.linear.alpha: [2.0, 6.0, 7.0]\n"
     )
     pipeline.commit("a sweep")
     monkeypatch.chdir(pipeline.path)

@@ -17,6 +17,7 @@ SERIES = "ic.parquet"
 """Table of a forecast, a row per date and label: in DVC's cache."""
 STACK = "stack"
 EVALUATE = "evaluate"
+TRAIN = "train"
 SPLIT = "split"
 FOLDS = "folds.json"
 """Dates of every fold, in the folder of `split`: in DVC's cache."""
@@ -49,9 +50,24 @@ def stage_of(name: str) -> str:
     return STACK if name == STACK else f"{EVALUATE}@{name}"
 
 
-def fold_scores_pattern(model: str) -> str:
-    """Return the files, one a fold, that a training writes while it runs: the mean rank IC on valid dates."""
-    return f"{RESULTS}/train/.{model}.*.partial/live/plots/metrics/fold_*/best_valid_rank_ic.tsv"
+def training_stage(model: str) -> str:
+    """Return the stage of DVC that trains a model."""
+    return f"{TRAIN}@{model}"
+
+
+def training_path(model: str) -> str:
+    """Return the folder that the training of a model has written when it has ended."""
+    return f"{RESULTS}/{TRAIN}/{model}"
+
+
+def training_pattern(model: str) -> str:
+    """Return the folder that a training writes while it runs; the number is that of its process."""
+    return f"{RESULTS}/{TRAIN}/.{model}.*.partial"
+
+
+def fold_metadata(fold: str) -> str:
+    """Return the file of a fold, two digits, in a training's folder that has its rank ICs on valid dates by label."""
+    return f"folds/fold_{fold}/metadata.json"
 
 
 def judged_path(model: str) -> str:

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,16 @@ import numpy as np
 import psutil
 
 from factor_experiments.git import EXPERIMENTS, Git
-from factor_experiments.layout import LOCK, fold_scores_pattern, judged_path, metrics_path, stage_of
+from factor_experiments.layout import (
+    LOCK,
+    fold_metadata,
+    judged_path,
+    metrics_path,
+    stage_of,
+    training_path,
+    training_pattern,
+    training_stage,
+)
 from factor_experiments.lock import lock_outs, out_of
 from factor_experiments.stored import Stored
 from factor_experiments.sweep_devices import VISIBLE, shares
@@ -65,7 +75,7 @@ class Job:
     cpu_seconds: float = 0.0
     """CPU seconds of all its processes; 0 where it is not known."""
     folds: list[float] = field(default_factory=list)
-    """Rank IC on the valid dates of each fold that was finished, mean over labels, as it trained."""
+    """Rank IC on the valid dates of each fold that was finished, of the label that decides, else mean over labels."""
 
 
 def experiments_here(git: Git) -> dict[str, str]:
@@ -88,10 +98,12 @@ def find_done(git: Git, stored: Stored, jobs: Sequence[Job], model: str, label: 
     locks = git.contents([f"{there[job.name]}:{LOCK}" for job in found])
     for job, lock in zip(found, locks, strict=True):
         where = f"{LOCK} of {there[job.name][:9]}"
-        outs = lock_outs((lock or b"").decode(errors="replace"), (stage_of(model),), where)
+        stages = (stage_of(model), training_stage(model))
+        outs = lock_outs((lock or b"").decode(errors="replace"), stages, where)
         job.status, job.reason = "done", ""
         job.score = valid_rank_ic(stored, outs, model, label)
         job.interval = valid_interval(stored, outs, model, label)
+        job.folds = stored_fold_scores(stored, outs, model, label) or job.folds
 
 
 def valid_rank_ic(stored: Stored, outs: Mapping[str, str], model: str, label: str | None) -> float:
@@ -147,7 +159,7 @@ class Record:
             return
         if job.status == "done" or (job.status == "waiting" and known.get("status") == "stopped"):
             for key in self.KEPT if job.status == "waiting" else self.KEPT[2:]:
-                setattr(job, key, known.get(key, getattr(job, key)))
+                setattr(job, key, known.get(key) or getattr(job, key))
 
     def keep(self, job: Job) -> None:
         """Write down a trial that has ended."""
@@ -174,7 +186,7 @@ class _Running:
     cpu_seconds: float = 0.0
     """CPU seconds of its processes when last looked at: a killed one's never reach its parent."""
 
-    def look(self, root: Path, model: str) -> None:
+    def look(self, root: Path, model: str, label: str | None) -> None:
         """Find the copy that it runs in, below `root`, and read the scores of the folds that are finished."""
         if time.monotonic() - self.looked < LOOK:
             return
@@ -184,7 +196,7 @@ class _Running:
         self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in processes))
         self.folder = self.folder or _folder_of(processes, root)
         if self.folder is not None:
-            self.job.folds = fold_scores(self.folder, model) or self.job.folds
+            self.job.folds = fold_scores(self.folder, model, label) or self.job.folds
 
     def stop(self, reason: str) -> None:
         """Ask it to end, as Ctrl-C does: DVC then takes its copy away; one that does not is killed."""
@@ -215,13 +227,14 @@ def run_jobs(
     deadline: float | None,
     finished: Callable[[Job], None],
     model: str = "",
+    label: str | None = None,
     devices: Sequence[str] = (),
 ) -> None:
     """Run trials as they are chosen, some at a time, until all have ended or the deadline has passed.
 
     `deadline` is a time of `time.monotonic`. `finished` is called for each that has ended, as failed, stopped early or,
-    for now, as done; then the choice takes it in. The folds of `model` decide which is stopped. `devices` are the GPUs
-    that the trials share. Ctrl-C stops those that run.
+    for now, as done; then the choice takes it in. The folds of `model` at `label` decide which is stopped. `devices`
+    are the GPUs that the trials share. Ctrl-C stops those that run.
 
     One is started when the one before has its copy: DVC runs whatever was put into its stash last.
     """
@@ -244,24 +257,37 @@ def run_jobs(
                     finished(one.job)
                     choice.ended(one.job)
                 elif one.job.status == "running":
-                    one.look(root, model)
+                    one.look(root, model, label)
                     if choice.stops(one.job):
                         said = ", ".join(f"{score:+.4f}" for score in one.job.folds)
                         one.stop(f"below the median of the others after {len(one.job.folds)} folds ({said})")
             time.sleep(POLL)
 
 
-def fold_scores(folder: Path, model: str) -> list[float]:
+def fold_scores(folder: Path, model: str, label: str | None) -> list[float]:
     """Return the rank IC on valid dates of each fold that a training in `folder` has finished, in order.
 
-    Those that are undefined are left out.
+    Of `label`, without one the mean over labels. Those that are undefined are left out.
     """
     found = {}
-    for file in folder.glob(fold_scores_pattern(model)):
-        lines = file.read_text(encoding="utf-8").split("\n")
-        if len(lines) > 2:  # a heading and a line that is finished
-            found[int(file.parent.name.removeprefix("fold_"))] = float(lines[-2].split("\t")[-1])
-    return [found[number] for number in sorted(found) if math.isfinite(found[number])]
+    for file in folder.glob(f"{training_pattern(model)}/{fold_metadata('*')}"):
+        with suppress(OSError):  # the training has ended just now, and its folder has another name
+            found[file.parent.name] = _fold_score(file.read_bytes(), label)
+    return [found[name] for name in sorted(found) if math.isfinite(found[name])]
+
+
+def stored_fold_scores(stored: Stored, outs: Mapping[str, str], model: str, label: str | None) -> list[float]:
+    """Return what `fold_scores` does of a training that has ended, by the outputs of an experiment."""
+    out = outs.get(training_path(model))
+    files = () if out is None else takewhile(bool, (stored.file(out, fold_metadata(f"{fold:02d}")) for fold in count()))
+    scores = [_fold_score(file, label) for file in files if file is not None]
+    return [score for score in scores if math.isfinite(score)]
+
+
+def _fold_score(metadata: bytes, label: str | None) -> float:
+    scores = json.loads(metadata)[SCORE]
+    values = list(scores.values()) if label is None else [scores.get(label)]
+    return math.nan if None in values else float(np.mean(values))
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
