@@ -22,6 +22,8 @@ from factor_data import (
     rule_hits,
 )
 from factor_data.cleaning import Action
+from factor_data.cleaning.apply import bars_looked_at, clean_newest
+from factor_data.cleaning.bars import NO_FACTS
 
 NUM_SYMBOLS, NUM_DATES = 7, 40
 
@@ -116,6 +118,33 @@ def test_what_stays_is_what_was_read_or_missing(seed: int, rules: CleanRules) ->
     dropped = sum(rule.count for rule in report.rules if rule.action == "drop")
     assert dropped >= panel.num_rows - after.num_rows
     assert (dropped == 0) == (panel.num_rows == after.num_rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), rules=rule_sets(), date=st.integers(5, NUM_DATES - 1))
+def test_the_newest_bars_are_cleaned_beside_a_few_before_them_as_beside_all(
+    seed: int, rules: CleanRules, date: int
+) -> None:
+    """The bars before them are those that are left, and none further back than the rules look."""
+    panel = dirty_panel(seed)
+    panel = panel.select(panel.date_code <= date)
+    whole, _ = clean_symbols(panel, rules)
+    looked_at = bars_looked_at(rules)
+    is_left = np.isin(panel.row_key, whole.row_key)
+    is_new = panel.date_code == date
+    near = np.ones(panel.num_rows, dtype=bool)
+    if looked_at is not None:
+        for code in range(NUM_SYMBOLS):
+            mine = panel.symbol_code == code
+            before = np.flatnonzero(mine & is_left & ~is_new)
+            if len(before) > looked_at:
+                near[mine & (np.arange(panel.num_rows) < before[-looked_at])] = False
+    earlier = np.bincount(panel.symbol_code[is_left & ~near], minlength=NUM_SYMBOLS)
+    found = clean_newest(panel.select(near), rules, NO_FACTS, earlier)
+    expected, found = (one.select(one.date_code == date) for one in (whole, found))
+    np.testing.assert_array_equal(found.symbol_code, expected.symbol_code)
+    for name, values in expected.columns.items():
+        np.testing.assert_array_equal(found.columns[name], values, err_msg=name)
 
 
 def reference_counts(panel: Panel, rules: CleanRules) -> Counter[str]:

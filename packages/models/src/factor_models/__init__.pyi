@@ -26,6 +26,7 @@ from .losses.table import LOSSES as LOSSES
 from .stacking.config import StackConfig as StackConfig
 from .stacking.levels import combine_levels as combine_levels
 from .stacking.members import Members as Members
+from .stacking.members import combine_ranks as combine_ranks
 from .stacking.oof import StackResult as StackResult
 from .stacking.oof import stack_members as stack_members
 from .stacking.oof import stack_oof as stack_oof

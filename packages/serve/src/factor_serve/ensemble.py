@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_metrics import constant_dates
-from factor_models import Members, combine_levels
+from factor_models import combine_levels, combine_ranks, rank_standardise
 
 
 def stack_of_date(
@@ -24,12 +24,9 @@ def stack_of_date(
     scale : factor that makes ranks the expectation of the standardised label
     """
     rows = np.stack([_without_constant(forecasts[name]) for name in weights])
-    nothing = np.zeros(rows.shape[1], dtype=np.int64)
-    members = Members(rows, np.full(rows.shape[1], np.nan), nothing, nothing)
-    found, combined = members.combine(0, np.array(list(weights.values())), np.ones(len(rows), dtype=bool))
-    result = np.full(rows.shape[1], np.nan)
-    result[found] = scale * combined
-    return result
+    one_date = np.zeros(rows.shape[1], dtype=np.int64)
+    wanted = np.ones(len(rows), dtype=bool)
+    return scale * combine_ranks(rank_standardise(rows, one_date), one_date, np.array(list(weights.values())), wanted)
 
 
 def stack_of_levels(

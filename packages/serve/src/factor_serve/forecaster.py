@@ -1,9 +1,10 @@
 """Forecasts in memory, date by date: what a new date needs is kept, and its forecasts have the bits of a batch.
 
-Kept are, per symbol, the last raw bars that cleaning and features of a new bar look at (`factor_serve.memory`), and the
-last rows that members read, computed when their date came. The tone of news is carried as the sums of the last row,
-in float64. A new date is cleaned and computed on these bars, normalised over its own cross-section, put behind the
-rows, and forecast; nothing that was computed before is computed again.
+Kept are, per symbol, the last raw bars that cleaning and features of a new bar look at (`factor_serve.memory`), the
+same as cleaning has left them, and the last rows that members read, computed when their date came. The tone of news is
+carried as the sums of the last row, in float64. A new bar is cleaned beside the few bars before it that the rules look
+at, each of its features is computed on as many bars as that feature looks back on, then it is normalised over the
+cross-section of its date, put behind the rows, and forecast; nothing that was computed before is computed again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import UNIVERSE, Panel, as_pandas, clean_symbols
+from factor_data import FeaturePlan, Panel, as_pandas, clean_symbols
+from factor_data.cleaning.apply import bars_looked_at, clean_newest
 from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_facts, seen_values
 from factor_data.news.join import document_rows
 from factor_data.panel.stamps import as_stamps
@@ -24,8 +26,9 @@ from factor_serve.arrivals import ArrivalRules, check_dates, check_news, check_s
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import STACK, forecast_rows
 from factor_serve.inputs import feature_plan, kline_columns, normalised, rows_of, with_columns
-from factor_serve.memory import kept_bars
+from factor_serve.memory import kept_bars, newest_values
 from factor_serve.rows import Rows
+from factor_serve.sorted_rows import behind, coded, from_end, put_behind, with_names
 from factor_serve.stamps import check_one_clock, wall_clock, with_zones
 
 
@@ -33,6 +36,20 @@ def no_documents() -> pd.DataFrame:
     """Documents, none of them."""
     nothing = np.array([], dtype=object)
     return pd.DataFrame({"timestamp": np.array([], dtype="datetime64[ns]"), "symbol": nothing, "text": nothing})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cleaned:
+    """What cleaning has left of the bars that are kept.
+
+    Attributes
+    ----------
+    bars : with the symbols and dates of the raw ones
+    left : (num_rows of the raw bars,) which of them these are
+    """
+
+    bars: Panel
+    left: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +66,7 @@ class State:
     counted : (num_documents,) whether a document is in `tone` already
     zones, news_zones : zones in which stamps of bars and of documents have come, see `factor_serve.stamps`; none of
         bars that came as a panel, which knows their wall clock only
+    cleaned : made of the bars when a date comes and it is None, as after a restart
     """
 
     bars: Panel
@@ -59,6 +77,7 @@ class State:
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     zones: dict[str, str] = field(default_factory=dict)
     news_zones: dict[str, str] = field(default_factory=dict)
+    cleaned: Cleaned | None = None
 
     @property
     def last(self) -> np.datetime64:
@@ -89,6 +108,7 @@ class Forecaster:
         self.memory: int | None = None
         """Bars of a symbol that a new date needs, known after the first update; None: all, since a function of the
         user's may look at all."""
+        self._plan: tuple[NDArray[np.str_], FeaturePlan] | None = None
 
     @property
     def last(self) -> np.datetime64 | None:
@@ -187,10 +207,13 @@ class Forecaster:
             last = cleaned.starts[1:] - 1
             tone = bundle.scorer.sums(documents, cleaned)[last]
             counted[document_rows(documents, cleaned, bundle.scorer.config).kept] = True
+        left: NDArray[np.bool_] = np.isin(panel.row_key, key_on(cleaned, panel))
+        if memory is not None:
+            panel = panel.select(from_end(panel.symbol_code, left) <= memory)
         state = State(
             bars=panel, rows=rows, seen=seen, tone=tone, news=documents, counted=counted, news_zones=news_zones
         )
-        state = self._trimmed(state, cleaned, memory)
+        state = self._trimmed(replace(state, rows=self._last_rows(rows)))
         return state, np.array([len(rows.dates) - 1]) if rows.dates[-1] == panel.dates[-1] else np.zeros(0, np.int64)
 
     def _with_news(self, state: State, news: pd.DataFrame | None) -> State:
@@ -228,45 +251,91 @@ class Forecaster:
                 f"{changed[0]} has a value on {date!s:.19} and had none before, by which earlier bars are cleaned "
                 "otherwise; make a new Forecaster from all bars"
             )
-        bars = appended(state.bars, new, date)
-        cleaned, _ = clean_symbols(bars, bundle.clean_rules, facts)
-        kept = cleaned.date_code == bars.num_dates - 1
-        state = replace(state, bars=bars, seen=seen)
-        if not kept.any():
-            return self._trimmed(state, cleaned, self.memory), np.zeros(0, dtype=np.int64)
+        bars, cleaned, fresh = self._cleaned(state, new, date, facts)
+        state = replace(state, bars=bars, seen=seen, cleaned=cleaned)
+        if not fresh.num_rows:
+            return self._trimmed(state), np.zeros(0, dtype=np.int64)
         dates = np.append(state.rows.dates, date)
-        symbols = np.union1d(state.rows.symbols, bars.symbols[np.unique(cleaned.symbol_code[kept])])
-        on_rows = on_calendar(cleaned.select(np.isin(bars.symbols[cleaned.symbol_code], symbols)), symbols, dates)
-        fresh = on_rows.date_code == len(dates) - 1
-        plan = feature_plan(bundle, on_rows)
-        of_symbols = plan.symbol_values(on_rows)[fresh]
-        date_code, symbol_code = on_rows.date_code[fresh], on_rows.symbol_code[fresh]
-        universe = on_rows.columns[UNIVERSE][fresh] > 0
-        matrices = [plan.all_values(of_symbols, date_code, symbol_code, universe)]
+        symbols = with_names(state.rows.symbols, bars.symbols[fresh.symbol_code])
+        symbol_code = coded(symbols, bars.symbols, fresh.symbol_code)
+        date_code = np.full(fresh.num_rows, len(dates) - 1, dtype=np.int32)
+        fresh = replace(fresh, symbols=symbols, dates=dates, symbol_code=symbol_code, date_code=date_code)
+        plan = self._plan_for(fresh)
+        of_symbols = newest_values(plan, on_calendar(cleaned.bars, symbols, dates), symbol_code)
+        matrices = [plan.all_values(of_symbols, date_code, symbol_code, fresh.in_universe)]
         rows = recoded(state.rows, symbols, dates)
         tone = recoded_tone(state, symbols)
         counted = state.counted
         if bundle.scorer is not None:
-            sums, counted = self._tone_of(state, rows, on_rows.select(fresh), tone)
+            sums, counted = self._tone_of(state, rows, fresh, tone)
             tone = tone.copy()
             tone[symbol_code] = sums
             matrices.append(sums.astype(np.float32))
             if bundle.vectoriser is not None:
-                matrices.append(bundle.vectoriser.transform(state.news, on_rows.select(fresh)).values)
+                matrices.append(bundle.vectoriser.transform(state.news, fresh).values)
         inputs = normalised(bundle, np.hstack(matrices) if len(matrices) > 1 else matrices[0], date_code)
         added = Rows(
             symbols=symbols,
             dates=dates,
             symbol_code=symbol_code,
             date_code=date_code,
-            in_universe=universe,
+            in_universe=fresh.in_universe,
             inputs=inputs,
-            tokens=bundle.tokenizer.transform(inputs),
-            kline=kline_columns(on_rows.select(fresh)) if rows.kline else {},
+            tokens=None if rows.tokens is None else bundle.tokenizer.transform(inputs),
+            kline=kline_columns(fresh) if rows.kline else {},
         )
-        rows = joined(rows, added)
-        state = self._trimmed(replace(state, rows=rows, tone=tone, counted=counted), cleaned, self.memory)
+        state = self._trimmed(replace(state, rows=self._last_rows(rows, added), tone=tone, counted=counted))
         return state, np.array([len(dates) - 1])
+
+    def _cleaned(
+        self, state: State, new: Panel, date: np.datetime64, facts: ColumnFacts
+    ) -> tuple[Panel, Cleaned, Panel]:
+        """The raw bars and the cleaned ones with those of one more date, as many as are kept; the new ones cleaned."""
+        rules, known = self.bundle.clean_rules, state.cleaned or self._all_cleaned(state)
+        bars, dates = state.bars, np.append(state.bars.dates, date)
+        symbols = with_names(bars.symbols, new.symbols[new.symbol_code])
+        bars, old = (
+            replace(one, symbols=symbols, dates=dates, symbol_code=coded(symbols, one.symbols, one.symbol_code))
+            for one in (bars, known.bars)
+        )
+        new = replace(
+            new,
+            symbols=symbols,
+            dates=dates,
+            symbol_code=coded(symbols, new.symbols, new.symbol_code),
+            date_code=np.full(new.num_rows, len(dates) - 1, dtype=np.int32),
+        )
+        looked_at = bars_looked_at(rules)
+        near = np.ones(bars.num_rows, dtype=bool)
+        if looked_at is not None:
+            near = from_end(bars.symbol_code, known.left) <= looked_at
+        earlier = np.bincount(bars.symbol_code[known.left & ~near], minlength=len(symbols))
+        beside = bars.select(near)
+        done = clean_newest(
+            panel_behind(beside, new, behind(beside.symbol_code, new.symbol_code)), rules, facts, earlier
+        )
+        fresh = done.select(done.date_code == len(dates) - 1)
+        order = behind(bars.symbol_code, new.symbol_code)
+        left = put_behind(known.left, np.isin(new.symbol_code, fresh.symbol_code), order)
+        code = put_behind(bars.symbol_code, new.symbol_code, order)
+        order_left = behind(old.symbol_code, fresh.symbol_code)
+        if self.memory is not None:
+            keep = from_end(code, left) <= self.memory
+            order, left = order[keep], left[keep]
+            code = put_behind(old.symbol_code, fresh.symbol_code, order_left)
+            order_left = order_left[from_end(code, np.ones(len(code), dtype=bool)) <= self.memory]
+        cleaned = Cleaned(bars=panel_behind(old, fresh, order_left), left=left)
+        return panel_behind(bars, new, order), cleaned, fresh
+
+    def _all_cleaned(self, state: State) -> Cleaned:
+        cleaned, _ = clean_symbols(state.bars, self.bundle.clean_rules, state.facts)
+        return Cleaned(bars=cleaned, left=np.isin(state.bars.row_key, cleaned.row_key))
+
+    def _plan_for(self, panel: Panel) -> FeaturePlan:
+        """The plan of a panel's symbols, made anew when there are others."""
+        if self._plan is None or self._plan[0] is not panel.symbols:
+            self._plan = (panel.symbols, feature_plan(self.bundle, panel))
+        return self._plan[1]
 
     def _tone_of(
         self, state: State, rows: Rows, new: Panel, tone: NDArray[np.float64]
@@ -295,35 +364,40 @@ class Forecaster:
         counted[waiting[document_rows(news, both, scorer.config).kept]] = True
         return scorer.sums(news, both, first)[is_new], counted
 
-    def _trimmed(self, state: State, cleaned: Panel, memory: int | None) -> State:
-        """The state with no more than a new date needs. `cleaned` are its bars, cleaned; `memory` how many are kept."""
-        rows = state.rows
+    def _last_rows(self, rows: Rows, new: Rows | None = None) -> Rows:
+        """The last rows that members read, those of a later date put behind the others of their symbols."""
+        code, order = rows.symbol_code, np.arange(rows.num_rows)
+        if new is not None:
+            order = behind(code, new.symbol_code)
+            code = put_behind(code, new.symbol_code, order)
         members = self.bundle.members.values()
         length = max((one.lookback for one in members if one.kind != "kline"), default=1)
-        keep = from_end(rows.symbol_code, np.ones(rows.num_rows, dtype=bool)) <= length
+        keep = from_end(code, np.ones(len(code), dtype=bool)) <= length
         if rows.kline:
-            complete = np.asarray(np.isfinite(np.column_stack(list(rows.kline.values()))).all(axis=1))
             window = max(one.lookback for one in members if one.kind == "kline")
-            keep |= from_end(rows.symbol_code, complete) <= window
-        news, counted = state.news, state.counted
+            columns = [
+                values if new is None else put_behind(values, new.kline[name], order)
+                for name, values in rows.kline.items()
+            ]
+            keep |= from_end(code, np.isfinite(np.column_stack(columns)).all(axis=1)) <= window
+        return rows_behind(rows, new, order[keep])
+
+    def _trimmed(self, state: State) -> State:
+        """The state with no more documents than a new date needs."""
+        rows, news, counted = state.rows, state.news, state.counted
         if self.bundle.scorer is not None and len(news):
-            needed = self._needed_documents(state, keep)
+            needed = self._needed_documents(state)
             news, counted = news[needed].reset_index(drop=True), counted[needed]
-        rows = selected(rows, keep)
         if self.bundle.vectoriser is not None and self.bundle.vectoriser.config.documents_per_bar:
             rows = replace(rows, documents=self.bundle.vectoriser.documents(news, panel_of_rows(rows)))
-        bars = state.bars
-        if memory is not None:
-            left: NDArray[np.bool_] = np.isin(bars.row_key, key_on(cleaned, bars))
-            bars = bars.select(from_end(bars.symbol_code, left) <= memory)
-        return replace(state, bars=bars, rows=rows, news=news, counted=counted)
+        return replace(state, rows=rows, news=news, counted=counted)
 
-    def _needed_documents(self, state: State, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Documents that are not counted yet, or that a vector of a kept row, or of one to come, may be made of."""
+    def _needed_documents(self, state: State) -> NDArray[np.bool_]:
+        """Documents that are not counted yet, or that a vector of a row, or of one to come, may be made of."""
         needed = ~state.counted
         vectoriser = self.bundle.vectoriser
         if vectoriser is not None:
-            oldest = state.rows.date_code[keep].min(initial=len(state.rows.dates)) - vectoriser.config.memory
+            oldest = state.rows.date_code.min(initial=len(state.rows.dates)) - vectoriser.config.memory
             since = state.rows.dates[max(int(oldest), 0)] - np.timedelta64(1, "D")
             needed |= as_stamps(state.news["timestamp"], "timestamp of the news") >= since
         return needed
@@ -345,32 +419,6 @@ def sorted_documents(news: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values(["timestamp", "symbol"], kind="stable", ignore_index=True)
 
 
-def from_end(symbol_code: NDArray[np.integer], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(num_rows,) how many counted rows its symbol has from each row to its last, the row included, at least 1."""
-    if not len(symbol_code):
-        return np.zeros(0, dtype=np.int64)
-    total = np.cumsum(counted)
-    last = np.r_[symbol_code[1:] != symbol_code[:-1], True]
-    end = total[last][np.cumsum(last) - last]
-    return np.maximum(end - total + counted, 1)
-
-
-def appended(bars: Panel, new: Panel, date: np.datetime64) -> Panel:
-    """Return bars with those of one later date behind the others of their symbols."""
-    symbols = np.union1d(bars.symbols, new.symbols[np.unique(new.symbol_code)])
-    dates = np.append(bars.dates, date)
-    old_code = np.searchsorted(symbols, bars.symbols)[bars.symbol_code].astype(np.int32)
-    new_code = np.searchsorted(symbols, new.symbols)[new.symbol_code].astype(np.int32)
-    place = np.searchsorted(old_code, new_code, side="right")
-    return Panel(
-        symbols=symbols,
-        dates=dates,
-        symbol_code=np.insert(old_code, place, new_code),
-        date_code=np.insert(bars.date_code, place, np.int32(len(dates) - 1)),
-        columns={name: np.insert(values, place, new.columns[name]) for name, values in bars.columns.items()},
-    )
-
-
 def on_calendar(cleaned: Panel, symbols: NDArray[np.str_], dates: NDArray[np.datetime64]) -> Panel:
     """Return cleaned bars with the symbols and dates that rows have."""
     return Panel(
@@ -390,7 +438,7 @@ def key_on(cleaned: Panel, bars: Panel) -> NDArray[np.int64]:
 
 def recoded(rows: Rows, symbols: NDArray[np.str_], dates: NDArray[np.datetime64]) -> Rows:
     """Return rows with more symbols and dates."""
-    code = np.searchsorted(symbols, rows.symbols)[rows.symbol_code]
+    code = coded(symbols, rows.symbols, rows.symbol_code)
     return replace(rows, symbols=symbols, dates=dates, symbol_code=code, documents=None)
 
 
@@ -401,34 +449,34 @@ def recoded_tone(state: State, symbols: NDArray[np.str_]) -> NDArray[np.float64]
     return tone
 
 
-def joined(rows: Rows, new: Rows) -> Rows:
-    """Return rows with those of one later date behind the others of their symbols."""
-    place = np.searchsorted(rows.symbol_code, new.symbol_code, side="right")
-
-    def insert(old: NDArray | None, more: NDArray | None) -> NDArray | None:
-        return None if old is None or more is None else np.insert(old, place, more, axis=0)
-
+def panel_behind(bars: Panel, new: Panel, order: NDArray[np.int64]) -> Panel:
+    """Return the bars that `behind` has put in order, of two panels with the same symbols and dates."""
     return replace(
-        rows,
-        symbol_code=np.insert(rows.symbol_code, place, new.symbol_code),
-        date_code=np.insert(rows.date_code, place, new.date_code),
-        in_universe=np.insert(rows.in_universe, place, new.in_universe),
-        inputs=insert(rows.inputs, new.inputs),
-        tokens=insert(rows.tokens, new.tokens),
-        kline={name: np.insert(values, place, new.kline[name]) for name, values in rows.kline.items()},
+        bars,
+        symbol_code=put_behind(bars.symbol_code, new.symbol_code, order),
+        date_code=put_behind(bars.date_code, new.date_code, order),
+        columns={name: put_behind(values, new.columns[name], order) for name, values in bars.columns.items()},
     )
 
 
-def selected(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
-    """Return some of the rows, without their documents."""
+def rows_behind(rows: Rows, new: Rows | None, order: NDArray[np.int64]) -> Rows:
+    """Return the rows that `behind` has put in order, without their documents; of `rows` alone where `new` is None."""
+
+    def put(name: str) -> Any:
+        old = getattr(rows, name)
+        return None if old is None else put_behind(old, None if new is None else getattr(new, name), order)
+
     return replace(
         rows,
-        symbol_code=rows.symbol_code[keep],
-        date_code=rows.date_code[keep],
-        in_universe=rows.in_universe[keep],
-        inputs=None if rows.inputs is None else rows.inputs[keep],
-        tokens=None if rows.tokens is None else rows.tokens[keep],
-        kline={name: values[keep] for name, values in rows.kline.items()},
+        symbol_code=put("symbol_code"),
+        date_code=put("date_code"),
+        in_universe=put("in_universe"),
+        inputs=put("inputs"),
+        tokens=put("tokens"),
+        kline={
+            name: put_behind(values, None if new is None else new.kline[name], order)
+            for name, values in rows.kline.items()
+        },
         documents=None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,12 +82,7 @@ def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model:
     shown = dict(said) if model != STACK else {}
     if model in (STACK, ALL):
         shown[STACK] = _stacked(bundle, said, shape)
-    frames = [
-        _frame(name, label, values[:, :, head], rows.dates[codes], rows.symbols)
-        for name, values in shown.items()
-        for head, label in enumerate(bundle.labels)
-    ]
-    return pd.concat(frames, ignore_index=True)
+    return _frame(shown, list(bundle.labels), rows.dates[codes], rows.symbols)
 
 
 def members_for(bundle: Bundle, model: str) -> Sequence[str]:
@@ -112,15 +108,25 @@ def _stacked(bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[
 
 
 def _frame(
-    name: str, label: str, values: NDArray[np.float32], dates: NDArray[np.datetime64], symbols: NDArray[np.str_]
+    forecasts: dict[str, NDArray[np.float32]],
+    labels: list[str],
+    dates: NDArray[np.datetime64],
+    symbols: NDArray[np.str_],
 ) -> pd.DataFrame:
-    row, column = np.nonzero(np.isfinite(values))
+    """The forecasts (num_dates, num_symbols, num_labels) of each model that are finite, as the long frame."""
+    every = np.stack([np.moveaxis(values, 2, 0) for values in forecasts.values()])
+    model, label, date, symbol = np.nonzero(np.isfinite(every))
+
+    def named(names: Any, code: NDArray[np.integer]) -> Any:
+        """Names taken from a column of all of them: a column made of each name anew would be most of the work."""
+        return pd.Series(np.asarray(names, dtype=object)).array.take(code)
+
     return pd.DataFrame(
         {
-            "timestamp": dates[row],
-            "symbol": symbols[column].astype(object),
-            "label": label,
-            "model": name,
-            "prediction": values[row, column],
+            "timestamp": dates[date],
+            "symbol": named(symbols, symbol),
+            "label": named(labels, label),
+            "model": named(list(forecasts), model),
+            "prediction": every[model, label, date, symbol],
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,6 +19,8 @@ PROBED_BARS = 2048
 """More than twice the longest window of the table, the 8 half-lives of 80 bars of `memory` and their source's."""
 PROBED_SYMBOLS = 4
 MARGIN = 2
+LENGTHS = (2, 7, 22, 30, 64)
+"""Bars that features are given, so that a few panels will do for all."""
 
 
 def kept_bars(bundle: Bundle, panel: Panel) -> int | None:
@@ -43,6 +46,52 @@ def feature_bars(plan: FeaturePlan) -> int | None:
 def cleaning_bars(rules: CleanRules) -> int:
     """Return the bars that cleaning of a bar looks at, itself included: history, runs of a price, the bar before."""
     return max(rules.min_history, rules.stale_bars, 2)
+
+
+def newest_values(plan: FeaturePlan, panel: Panel, symbols: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return the symbol features (len(symbols), num_symbol_features) of the last bars of some symbols.
+
+    Each feature is computed on as many bars as it looks at, so on its window alone and not on the window of every bar
+    that another one looks back on.
+
+    Parameters
+    ----------
+    panel : cleaned bars
+    symbols : their codes, ascending; each has a bar
+    """
+    values = np.empty((len(symbols), len(plan.symbol_names)), dtype=np.float32)
+    starts = panel.starts
+    first, end = starts[symbols], starts[symbols + 1]
+    for bars, places in _by_length(plan).items():
+        begin = first if bars is None else np.maximum(first, end - bars)
+        rows, last = _runs(begin, end)
+        tail = replace(
+            panel,
+            symbol_code=panel.symbol_code[rows],
+            date_code=panel.date_code[rows],
+            columns={name: column[rows] for name, column in panel.columns.items()},
+        )
+        names = tuple(plan.symbol_names[place] for place in places)
+        part = replace(plan, names=names, symbol_names=names, date_features={})
+        values[:, places] = part.symbol_values(tail)[last]
+    return values
+
+
+def _by_length(plan: FeaturePlan) -> dict[int | None, list[int]]:
+    """Places of the symbol features by how many bars are given to them: the next of `LENGTHS`, or what they need."""
+    found: dict[int | None, list[int]] = {}
+    for place, name in enumerate(plan.symbol_names):
+        bars = _bars_of(name, plan)
+        given = None if bars is None else next((one for one in LENGTHS if one >= bars), bars)
+        found.setdefault(given, []).append(place)
+    return found
+
+
+def _runs(begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the runs `begin[i]:end[i]` one after the other, and where in them the last one of each is."""
+    lengths = end - begin
+    after = np.cumsum(lengths)
+    return np.arange(after[-1]) + np.repeat(begin - (after - lengths), lengths), after - 1
 
 
 def _bars_of(name: str, plan: FeaturePlan) -> int | None:

@@ -66,6 +66,30 @@ def clean_symbols(
     return cleaned, report
 
 
+def bars_looked_at(rules: CleanRules) -> int | None:
+    """Return how many cleaned bars of a symbol before a new one `clean_newest` has to be shown; None: all of them.
+
+    Runs of a price and the bar before are looked at; how many bars there were is said by a number.
+    """
+    return None if rules.action("short_history") == "drop" else max(rules.stale_bars, 2)
+
+
+def clean_newest(panel: Panel, rules: CleanRules, facts: ColumnFacts, earlier: NDArray[np.integer]) -> Panel:
+    """Clean the newest bar of some symbols on the last few bars before it, as `clean_symbols` would on all of them.
+
+    Parameters
+    ----------
+    panel : raw bars: the newest ones, and before them those from the `bars_looked_at`-th on that cleaning has left
+    earlier : (num_symbols,) bars that cleaning has left before these; from `min_history` on their number is all the
+        same
+
+    Returns
+    -------
+    cleaned bars as from `clean_symbols`; only those that are newest are right
+    """
+    return _clean(Bars(panel, facts, earlier), rules, _Log(panel, rules))
+
+
 def rule_hits(panel: Panel, rules: CleanRules = DEFAULT_RULES) -> dict[str, NDArray[np.bool_]]:
     """Return for each rule which bars it hits, to look at them or to weight them down.
 

@@ -63,11 +63,12 @@ class Bars:
 
     A column that is absent by the `facts` counts as not there. `universe` is True where no rule has taken the bar out
     of the universe, `rows` are the rows of the bars in the panel that cleaning began with. Everything here is a
-    function of the symbol's own bars, at t and before.
+    function of the symbol's own bars, at t and before; `earlier` (num_symbols,) says how many each has before the panel
+    begins, by default none.
     """
 
-    def __init__(self, panel: Panel, facts: ColumnFacts = NO_FACTS) -> None:
-        self.panel, self.facts = panel, facts
+    def __init__(self, panel: Panel, facts: ColumnFacts = NO_FACTS, earlier: NDArray[np.integer] | None = None) -> None:
+        self.panel, self.facts, self.earlier = panel, facts, earlier
         self.columns = dict(panel.columns)
         self.universe = np.ones(panel.num_rows, dtype=bool)
         self.rows = np.arange(panel.num_rows)
@@ -99,7 +100,7 @@ class Bars:
             return self
         columns = {name: values[keep] for name, values in self.columns.items()}
         code, date = self.panel.symbol_code[keep], self.panel.date_code[keep]
-        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns), self.facts)
+        kept = Bars(replace(self.panel, symbol_code=code, date_code=date, columns=columns), self.facts, self.earlier)
         kept._copied = set(columns)
         kept.universe = self.universe[keep]
         kept.rows = self.rows[keep]
@@ -107,12 +108,16 @@ class Bars:
 
     @cached_property
     def first(self) -> Mask:
-        """(num_rows,) True on the first bar of each symbol."""
-        return self.age == 0
+        """(num_rows,) True on the first bar of each symbol that is here."""
+        return self._place == 0
 
     @cached_property
     def age(self) -> NDArray[np.int64]:
         """(num_rows,) number of earlier bars of the symbol."""
+        return self._place if self.earlier is None else self._place + self.earlier[self.panel.symbol_code]
+
+    @cached_property
+    def _place(self) -> NDArray[np.int64]:
         return bar_age(self.panel.symbol_code)
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from factor_data.features.history import Floats, bar_age
+from factor_data.features.history import Floats
 from factor_data.panel.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
 
 NO_FACTORS = (*REQUIRED_COLUMNS, "adj_close", "amount", "vwap", UNIVERSE)
@@ -89,7 +89,7 @@ def last_known(panel: Panel, values: Floats, max_age: int) -> Floats:
     rows = np.arange(panel.num_rows)
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows))
     age = rows - last
-    usable = (last >= 0) & (age <= np.minimum(bar_age(panel.symbol_code), max_age))
+    usable = (last >= 0) & (age <= np.minimum(panel.age, max_age))
     return np.where(usable, values[np.maximum(last, 0)], np.nan)
 
 

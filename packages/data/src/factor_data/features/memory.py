@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from factor_data.features.history import Floats, bar_age
+from factor_data.features.history import Floats
 from factor_data.features.window_kernels import known_exponential_mean
 from factor_data.panel.panel import Panel
 
@@ -26,7 +26,7 @@ def remembered(panel: Panel, source: Callable[[Panel], Floats], half_life: int) 
     a value.
     """
     keep, window = 0.5 ** (1.0 / half_life), WINDOW_HALF_LIVES * half_life
-    return known_exponential_mean(source(panel), bar_age(panel.symbol_code), keep, window, half_life)
+    return known_exponential_mean(source(panel), panel.age, keep, window, half_life)
 
 
 def memory_features(sources: dict[str, Callable[[Panel], Floats]]) -> dict[str, Callable[[Panel], Floats]]:

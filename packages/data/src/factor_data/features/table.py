@@ -25,7 +25,7 @@ from factor_data.features.calendar import (
     sine,
     time_of_day,
 )
-from factor_data.features.history import bar_age, lagged
+from factor_data.features.history import lagged
 from factor_data.features.indicators import INDICATOR_FEATURES
 from factor_data.features.kernels import (
     Floats,
@@ -45,37 +45,37 @@ VOLUME_FLOOR = 0.01  # of the mean volume: what a bar without volume counts as i
 
 def past_return(panel: Panel, bars: int, skip: int = 0) -> Floats:
     """c[t - skip] / c[t - bars] - 1."""
-    close, age = panel.adjusted("close"), bar_age(panel.symbol_code)
+    close, age = panel.adjusted("close"), panel.age
     recent = lagged(close, age, skip) if skip else close
     return recent / lagged(close, age, bars) - 1.0
 
 
 def volatility(panel: Panel, bars: int) -> Floats:
     """Standard deviation of r over the last `bars` bars."""
-    return rolling_std(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+    return rolling_std(past_return(panel, 1), panel.age, bars)
 
 
 def skewness(panel: Panel, bars: int) -> Floats:
     """Skewness of r over the last `bars` bars."""
-    return rolling_skewness(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+    return rolling_skewness(past_return(panel, 1), panel.age, bars)
 
 
 def close_to_mean(panel: Panel, bars: int) -> Floats:
     """c over its mean of the last `bars` bars, minus 1."""
     close = panel.adjusted("close")
-    return close / rolling_mean(close, bar_age(panel.symbol_code), bars) - 1.0
+    return close / rolling_mean(close, panel.age, bars) - 1.0
 
 
 def distance_to_high(panel: Panel, bars: int) -> Floats:
     """c over the highest close of the last `bars` bars, minus 1: 0 at a new high."""
     close = panel.adjusted("close")
-    return close / rolling_max(close, bar_age(panel.symbol_code), bars) - 1.0
+    return close / rolling_max(close, panel.age, bars) - 1.0
 
 
 def mean_range(panel: Panel, bars: int) -> Floats:
     """Mean of (h - l) / c over the last `bars` bars."""
     columns = panel.columns
-    return rolling_mean((columns["high"] - columns["low"]) / columns["close"], bar_age(panel.symbol_code), bars)
+    return rolling_mean((columns["high"] - columns["low"]) / columns["close"], panel.age, bars)
 
 
 def close_location(panel: Panel) -> Floats:
@@ -87,7 +87,7 @@ def close_location(panel: Panel) -> Floats:
 
 def overnight_gap(panel: Panel) -> Floats:
     """o[t] / c[t - 1] - 1."""
-    return panel.adjusted("open") / lagged(panel.adjusted("close"), bar_age(panel.symbol_code), 1) - 1.0
+    return panel.adjusted("open") / lagged(panel.adjusted("close"), panel.age, 1) - 1.0
 
 
 def intraday_return(panel: Panel) -> Floats:
@@ -101,7 +101,7 @@ def volume_surprise(panel: Panel, bars: int) -> Floats:
     In units of m nothing is left of the unit that volumes are counted in, nor of later splits; a bar without any
     volume counts as one with a hundredth of m.
     """
-    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    volume, age = panel.adjusted("volume"), panel.age
     mean = rolling_mean(volume, age, bars)
     usual = rolling_log_mean(volume, mean, VOLUME_FLOOR, age, bars)
     unit = lagged(mean, age, 1)
@@ -110,7 +110,7 @@ def volume_surprise(panel: Panel, bars: int) -> Floats:
 
 def volume_trend(panel: Panel, short: int, long: int) -> Floats:
     """Mean of log(v / m + 0.01) over `short` bars minus over `long` bars, of which m is the mean volume."""
-    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    volume, age = panel.adjusted("volume"), panel.age
     mean = rolling_mean(volume, age, long)
     recent, usual = (rolling_log_mean(volume, mean, VOLUME_FLOOR, age, bars) for bars in (short, long))
     return recent - usual
@@ -118,7 +118,7 @@ def volume_trend(panel: Panel, short: int, long: int) -> Floats:
 
 def price_volume_correlation(panel: Panel, bars: int) -> Floats:
     """Correlation of r with the change of volume, (v - v[-1]) / (v + v[-1]), over the last `bars` bars."""
-    volume, age = panel.adjusted("volume"), bar_age(panel.symbol_code)
+    volume, age = panel.adjusted("volume"), panel.age
     before = lagged(volume, age, 1)
     both = volume + before
     change = np.where(both > 0.0, (volume - before) / both, 0.0 * both)  # none between two bars without volume
@@ -126,7 +126,7 @@ def price_volume_correlation(panel: Panel, bars: int) -> Floats:
 
 
 def _return_times_volume(panel: Panel) -> Floats:
-    returns, age = past_return(panel, 1), bar_age(panel.symbol_code)
+    returns, age = past_return(panel, 1), panel.age
     before = lagged(rolling_std(returns, age, 20), age, 1)
     standardised = np.clip(returns / np.where(before > 0.0, before, np.nan), -4.0, 4.0)
     return standardised * np.clip(volume_surprise(panel, 20), -2.0, 2.0)
@@ -138,7 +138,7 @@ def return_times_volume(panel: Panel, bars: int = 1) -> Floats:
     Positive: a move up on high, or down on low volume.
     """
     product = _return_times_volume(panel)
-    return product if bars == 1 else rolling_mean(product, bar_age(panel.symbol_code), bars)
+    return product if bars == 1 else rolling_mean(product, panel.age, bars)
 
 
 def illiquidity(panel: Panel, short: int, long: int) -> Floats:
@@ -147,7 +147,7 @@ def illiquidity(panel: Panel, short: int, long: int) -> Floats:
     The measure is Amihud's (2002), J. Financial Markets 5; his level is in units of money, so it is held against the
     symbol's own.
     """
-    traded, age = panel.columns["close"] * panel.columns["volume"], bar_age(panel.symbol_code)
+    traded, age = panel.columns["close"] * panel.columns["volume"], panel.age
     impact = np.abs(past_return(panel, 1)) / np.where(traded > 0.0, traded, np.nan)
     recent, usual = (rolling_mean(impact, age, bars) for bars in (short, long))
     return np.log(np.where(recent > 0.0, recent / usual, np.nan))
@@ -155,7 +155,7 @@ def illiquidity(panel: Panel, short: int, long: int) -> Floats:
 
 def max_return(panel: Panel, bars: int) -> Floats:
     """Largest r of the last `bars` bars: Bali, Cakici & Whitelaw (2011), J. Financial Economics 99."""
-    return rolling_max(past_return(panel, 1), bar_age(panel.symbol_code), bars)
+    return rolling_max(past_return(panel, 1), panel.age, bars)
 
 
 BAR_FEATURES: dict[str, Feature] = {

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data.features.history import bar_age
 from factor_data.inline import inline_html, inline_table
 from factor_data.panel.frames import (
     SYMBOL,
@@ -171,6 +172,11 @@ class Panel:
     def starts(self) -> NDArray[np.int64]:
         """(num_symbols + 1,) row offsets: the bars of symbol `s` are rows `starts[s]:starts[s + 1]`."""
         return np.searchsorted(self.symbol_code, np.arange(self.num_symbols + 1)).astype(np.int64)
+
+    @cached_property
+    def age(self) -> NDArray[np.int64]:
+        """(num_rows,) how many earlier bars the symbol of each row has."""
+        return bar_age(self.symbol_code)
 
     @property
     def in_universe(self) -> NDArray[np.bool_]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.features.history import bar_age
 from factor_data.kernel_cache import kernel
 from factor_data.panel.panel import Panel
 from factor_data.windows.weight_config import WeightParams
@@ -68,7 +67,7 @@ def mean_money_traded(panel: Panel, bars: int) -> NDArray[np.float64]:
     """
     columns = panel.columns
     money = columns["amount"] if "amount" in columns else columns["close"] * columns["volume"]
-    return _trailing_mean(money, bar_age(panel.symbol_code), bars)
+    return _trailing_mean(money, panel.age, bars)
 
 
 @kernel(nogil=True)

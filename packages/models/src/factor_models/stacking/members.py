@@ -49,21 +49,30 @@ class Members:
         than 1e-12 is rounding.
         """
         here = np.flatnonzero(self.fold == self.folds[place])
-        values, group = self.forecasts[:, here], number_groups(self.group[here])
-        present = np.isfinite(values) & wanted[:, None]
-        values = np.where(present, values, 0.0)
-        pattern_of_row, examples = _number_patterns(present)
-        combined = np.full(len(here), np.nan)
-        for number, pattern in enumerate(present[:, examples].T):
-            if not pattern.any():
-                continue
-            used = np.where(pattern, weights, 0.0)
-            used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
-            rows = np.flatnonzero(present[pattern].all(axis=0))
-            scaled = _centred_and_scaled(_dot_in_order(used, values[:, rows]), np.abs(used).sum(), group[rows])
-            mine = pattern_of_row[rows] == number
-            combined[rows[mine]] = scaled[mine]
-        return self.rows[here], np.round(combined, DECIMALS)
+        return self.rows[here], combine_ranks(self.forecasts[:, here], self.group[here], weights, wanted)
+
+
+def combine_ranks(forecasts: np.ndarray, group: np.ndarray, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return (num_rows,) combined forecasts of some dates, as `Members.combine` says.
+
+    `forecasts` (num_models, num_rows) are ranks as `rank_standardise` gives them, `group` (num_rows,) whole numbers
+    that tell the dates apart.
+    """
+    group = number_groups(group)
+    present = np.isfinite(forecasts) & wanted[:, None]
+    values = np.where(present, forecasts, 0.0)
+    pattern_of_row, examples = _number_patterns(present)
+    combined = np.full(len(group), np.nan)
+    for number, pattern in enumerate(present[:, examples].T):
+        if not pattern.any():
+            continue
+        used = np.where(pattern, weights, 0.0)
+        used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
+        rows = np.flatnonzero(present[pattern].all(axis=0))
+        scaled = _centred_and_scaled(_dot_in_order(used, values[:, rows]), np.abs(used).sum(), group[rows])
+        mine = pattern_of_row[rows] == number
+        combined[rows[mine]] = scaled[mine]
+    return np.round(combined, DECIMALS)
 
 
 def _number_patterns(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -151,10 +151,10 @@ def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Ten
     """Windows as a tensor: floats as float32 with NaN replaced by 0 (not infinity), integers as they are."""
     if not np.issubdtype(windows.dtype, np.floating):
         return torch.from_numpy(np.ascontiguousarray(windows)).to(device)
-    x_BLF = _float_tensor(windows, device)
-    if torch.isinf(x_BLF).any():
+    x_BLF = torch.nan_to_num(_float_tensor(windows, device), nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    if x_BLF.numel() and torch.inf in map(abs, torch.aminmax(x_BLF)):
         raise ValueError(f"windows hold {int(torch.isinf(x_BLF).sum())} infinite values: must be finite or NaN")
-    return torch.nan_to_num(x_BLF, nan=0.0)
+    return x_BLF
 
 
 def _previous(batch: Batch, device: torch.device | str) -> Tensor | None:
