@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,22 @@ def test_decay_is_the_rank_ic_against_every_label_and_of_old_forecasts() -> None
     assert found.delay_decay.mean[0] == found.label_decay.mean[1]
     assert found.delay_decay.mean[1] == pytest.approx(np.nanmean(rank_ic(prediction[:-2], label[2:])))
     assert found.calibration is None
+
+
+def test_autocorrelation_is_the_rank_correlation_of_a_forecast_with_itself_so_many_dates_before() -> None:
+    """Beside scipy, date by date; age 0 is no lag, and one that leaves no date is dropped."""
+    noise, label = market(3)
+    prediction = np.array([noise[max(0, date - 3) : date + 1].mean(axis=0) for date in range(len(noise))])
+    found = profile_forecast(prediction, {"h1": label}, "h1", overlaps={"h1": 1}, delays=(0, 1, 5, 99)).autocorrelation
+    assert found.names == ("1", "5")
+    for place, lag in enumerate((1, 5)):
+        pairs = [
+            scipy.stats.spearmanr(prediction[date], prediction[date - lag], nan_policy="omit").statistic
+            for date in range(lag, len(prediction))
+        ]
+        assert found.mean[place] == pytest.approx(np.mean(pairs), abs=1e-12)
+        assert found.low[place] < found.mean[place] < found.high[place]
+    assert found.mean[0] > 0.5 > abs(found.mean[1]), "a mean over four dates has forgotten all after five"
 
 
 def test_quantile_means_leave_the_market_out() -> None:

@@ -90,7 +90,7 @@ def test_every_chart_has_its_values_and_every_value_its_chart() -> None:
     kinds = {re.sub(r"-h\d+$", "", key) for key in drawn}
     assert kinds == {
         "chart-rank-ic", "chart-decay-label", "chart-decay-delay", "chart-quantiles", "chart-spread",
-        "chart-drawdown", "chart-turnover", "chart-calibration", "chart-book",
+        "chart-drawdown", "chart-turnover", "chart-autocorrelation", "chart-calibration", "chart-book",
         "chart-exposure", "chart-neutral", "chart-neutral-decay", "chart-importance",
         "chart-training-loss", "chart-by-size",
         "chart-by-volatility", "chart-by-regime", "chart-by-weekday",

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
 from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
-from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay
+from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay, prediction_autocorrelation
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
@@ -56,6 +56,8 @@ class Profile:
     """Mean rank IC of this forecast against every label."""
     delay_decay: Estimates
     """Mean rank IC of the forecast that is so many dates old, against its own label."""
+    autocorrelation: Estimates
+    """Mean rank correlation of the forecast with that of so many dates before."""
     calibration: ScaleCalibration | None = None
 
 
@@ -137,7 +139,7 @@ def profile_forecast(
     delays: Sequence[int] = DELAYS,
     **loose: Unpack[LooseSettings],
 ) -> Profile:
-    """Return quantile means, decay and calibration of one forecast, each mean with its interval.
+    """Return quantile means, decay, rank autocorrelation and calibration of one forecast, each mean with its interval.
 
     Parameters
     ----------
@@ -157,7 +159,8 @@ def profile_forecast(
         Quantiles of the prediction in the calibration. None: 10, or the config's quantiles where most dates have
         fewer than 20 symbols.
     delays
-        Ages of the forecast in dates; those that leave no date are dropped.
+        Ages of the forecast in dates, for its decay and, above 0, its autocorrelation; those that leave no date are
+        dropped.
     **loose
         num_quantiles, min_symbols, confidence, num_bootstrap, seed: each takes the place of the config's number.
 
@@ -184,11 +187,15 @@ def profile_forecast(
     means = means - means.mean(axis=1, keepdims=True)
     all_labels = np.stack([np.asarray(one) for one in labels.values()])
     across_labels = dict(zip(labels, rank_ic_by_horizon(prediction, all_labels, config.min_symbols), strict=True))
-    across_delays = delay_decay(prediction, own, [d for d in delays if d < len(own)], config.min_symbols)
+    ages = [age for age in delays if age < len(own)]
+    across_delays = delay_decay(prediction, own, ages, config.min_symbols)
+    lags = [age for age in ages if age > 0]
+    to_itself = {str(lag): prediction_autocorrelation(prediction, lag, config.min_symbols) for lag in lags}
     return Profile(
         quantiles=estimated(_columns(means)),
         label_decay=estimated(across_labels, [overlaps[name] for name in labels]),
         delay_decay=estimated(_steps(across_delays)),
+        autocorrelation=estimated(to_itself, lags),
         calibration=None if target is None else _calibration(prediction, target, bins, estimated),
     )
 

@@ -179,7 +179,7 @@ def spread_section(data: ReportData) -> Section:
 
 
 def turnover_section(data: ReportData) -> Section:
-    """How much of the book changes."""
+    """How much of the book changes, and how long the subject keeps its order."""
 
     def view(label: str) -> tuple[str, list[Chart]]:
         item = data.turnover_series[label]
@@ -191,11 +191,21 @@ def turnover_section(data: ReportData) -> Section:
             lines_of(data, item, lambda values: rolling_mean(values, window)),
             unit="share",
         )
-        return f'<div class="small">{chart.html}</div>', [chart]
+        profile = data.profiles.get(label)
+        if profile is None or not profile.autocorrelation.names:  # one date, or blocks of dates
+            return f'<div class="small">{chart.html}</div>', [chart]
+        kept = estimate_chart(
+            f"chart-autocorrelation-{label}",
+            f"Rank correlation of the forecast of {label} with itself so many dates before",
+            profile.autocorrelation,
+        )
+        return _side_by_side(["Turnover", f"Rank autocorrelation of {esc(data.subject)}"], [chart, kept]), [chart, kept]
 
     note = (
         "Share of the top and bottom quantile that was not there when the present label began: what a book that "
-        "is renewed that often has to trade. Rolling mean."
+        "is renewed that often has to trade. Rolling mean. The rank autocorrelation is the mean rank correlation of "
+        "the forecast with that of so many dates before, with its interval: near 1 the order of the symbols hardly "
+        "moves and costs little to trade."
     )
     return by_label("turnover", "Turnover", note, list(data.turnover_series), view)
 
