@@ -157,7 +157,7 @@ study-planted: install ## What each model finds of each signal that is planted (
 study-meta: install ## Which meta learner stacks best, on simulated markets (half an hour; goes on where it stopped)
 	@python -m studies.meta_learners $(ARGS)
 
-study-gates: install ## False and missed promotions on markets without a signal and with a weak one (an hour; goes on where it stopped)
+study-gates: install ## False and missed promotions on markets without a signal and with a weak one (half an hour; goes on where it stopped)
 	@python -m studies.gates $(ARGS)
 
 study-books: install ## Books on NASDAQ and ACL18 net of 1, 5, 10 and 20 basis points (half an hour; goes on where it stopped)

@@ -1,33 +1,60 @@
-"""Whether the gates tell luck from skill: the whole pipeline on markets without a signal, and with a weak one.
+"""Whether the gates tell luck from skill: markets without a signal, with a weak one and with the default one.
 
-    python -m studies.gates [--markets 100] [--only none]
+    python -m studies.gates [--markets 100] [--only default]
 
 Each market is another seed. A ridge and a small LightGBM are trained fold by fold, stacked and held against the default
-gates, at horizons 1 and 20, each by itself. Writes docs/results/gates.md with the markets that are there. What is in
-.studies/gates is not run again.
+gates, at horizons 1 and 20, each by itself, by the functions that the stages call, in one process: no stage is started,
+and what a stage writes for its page is left out. Writes docs/results/gates.md with the markets that are there. What is
+in .studies/gates is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
-import runpy
-import shutil
-import sys
-import traceback
+from collections.abc import Sequence
+from contextlib import chdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
+from factor_data import (
+    FeatureStore,
+    Fold,
+    Panel,
+    Workers,
+    clean_bars,
+    make_folds,
+    open_panel,
+    simulate_market,
+    training_targets,
+    write_market,
+    write_parquet,
+)
+from factor_metrics import promoted, to_json_safe
 from stages import ROOT
+from stages.fitting.contract import Conditions
+from stages.fitting.inputs import FoldInputs
+from stages.fitting.tabular import TabularFold
 from stages.json_files import read_json, write_json
-from studies.workspace import STUDIES, Workspace, base_params, changed
+from stages.judging.books import judge_books
+from stages.judging.ensemble import combine, stack_metrics
+from stages.judging.verdict import hold_against_gates
+from stages.params.reading import Params, parse_params, plain
+from stages.params.tabular import TABULAR_KEYS, TabularParams
+from stages.predictions import OutOfFold
+from stages.processes.progress import TrainingProgress
+from stages.running.files import RESULTS, stored
+from stages.scoring import Scoring
+from stages.stack import with_signal
+from stages.tokenize_features import fill_store
+from studies.workspace import STUDIES, base_params, changed
 
 PAGE = ROOT / "docs" / "results" / "gates.md"
-SIGNALS = {"none": 0.0, "weak": 0.5}
+SIGNALS = {"none": 0.0, "weak": 0.5, "default": 1.0}
+SAID = {"none": "no signal", "weak": "a weak signal", "default": "the default signal"}
 LABELS = ("h1", "h20")
 MODELS = ("linear", "lightgbm")
 SYMBOLS, BARS = 80, 900
@@ -53,66 +80,16 @@ CHANGES: dict[str, Any] = {
     "stack.gate_labels": {label: {} for label in LABELS},
 }
 LEVEL = 0.95
-LIBRARIES = (
-    "numba",
-    "pyarrow.parquet",
-    "scipy.optimize",
-    "lightgbm",
-    "torch",
-    "safetensors.torch",
-    "pydantic",
-    "dvclive",
-)
-"""What every stage would load again in a process of its own, for longer than it then works."""
-PROJECT = ("stages", "studies", "factor_data", "factor_metrics", "factor_models", "factor_experiments")
-
-
-class Forked(Workspace):
-    """A workspace whose stages are forks of this process, which has the libraries; each loads the project itself."""
-
-    def _start(self, *command: str) -> None:
-        for library in LIBRARIES:
-            importlib.import_module(library)
-        child = os.fork()
-        if not child:
-            self._become(*command)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status:
-            said = (self.folder / "stage.log").read_text(encoding="utf-8")
-            raise RuntimeError(f"{' '.join(command)} failed in {self.folder} with status {status}:\n{said}")
-
-    def _become(self, module: str, *arguments: str) -> None:
-        """Run `python -m stages.<module>` and end, whatever happens."""
-        status = 1
-        try:
-            os.chdir(self.folder)
-            log = os.open("stage.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-            for name in [name for name in sys.modules if name.partition(".")[0] in PROJECT]:
-                del sys.modules[name]
-            sys.path.insert(0, str(ROOT))
-            sys.argv = [module, *arguments]
-            runpy.run_module(f"stages.{module}", run_name="__main__", alter_sys=True)
-            status = 0
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+PART_BYTES = 1 << 28  # of a market in memory at a time: all of it
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--markets", type=int, default=100, help="of each kind; those that are there are not run again")
-    parser.add_argument("--only", choices=SIGNALS, help="run markets of this kind alone; the page has all")
+    parser.add_argument("--only", choices=SIGNALS, help="run this kind alone, which `default` always is")
     options = parser.parse_args()
     for seed in range(options.markets):
-        for kind in [options.only] if options.only else SIGNALS:
+        for kind in [options.only] if options.only else ("none", "weak"):
             kept_market(kind, seed)
     PAGE.write_text(page(pd.concat([known_markets(kind) for kind in SIGNALS])), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
@@ -141,30 +118,75 @@ def known_markets(kind: str) -> pd.DataFrame:
 
 def run_market(kind: str, seed: int) -> list[dict[str, Any]]:
     """A row per label: whether it was promoted, and which gates were not passed."""
-    params = changed(base_params(), {**CHANGES, "sample.signal": SIGNALS[kind], "sample.seed": seed})
-    params["models"] = list(MODELS)
-    workspace = Forked("gates", f"{kind}_{seed}", params)
-    workspace.use_sample()
-    for stage in ("sample", "split", "tokenize_features"):
-        workspace.run(stage)
-    for model in MODELS:
-        workspace.run("train", model)
-        workspace.run("evaluate", model)
-    workspace.run("stack")
-    gates = read_json(workspace.results("stack/gates.json"))["gates"]
-    metrics = read_json(workspace.results("stack/metrics.json"))
-    shutil.rmtree(workspace.folder)
-    return [
-        {
-            "kind": kind,
-            "seed": seed,
-            "label": label,
-            "promoted": all(gate["passed"] for gate in gates if gate["label"] == label),
-            "failed": [gate["name"] for gate in gates if gate["label"] == label and not gate["passed"]],
-            **{name: metrics[label].get(name) for name in ("rank_ic", "t_stat", "net_sharpe", "attained")},
-        }
-        for label in LABELS
-    ]
+    document = changed(base_params(), {**CHANGES, "sample.signal": SIGNALS[kind], "sample.seed": seed})
+    params = parse_params({**document, "models": list(MODELS)}, "params.yaml")
+    with TemporaryDirectory() as folder, chdir(folder):  # what is `stored` lies below results/ of this folder
+        panel, store, folds = prepare(params)
+        models = {name: out_of_fold(name, params, store, folds) for name in params.models}
+        return judge(kind, seed, params, panel, store, models)
+
+
+def prepare(params: Params) -> tuple[Panel, FeatureStore, list[Fold]]:
+    """The cleaned market, its features and labels, ranked per fold, and its folds, as split and tokenize make them."""
+    market = simulate_market(params.sample)
+    write_market(market, RESULTS / "split")
+    panel, _ = clean_bars(Panel.from_frame(market.bars), params.split.clean)
+    panel.save(RESULTS / "split" / "panel")
+    saved = open_panel(RESULTS / "split" / "panel")
+    folds = make_folds(panel.dates, params.split.folds, reach=params.tokenize.reach)
+    fill_store(RESULTS / "tokenize", saved, folds, None, params.tokenize, Workers(max_bytes=PART_BYTES), None)
+    return panel, FeatureStore(RESULTS / "tokenize"), folds
+
+
+def out_of_fold(name: str, params: Params, store: FeatureStore, folds: Sequence[Fold]) -> OutOfFold:
+    """A model fitted fold by fold as the stage train does, its forecasts of valid and test dates."""
+    train, targets = params.train_of(name), training_targets(store, params.train_of(name).target)
+    tabular = TabularParams(**{key: getattr(train, key) for key in TABULAR_KEYS})
+    progress = TrainingProgress(name, len(folds), 1, shown=False)
+    frames = []
+    for fold in folds:
+        inputs = FoldInputs(
+            name,
+            params.zoo[name].settings,
+            store,
+            targets,
+            fold,
+            train.weights,
+            RESULTS / "split" / "panel",
+            Scoring.of(plain(params.evaluate)),
+        )
+        fitted = TabularFold(inputs, tabular).fit(Conditions(progress=progress, live=None, watch=None, earlier=()))
+        frames += [fitted.predict(segment).frame for segment in ("valid", "test")]
+    path = RESULTS / f"{name}.parquet"
+    write_parquet(path, pd.concat(frames))
+    return OutOfFold(path, store)
+
+
+def judge(
+    kind: str, seed: int, params: Params, panel: Panel, store: FeatureStore, models: dict[str, OutOfFold]
+) -> list[dict[str, Any]]:
+    """The stack of each label and its gates, as the stage stack has them."""
+    models, _ = with_signal(models, Scoring.of(plain(params.evaluate)))
+    results = [combine(label, store, panel, models, params.stack, params.evaluate) for label in LABELS]
+    stacked = {one.label: (one.dates, one.prediction) for one in results}
+    books = judge_books(stacked, store, panel, params.evaluate, stored("split", "expected.parquet"))
+    net = {label: books.scores(label) for label in LABELS}
+    gates = hold_against_gates(results, models, store, params.stack, params.evaluate, measured=net)
+    rows = []
+    for one in results:
+        mine, metrics = [gate for gate in gates if gate.label == one.label], stack_metrics(one) | net[one.label]
+        rows.append(
+            {
+                "kind": kind,
+                "seed": seed,
+                "label": one.label,
+                "promoted": promoted(mine),
+                "failed": [gate.name for gate in mine if not gate.passed],
+                **{name: metrics.get(name) for name in ("rank_ic", "t_stat", "net_sharpe", "attained")},
+            }
+        )
+    safe: list[dict[str, Any]] = to_json_safe(rows)
+    return safe
 
 
 def page(frame: pd.DataFrame) -> str:
@@ -181,12 +203,12 @@ def page(frame: pd.DataFrame) -> str:
         low, high = scipy.stats.binomtest(count, num).proportion_ci(LEVEL)
         known = mine["rank_ic"].astype(float)
         lines.append(
-            f"| {label} | {num} with {'no' if kind == 'none' else 'a weak'} signal | {count} | "
+            f"| {label} | {num} with {SAID[str(kind)]} | {count} | "
             f"[{low:.1%}, {high:.1%}] | {known.mean():+.4f}, from {known.min():+.4f} to {known.max():+.4f} | "
             f"{int((mine['t_stat'].astype(float) > 3.0).sum())} |"
         )
     names = list(dict.fromkeys(name for failed in frame["failed"] for name in failed))
-    heads = [f"{label}, {'no' if kind == 'none' else 'weak'} signal" for kind, label, _ in groups]
+    heads = [f"{label}, {SAID[str(kind)]}" for kind, label, _ in groups]
     lines += ["", "## Which gates were not passed", "", NOTE, "", f"| gate | {' | '.join(heads)} |"]
     lines.append("|---" * (len(heads) + 1) + "|")
     for name in names:
@@ -198,10 +220,10 @@ def page(frame: pd.DataFrame) -> str:
 HEAD = f"""# Do the gates tell luck from skill?
 
 Simulated markets of {SYMBOLS} symbols and {BARS} days without news, {{num_folds}} folds of 150 test days, each market
-with a seed of its own: without any signal, and with half of the default one (`sample.signal: {SIGNALS["weak"]:g}`). A
-ridge and a small LightGBM go through every stage and are held against the default gates at horizons 1 and 20, each
-label by itself, the level of the interval corrected for the looks of the run. Made by `make study-gates`; `--markets`
-says how many, and those that were run are kept.
+with a seed of its own: without any signal, with half of the default one (`sample.signal: {SIGNALS["weak"]:g}`), and
+with the default one. A ridge and a small LightGBM are fitted, stacked and held against the default gates at horizons 1
+and 20, each label by itself, the level of the interval corrected for the looks of the run, by the functions that the
+stages call. Made by `make study-gates`; `--markets` says how many, and those that were run are kept.
 
 A market without a signal that is promoted is a false promotion; one with a signal that is not is a missed one. The
 interval of the share is Clopper and Pearson's.

@@ -12,6 +12,7 @@ import pytest
 
 from factor_data import MarketConfig, simulate_market
 from factor_models import KLINE_MODELS
+from stages.json_files import read_json
 from studies import gates, meta_learners, net_books, planted_signals, workspace
 from studies.workspace import Workspace, base_params, changed
 from workplace import Workplace, smoke_document
@@ -130,30 +131,44 @@ def test_every_meta_learner_is_paired_with_equal_weights_on_the_same_forecasts(m
     assert "## small: 2 markets" in page
 
 
-def test_a_market_of_the_gates_is_judged_once_at_both_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest market that has folds, through every stage in forks."""
+def test_a_market_of_the_gates_is_judged_once_at_both_labels_as_stages_judge_it(
+    started: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smallest market that has folds: to the bit what stages that write everything come to, one after another."""
     small: dict[str, Any] = smoke_document()
     monkeypatch.setattr(gates, "base_params", lambda: small)
     folds = {**gates.CHANGES["split.folds"], "train": 120, "valid": 30, "test": 40, "step": 40}
-    monkeypatch.setattr(
-        gates, "CHANGES", gates.CHANGES | {"sample.symbols": 30, "sample.bars": 300, "split.folds": folds}
-    )
-    for module in (gates, workspace):
-        monkeypatch.setattr(module, "STUDIES", tmp_path)
-    rows = gates.kept_market("none", 3)
+    changes = gates.CHANGES | {"sample.symbols": 30, "sample.bars": 300, "split.folds": folds}
+    monkeypatch.setattr(gates, "CHANGES", changes)
+    monkeypatch.setattr(gates, "STUDIES", tmp_path)
+    rows = gates.kept_market("weak", 3)
     assert [row["label"] for row in rows] == ["h1", "h20"]
-    assert all({"stack_interval", "stack_t_stat"} <= set(row["failed"]) and not row["promoted"] for row in rows)
+    assert all("stack_interval" in row["failed"] and not row["promoted"] for row in rows)
+
+    place = Workspace("gates", "stages", changed(small, {**changes, "sample.signal": 0.5, "sample.seed": 3}))
+    place.use_sample()
+    for stage in ("sample", "split", "tokenize_features"):
+        place.run(stage)
+    for model in gates.MODELS:
+        place.run("train", model)
+        place.run("evaluate", model)
+    Workplace(place.folder).change_params(lambda document: document.update(models=list(gates.MODELS)))
+    Workplace(place.folder).run("plan")
+    place.run("stack")
+    found = read_json(place.results("stack/gates.json"))["gates"]
+    metrics = read_json(place.results("stack/metrics.json"))
+    for row in rows:
+        mine = [gate for gate in found if gate["label"] == row["label"]]
+        assert row["failed"] == [gate["name"] for gate in mine if not gate["passed"]]
+        assert row["promoted"] == all(gate["passed"] for gate in mine)
+        for name in ("rank_ic", "t_stat", "net_sharpe", "attained"):
+            assert row[name] == metrics[row["label"]].get(name), (row["label"], name)
+
     monkeypatch.setattr(gates, "run_market", None)
-    assert gates.kept_market("none", 3) == rows, "from the file"
-    page = gates.page(gates.known_markets("none"))
-    assert "| h20 | 1 with no signal | 0 |" in page
+    assert gates.kept_market("weak", 3) == rows, "from the file"
+    page = gates.page(gates.known_markets("weak"))
+    assert "| h20 | 1 with a weak signal | 0 |" in page
     assert "| `stack_interval` | 100% | 100% |" in page
-
-
-def test_a_fork_that_fails_stops_the_study_with_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace, "STUDIES", tmp_path)
-    with pytest.raises(RuntimeError, match=r"(?s)^plan failed in .*there is neither data/ nor data\.dvc"):
-        gates.Forked("study", "without_data", smoke_document()).run("split")
 
 
 def test_books_of_a_market_lose_by_every_basis_point(
