@@ -89,7 +89,8 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     training = (
         f"seed {plan.value('train.seed')}, ZeRO stage {plan.value('train.zero.stage')}, loss {plan.value('train.loss')}"
     )
-    learners = {f"Weights for {one.subject.label}": " then ".join(one.learners) for one in page.labels}
+    by = ", learned by the AUC of directions" if plan.value("stack.learn_by") == "auc" else ""
+    learners = {f"Weights for {one.subject.label}": " then ".join(one.learners) + by for one in page.labels}
     left_out = {f"Left out: {name}": reason for name, reason in page.left_out.items()}
     return {
         "Folds": f"{len(first.folds)}; the first one is stacked with equal weights, since none came before it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from factor_data import FeatureStore, Panel
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
+    auc,
     best_floor_rank_ic,
     constant_dates,
     constant_share,
@@ -28,6 +29,7 @@ from stages.judging.time_series import (
     OPPOSITE,
     View,
     is_over_time,
+    outcomes_of,
     pooled_scores,
     scoring_view,
 )
@@ -71,6 +73,9 @@ class LabelResult:
     """Per model mean and deviation on the last fold's valid dates, where forecasts are compared over time."""
     pooled: Mapping[str, float]
     """Scores over all cells (date, symbol), where forecasts are scored over time; else empty."""
+    directions: Mapping[str, float]
+    """Where weights are learned by the AUC: its mean over dates, of the stack and beside it (`direction_aucs`); else
+    empty."""
 
     @property
     def mean_attainable(self) -> float:
@@ -104,10 +109,11 @@ def combine(
     forecasts = [model.matrix(label, "test", dates=dates) for model in models.values()]
     predictions = np.stack([without_constant_dates(forecast) for forecast in forecasts])
     outcome = store.matrix(store.label(label), dates)
+    direction = outcomes_of(label, dates, store)[0] if stack.learn_by == "auc" else None
     view, purge = scoring_view(config, dates, fold), store.dates_ahead(label)
     over_time, equally_weighted = is_over_time(config), replace(stack, weights="equal", prune=None)
     if over_time:
-        combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store)
+        combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store, direction)
         weights, equal = combined.stack(stack), combined.stack(equally_weighted)
         without, levels = combined.rank_ics_without(stack, config.min_symbols), combined.last_levels
     else:
@@ -116,6 +122,7 @@ def combine(
             outcome.reshape(-1),
             np.repeat(np.searchsorted(store.dates, dates), outcome.shape[1]),
             np.repeat(fold, outcome.shape[1]),
+            None if direction is None else direction.reshape(-1),
         )
         weights, equal = (stack_members(members, how, purge) for how in (stack, equally_weighted))
         without = rank_ics_without(members, stack, purge, outcome, len(models), config.min_symbols)
@@ -157,7 +164,26 @@ def combine(
         attainable=None if over_time else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
         levels=levels,
         pooled=pooled_scores(stacked, label, dates, store, config, signals[OPPOSITE]) if over_time else {},
+        directions={} if direction is None else direction_aucs(stacked, equally, forecasts, view, direction[scored]),
     )
+
+
+def direction_aucs(
+    stacked: NDArray, equally: NDArray, forecasts: Sequence[NDArray], view: View, direction: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the mean AUC over dates, or blocks, of the stack, of equal weights and of the best of the models."""
+    of_models = [mean_auc(view(forecast), view(direction)) for forecast in forecasts]
+    return {
+        "auc_by_date": mean_auc(view(stacked), view(direction)),
+        "equal_weight_auc_by_date": mean_auc(view(equally), view(direction)),
+        "best_model_auc_by_date": max(filter(np.isfinite, of_models), default=float("nan")),
+    }
+
+
+def mean_auc(prediction: NDArray, direction: NDArray[np.float64]) -> float:
+    """Return the mean over dates of the AUC of forecasts (num_dates, num_symbols) of directions; NaN without any."""
+    known = auc(prediction, direction)
+    return float(known[np.isfinite(known)].mean()) if np.isfinite(known).any() else float("nan")
 
 
 def pruned_in_words(result: LabelResult) -> tuple[str, ...]:
@@ -181,6 +207,7 @@ def stack_metrics(result: LabelResult) -> dict[str, Any]:
     metrics["best_floor_rank_ic"] = best_floor_rank_ic(result.floors)
     metrics["equal_weight_rank_ic"] = result.equal.rank_ic_summary.mean
     metrics |= result.pooled
+    metrics |= result.directions
     if result.attainable is not None:
         metrics["attainable_rank_ic"] = result.mean_attainable
         metrics["attained"] = metrics["rank_ic"] / result.mean_attainable

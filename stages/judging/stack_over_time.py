@@ -23,7 +23,8 @@ from stages.predictions import OutOfFold
 class StackOverTime:
     """Models of one label on their test dates, to be combined.
 
-    `forecasts` (num_models, num_dates, num_symbols) and `outcome` are on `dates`, which `view` puts into blocks.
+    `forecasts` (num_models, num_dates, num_symbols), `outcome` and, where weights are learned by the AUC, `direction`
+    are on `dates`, which `view` puts into blocks.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class StackOverTime:
         dates: NDArray[np.datetime64],
         view: View,
         store: FeatureStore,
+        direction: NDArray | None = None,
     ) -> None:
         assert view.point_of_date is not None
         blocks, self.outcome = np.stack([view(one) for one in forecasts]), view(outcome)
@@ -48,6 +50,7 @@ class StackOverTime:
             self.outcome.reshape(-1),
             np.repeat(ended, num_cells),
             np.repeat(view.fold, num_cells),
+            None if direction is None else view(direction).reshape(-1),
         )
         # A block is dated by its last date, so a fold begins up to a block before the date of its first one; a block
         # reaches over the dates in it that nobody forecasts.

@@ -45,7 +45,9 @@ def hold_against_gates(
     chosen = [one for one in results if one.label in params.gate_labels] or list(results[:1])
     gates = []
     for result in chosen:
-        scores = result.stack.scores().to_dict() | attained_share(result) | dict(result.pooled)
+        scores = (
+            result.stack.scores().to_dict() | attained_share(result) | dict(result.pooled) | dict(result.directions)
+        )
         scores |= dict((measured or {}).get(result.label, {}))
         gates += [
             *label_gates(

@@ -66,6 +66,12 @@ class Params:
                 )
         self._check_purge()
         self._check_inheritance()
+        volatilities = [name for name, label in self.tokenize.labels.items() if label.measure == "volatility"]
+        if volatilities and self.stack.learn_by == "auc":
+            raise ValueError(
+                f"stack.learn_by: auc needs labels that go up and down; tokenize.labels.{volatilities[0]} is a "
+                "volatility, which is never below 0"
+            )
         opens = [name for name, label in self.tokenize.labels.items() if label.price == "open"]
         if opens and self.evaluate.portfolio.delay == 0:
             raise ValueError(

@@ -12,6 +12,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import ElasticNet, Ridge
+from sklearn.metrics import roc_auc_score
 
 from factor_metrics import rank_ic
 from factor_models import Members, StackConfig, rank_standardise, stack_members, stack_oof
@@ -439,3 +440,56 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
 def test_bad_settings_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StackConfig(**change)
+
+
+def test_directions_teach_by_the_auc_of_each_date() -> None:
+    """Beside scikit-learn, date by date, over the rows of known direction, some of which a model lacks, with ties."""
+    predictions, label, date_code, fold = example(5)
+    predictions = np.round(predictions, 1)
+    predictions[1, ::7] = np.nan
+    direction = np.where(np.abs(label) < 0.3, np.nan, (label > 0).astype(float))
+    direction[date_code == 4] = np.where(np.isfinite(direction[date_code == 4]), 1.0, np.nan)
+    found = Members(predictions, label, date_code, fold, direction).teaching(2, 0)
+    assert np.isnan(found.ics[4]).all(), "one class has no AUC"
+    for place, date in enumerate(found.dates):
+        if date == 4:
+            continue
+        for model, values in enumerate(predictions):
+            rows = (date_code == date) & np.isfinite(direction) & np.isfinite(values)
+            expected = 2 * roc_auc_score(direction[rows], values[rows]) - 1
+            assert found.ics[place, model] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["ridge", "non_negative", "icir", "auto"])
+def test_weights_go_to_the_model_that_tells_directions_where_they_are_learned_by_the_auc(weights: Any) -> None:
+    """One model knows the few large moves and has the IC, the other the many small ones and has the AUC."""
+    generator = np.random.default_rng(2)
+    date_code = np.repeat(np.arange(300), 60)
+    small = generator.standard_normal(date_code.size)
+    large = np.where(generator.random(date_code.size) < 0.1, generator.choice([-1.0, 1.0], date_code.size), 0.0)
+    label = np.where(large != 0.0, 40.0 * large, small)
+    noise = generator.standard_normal((2, date_code.size))
+    predictions = np.stack([3.0 * large + 0.05 * noise[0], np.where(large == 0.0, np.sign(small), 0.0) + noise[1]])
+    fold, direction = date_code // 100, (label > 0).astype(float)
+    config = StackConfig(weights=weights)
+    by_ic = stack_oof(predictions, label, date_code, fold, config=config)
+    by_auc = stack_oof(predictions, label, date_code, fold, config=replace(config, learn_by="auc"), direction=direction)
+    assert by_ic.weights[-1, 0] > by_ic.weights[-1, 1]
+    assert by_auc.weights[-1, 1] > by_auc.weights[-1, 0]
+    score = [roc_auc_score(direction[fold == 2], one.prediction[fold == 2]) for one in (by_ic, by_auc)]
+    assert score[1] > score[0] + 0.02
+    ignored = stack_oof(predictions, label, date_code, fold, config=config, direction=direction)
+    np.testing.assert_array_equal(ignored.prediction, by_ic.prediction)
+
+
+def test_what_is_learned_by_the_auc_needs_directions_and_knows_those_of_earlier_folds_alone() -> None:
+    predictions, label, date_code, fold = example(3, num_dates=180)
+    config, direction = StackConfig(weights="ridge", learn_by="auc"), (label > 0).astype(float)
+    with pytest.raises(ValueError, match=r"direction must be \(num_rows=4500,\), since learn_by is auc"):
+        stack_oof(predictions, label, date_code, fold, config=config)
+    before = stack_oof(predictions, label, date_code, fold, config=config, direction=direction)
+    changed = np.where(fold == 2, 1.0 - direction, direction)
+    after = stack_oof(
+        predictions, np.where(fold == 2, -label, label), date_code, fold, config=config, direction=changed
+    )
+    np.testing.assert_array_equal(after.prediction, before.prediction)

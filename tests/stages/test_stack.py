@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from factor_data import FeatureStore, write_sums
+from stages.params.reading import parse_params
 from stages.running.stage import StageError
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -78,6 +80,57 @@ def test_a_stack_of_one_model_has_its_rank_ic(tokenized: Workplace, tmp_path: Pa
     scores = {name: [row["rank_ic"] for row in rows if row["name"] == name] for name in ("stack", "linear")}
     assert scores["stack"] == scores["linear"]
     assert len(scores["stack"]) == 3
+
+
+def test_a_stack_of_directions_is_learned_and_told_by_the_auc(tokenized: Workplace, tmp_path: Path) -> None:
+    """Beside the same with the IC; the AUC is that of scikit-learn on each date, by each label's own thresholds."""
+    workplace, names = tokenized.copy(tmp_path / "copy"), ["linear", "lightgbm"]
+
+    def change(document: dict[str, Any]) -> None:
+        document["models"] = names
+        document["train"] |= {"target": "direction", "loss": "bce"}
+        document["stack"] |= {"weights": "ridge", "learn_by": "ic"}
+
+    workplace.change_params(change)
+    finish(workplace, names)
+    by_ic = read(workplace.results / "stack" / "weights.json")
+    assert not [key for key in read(workplace.results / "stack" / "metrics.json")["h1"] if "auc" in key]
+    bounds = {"measured": {"auc_by_date": {"minimum": 0.99}}}
+    workplace.change_params(lambda document: document["stack"].update(learn_by="auc", gates=bounds))
+    workplace.run("plan")
+    workplace.run("stack")
+    workplace.run("report_stack")
+    results = workplace.results
+    store, found = FeatureStore(results / "tokenize"), read(results / "stack" / "metrics.json")
+    stacked = pd.read_parquet(results / "stack" / "predictions.parquet")
+    for label in ("h1", "h20"):
+        outcome = pd.Series(store.label(label), [store.dates[store.date_code], store.symbols[store.symbol_code]])
+        mine = stacked[stacked["label"] == label]
+        keys = pd.MultiIndex.from_arrays([mine["timestamp"], mine["symbol"].astype(str)])
+        mine = mine.assign(outcome=outcome.reindex(keys).to_numpy()).dropna()
+        of_dates = [
+            roc_auc_score(date["outcome"] > 0, date["prediction"])
+            for _, date in mine.groupby("timestamp")
+            if (date["outcome"] > 0).nunique() == 2
+        ]
+        assert found[label]["auc_by_date"] == pytest.approx(np.mean(of_dates), abs=1e-6)
+        assert 0 < found[label]["equal_weight_auc_by_date"] < 1
+    by_auc = read(results / "stack" / "weights.json")
+    assert by_auc["h1"]["fold 0"] == by_ic["h1"]["fold 0"], "nothing to learn from"
+    assert any(by_auc[label] != by_ic[label] for label in by_auc)
+    gates = read(results / "stack" / "gates.json")["gates"]
+    assert [gate["passed"] for gate in gates if gate["name"] == "auc_by_date"] == [False]
+    assert "learned by the AUC of directions" in (results / "report" / "stack" / "report.html").read_text()
+
+
+def test_a_volatility_has_no_directions_to_learn_by() -> None:
+    document = smoke_document()
+    document["stack"]["learn_by"] = "auc"
+    document["tokenize"]["labels"]["risk5"] = {"horizon": 5, "measure": "volatility"}
+    with pytest.raises(
+        StageError, match=r"stack\.learn_by: auc needs labels that go up and down; tokenize\.labels\.risk5"
+    ):
+        parse_params(document, "params.yaml")
 
 
 def test_models_missing_on_rows_and_in_a_fold_or_constant_leave_the_universe_whole(

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 MetaLearner = Literal["auto", "equal", "shrunk", "icir", "non_negative", "ridge", "elastic_net", "exponential"]
 """Names of the meta learners (`factor_models.stacking.learners`), and `auto`, which chooses among them."""
+LearnBy = Literal["ic", "auc"]
+"""What a date says of a model: its correlation with the label, or its AUC for the label's direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class StackConfig:
     deviation of the IC), non_negative (ridge without negative weights), ridge, elastic_net, exponential (ridge on dates
     of which late ones weigh more); auto: the one that earlier dates favour, equal unless another is better by a
     standard error."""
+    learn_by: LearnBy = "ic"
+    """ic: weights, the choice of `auto` and what is pruned go by correlations with the label; auc: by the area under
+    the ROC curve of each date's directions, up against down, 2 AUC - 1 in the place of the IC."""
     alpha: float = 1.0
     """Ridge penalty on squared error averaged per date, above 0; shrunk penalises the distance to equal weights."""
     l1: float = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from factor_models.stacking.moments import Moments, date_moments
+from factor_models.stacking.moments import Moments, date_moments, direction_moments
 from factor_models.stacking.standardise import number_groups, rank_standardise
 
 LEAST_ROWS = 3
@@ -17,10 +17,18 @@ DECIMALS = 12
 class Members:
     """Out-of-fold forecasts of one label by several models, as ranks per date with mean 0 and variance 1.
 
-    A model is absent from a row without a forecast, and from all rows of a date on which it tells none apart.
+    A model is absent from a row without a forecast, and from all rows of a date on which it tells none apart. With
+    `direction` (num_rows,), 1 up, 0 down and NaN unknown, weights are learned by the AUC.
     """
 
-    def __init__(self, predictions: np.ndarray, label: np.ndarray, date_code: np.ndarray, fold: np.ndarray) -> None:
+    def __init__(
+        self,
+        predictions: np.ndarray,
+        label: np.ndarray,
+        date_code: np.ndarray,
+        fold: np.ndarray,
+        direction: np.ndarray | None = None,
+    ) -> None:
         self.num_rows = predictions.shape[1]
         self.rows = np.flatnonzero(fold >= 0)
         self.date_code, self.fold = date_code[self.rows].astype(np.int64), fold[self.rows].astype(np.int64)
@@ -31,13 +39,25 @@ class Members:
         dates = np.unique(places)
         self.fold_of_group = dates // width
         self.moments: Moments = date_moments(self.forecasts, label[self.rows], self.group, dates % width)
+        """Of the label, in whose units the stack forecasts."""
+        self.lessons = self.moments
+        """What weights are learned from."""
+        if direction is not None:
+            self.lessons = direction_moments(self.forecasts, direction[self.rows], self.group, dates % width)
         self.folds = np.unique(self.fold)
         self.start = np.array([self.date_code[self.fold == one].min() for one in self.folds], dtype=np.int64)
 
     def teaching(self, place: int, purge: int) -> Moments:
-        """Return the moments of dates in earlier folds than the one at `place` whose labels were known as it began."""
+        """Return what dates in earlier folds than the one at `place` teach whose labels were known as it began."""
+        return self.lessons.take(self._known(place, purge))
+
+    def ics_of(self, weights: np.ndarray, place: int, purge: int) -> np.ndarray:
+        """Return (num_dates,) correlations with the label on the dates of `teaching`, for weights (num_models,)."""
+        return self.moments.take(self._known(place, purge)).ics_of(weights)
+
+    def _known(self, place: int, purge: int) -> np.ndarray:
         earlier = self.fold_of_group < self.folds[place]
-        return self.moments.take(earlier & (self.moments.dates + purge < self.start[place]))
+        return earlier & (self.moments.dates + purge < self.start[place])
 
     def combine(self, place: int, weights: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (rows of the fold at `place`, their combined forecasts); NaN only where no `wanted` member is present.

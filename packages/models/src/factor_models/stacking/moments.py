@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factor_models.stacking.standardise import standardise
+from factor_models.stacking.standardise import average_ranks, standardise
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +20,7 @@ class Moments:
     dates: np.ndarray
     """(num_dates,) positions in the calendar, ascending."""
     ics: np.ndarray
-    """(num_dates, num_models) correlation of each model with the label."""
+    """(num_dates, num_models) correlation of each model with the label; 2 AUC - 1 where directions are learned."""
     grams: np.ndarray
     """(num_dates, num_models, num_models) mean products of the models' standardised forecasts."""
 
@@ -66,22 +66,55 @@ def date_moments(forecasts: np.ndarray, label: np.ndarray, group: np.ndarray, da
     group : (num_rows,) whole numbers 0, 1, 2 ...
     date_of_group : (num_groups,) position of each group's date in the calendar
     """
-    num_models, num_groups = len(forecasts), len(date_of_group)
+    num_groups = len(date_of_group)
     known = np.isfinite(label) & np.isfinite(forecasts).any(axis=0)
     target = standardise(np.where(known, label, np.nan).astype(np.float64), group)
     rows = np.isfinite(target)
-    group, target = group[rows], target[rows]
-    present = np.isfinite(forecasts[:, rows])
-    values = np.where(present, forecasts[:, rows], 0.0)
-    ics = np.full((num_groups, num_models), np.nan)
+    group, target, forecasts = group[rows], target[rows], forecasts[:, rows]
+    present = np.isfinite(forecasts)
+    products = np.where(present, forecasts, 0.0) * target
+    ics = [_group_mean(*both, group, num_groups) for both in zip(products, present, strict=True)]
+    return Moments(dates=date_of_group, ics=np.stack(ics, axis=1), grams=_grams(forecasts, group, num_groups))
+
+
+def direction_moments(
+    forecasts: np.ndarray, direction: np.ndarray, group: np.ndarray, date_of_group: np.ndarray
+) -> Moments:
+    """Return moments as `date_moments` does, with 2 AUC - 1 in the place of the IC.
+
+    That is the mean rank of the ups less that of the downs, over half the number of rows: a moment of first order in
+    the ranks, as an IC is. Ranks are taken anew among the rows whose direction is known; ties count half.
+
+    Parameters
+    ----------
+    direction : (num_rows,) 1 up, 0 down, NaN unknown. A group of one class has NaN for its AUC
+    """
+    num_groups = len(date_of_group)
+    rows = np.isfinite(direction) & np.isfinite(forecasts).any(axis=0)
+    group, up = group[rows], direction[rows] > 0.0
+    ranks = np.stack([average_ranks(row, group) for row in forecasts[:, rows]])
+    gains = []
+    for row in ranks:
+        here = np.isfinite(row)
+        values, count = np.where(here, row, 0.0), np.bincount(group, here, minlength=num_groups)
+        lead = _group_mean(values * up, here & up, group, num_groups)
+        lead -= _group_mean(values * ~up, here & ~up, group, num_groups)
+        gains.append(2.0 * lead / np.maximum(count, 1))
+    scaled = np.stack([standardise(row, group) for row in ranks])
+    return Moments(dates=date_of_group, ics=np.stack(gains, axis=1), grams=_grams(scaled, group, num_groups))
+
+
+def _grams(forecasts: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:
+    """Return (num_groups, num_models, num_models) mean products of forecasts (num_models, num_rows), NaN = absent."""
+    num_models, present = len(forecasts), np.isfinite(forecasts)
+    values = np.where(present, forecasts, 0.0)
     grams = np.full((num_groups, num_models, num_models), np.nan)
     for first in range(num_models):
-        ics[:, first] = _group_mean(values[first] * target, present[first], group, num_groups)
         for second in range(first, num_models):
             both = present[first] & present[second]
             grams[:, first, second] = _group_mean(values[first] * values[second], both, group, num_groups)
             grams[:, second, first] = grams[:, first, second]
-    return Moments(dates=date_of_group, ics=ics, grams=grams)
+    return grams
 
 
 def _group_mean(products: np.ndarray, counted: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:

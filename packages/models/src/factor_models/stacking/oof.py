@@ -55,6 +55,7 @@ def stack_oof(
     *,
     config: StackConfig | None = None,
     purge: int = 0,
+    direction: np.ndarray | None = None,
 ) -> StackResult:
     """Combine models on out-of-fold predictions of one label.
 
@@ -68,6 +69,8 @@ def stack_oof(
     config : the meta learner and its settings; None: `auto`
     purge : a row teaches fold k only if its date_code + purge lies before fold k's first date. Give delay +
         horizon, so that every label used was known before the fold began
+    direction : (num_rows,) 1 up, 0 down, NaN unknown, known when the label is; needed and read where `config` learns by
+        the AUC
 
     Returns
     -------
@@ -76,7 +79,7 @@ def stack_oof(
 
     Raises
     ------
-    ValueError : shapes differ, there is no model, or purge is negative
+    ValueError : shapes differ, there is no model, purge is negative, or there is no direction to learn by
 
     Examples
     --------
@@ -85,8 +88,13 @@ def stack_oof(
     >>> stacked.learners, stacked.weights[0].tolist()
     (('equal', 'equal', 'equal'), [0.5, 0.5])
     """
+    config = config or StackConfig()
     _check(predictions, label, date_code, fold, purge)
-    return stack_members(Members(predictions, label, date_code, fold), config or StackConfig(), purge)
+    if config.learn_by == "ic":
+        direction = None
+    elif direction is None or direction.shape != label.shape:
+        raise ValueError(f"direction must be (num_rows={len(label)},), since learn_by is {config.learn_by}")
+    return stack_members(Members(predictions, label, date_code, fold, direction), config, purge)
 
 
 def stack_members(
@@ -112,7 +120,7 @@ def stack_members(
         taught = teaching.of_models(chosen)
         name = choose_learner(taught, config, purge, overlap) if config.weights == "auto" else config.weights
         weights[place, chosen] = learned_weights(name, taught, config, num_overlapping)
-        shown = teaching.ics_of(weights[place])
+        shown = members.ics_of(weights[place], place, purge)
         counts[place] = np.isfinite(shown).sum()
         if counts[place]:
             scales[place] = max(float(np.nanmean(shown)), LEAST_SCALE)

@@ -20,7 +20,7 @@ def rank_standardise(values: np.ndarray, date_code: np.ndarray, fold: np.ndarray
     """
     date = date_code.astype(np.int64) - date_code.min(initial=0)
     group = number_groups(date if fold is None else fold * (date.max(initial=0) + 1) + date)
-    return np.stack([standardise(_average_ranks(row, group), group) for row in values])
+    return np.stack([standardise(average_ranks(row, group), group) for row in values])
 
 
 def number_groups(labels: np.ndarray) -> np.ndarray:
@@ -28,7 +28,8 @@ def number_groups(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1].ravel()
 
 
-def _average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+def average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the ranks 0, 1, 2 ... of values (num_rows,) within their group, averages among equals; NaN stays NaN."""
     ranks = np.full(len(values), np.nan)
     known = np.flatnonzero(np.isfinite(values))
     order = known[np.lexsort((values[known], group[known]))]
