@@ -19,6 +19,7 @@ from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.origin import origin
 from stages.judging.pages import Books, ModelPage
+from stages.judging.seeds import read_seeds, seed_scores, seeds_in_words
 from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
 from stages.judging.time_series import scoring_view, symbol_table
 from stages.params.evaluate import EvaluateParams
@@ -50,7 +51,12 @@ def main() -> None:
         predictions = {one.label: (dates, oof.matrix(one.label, "test")) for one in subjects}
         books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"))
         found = model_metrics(subjects, valid, oof, store, plan, config)
-        metrics = to_json_safe({label: {**scores, **books.scores(label)} for label, scores in found.items()})
+        of_seeds = seed_scores(
+            read_seeds(stored(f"train/{name}", "folds"), store), subjects, store, view, config.min_symbols
+        )
+        metrics = to_json_safe(
+            {label: {**scores, **books.scores(label), **of_seeds.get(label, {})} for label, scores in found.items()}
+        )
         write_tables(subjects, floors, folder)
         scored = {
             label: view.total(scored_symbols(prediction, store.matrix(store.label(label), dates), store.symbols))
@@ -111,6 +117,8 @@ def tell(name: str, metrics: Mapping[str, Mapping[str, Any]], undefined: Mapping
             f"{name} {key}: rank IC {signed(values['rank_ic'])} [{signed(values['ci_low'])}, "
             f"{signed(values['ci_high'])}], t {t_stat}, best floor {signed(values['best_floor_rank_ic'])}"
         )
+        if "seeds" in values:
+            print(f"{name} {key}: {seeds_in_words(values)}")
         if "accuracy" in values:
             print(
                 f"{name} {key}: accuracy {values['accuracy']:.4f}, always the commoner "

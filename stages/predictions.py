@@ -17,6 +17,9 @@ from factor_data import SEGMENTS, FeatureStore, Fold, Segment, read_parquet, wri
 from factor_metrics import to_matrix
 from stages.scoring import Scoring, told, why_unscored
 
+SEEDS_FILE = "seeds.parquet"
+"""Beside a network that was trained from several seeds: the test forecasts of each, with the column seed."""
+
 
 def prediction_frame(store: FeatureStore, fold: Fold, segment: Segment, rows: NDArray, values: NDArray) -> pd.DataFrame:
     """Predictions (num_rows, num_labels) as the long frame that a model's `predictions.parquet` holds."""
@@ -45,6 +48,13 @@ class OutOfFold:
     def __init__(self, path: Path, store: FeatureStore) -> None:
         self.frame = read_parquet(path)
         self.store = store
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, store: FeatureStore) -> OutOfFold:
+        """Return the forecasts of a frame that is read already."""
+        made = cls.__new__(cls)
+        made.frame, made.store = frame, store
+        return made
 
     def dates(self, segment: str) -> NDArray[np.datetime64]:
         """The dates of a segment over all folds, sorted."""

@@ -35,6 +35,7 @@ from stages.drawing.shared import (
 )
 from stages.json_files import read_json
 from stages.judging.pages import ModelPage
+from stages.judging.seeds import seeds_in_words
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
@@ -86,11 +87,13 @@ def facts(page: ModelPage, plan: Plan) -> dict[str, str]:
     zoo: dict[str, Any] = plan.value(f"zoo.{name}")
     settings = ", ".join(f"{key} {value}" for key, value in zoo.items())
     training = f"target {plan.value('train.target')}, seed {plan.value('train.seed')}"
+    alone = {f"Seeds {label}": seeds_in_words(one) for label, one in page.metrics.items() if "seeds" in one}
     return {
         "Model": f"{name}: {settings}" if settings else name,
         "Training": f"{training}, loss {plan.value('train.loss')}, per fold",
         "Folds": f"{len(np.unique(page.fold_of_date))}, every date predicted by the fold that did not see it",
         **left_out_inputs(page.left_out),
+        **alone,
         **auc_facts(page.metrics),
         **shared_facts(page.subjects, plan.section("evaluate", EvaluateParams)),
     }
@@ -101,7 +104,7 @@ def training_curves(live: Path) -> dict[str, DateSeries]:
     curves = {}
     for name in CURVES:
         found: dict[str, list[float]] = {}
-        for path in sorted(live.glob(f"plots/metrics/fold_*/{name}.tsv"), key=lambda one: int(one.parent.name[5:])):
+        for path in sorted(live.glob(f"plots/metrics/fold_*/{name}.tsv"), key=numbers_in_name):
             rows = path.read_text(encoding="utf-8").splitlines()[1:]
             found[path.parent.name.replace("_", " ")] = [float(row.split("\t")[1]) for row in rows]
         longest = max(map(len, found.values()), default=0)
@@ -109,6 +112,11 @@ def training_curves(live: Path) -> dict[str, DateSeries]:
             padded = {fold: values + [np.nan] * (longest - len(values)) for fold, values in found.items()}
             curves[name] = DateSeries(dates=[f"epoch {epoch}" for epoch in range(1, longest + 1)], values=padded)
     return curves
+
+
+def numbers_in_name(curve: Path) -> list[int]:
+    """Fold and, where there are several, seed of a curve, by which curves are sorted."""
+    return [int(part) for part in curve.parent.name.split("_") if part.isdigit()]
 
 
 def left_out_inputs(left_out: Mapping[int, tuple[str, ...]]) -> dict[str, str]:

@@ -34,7 +34,11 @@ def check_later(before: Sequence[Fold], fold: Fold) -> None:
             )
 
 
-def weights_before(name: str) -> dict[str, Tensor] | None:
-    """The weights of the judged member; None where nothing is refitted."""
+def weights_before(name: str, number: int) -> dict[str, Tensor] | None:
+    """The weights of the judged member, of several seeds those of the `number`-th; None where nothing is refitted."""
     folder = BEFORE / name
-    return load_file(folder / WEIGHTS_FILE) if folder.is_dir() else None
+    if not folder.is_dir():
+        return None
+    weights, prefix = load_file(folder / WEIGHTS_FILE), f"members.{number}."  # as SeedEnsemble names them
+    of_seed = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return of_seed or weights

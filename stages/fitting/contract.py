@@ -35,6 +35,8 @@ class Predictions:
     """Rank IC on the valid dates; None for other segments."""
     table: pd.DataFrame | None = None
     """Further columns beside the same keys: levels of quantiles, statistics of paths."""
+    seeds: pd.DataFrame | None = None
+    """Of the test dates by a network of several seeds: each one's own, with the seed in a column."""
 
     @property
     def scores(self) -> dict[str, float]:

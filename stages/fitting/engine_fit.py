@@ -85,6 +85,8 @@ class Training:
     """Score that is displayed per epoch."""
     reporter: Callable[[Engine, bool], Reporter] | None = None
     """(engine, whether the run goes on from a checkpoint) -> receiver of each step and epoch."""
+    suffix: str = ""
+    """Tells its curves from those of other networks of the fold."""
 
     @property
     def num_steps(self) -> int:
@@ -205,7 +207,7 @@ class EngineFit:
         terms = record.terms if len(record.terms) > 1 else {}
         values = {"loss": record.loss, **terms, "score": record.score, "lr": record.lr}
         for metric, value in values.items():
-            self.live.log_metric(f"fold_{self.training.fold}/{metric}", value)
+            self.live.log_metric(f"fold_{self.training.fold}{self.training.suffix}/{metric}", value)
         self.live.next_step()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +23,7 @@ from factor_models import (
     FitResult,
     QuantileLoss,
     RunFolder,
+    SeedEnsemble,
     build_model,
     count_flops,
     count_parameters,
@@ -43,7 +44,7 @@ from stages.fitting.loss import training_loss
 from stages.fitting.memory import made_ahead, smaller
 from stages.fitting.teacher import teach
 from stages.params.train import TrainParams, parse_train
-from stages.predictions import prediction_frame, quantile_column
+from stages.predictions import SEEDS_FILE, prediction_frame, quantile_column
 from stages.processes.live_ic import LiveIC
 from stages.processes.process import Train
 from stages.processes.start import start_network
@@ -59,9 +60,18 @@ DATES_AT_ONCE = 1  # of a process: a forecast does not depend, to the last bit, 
 class NetworkFold:
     """A network on a fold, and this process's share of the work."""
 
-    def __init__(self, inputs: FoldInputs, params: TrainParams, code: str, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: FoldInputs,
+        params: TrainParams,
+        code: str,
+        rank: int = 0,
+        world_size: int = 1,
+        suffix: str = "",
+    ) -> None:
         self.inputs, self.params, self.code = inputs, params, code
         self.rank, self.world_size = rank, world_size
+        self.suffix = suffix  # tells the files of one of several seeds from those of the others
         self.loss = network_loss(params, inputs.store.heads, taught=True)
         self.scores: ValidScores | None = None  # of the last epoch
         self.rank_ic = float("nan")
@@ -78,8 +88,25 @@ class NetworkFold:
 
     @property
     def num_steps(self) -> int:
-        """Return the steps of all epochs."""
-        return self.params.epochs * self.steps_per_epoch
+        """Return the steps of all epochs and seeds."""
+        return self.params.seeds * self.params.epochs * self.steps_per_epoch
+
+    def of_seeds(self) -> list[NetworkFold]:
+        """Return the network once per seed, each as it would be alone; itself where there is one seed."""
+        if self.params.seeds == 1:
+            return [self]
+        seeds = range(self.params.seed, self.params.seed + self.params.seeds)
+        return [
+            NetworkFold(
+                self.inputs,
+                replace(self.params, seed=seed, seeds=1),
+                self.code,
+                self.rank,
+                self.world_size,
+                suffix=f"_seed_{seed}",
+            )
+            for seed in seeds
+        ]
 
     def new_network(self) -> nn.Module:
         """The network with the weights that the seed gives it."""
@@ -89,16 +116,25 @@ class NetworkFold:
         return model
 
     def fit(self, conditions: Conditions) -> FittedNetwork:
-        """Train from where the last checkpoint is; the best epoch's network in evaluation mode."""
+        """Train from where the last checkpoint is; the best epoch's network of every seed in evaluation mode."""
+        if self.params.distillation is not None:
+            self.inputs.train_windows = self.inputs.windows("train", targets=self.with_teacher())
+        networks = []
+        for number, one in enumerate(self.of_seeds()):
+            conditions.progress.start_seed(number, self.params.seeds)
+            networks.append(one.fit_network(conditions, number))
+        return FittedNetwork(self, networks)
+
+    def fit_network(self, conditions: Conditions, number: int) -> TrainedNetwork:
+        """Train the network of one seed, the `number`-th; it may begin with the weights that one had before."""
         assert conditions.watch is not None
-        model, start = self.new_network(), start_weights(self.inputs.name, self.params.start, conditions.earlier)
+        model = self.new_network()
+        start = start_weights(self.inputs.name, self.params.start, conditions.earlier, number)
         if start is not None:
             inherit(model, start)
         training = self.training(model, start)
-        if self.params.distillation is not None:
-            self.inputs.train_windows = self.inputs.windows("train", targets=self.with_teacher())
         result = training.run(conditions.progress, conditions.live, conditions.watch)
-        return FittedNetwork(self, model, result, training.folder)
+        return TrainedNetwork(seed=self.params.seed, model=model, result=result, checkpoints=training.folder)
 
     def training(self, model: nn.Module, start: Mapping[str, Tensor] | None) -> Training:
         """Return what the training of a network on this fold needs; `start`: weights to begin with."""
@@ -126,6 +162,7 @@ class NetworkFold:
             describe=self.dates_of,
             shown=lambda record: self.rank_ic,
             reporter=self.live_ic,
+            suffix=self.suffix,
         )
 
     def with_teacher(self) -> NDArray[np.float32]:
@@ -218,6 +255,7 @@ class NetworkFold:
             inputs.scoring,
             first=self.rank == 0,
             resumed=resumed,
+            suffix=self.suffix,
         )
 
     def dates_of(self, batch: BatchLike) -> str:
@@ -230,11 +268,23 @@ class NetworkFold:
         return f"dates {first} to {last}"
 
 
-class FittedNetwork:
-    """A trained network."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedNetwork:
+    """The network of one seed."""
 
-    def __init__(self, fold: NetworkFold, model: nn.Module, result: FitResult, checkpoints: RunFolder) -> None:
-        self.of, self.model, self.result, self.checkpoints = fold, model, result, checkpoints
+    seed: int
+    model: nn.Module
+    result: FitResult
+    checkpoints: RunFolder
+
+
+class FittedNetwork:
+    """A trained network; of several seeds the ensemble of them."""
+
+    def __init__(self, fold: NetworkFold, networks: Sequence[TrainedNetwork]) -> None:
+        self.of, self.networks = fold, networks
+        models = [one.model for one in networks]
+        self.model = models[0] if len(models) == 1 else SeedEnsemble(models).eval()
 
     def predict(self, segment: Segment) -> Predictions:
         """Point forecasts; of a network with quantile levels also those of every level."""
@@ -252,17 +302,35 @@ class FittedNetwork:
         judged = inputs.valid_scores(rows, values) if segment == "valid" else None
         frame = prediction_frame(inputs.store, inputs.fold, segment, rows, values)
         table = None if levels is None else frame.drop(columns="prediction").assign(**levels)
-        return Predictions(frame=frame, judged=judged, table=table)
+        seeds = self.seed_predictions() if segment == "test" and len(self.networks) > 1 else None
+        return Predictions(frame=frame, judged=judged, table=table, seeds=seeds)
+
+    def seed_predictions(self) -> pd.DataFrame:
+        """The forecasts of the test dates by every seed alone, in the long form, with the seed in a column."""
+        of, frames = self.of, []
+        for one in self.networks:
+            rows, values = of.predict_rows(one.model, "test")
+            frame = prediction_frame(of.inputs.store, of.inputs.fold, "test", rows, values)
+            frames.append(frame.assign(seed=np.int64(one.seed)))
+        return pd.concat(frames, ignore_index=True)
 
     def save(self, folder: Path, valid: Predictions, test: Predictions) -> None:
-        """Write weights, configuration, model card and, where it has them, quantiles to a new folder."""
-        inputs, metadata = self.of.inputs, self.metadata(valid.scores)
-        save_model(folder, self.model, inputs.model_config, metadata)
-        card = model_card(inputs.model_config, metadata)
+        """Write weights, configuration, model card and, where it has them, quantiles and seeds to a new folder."""
+        metadata, config = self.metadata(valid.scores), self.model_config
+        save_model(folder, self.model, config, metadata)
+        card = model_card(config, metadata)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
         if valid.table is not None and test.table is not None:
             levels = pd.concat([valid.table, test.table], ignore_index=True)
             write_parquet(folder / "quantiles.parquet", levels)
+        if test.seeds is not None:
+            write_parquet(folder / SEEDS_FILE, test.seeds)
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """Return the arguments of `build_model` for what is saved."""
+        count = len(self.networks)
+        return self.of.inputs.model_config | ({"seeds": count} if count > 1 else {})
 
     def metadata(self, scores: dict[str, float]) -> dict[str, Any]:
         """Return what is kept beside the weights: how the model was trained, and its validation scores."""
@@ -273,18 +341,29 @@ class FittedNetwork:
             "loss": params.loss,
             "loss_settings": asdict(params.loss_settings),
             **inputs.metadata(params.target, params.seed, scores),
-            "best_epoch": self.result.best_epoch,
+            **self.of_training(),
             "num_parameters": count_parameters(self.model),
-            "flops_per_window": count_flops(self.model, inputs.model_config),
+            "flops_per_window": count_flops(self.model, self.model_config),
             "determinism": params.determinism,
             "start": params.start,
             "threads": params.threads,
-            "notes": list(self.result.notes),
+        }
+
+    def of_training(self) -> dict[str, Any]:
+        """The epoch that was kept and what happened on the way; of several seeds by each of them."""
+        networks = self.networks
+        if len(networks) == 1:
+            return {"best_epoch": networks[0].result.best_epoch, "notes": list(networks[0].result.notes)}
+        return {
+            "seeds": [one.seed for one in networks],
+            "best_epoch": [one.result.best_epoch for one in networks],
+            "notes": [f"seed {one.seed}: {note}" for one in networks for note in one.result.notes],
         }
 
     def discard_checkpoints(self) -> None:
         """Delete the checkpoints, which nothing goes on from any more."""
-        self.checkpoints.delete()
+        for one in self.networks:
+            one.checkpoints.delete()
 
 
 class NetworkFamily:
@@ -320,7 +399,7 @@ class NetworkFamily:
             for fold, own in zip(cut, dates, strict=True)
         ]
         if rank == 0:
-            reserve_checkpoints(folds[0].new_network(), params, params.checkpoint, len(folds))
+            reserve_checkpoints(folds[0].new_network(), params, params.checkpoint, params.seeds * len(folds))
         return list(folds)
 
     def start(self, name: str, plan: Plan, only: int | None, train: Train) -> None:
@@ -361,16 +440,17 @@ def replayed(folds: Sequence[Fold], share: float | None, seed: int) -> list[NDAr
     return dates
 
 
-def start_weights(name: str, start: str, earlier: Sequence[Fitted]) -> dict[str, Tensor] | None:
+def start_weights(name: str, start: str, earlier: Sequence[Fitted], number: int) -> dict[str, Tensor] | None:
     """Weights to begin with: none, the last fold's, or those of the fold with the best score so far.
 
-    A refit has one fold, and the member that was judged comes before it.
+    A refit has one fold, and the member that was judged comes before it. Of several seeds the `number`-th goes on
+    from the `number`-th.
     """
-    networks = [one for one in earlier if isinstance(one, FittedNetwork)]
+    networks = [one.networks[number] for one in earlier if isinstance(one, FittedNetwork)]
     if start == "cold":
         return None
     if not networks:
-        return weights_before(name)
+        return weights_before(name, number)
     chosen = networks[-1] if start == "previous" else max(networks, key=lambda one: one.result.best_score)
     return chosen.result.state_dict
 

@@ -128,6 +128,15 @@ class Params:
         """Those of `models` that read K-lines."""
         return [name for name in self.models if name in KLINE_MODELS]
 
+    def check_seeds(self) -> None:
+        """Refuse several seeds of a K-line model, whose forecast is of the paths that one predictor draws."""
+        for name in self.kline_models:
+            if (seeds := self.train_of(name).seeds) > 1:
+                raise StageError(
+                    f"train.seeds: {seeds}: {name} is trained from one seed and averages its paths; give it "
+                    f"zoo.{name}.train: {{seeds: 1}}"
+                )
+
     def check_contexts(self) -> None:
         """Refuse K-line models whose windows do not fit their context."""
         for name in self.kline_models:
@@ -166,6 +175,7 @@ def parse_params(document: Mapping[str, Any], name: str) -> Params:
     try:
         params = replace(params, train=train, zoo=zoo)
         params.check_contexts()
+        params.check_seeds()
     except ValueError as error:
         raise StageError(f"{name}: {error}") from None
     return params

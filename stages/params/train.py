@@ -24,6 +24,7 @@ from factor_models import (
     model_config,
 )
 from factor_models.checks import nearest
+from factor_models.zoo import MOST_SEEDS
 from stages.params.checking import validate
 from stages.params.rules import MOST_THREADS, check_at_least, check_at_most
 from stages.params.tabular import NoSignal
@@ -87,6 +88,8 @@ class TrainParams(EngineConfig):
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
     seed: int
     """Seed of the first weights, dropout and the order of dates."""
+    seeds: int = 1
+    """Networks trained from as many seeds, from `seed` on, whose forecasts are averaged; K-line models have one."""
     batch_dates: int
     """Dates in one optimiser step, over all processes; every batch holds whole cross-sections."""
     epochs: int
@@ -132,8 +135,8 @@ class TrainParams(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, consecutive_dates=1)
-        check_at_most(self, threads=MOST_THREADS)
+        check_at_least(self, batch_dates=1, epochs=1, patience=1, threads=1, seed=0, seeds=1, consecutive_dates=1)
+        check_at_most(self, threads=MOST_THREADS, seeds=MOST_SEEDS)
         if self.batch_dates % self.consecutive_dates:
             raise ValueError(
                 f"consecutive_dates: {self.consecutive_dates} must divide batch_dates = {self.batch_dates}"

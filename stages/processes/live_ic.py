@@ -39,7 +39,7 @@ Predict = Callable[[nn.Module, Segment, int], tuple[np.ndarray, np.ndarray]]
 class LiveIC:
     """Reports on one fold. All processes predict; the first one keeps the time and writes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that a report is of
         self,
         model: str,
         fold: Fold,
@@ -51,12 +51,14 @@ class LiveIC:
         scoring: Scoring,
         first: bool,
         resumed: bool,
+        suffix: str = "",
     ) -> None:
         # Scored over time, a sample is one cross-section of all its cells.
         self.date_code = np.zeros_like(store.date_code) if scoring.over_time else store.date_code
         self.targets, self.engine = targets, engine
         self.predict, self.config = predict, config
-        self.folder = fold_folder(LIVE / model, fold.index)
+        folder = fold_folder(LIVE / model, fold.index)
+        self.folder = folder.with_name(folder.name + suffix)
         self.reporter: LiveICReporter | None = None
         if first:
             if not resumed:

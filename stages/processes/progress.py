@@ -39,7 +39,7 @@ class TrainingProgress:
     ) -> None:
         self.score_name = score_name
         self.model, self.num_folds, self.steps_per_fold, self.shown = model, num_folds, steps_per_fold, shown
-        self.started, self.fold = time.monotonic(), 0
+        self.started, self.fold, self.seed = time.monotonic(), 0, ""
         self.position, self.done = 0, 0  # a fold that stops early moves the position by more than was done
         self.windows, self.windows_since, self.refreshed = 0, time.monotonic(), 0.0
         self.score: float | None = None
@@ -75,10 +75,17 @@ class TrainingProgress:
 
     def start_fold(self, fold: int) -> None:
         """Jump to the fold's first step: an earlier fold may have stopped early."""
-        self.fold, self.position, self.score = fold, fold * self.steps_per_fold, None
+        self.fold, self.seed, self.position, self.score = fold, "", fold * self.steps_per_fold, None
         self.windows, self.windows_since = 0, time.monotonic()
         self.detail.plain = ""
         self._refresh()
+
+    def start_seed(self, number: int, num_seeds: int) -> None:
+        """Jump to the first step of one of the networks of a fold; nothing where there is one alone."""
+        if num_seeds > 1:
+            self.seed, self.score = f" seed {number + 1}/{num_seeds}", None
+            self.position = self.fold * self.steps_per_fold + number * (self.steps_per_fold // num_seeds)
+            self._refresh()
 
     def step(self, step: StepRecord | None = None, state: FitState | None = None) -> None:
         """Another step is done; of a network with what it was."""
@@ -135,7 +142,7 @@ class TrainingProgress:
             print(line, file=sys.stderr)
 
     def _where(self) -> str:
-        return f"{self.model} fold {self.fold + 1}/{self.num_folds}"
+        return f"{self.model} fold {self.fold + 1}/{self.num_folds}{self.seed}"
 
 
 def loss_by_terms(loss: float, terms: Mapping[str, float]) -> str:

@@ -62,6 +62,7 @@ def run_here(folder: Path, command: Sequence[str]) -> None:
 def stacked(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     document = smoke_document()
     document["models"] = MODELS
+    document["zoo"]["lstm"]["train"] = {"seeds": 2}  # an ensemble goes the way of every other member
     document["refit"] = {"unpromoted": True, "min_agreement": -1.0}
     workplace = make_workplace(tmp_path_factory.mktemp("refit") / "factorcast", document)
     for stage in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
@@ -113,6 +114,7 @@ def test_a_refit_knows_more_is_served_like_any_bundle_and_keeps_what_was_judged(
     refit(stacked, trained)
     folder = stacked.results / "refit" / "bundle"
     bundle, judged = load_bundle(folder), load_bundle(stacked.results / "stack" / "bundle")
+    assert bundle.members["lstm"].config["seeds"] == judged.members["lstm"].config["seeds"] == 2
     assert all(one.same_bits for one in compare_canary(bundle))
     told = bundle.manifest["refit"]
     assert told["judged"] == judged.identity

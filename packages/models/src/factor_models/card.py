@@ -77,8 +77,9 @@ def model_card(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     config : "name" and the settings, as in config.json
     metadata : fold (`Fold.describe`: first and last date and number of dates of train, valid and test), train_samples,
         labels (name -> what it is, in words), seed, num_parameters, valid_rank_ic by label (None: undefined),
-        best_epoch (None: fitted in one go); where the model has them, features, missing_inputs, target, best_head,
-        flops_per_window (None: not counted), and any "..._sha256" of what its inputs were made with
+        best_epoch (None: fitted in one go; of several `seeds`, which are then there, a list); where the model has
+        them, features, missing_inputs, target, best_head, flops_per_window (None: not counted), and any "..._sha256" of
+        what its inputs were made with
 
     Raises
     ------
@@ -112,6 +113,9 @@ def _model_rows(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[
         flops = metadata["flops_per_window"]
         rows["operations per window"] = "not counted: trees compare" if flops is None else f"{flops:,} FLOPs"
     epoch = metadata["best_epoch"]
+    if isinstance(epoch, list):
+        seeds = ", ".join(map(str, metadata["seeds"]))
+        return rows | {"seeds, averaged": seeds, "epochs kept": ", ".join(str(one + 1) for one in epoch)}
     return rows | {"seed": metadata["seed"], "epoch kept": "fitted in one go" if epoch is None else epoch + 1}
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from factor_models.tabular.base import TabularModel
 
+MOST_SEEDS = 64
+"""Members of a network, at most: the variance that averaging takes away is gone long before."""
+
 
 def available_models() -> tuple[str, ...]:
     """Names `build_model` knows."""
@@ -35,21 +38,25 @@ def input_kind(name: str) -> InputKind:
     return _entry(name).input_kind
 
 
-def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
+def build_model(name: str, *, seeds: int = 1, **config: Any) -> nn.Module | TabularModel:
     """A fresh model: a torch module, or a `TabularModel` where `input_kind` is "last_bar".
 
     Besides the fields of the model's configuration (see `model_config`) it takes num_features, num_horizons
-    and the sizes that the table names: num_tokens, num_symbols, text_dim.
+    and the sizes that the table names: num_tokens, num_symbols, text_dim. `seeds` networks of this kind make a
+    `SeedEnsemble`, whose output is the mean of theirs; with 1 it is the network itself.
 
     Raises
     ------
-    ValueError : unknown model, unknown setting, missing size, or a value that the configuration refuses
+    ValueError : unknown model, unknown setting, missing size, a value that the configuration refuses, or several seeds
+        of a model that is no network
 
     >>> model = build_model("lstm", num_features=24, num_horizons=3, hidden=16)
     >>> model.input_kind
     'features'
     """
     entry = _entry(name)
+    if seeds != 1:
+        return _seed_ensemble(name, seeds, config)
     schema = entry.config
     sizes = ["num_features", "num_horizons", *entry.sizes]
     config = {size: 0 for size in entry.sizes if size in MAY_BE_ZERO} | config
@@ -62,6 +69,20 @@ def build_model(name: str, **config: Any) -> nn.Module | TabularModel:
     model = entry.build(settings, **{key: config[key] for key in sizes})
     model.build_config = {"name": name, **config}  # what `save_pretrained` writes
     return model
+
+
+def _seed_ensemble(name: str, seeds: Any, config: dict[str, Any]) -> nn.Module:
+    """`seeds` networks, drawn one after another, as one."""
+    from factor_models.networks.seed_ensemble import SeedEnsemble
+
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST_SEEDS:
+        raise ValueError(f"model {name!r}: seeds = {seeds!r} must be an integer from 1 to {MOST_SEEDS}")
+    if input_kind(name) == "last_bar":
+        raise ValueError(f"model {name!r}: seeds = {seeds}: only networks have several")
+    members: Any = [build_model(name, **config) for _ in range(seeds)]
+    ensemble: Any = SeedEnsemble(members)
+    ensemble.build_config = {"name": name, **config, "seeds": seeds}
+    return ensemble
 
 
 def _entry(name: str) -> ModelEntry:

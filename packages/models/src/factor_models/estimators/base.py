@@ -293,6 +293,8 @@ class FactorEstimator(BaseEstimator):
         settings = self.settings or {}
         if clash := sorted(set(settings) & set(sizes)):
             raise ValueError(f"settings hold {clash[0]!r}: the estimator takes it from the data and its parameters")
+        if "seeds" in settings:
+            raise ValueError("settings hold 'seeds': an estimator trains one network; average several of random_state")
         return sizes | settings
 
     def _check_settings(self) -> None:
