@@ -143,7 +143,7 @@ def combine(
     }
     rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
     shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
-    signals = floor_signals(panel, dates, config.seed, how.measure)
+    signals = floor_signals(panel, dates, config.seed, how)
     compared = np.stack([view(forecast) for forecast in forecasts]) if over_time else predictions[:, scored]
     return LabelResult(
         label=label,

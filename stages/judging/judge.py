@@ -17,6 +17,7 @@ from factor_metrics import (
     price_floors,
     profile_forecast,
     random_ranking,
+    volatility_floors,
 )
 from factor_metrics.judging.profile import DELAYS
 from factor_metrics.report import RowCounts
@@ -27,16 +28,24 @@ TRUE_DELAY = 1
 
 
 def floor_signals(
-    panel: Panel, dates: NDArray[np.datetime64], seed: int, measure: str = "return"
+    panel: Panel, dates: NDArray[np.datetime64], seed: int, label: Label | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """Signals (len(dates), num_symbols) that need no model: of adjusted closes up to each date, and a random one.
 
-    A label that measures volatility is also held against past volatility.
+    A label that measures volatility is also held against what past moves say of its own bars.
     """
-    floors = price_floors(panel.to_matrix(panel.adjusted("close")), of_volatility=measure == "volatility")
+    closes = panel.to_matrix(panel.adjusted("close"))
+    floors = price_floors(closes)
+    if label is not None and (bars := volatility_bars(label)):
+        floors |= volatility_floors(closes, *bars)
     position = np.searchsorted(panel.dates, dates)
     signals = {name: signal[position] for name, signal in floors.items()}
     return {**signals, "random": random_ranking((len(dates), panel.num_symbols), seed)}
+
+
+def volatility_bars(label: Label) -> tuple[int, int] | None:
+    """Horizon and delay of a label that measures volatility; None of another, for which all floors are the same."""
+    return (label.horizon, label.delay) if label.measure == "volatility" and label.horizon is not None else None
 
 
 def judge_floors(

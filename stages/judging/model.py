@@ -16,7 +16,7 @@ from factor_metrics import (
     rank_ic,
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
-from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, profile, row_counts
+from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, profile, row_counts, volatility_bars
 from stages.judging.time_series import OPPOSITE, is_over_time, pooled_scores, scoring_view, valid_auc
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS, stored
@@ -29,8 +29,8 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
     targets, listed = training_targets(store, plan.value("train.target")), plan.value("labels")
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
     view = scoring_view(config, dates, oof.fold_of_date())
-    measures = {label.measure for label in store.heads.values()}
-    signals = {measure: floor_signals(panel, dates, config.seed, measure) for measure in measures}
+    kinds = {volatility_bars(label): label for label in store.heads.values()}
+    signals = {bars: floor_signals(panel, dates, config.seed, label) for bars, label in kinds.items()}
     subjects = []
     for label in listed:
         how, outcome = store.heads[label], store.matrix(store.label(label), dates)
@@ -43,7 +43,9 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
                 overlap=view.overlap(store.overlap(label)),
                 dates=view.dates,
                 judged=view.judge(prediction, outcome, store.overlap(label), config),
-                floors=judge_floors(signals[how.measure], prediction, outcome, store.overlap(label), config, view),
+                floors=judge_floors(
+                    signals[volatility_bars(how)], prediction, outcome, store.overlap(label), config, view
+                ),
                 attainable=None
                 if is_over_time(config)
                 else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from factor_metrics import (
     distance_from_high,
+    ewma_volatility,
     floor_table,
     format_floor_table,
+    har_volatility,
     last_return_reversal,
     majority_class,
     momentum,
@@ -26,8 +28,9 @@ from factor_metrics import (
     random_ranking,
     random_ranking_interval,
     rank_ic,
+    volatility_floors,
 )
-from factor_metrics.floors.price_floors import PRICE_FLOORS, VOLATILITY_FLOORS
+from factor_metrics.floors.price_floors import PRICE_FLOORS
 
 NAN = np.nan
 
@@ -66,12 +69,66 @@ def test_the_distance_from_the_high_equals_that_of_pandas_and_leaves_missing_clo
     np.testing.assert_array_equal(distance_from_high(gap, 3).ravel(), [NAN, NAN, -0.5, NAN, NAN, NAN])
 
 
+def squared_moves(close: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(np.log(close[1:] / close[:-1]) ** 2).reindex(range(-1, len(close) - 1)).reset_index(drop=True)
+
+
+def deviation(close: np.ndarray, window: int) -> pd.DataFrame:
+    """The root of the mean square of the last moves where half of them are known, by pandas."""
+    mean = squared_moves(close).rolling(window, min_periods=-(-window // 2)).mean()
+    return np.sqrt(mean.where(mean.index.to_series() >= window - 1, axis=0))
+
+
 def test_past_volatility_is_that_of_pandas() -> None:
     close = closes()
-    squares = pd.DataFrame(np.log(close[1:] / close[:-1]) ** 2).reindex(range(-1, len(close) - 1))
-    expected = np.sqrt(squares.rolling(20, min_periods=10).mean()).to_numpy(copy=True)
-    expected[:19] = NAN
-    np.testing.assert_allclose(past_volatility(close), expected, rtol=1e-9)
+    np.testing.assert_allclose(past_volatility(close), deviation(close, 20), rtol=1e-9)
+
+
+@pytest.mark.parametrize("decay", [0.94, 0.5])
+def test_the_slowly_forgotten_volatility_is_that_of_pandas(decay: float) -> None:
+    close = closes(missing=0.2)
+    squares = squared_moves(close)
+    expected = np.sqrt(squares.ewm(alpha=1 - decay, adjust=True, ignore_na=False).mean())
+    known = squares.notna().to_numpy(np.float64)
+    weight = [sum((1 - decay) * decay ** (t - s) * known[s] for s in range(t + 1)) for t in range(len(known))]
+    mine = ewma_volatility(close, decay)
+    assert 0 < np.isnan(mine).sum() < mine.size
+    np.testing.assert_allclose(mine, expected.where(np.array(weight) >= 0.5), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("horizon", "delay"), [(1, 0), (5, 1)])
+def test_har_is_the_least_squares_line_of_what_is_known_on_the_date(horizon: int, delay: int) -> None:
+    close = closes(missing=0.02)
+    past = np.stack([deviation(close, window).to_numpy() for window in (1, 5, 22)], axis=2)
+    outcome = deviation(close, horizon).to_numpy()
+    mine, compared = har_volatility(close, horizon, delay), 0
+    for date in range(len(close)):
+        rows = [
+            (past[start, symbol], outcome[start + delay + horizon, symbol])
+            for start in range(date - delay - horizon + 1)
+            for symbol in range(close.shape[1])
+            if np.isfinite(past[start, symbol]).all() and np.isfinite(outcome[start + delay + horizon, symbol])
+        ]
+        if len(rows) < 100:
+            assert np.isnan(mine[date]).all()
+            continue
+        x, y = np.array([one[0] for one in rows]), np.array([one[1] for one in rows])
+        line = np.linalg.lstsq(np.column_stack([np.ones(len(x)), x]), y, rcond=None)[0]
+        np.testing.assert_allclose(mine[date], line[0] + past[date] @ line[1:], rtol=1e-7)
+        compared += 1
+    assert compared > 80
+
+
+def test_har_finds_the_long_memory_that_a_short_window_misses() -> None:
+    """Volatility of a symbol moves slowly and a day's move says little: the best line looks at the month."""
+    generator = np.random.default_rng(3)
+    level = np.zeros((900, 40))
+    for date in range(1, len(level)):
+        level[date] = 0.985 * level[date - 1] + 0.12 * generator.normal(size=40)
+    close = 20.0 * np.exp(np.cumsum(0.01 * np.exp(level) * generator.normal(size=level.shape), axis=0))
+    label = np.vstack([past_volatility(close, 5)[5:], np.full((5, 40), NAN)])
+    scores = {name: np.nanmean(rank_ic(floor, label)[200:]) for name, floor in volatility_floors(close, 5).items()}
+    assert scores["har_volatility"] > scores["past_volatility_5"] + 0.03
 
 
 def test_the_majority_counts_moves_when_they_are_known() -> None:
@@ -88,7 +145,8 @@ def test_no_floor_looks_ahead(seed: int, date: int) -> None:
     close = closes(seed)
     changed = close.copy()
     changed[date:] *= np.random.default_rng(seed).uniform(0.5, 2.0, size=changed[date:].shape)
-    for floor in (*PRICE_FLOORS.values(), *VOLATILITY_FLOORS.values(), majority_class):
+    of_volatility = (past_volatility, ewma_volatility, har_volatility, lambda close: har_volatility(close, 5, 1))
+    for floor in (*PRICE_FLOORS.values(), *of_volatility, majority_class):
         whole = floor(close)
         np.testing.assert_array_equal(floor(changed)[:date], whole[:date])
         np.testing.assert_array_equal(floor(close[:date]), whole[:date])
@@ -97,9 +155,8 @@ def test_no_floor_looks_ahead(seed: int, date: int) -> None:
 def test_every_floor_of_the_table_orders_symbols() -> None:
     table = price_floors(closes(missing=0.0))
     assert list(table) == list(PRICE_FLOORS)
-    assert list(price_floors(closes(), of_volatility=True)) == [*PRICE_FLOORS, *VOLATILITY_FLOORS]
     label = np.random.default_rng(1).normal(size=(120, 15))
-    for signal in table.values():
+    for signal in (table | volatility_floors(closes(missing=0.0), 5)).values():
         assert np.isfinite(rank_ic(signal, label)[-1])
 
 
@@ -121,6 +178,8 @@ def test_a_reversing_market_is_found_by_reversal_and_turned_round_by_momentum() 
         (lambda: last_return_reversal([[1.0]], 0), "num_bars must be at least 1"),
         (lambda: momentum([[1.0]], 5, 5), "lookback must be at least 6, got 5"),
         (lambda: moving_average_gap([[1.0]], 1), "window must be at least 2"),
+        (lambda: ewma_volatility([[1.0]], 1.0), "decay must lie strictly between 0 and 1, got 1.0"),
+        (lambda: har_volatility([[1.0]], 0), "horizon must be at least 1"),
     ],
 )
 def test_impossible_arguments_are_refused(call: Callable[[], object], message: str) -> None:
@@ -129,7 +188,8 @@ def test_impossible_arguments_are_refused(call: Callable[[], object], message: s
 
 
 def test_too_short_a_history_is_missing_everywhere() -> None:
-    assert all(np.isnan(signal).all() for signal in price_floors([[1.0, 2.0]]).values())
+    few = price_floors([[1.0, 2.0]]) | volatility_floors([[1.0, 2.0]], 5)
+    assert all(np.isnan(signal).all() for signal in few.values())
 
 
 def test_95_percent_of_random_rankings_lie_in_their_interval() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from factor_data import FeatureStore, Label, Panel, forward_return, open_panel, write_sums
+from factor_metrics import har_volatility, rank_ic
 from factor_models.kline import point_forecasts
 from stages.kline.predictor import STATISTICS
 from stages.params.reading import Params, parse_params
@@ -133,12 +134,28 @@ def test_pages_and_files_speak_of_labels_by_name_in_the_order_of_the_list(mixed:
     assert "| label risk5 | volatility over 5 bars from the close 1 bar after t;" in card
 
 
-def test_a_volatility_is_held_against_past_volatility(mixed: Workplace) -> None:
+def test_a_volatility_is_held_against_past_volatility_by_models_and_gates(mixed: Workplace) -> None:
     floors = document(mixed.results / "evaluate" / "linear" / "floors.json")
-    past = {"past_volatility_5", "past_volatility_20"}
+    past = {"past_volatility_5", "past_volatility_20", "ewma_volatility", "har_volatility"}
     assert past <= set(floors["risk5"])
     assert not past & set(floors["sign5"])
     assert floors["risk5"]["past_volatility_20"]["rank_ic"] > 0.1
+    panel = Panel.load(mixed.results / "split" / "panel")
+    expected = har_volatility(panel.to_matrix(panel.adjusted("close")), 5, 1)
+    store = FeatureStore(mixed.results / "tokenize")
+    frame = pd.read_parquet(mixed.results / "train" / "linear" / "predictions.parquet")
+    tested = frame[(frame["segment"] == "test") & (frame["label"] == "risk5")]
+    said = tested.pivot(index="timestamp", columns="symbol", values="prediction")
+    dates = said.index.to_numpy().astype("datetime64[ns]")
+    signal = np.where(
+        np.isfinite(said.reindex(columns=store.symbols).to_numpy()),
+        expected[np.searchsorted(panel.dates, dates)],
+        np.nan,
+    )
+    by_date = rank_ic(signal, store.matrix(store.label("risk5"), dates), 10)
+    assert floors["risk5"]["har_volatility"]["rank_ic"] == pytest.approx(np.nanmean(by_date), abs=1e-9)
+    stack = document(mixed.results / "stack" / "page.json")
+    assert past <= {row["floor"] for row in stack["floors"] if row["label"] == "risk5"}
 
 
 def test_what_a_delisting_decides_is_counted(mixed: Workplace) -> None:

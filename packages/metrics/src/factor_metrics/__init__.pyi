@@ -9,10 +9,13 @@ from .floors.price_floors import majority_class as majority_class
 from .floors.price_floors import momentum as momentum
 from .floors.price_floors import moving_average_gap as moving_average_gap
 from .floors.price_floors import opposite_of_last_sign as opposite_of_last_sign
-from .floors.price_floors import past_volatility as past_volatility
 from .floors.price_floors import price_floors as price_floors
 from .floors.random_ranking import random_ranking as random_ranking
 from .floors.random_ranking import random_ranking_interval as random_ranking_interval
+from .floors.volatility_floors import ewma_volatility as ewma_volatility
+from .floors.volatility_floors import har_volatility as har_volatility
+from .floors.volatility_floors import past_volatility as past_volatility
+from .floors.volatility_floors import volatility_floors as volatility_floors
 from .frames.interop import ForecastMatrices as ForecastMatrices
 from .frames.interop import from_alphalens as from_alphalens
 from .frames.interop import from_qlib as from_qlib

@@ -40,7 +40,7 @@ def moving_average_gap(close: ArrayLike, window: int = 20) -> Matrix:
 
     NaN where one of the closes is missing. Read as a trend; its negative as a return to the mean.
     """
-    closes = _closes(close)
+    closes = as_closes(close)
     check_at_least("window", window, 2)
     gap = np.full(closes.shape, np.nan)
     if len(closes) >= window:
@@ -56,7 +56,7 @@ def distance_from_high(close: ArrayLike, window: int = 60) -> Matrix:
     A missing close is left out of the highest one; NaN where today's, or more than half of them, are missing. George
     and Hwang (2004), "The 52-week high and momentum investing": a trend; its negative is a return to the old price.
     """
-    closes = _closes(close)
+    closes = as_closes(close)
     check_at_least("window", window, 2)
     distance = np.full(closes.shape, np.nan)
     if len(closes) >= window:
@@ -65,24 +65,6 @@ def distance_from_high(close: ArrayLike, window: int = 60) -> Matrix:
         highest = np.fmax.reduce(past, axis=2)
         distance[window - 1 :] = np.where(enough, closes[window - 1 :] / highest - 1.0, np.nan)
     return distance
-
-
-def past_volatility(close: ArrayLike, window: int = 20) -> Matrix:
-    """Return the root of the mean squared log return of the last `window` bars: volatility stays what it was.
-
-    The floor of a forecast of volatility. NaN where fewer than half of the moves are known.
-    """
-    closes = _closes(close)
-    check_at_least("window", window, 1)
-    squares = np.full(closes.shape, np.nan)
-    squares[1:] = np.log(closes[1:] / closes[:-1]) ** 2
-    volatility = np.full(closes.shape, np.nan)
-    if len(closes) >= window:
-        past = np.lib.stride_tricks.sliding_window_view(squares, window, axis=0)
-        count = np.isfinite(past).sum(axis=2)
-        mean = np.nansum(past, axis=2) / np.maximum(count, 1)
-        volatility[window - 1 :] = np.where(count * 2 >= window, np.sqrt(mean), np.nan)
-    return volatility
 
 
 def opposite_of_last_sign(close: ArrayLike) -> Matrix:
@@ -97,7 +79,7 @@ def majority_class(close: ArrayLike, horizon: int = 1) -> Matrix:
     a tie gives 0. NaN for symbols without a close and until the first move is known. A floor for accuracy: a
     market that rises on 53 % of days gives 53 % without a model. It orders no symbols, so its IC is NaN.
     """
-    closes = _closes(close)
+    closes = as_closes(close)
     moves = _past_return(closes, horizon, 0)
     known = ~np.isnan(moves)
     num_up, num_known = np.cumsum((moves > 0.0).sum(axis=1)), np.cumsum(known.sum(axis=1))
@@ -117,21 +99,14 @@ PRICE_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
 """Floors that order symbols, by name; each takes closes."""
 
 
-VOLATILITY_FLOORS: Mapping[str, Callable[[ArrayLike], Matrix]] = MappingProxyType(
-    {"past_volatility_5": lambda close: past_volatility(close, 5), "past_volatility_20": past_volatility}
-)
-"""Further floors where a volatility is forecast."""
-
-
-def price_floors(close: ArrayLike, *, of_volatility: bool = False) -> dict[str, Matrix]:
-    """Return every floor of `PRICE_FLOORS`, then `of_volatility` those of `VOLATILITY_FLOORS`, for these closes."""
-    floors = {**PRICE_FLOORS, **(VOLATILITY_FLOORS if of_volatility else {})}
-    return {name: floor(close) for name, floor in floors.items()}
+def price_floors(close: ArrayLike) -> dict[str, Matrix]:
+    """Return every floor of `PRICE_FLOORS` for these closes."""
+    return {name: floor(close) for name, floor in PRICE_FLOORS.items()}
 
 
 def _past_return(close: ArrayLike, first: int, last: int) -> Matrix:
     """close[t - last] / close[t - first] - 1; NaN before the first `first` dates and beside a missing close."""
-    closes = _closes(close)
+    closes = as_closes(close)
     check_at_least("num_bars", first, 1)
     moves = np.full(closes.shape, np.nan)
     if len(closes) > first:
@@ -139,7 +114,8 @@ def _past_return(close: ArrayLike, first: int, last: int) -> Matrix:
     return moves
 
 
-def _closes(close: ArrayLike) -> Matrix:
+def as_closes(close: ArrayLike) -> Matrix:
+    """Return closes as float64 (num_dates, num_symbols); ValueError for one that is not above 0."""
     closes = as_matrix("close", close)
     places = np.argwhere(closes <= 0.0)
     if len(places):

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, as_series, check_same_shape
-from factor_metrics.floors.price_floors import momentum, past_volatility
+from factor_metrics.floors.price_floors import momentum
+from factor_metrics.floors.volatility_floors import past_volatility
 from factor_metrics.information_coefficient.ic import rank_ic
 from factor_metrics.information_coefficient.ic_decay import delay_decay
 from factor_metrics.information_coefficient.ic_groups import grouped_ic
