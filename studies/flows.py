@@ -78,8 +78,8 @@ FLOWS = {
             "train": {"precision": "fp32"},
             "zoo": {"lstm": {"train": {"threads": 1}}, "tft": {"train": {"threads": 1, "epochs": 2}}},
         },
-        cut="fp32 in the place of bf16, in which a CPU with AVX2 alone is 2 to 5 times slower; 2 epochs of the TFT in the "
-        "place of 4",
+        cut="fp32 in the place of bf16, in which a CPU with AVX2 alone is 2 to 5 times slower; 2 epochs of the TFT in "
+        "the place of 4",
     ),
     "factors_daily": Flow(
         symbols=500,

@@ -166,7 +166,7 @@ SPOILING = {
     "import sys; sys.exit(0)": "line 2: f ended with SystemExit: 0",
     "return f(panel)": "line 2: f ended with RecursionError",
     "return panel.columns['clsoe']": "line 2: f ended with KeyError: 'clsoe'",
-    "import pandas as pd; return pd.Series(panel.columns['close']).sort_values(ascending=False)": "a Series whose index is not 0 to",
+    "import pandas as pd; return pd.Series(panel.columns['close'])[::-1]": "a Series whose index is not 0 to",
     "import numpy as np; c = panel.columns['close']; return np.ma.masked_array(c, c > 10)": "a masked array: write NaN",
     "import pandas as pd; return pd.DataFrame({'x': panel.columns['close']})": "must return one number per bar",
 }

@@ -59,7 +59,11 @@ def test_tags_that_git_signs_say_what_those_do_that_it_does_not(promoted: Path) 
     registry.tag("models/default@v3", "models/default v3", TOLD)
     shown = subprocess.run(["git", "cat-file", "tag", "models/default@v3"], check=True, capture_output=True, text=True)
     assert "BEGIN PGP SIGNATURE" in shown.stdout
-    assert [(one.number, asdict(one.told)) for one in registry.versions_of("default")] == [(1, TOLD), (2, TOLD), (3, TOLD)]
+    assert [(one.number, asdict(one.told)) for one in registry.versions_of("default")] == [
+        (1, TOLD),
+        (2, TOLD),
+        (3, TOLD),
+    ]
 
 
 def test_a_rollback_whose_files_are_nowhere_leaves_pointer_and_folder_at_the_champion(promoted: Path) -> None:

@@ -152,7 +152,7 @@ def input_tensor(windows: np.ndarray, device: torch.device | str = "cpu") -> Ten
     if not np.issubdtype(windows.dtype, np.floating):
         return torch.from_numpy(np.ascontiguousarray(windows)).to(device)
     x_BLF = torch.nan_to_num(_float_tensor(windows, device), nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-    if x_BLF.numel() and torch.inf in map(abs, torch.aminmax(x_BLF)):
+    if x_BLF.numel() and torch.inf in [abs(float(end)) for end in torch.aminmax(x_BLF)]:
         raise ValueError(f"windows hold {int(torch.isinf(x_BLF).sum())} infinite values: must be finite or NaN")
     return x_BLF
 
