@@ -191,6 +191,8 @@ def cost_lines(result: Mapping[str, Any]) -> list[str]:
     if result["training"]:
         trained = ", ".join(f"{name} {seconds / 60.0:.1f}" for name, seconds in result["training"].items())
         lines.append(f"Of these in trainings: {trained}.")
+    if "not_counted" in result:  # written by hand, where a run was ended in a way that leaves no count
+        lines.append(f"Not counted: {result['not_counted']}.")
     return lines
 
 
