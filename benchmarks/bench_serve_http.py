@@ -91,6 +91,17 @@ def resident(process: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def shared_out(process: int) -> dict[str, float]:
+    """MiB of a process in memory, and its share of them where each page counts by how many processes have it."""
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text.splitlines()[1:] if line.endswith("kB")}
+    return {name: sizes[name] for name in ("Rss", "Pss")}
+
+
+def workers_of(process: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 def cpu(process: int) -> float:
     """Seconds of CPU time that a process has used."""
     parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
@@ -180,6 +191,7 @@ def main() -> int:
     parser.add_argument("--symbols", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=REQUESTS, help="of each kind that are timed")
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=1, help="above 1: tell their memory, and nothing else")
     options = parser.parse_args()
     panel, bundle = read_bars(options.bars), load_bundle(options.bundle)
     memory = kept_bars(bundle, panel) or panel.num_dates
@@ -191,7 +203,7 @@ def main() -> int:
     few = frame[frame["symbol"].isin(panel.symbols[:FEW])]
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"{wide['symbol'].nunique()} symbols, {memory} bars each; {load}")
-    limits = ["--unpromoted", "--port", str(PORT), "--rate", "1000000"]
+    limits = ["--unpromoted", "--port", str(PORT), "--rate", "1000000", "--workers", str(options.workers)]
     command = [sys.executable, "-m", "factor_serve", "http", str(options.bundle), *limits]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
@@ -201,6 +213,12 @@ def main() -> int:
                     raise SystemExit("the server did not come up")
                 time.sleep(0.05)
             print(f"cold start {time.perf_counter() - start:.1f} s, {resident(server.pid):.0f} MiB resident")
+            if options.workers > 1:
+                post(arrow_of(few, news), ARROW)
+                for one in (server.pid, *workers_of(server.pid)):
+                    said = ", ".join(f"{name} {size:.0f} MiB" for name, size in shared_out(one).items())
+                    print("supervisor" if one == server.pid else "worker", said)
+                return 0
             print("| one new date | body | p50 ms | p99 ms | CPU ms | times |\n|---|---|---|---|---|---|")
             latency(arrow_of(wide, news), ARROW, "HTTP, Arrow", server.pid, options.requests)
             latency(json_of(wide, news), JSON, "HTTP, JSON", server.pid, options.requests)

@@ -78,3 +78,14 @@ def update_date_by_date(bundle: Bundle, panel: Panel, news: pd.DataFrame | None,
         bars = frame[frame["timestamp"] == date]
         said.append(forecaster.update(bars, news_between(news, before, date), "all"))
     return pd.concat(said).sort_values(ORDER, ignore_index=True)
+
+
+def columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """A frame as the JSON of a request has it."""
+    told: dict[str, list[Any]] = {}
+    for name, values in frame.items():
+        if name == "timestamp":
+            told[name] = [stamp.isoformat() for stamp in values]
+        else:
+            told[str(name)] = [None if value != value else value for value in values.tolist()]
+    return told

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from checkout import Checkout
 from factor_data import Panel
-from factor_serve import Bundle, forecast
+from factor_serve import Bundle, forecast, switched
 from factor_serve.cli import main
 from factor_serve.http.app import make_app
 from factor_serve.http.bodies import ARROW
@@ -31,7 +31,7 @@ from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
 from factor_serve.http.settings import HttpSettings, check_host, read_key
 from fuzz_http import fuzz
-from serve.bundle_samples import change_manifest, dag_forecasts, last_test_dates
+from serve.bundle_samples import change_manifest, columns, dag_forecasts, last_test_dates
 
 pytestmark = [pytest.mark.end_to_end]
 KEY = "a key of many letters"
@@ -56,17 +56,6 @@ def client_of(folder: Path, **settings: Any) -> TestClient:
 def client(source: Path) -> Iterator[TestClient]:
     with client_of(source / "results" / "stack" / "bundle") as client:
         yield client
-
-
-def columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """A frame as the JSON of a request has it."""
-    told: dict[str, list[Any]] = {}
-    for name, values in frame.items():
-        if name == "timestamp":
-            told[name] = [stamp.isoformat() for stamp in values]
-        else:
-            told[str(name)] = [None if value != value else value for value in values.tolist()]
-    return told
 
 
 @pytest.fixture(scope="module")
@@ -444,6 +433,25 @@ def test_forecasts_over_http_are_those_of_the_package(
     np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), expected["prediction"].to_numpy())
     for name in ("symbol", "label", "model"):
         assert said[name].tolist() == expected[name].tolist()
+
+
+def test_what_forecasts_each_label_is_switched_and_a_label_that_is_not_there_is_no_bundle(
+    folder: Path, bundle: Bundle, panel: Panel, news: pd.DataFrame, body: dict[str, Any]
+) -> None:
+    first = next(iter(bundle.labels))
+    models = switched(bundle, first)
+    assert models[first] == "stack"
+    assert "stack" not in list(models.values())[1:]
+    with TestClient(make_app(Service(folder, unpromoted=True, ensemble=first), HttpSettings())) as client:
+        assert client.get("/info").json()["model"] == models
+        said = pd.DataFrame(client.post("/predict", json=body).json()["forecasts"])
+        asked = pd.DataFrame(client.post("/predict", json=body | {"model": "linear"}).json()["forecasts"])
+    expected = forecast(bundle, panel, news, None, models)
+    np.testing.assert_array_equal(said["prediction"].to_numpy(np.float32), expected["prediction"].to_numpy())
+    assert dict(zip(said["label"], said["model"], strict=True)) == models
+    assert set(asked["model"]) == {"linear"}
+    with TestClient(make_app(Service(folder, unpromoted=True, ensemble="h7"), HttpSettings())) as client:
+        assert "ensemble: 'h7' must be all, none, or labels of" in refusal(client.get("/ready"))[2]
 
 
 def test_requests_that_were_spoiled_from_a_seed_are_answered_right_or_refused_by_name(source: Path) -> None:

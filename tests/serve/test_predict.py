@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,49 @@ def test_the_command_forecasts_one_date_alone_as_the_dag_did_among_many(
         mine = said[said["model"] == model].sort_values(["timestamp", "symbol", "label"])
         np.testing.assert_array_equal(mine["prediction"].to_numpy(), then["prediction"].to_numpy(), err_msg=model)
     assert "forecasts of 1 dates" in capsys.readouterr().out
+
+
+def best_out_of_fold(results: Path, label: str) -> str:
+    """The member whose forecasts of past test dates had the highest mean rank IC, by what the stage wrote of them."""
+    known = json.loads((results / "stack" / "bundle" / "reference.json").read_text())["rank_ic"][label]
+    return max(MODELS, key=lambda name: known[name]["mean"])
+
+
+def test_the_ensemble_is_switched_on_label_by_label_by_the_command_or_the_environment(
+    finished_run: Checkout,
+    results: Path,
+    bundle: Bundle,
+    forecasts: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data, out = finished_run.path / "data", tmp_path / "one.parquet"
+    command = ["predict", str(bundle.folder), str(data / "bars"), "--news", str(data / "news"), "--unpromoted"]
+    command += ["--at", str(last_test_dates(results, "linear")[-1])[:10], "--out", str(out)]
+    first, *others = bundle.labels
+    off = {label: best_out_of_fold(results, label) for label in bundle.labels}
+
+    def told(expected: dict[str, str]) -> None:
+        said = pd.read_parquet(out)
+        assert {(one.label, one.model) for one in said.itertuples()} == set(expected.items())
+        wanted = forecasts[forecasts["model"] == forecasts["label"].map(expected)]
+        both = said.merge(wanted, on=["timestamp", "symbol", "label", "model"])
+        assert len(both) == len(said) == len(wanted[wanted["timestamp"] == said["timestamp"].max()])
+        np.testing.assert_array_equal(both["prediction_x"], both["prediction_y"])
+
+    assert main([*command, "--ensemble", first]) == 0
+    told(off | {first: "stack"})
+    assert main([*command, "--ensemble", "none"]) == 0
+    told(off)
+    monkeypatch.setenv("FACTOR_SERVE_ENSEMBLE", ",".join(others))
+    assert main(command) == 0
+    told(off | dict.fromkeys(others, "stack"))
+    assert main([*command, "--ensemble", "all"]) == 0
+    told(dict.fromkeys(bundle.labels, "stack"))
+    assert main([*command, "--ensemble", "h7"]) == 2
+    assert "ensemble: 'h7' must be all, none, or labels of" in capsys.readouterr().err
+    assert main([*command, "--ensemble", "all", "--model", "linear"]) == 2
 
 
 def test_bars_of_another_layout_give_the_same_forecasts_and_by_default_of_the_last_date(

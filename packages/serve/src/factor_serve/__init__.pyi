@@ -5,6 +5,7 @@ from .bundle import load_bundle as load_bundle
 from .forecaster import Forecaster as Forecaster
 from .forecasts import forecast as forecast
 from .forecasts import forecast_rows as forecast_rows
+from .forecasts import switched as switched
 from .inputs import clean as clean
 from .inputs import rows_of as rows_of
 from .rows import Rows as Rows

@@ -6,6 +6,7 @@ A sub-command is one function that adds its arguments and one that runs, both li
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from factor_serve.http.command import add_http_arguments, run_http
 from factor_serve.shadow.command import add_compare_arguments, add_shadow_arguments, run_compare, run_shadow
 from factor_serve.shadow.due import add_due_arguments, run_due
 from factor_serve.stamps import without_zone
+
+ENSEMBLE = "FACTOR_SERVE_ENSEMBLE"
+"""Variable of the environment that stands for --ensemble."""
 
 
 class Command(NamedTuple):
@@ -60,6 +64,22 @@ def add_identity(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ensemble(parser: argparse.ArgumentParser) -> None:
+    """The argument that switches the ensemble on for some labels."""
+    parser.add_argument(
+        "--ensemble",
+        metavar="LABELS",
+        help="labels that the stack forecasts, or all, or none; others are forecast by their best member out of fold "
+        f"(default: ${ENSEMBLE})",
+    )
+
+
+def switched_on(options: argparse.Namespace) -> str | None:
+    """Return the labels whose ensemble is switched on, by the command or the environment; None where neither says."""
+    found: str | None = options.ensemble if options.ensemble is not None else os.environ.get(ENSEMBLE)
+    return found or None
+
+
 def served(folder: str, unpromoted: bool, sha256: str | None = None) -> Bundle:
     """Return the bundle of a folder; BundleError where its stack has not passed the gates and nobody said it may."""
     bundle = load_bundle(folder, sha256)
@@ -77,7 +97,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--news", metavar="PATH", help="news documents, where the bundle reads news; none: there were none"
     )
-    parser.add_argument("--model", default="stack", help="stack, all, or a member's name (default: stack)")
+    parser.add_argument("--model", help="stack, all, or a member's name (default: stack)")
+    add_ensemble(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file")
     parser.add_argument("--follow", action="store_true", help="go on: append each date that comes to BARS")
     parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --follow: between two looks")
@@ -87,7 +108,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 def run_predict(options: argparse.Namespace) -> int:
     """Forecast one date or several, and write them; with --follow go on."""
     from factor_serve.follow import follow
-    from factor_serve.forecasts import forecast
+    from factor_serve.forecasts import STACK, forecast, switched
     from factor_serve.sources import bars_of, news_of
     from factor_serve.writing import check_ending, write_forecasts
 
@@ -98,6 +119,10 @@ def run_predict(options: argparse.Namespace) -> int:
     if not options.every > 0:
         raise ValueError(f"--every {options.every:g}: must be above 0 seconds")
     bundle = served(options.bundle, options.unpromoted, options.sha256)
+    if options.model is not None and options.ensemble is not None:
+        raise ValueError("--model and --ensemble: give one of them")
+    on = switched_on(options) if options.model is None else None
+    options.model = (options.model or STACK) if on is None else switched(bundle, on)
     if options.follow:
         if options.at is not None:
             raise ValueError("--at names one date, --follow goes on with those that come: give one of them")
@@ -155,6 +180,17 @@ def add_shadowed(parser: argparse.ArgumentParser) -> None:
     add_shadow_arguments(parser)
 
 
+def add_served_over_http(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `http`."""
+    add_http_arguments(parser)
+    add_ensemble(parser)
+
+
+def run_served_over_http(options: argparse.Namespace) -> int:
+    """Serve until the process is told to end."""
+    return run_http(options, switched_on(options))
+
+
 COMMANDS = {
     "predict": Command("Forecast from bars.", add_predict_arguments, run_predict),
     "shadow": Command("Log forecasts and judge them when labels are known.", add_shadowed, run_shadow),
@@ -162,5 +198,5 @@ COMMANDS = {
     "due": Command("Say whether a log calls for an update of the models.", add_due_arguments, run_due),
     "export": Command("Write members as ONNX graphs.", add_export_arguments, run_export),
     "check": Command("Check a bundle without any bars.", add_check_arguments, run_check),
-    "http": Command("Answer over HTTP.", add_http_arguments, run_http),
+    "http": Command("Answer over HTTP.", add_served_over_http, run_served_over_http),
 }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from factor_data import Panel
 from factor_serve.arrivals import ArrivalRules, check_share
 from factor_serve.bundle import Bundle
-from factor_serve.forecasts import ALL, STACK, forecast, members_for
+from factor_serve.forecasts import ALL, STACK, Model, forecast
 from factor_serve.inputs import clean
 from factor_serve.sources import bars_of, modified, news_of
 from factor_serve.writing import read_forecasts, write_forecasts
@@ -47,14 +47,15 @@ def follow(bundle: Bundle, options: argparse.Namespace, out: Path) -> int:
         time.sleep(options.every)
 
 
-def _check_models(bundle: Bundle, model: str, out: Path) -> None:
-    asked = set(members_for(bundle, model)) | {STACK} if model == ALL else {model}
-    there = set(read_forecasts(out)["model"].unique())
+def _check_models(bundle: Bundle, model: Model, out: Path) -> None:
+    of_label = dict.fromkeys(bundle.labels, model) if isinstance(model, str) else model
+    every = [STACK, *bundle.members]
+    asked = {(label, name) for label, one in of_label.items() for name in (every if one == ALL else [one])}
+    frame = read_forecasts(out)
+    there = set(zip(frame["label"], frame["model"], strict=True))
     if there and there != asked:
-        raise ValueError(
-            f"--out {out}: has forecasts of {', '.join(sorted(there))}, asked for are those of "
-            f"{', '.join(sorted(asked))} (--model {model}): name another file"
-        )
+        has, wanted = (", ".join(f"{label} by {name}" for label, name in sorted(one)) for one in (there, asked))
+        raise ValueError(f"--out {out}: has forecasts of {has}; asked for are {wanted}: name another file")
 
 
 def _append(bundle: Bundle, options: argparse.Namespace, out: Path) -> None:

@@ -24,7 +24,7 @@ from factor_data.news.join import document_rows
 from factor_data.panel.stamps import as_stamps
 from factor_serve.arrivals import ArrivalRules, check_dates, check_news, check_share, panel_of
 from factor_serve.bundle import Bundle
-from factor_serve.forecasts import STACK, forecast_rows
+from factor_serve.forecasts import STACK, Model, forecast_rows
 from factor_serve.inputs import feature_plan, kline_columns, normalised, rows_of, with_columns
 from factor_serve.memory import kept_bars, newest_values
 from factor_serve.rows import Rows
@@ -115,7 +115,7 @@ class Forecaster:
         """The last date that is known; None before the first update."""
         return None if self.state is None else self.state.last
 
-    def update(self, bars: Any, news: Any = None, model: str = STACK) -> pd.DataFrame:
+    def update(self, bars: Any, news: Any = None, model: Model = STACK) -> pd.DataFrame:
         """Take new bars and return forecasts of their dates; of the first call, of the last date.
 
         Parameters
@@ -124,7 +124,7 @@ class Forecaster:
             a frame of pandas, polars, pyarrow or another library that speaks Arrow
         news : documents, as such a frame, that were not given before; needed at the first call where the bundle reads
             news, afterwards None says that there were none. Documents of dates to come are kept until then
-        model : "stack", a member's name, or "all"
+        model : "stack", a member's name, or "all"; or one of them for each label, as from `factor_serve.switched`
 
         Returns
         -------
@@ -157,7 +157,7 @@ class Forecaster:
         self.state, self.memory = replace(state, zones=zones), memory
         return said
 
-    def _go_on(self, state: State, panel: Panel, model: str) -> pd.DataFrame:
+    def _go_on(self, state: State, panel: Panel, model: Model) -> pd.DataFrame:
         """Forecast date by date; the state is kept when all are."""
         frames = []
         for code, date in enumerate(panel.dates):
@@ -184,7 +184,7 @@ class Forecaster:
         forecaster.memory = kept_bars(bundle, forecaster.state.bars)
         return forecaster
 
-    def _said(self, state: State, codes: NDArray[np.integer], model: str) -> pd.DataFrame:
+    def _said(self, state: State, codes: NDArray[np.integer], model: Model) -> pd.DataFrame:
         return forecast_rows(self.bundle, state.rows, codes, model)
 
     def _first(self, panel: Panel, news: pd.DataFrame | None, memory: int | None) -> tuple[State, NDArray[np.integer]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from factor_serve.inputs import clean, rows_of, with_columns
 from factor_serve.rows import Rows
 
 STACK, ALL = "stack", "all"
+Model = str | Mapping[str, str]
+"""The stack, a member's name or "all"; or for each label the one of these that forecasts it."""
 COLUMNS = ("timestamp", "symbol", "label", "model", "prediction")
 
 
@@ -25,7 +28,7 @@ def forecast(
     panel: Panel,
     news: pd.DataFrame | None = None,
     dates: NDArray[np.datetime64] | None = None,
-    model: str = STACK,
+    model: Model = STACK,
 ) -> pd.DataFrame:
     """Return forecasts from raw bars.
 
@@ -34,7 +37,7 @@ def forecast(
     panel : raw bars with all the history that features and windows look back on, as from `read_bars`
     news : documents, where the bundle reads news
     dates : dates of the bars, in any order; one that comes twice is forecast once; None: the last one
-    model : "stack", a member's name, or "all"
+    model : "stack", a member's name, or "all"; or one of them for each label, as from `switched`
 
     Returns
     -------
@@ -54,7 +57,7 @@ def forecast_with_rows(
     panel: Panel,
     news: pd.DataFrame | None,
     dates: NDArray[np.datetime64] | None,
-    model: str,
+    model: Model,
 ) -> tuple[pd.DataFrame, Rows, NDArray[np.integer]]:
     """Return forecasts as `forecast` does, what members read, and the codes of the dates among its dates."""
     cleaned = clean(bundle, panel_of(with_columns(bundle, panel)))
@@ -68,7 +71,7 @@ def forecast_with_rows(
     return forecast_rows(bundle, rows, codes, model), rows, codes
 
 
-def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: str = STACK) -> pd.DataFrame:
+def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: Model = STACK) -> pd.DataFrame:
     """Return forecasts of the dates of `codes`; see `forecast`."""
     names = members_for(bundle, model)
     shape = (len(codes), len(rows.symbols), len(bundle.labels))
@@ -79,24 +82,61 @@ def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model:
         found, values = bundle.members[name].forecast(rows, codes, bundle)
         said[name] = np.full(shape, np.nan, dtype=np.float32)
         said[name][place[rows.date_code[found]], rows.symbol_code[found]] = values
-    shown = dict(said) if model != STACK else {}
-    if model in (STACK, ALL):
-        shown[STACK] = _stacked(bundle, said, shape)
+    shown = {name: values for name, values in said.items() if _asked(bundle, model, name).any()}
+    if (heads := _asked(bundle, model, STACK)).any():
+        shown[STACK] = _stacked(bundle, said, shape, heads)
+    for name, values in shown.items():
+        values[:, :, ~_asked(bundle, model, name)] = np.nan
     return _frame(shown, list(bundle.labels), rows.dates[codes], rows.symbols)
 
 
-def members_for(bundle: Bundle, model: str) -> Sequence[str]:
+def members_for(bundle: Bundle, model: Model) -> Sequence[str]:
     """Members that have to forecast; ValueError for an unknown model."""
-    if model in (STACK, ALL):
-        return list(bundle.members)
-    if model not in bundle.members:
-        raise ValueError(f"model {model!r} must be stack, all or one of {', '.join(bundle.members)}")
-    return [model]
+    asked = {model} if isinstance(model, str) else set(model.values())
+    if unknown := sorted(asked - {STACK, ALL, *bundle.members}):
+        raise ValueError(f"model {unknown[0]!r} must be stack, all or one of {', '.join(bundle.members)}")
+    return [name for name in bundle.members if name in asked or {STACK, ALL} & asked]
 
 
-def _stacked(bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def switched(bundle: Bundle, ensemble: str) -> dict[str, str]:
+    """Return for each label whether the stack forecasts it, or its best member.
+
+    Parameters
+    ----------
+    ensemble : labels whose ensemble is switched on, with commas between them; "all", or "none". A label that is not
+        named is forecast by the member whose rank IC was highest out of fold
+
+    Raises
+    ------
+    ValueError : a label that the bundle has not
+    """
+    labels = list(bundle.labels)
+    on = {"all": labels, "none": []}.get(ensemble, [one.strip() for one in ensemble.split(",")])
+    if unknown := [name for name in on if name not in labels]:
+        raise ValueError(f"ensemble: {unknown[0]!r} must be all, none, or labels of {', '.join(labels)}")
+    return {label: STACK if label in on else best_member(bundle, label) for label in labels}
+
+
+def best_member(bundle: Bundle, label: str) -> str:
+    """Return the member whose rank IC of a label was highest out of fold, the first of several."""
+    known = bundle.reference["rank_ic"][label]
+    of_members = {name: known[name]["mean"] for name in bundle.members if name in known}
+    return max(of_members, key=lambda name: -math.inf if of_members[name] is None else of_members[name])
+
+
+def _asked(bundle: Bundle, model: Model, name: str) -> NDArray[np.bool_]:
+    """(num_labels,) which labels are to be told as a model forecasts them."""
+    return np.array([(model if isinstance(model, str) else model[label]) in (name, ALL) for label in bundle.labels])
+
+
+def _stacked(
+    bundle: Bundle, said: dict[str, NDArray[np.float32]], shape: tuple[int, int, int], heads: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The stack of the labels that `heads` (num_labels,) says."""
     result = np.full(shape, np.nan, dtype=np.float32)
     for head, label in enumerate(bundle.labels):
+        if not heads[head]:
+            continue
         weights, levels = bundle.weights(label), bundle.levels(label)
         for date in range(shape[0]):
             of_date = {name: said[name][date, :, head] for name in weights}

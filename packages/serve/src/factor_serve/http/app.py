@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 
 from factor_serve.bundle import BundleError
 from factor_serve.http import bodies, metrics
-from factor_serve.http.limits import Rate, Turn, read_body
+from factor_serve.http.board import Board
+from factor_serve.http.limits import Turn, rate_of, read_body
 from factor_serve.http.page import POLICY, status_page
 from factor_serve.http.problems import Problem
 from factor_serve.http.service import Service
@@ -42,7 +43,7 @@ PREDICT = {
                         "bars": {**TABLE, "description": "a list per column: timestamp, symbol, open, ..."},
                         "news": {**TABLE, "nullable": True, "description": "timestamp, symbol, text"},
                         "at": {"type": "string", "nullable": True, "description": "the date; default: the last one"},
-                        "model": {"type": "string", "description": "stack (default), all, or a member"},
+                        "model": {"type": "string", "description": "stack, all, or a member; default: see /info"},
                     },
                 }
             },
@@ -55,10 +56,11 @@ PREDICT = {
 class Application:
     """A bundle, its limits and counters behind the paths of the application."""
 
-    def __init__(self, service: Service, settings: HttpSettings) -> None:
+    def __init__(self, service: Service, settings: HttpSettings, board: Board | None = None, number: int = 0) -> None:
         self.service, self.settings = service, settings
-        self.counts, self.rate = metrics.Metrics(), Rate(settings.rate)
-        self.strangers = Rate(settings.rate)
+        self.counts = metrics.Metrics(board, number)
+        self.rate = rate_of(settings.rate, "clients", board)
+        self.strangers = rate_of(settings.rate, "strangers", board)
         """Bucket of requests without the key, which take nothing from those with it."""
         self.turn = Turn(settings.waiting)
 
@@ -67,7 +69,7 @@ class Application:
         """Load the bundle; without one the server answers 503 until it is reloaded."""
         self.turn = Turn(self.settings.waiting)
         try:
-            await asyncio.to_thread(self.service.load)
+            await asyncio.to_thread(self.service.start)
         except BundleError as error:
             log.error("no bundle is served: %s", error)
         yield
@@ -129,9 +131,9 @@ class Application:
         try:
             served = await asyncio.to_thread(self.service.load)
         except BundleError as error:
-            self.counts.reloads["refused"] += 1
+            self.counts.reload("refused")
             raise Problem(409, "bundle", self.service.shown(error)) from None
-        self.counts.reloads["ok"] += 1
+        self.counts.reload("ok")
         return JSONResponse({"bundle": served.bundle.identity})
 
     async def predict(self, request: Request) -> Response:
@@ -150,19 +152,22 @@ class Application:
             if kind == bodies.JSON:
                 wanted = bodies.read_json(body, settings.max_rows)
             else:
-                wanted = bodies.read_arrow(body, asked.get("at"), asked.get("model", "stack"), settings.max_rows)
+                wanted = bodies.read_arrow(body, asked.get("at"), asked.get("model"), settings.max_rows)
             frame, identity = self.service.forecast(wanted)
             write = bodies.write_arrow if media == bodies.ARROW else bodies.write_json
             return write(frame, identity), len(frame)
 
         content, count = await self.turn.run(work, settings.timeout)
-        self.counts.forecasts += count
+        self.counts.forecast(count)
         return Response(content, media_type=media)
 
 
-def make_app(service: Service, settings: HttpSettings) -> FastAPI:
-    """Return the application; the bundle is loaded when it starts, and without one it answers 503."""
-    own = Application(service, settings)
+def make_app(service: Service, settings: HttpSettings, board: Board | None = None, number: int = 0) -> FastAPI:
+    """Return the application; the bundle is loaded when it starts, and without one it answers 503.
+
+    `board` and `number` are those of one worker of several.
+    """
+    own = Application(service, settings, board, number)
     app = FastAPI(title="factor-serve", docs_url=None, redoc_url=None, lifespan=own.lifespan)
     app.middleware("http")(own.guard)
     app.add_exception_handler(Problem, told)

@@ -26,7 +26,8 @@ class Request:
     bars: pd.DataFrame
     news: pd.DataFrame | None
     at: str | None
-    model: str
+    model: str | None
+    """None: what the server was told to forecast by."""
 
 
 def read_json(body: bytes, max_rows: int) -> Request:
@@ -46,11 +47,11 @@ def read_json(body: bytes, max_rows: int) -> Request:
         bars=_table(document["bars"], "bars", max_rows),
         news=None if news is None else _table(news, "news", max_rows),
         at=_text(document.get("at"), "at"),
-        model=_text(document.get("model"), "model") or "stack",
+        model=_text(document.get("model"), "model") or None,
     )
 
 
-def read_arrow(body: bytes, at: str | None, model: str, max_rows: int) -> Request:
+def read_arrow(body: bytes, at: str | None, model: str | None, max_rows: int) -> Request:
     """Return a request from a stream of bars, and perhaps one of news behind it."""
     source = pa.BufferReader(body)
     bars = _stream(source, "bars", max_rows)

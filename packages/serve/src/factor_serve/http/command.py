@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from factor_serve.http.settings import HttpSettings, check_host, read_key
 
@@ -18,7 +19,8 @@ def add_http_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (
         ("max-bytes", "largest body of a request"),
         ("max-rows", "most bars of a request"),
-        ("waiting", "requests that may wait"),
+        ("waiting", "requests that may wait, of each process"),
+        ("workers", "processes that answer"),
     ):
         default = getattr(HttpSettings, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default: {default:,})")
@@ -27,8 +29,8 @@ def add_http_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unpromoted", action="store_true", help="also if the stack has not passed its gates")
 
 
-def run_http(options: argparse.Namespace) -> int:
-    """Serve until the process is told to end."""
+def run_http(options: argparse.Namespace, ensemble: str | None) -> int:
+    """Serve until the process is told to end; `ensemble` as for `switched`."""
     key = read_key(options.key_file)
     check_host(options.host, key)
     settings = HttpSettings(
@@ -38,7 +40,9 @@ def run_http(options: argparse.Namespace) -> int:
         rate=options.rate,
         timeout=options.timeout,
         waiting=options.waiting,
+        workers=options.workers,
         unpromoted=options.unpromoted,
+        ensemble=ensemble,
     )
     try:
         import uvicorn
@@ -46,8 +50,12 @@ def run_http(options: argparse.Namespace) -> int:
         from factor_serve.http.app import make_app
     except ImportError as error:
         raise ValueError(f"{MISSING} ({error})") from None
+    if settings.workers > 1:
+        from factor_serve.http.workers import run_workers
+
+        return run_workers(Path(options.bundle), settings, options.host, options.port)
     from factor_serve.http.service import Service
 
-    app = make_app(Service(options.bundle, options.unpromoted), settings)
+    app = make_app(Service(options.bundle, options.unpromoted, ensemble), settings)
     uvicorn.run(app, host=options.host, port=options.port, log_level="info", server_header=False)
     return 0

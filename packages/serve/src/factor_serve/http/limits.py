@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
+from factor_serve.http.board import Board
 from factor_serve.http.problems import Problem
 
 T = TypeVar("T")
@@ -31,6 +32,30 @@ class Rate:
             seconds = max(1, round((1.0 - self.left) / self.rate))
             raise Problem(429, None, f"more than {self.rate:g} requests a second", retry_after=seconds)
         self.left -= 1.0
+
+
+class SharedRate(Rate):
+    """A bucket of all workers of a server."""
+
+    def __init__(self, rate: float, name: str, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(rate, clock)
+        self.name, self.board = name, board
+
+    def take(self) -> None:
+        """Take one, as `Rate.take`."""
+        with self.board.locked():
+            left, at = self.board.bucket(self.name)
+            if at > 0.0:  # else nobody has taken one yet
+                self.left, self.at = left, at
+            try:
+                super().take()
+            finally:
+                self.board.set_bucket(self.name, self.left, self.at)
+
+
+def rate_of(rate: float, name: str, board: Board | None) -> Rate:
+    """Return a bucket, that of all workers where there is a board."""
+    return Rate(rate) if board is None else SharedRate(rate, name, board)
 
 
 class Turn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,13 +94,12 @@ def _latest(latest: pd.DataFrame | None) -> Section:
 
 
 def _requests(counts: Metrics) -> str:
-    with counts.lock:
-        by_path: Counter[tuple[str, int]] = Counter(counts.requests)
-        mean = counts.seconds / counts.count if counts.count else math.nan
-    if not by_path:
+    totals = counts.totals()
+    if not totals.count:
         return ""
-    body = [tr(esc(path), [num(f"{status}"), num(f"{count:,}")]) for (path, status), count in sorted(by_path.items())]
-    note = f'<p class="note">Since the server was started; {1e3 * mean:.1f} ms on average.</p>'
+    body = [tr(esc(path), [num(status), num(f"{count:,}")]) for path, status, count in totals.by_path]
+    mean = 1e3 * totals.seconds / totals.count
+    note = f'<p class="note">Since the server was started; {mean:.1f} ms on average.</p>'
     return note + table(["Path", "Status", "Requests"], body)
 
 

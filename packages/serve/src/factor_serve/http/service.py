@@ -17,7 +17,7 @@ from factor_serve.arrivals import check_news, panel_of
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.canary import compare_canary
 from factor_serve.forecaster import sorted_documents
-from factor_serve.forecasts import forecast_with_rows
+from factor_serve.forecasts import ALL, STACK, Model, forecast_with_rows, switched
 from factor_serve.http.bodies import Request
 from factor_serve.http.problems import Problem
 from factor_serve.rows import Rows
@@ -39,6 +39,8 @@ class Served:
     loaded: float
     edges: dict[str, NDArray[np.float64]]
     """Deciles of its inputs, read with it: its folder may hold another bundle by the time that it forecasts."""
+    model: Model
+    """What forecasts where a request names no model."""
 
 
 @dataclass(eq=False)
@@ -68,14 +70,23 @@ class Recent:
 
 
 class Service:
-    """The bundle of a folder, or why there is none."""
+    """The bundle of a folder, or why there is none; `ensemble` is what `switched` takes, None for the stack alone."""
 
-    def __init__(self, folder: str | Path, unpromoted: bool = False) -> None:
-        self.folder, self.unpromoted = Path(folder).absolute(), unpromoted
-        self.served: Served | None = None
+    def __init__(self, folder: str | Path, unpromoted: bool = False, ensemble: str | None = None) -> None:
+        self.folder, self.unpromoted, self.ensemble = Path(folder).absolute(), unpromoted, ensemble
+        self._served: Served | None = None
         self.why = "no bundle was loaded yet"
         self.recent = Recent()
         self._loading = Lock()
+
+    @property
+    def served(self) -> Served | None:
+        """The bundle that requests are answered from; None where none was loaded yet."""
+        return self._served
+
+    def start(self) -> None:
+        """Load the bundle as the server starts; BundleError as for `load`."""
+        self.load()
 
     def load(self) -> Served:
         """Load the bundle of the folder and put it in the place of the one before, which stays where this fails.
@@ -84,14 +95,26 @@ class Service:
         """
         with self._loading:
             try:
-                bundle = load_bundle(self.folder)
-                self._check(bundle)
-                edges = deciles_of(bundle)
-            except (ValueError, OSError) as error:
+                self._served = self.read(self.folder)
+            except BundleError as error:
                 self.why = self.shown(error)
-                raise BundleError(str(error)) from None
-            self.served = Served(bundle=bundle, loaded=time.time(), edges=edges)
-            return self.served
+                raise
+            return self._served
+
+    def read(self, folder: Path) -> Served:
+        """Return the bundle of a folder, its canary forecast as it was; BundleError where it may not be served."""
+        try:
+            bundle = self.opened(folder)
+            self._check(bundle)
+            edges = deciles_of(bundle)
+            model = STACK if self.ensemble is None else switched(bundle, self.ensemble)
+        except (ValueError, OSError) as error:
+            raise BundleError(str(error)) from None
+        return Served(bundle=bundle, loaded=time.time(), edges=edges, model=model)
+
+    def opened(self, folder: Path) -> Bundle:
+        """Return the bundle of a folder, verified and loaded."""
+        return load_bundle(folder)
 
     def shown(self, error: Exception) -> str:
         """Return what a client may read of an error: not where on this machine the bundle lies, which the log has."""
@@ -99,19 +122,20 @@ class Service:
 
     def _check(self, bundle: Bundle) -> None:
         if not bundle.promoted and not self.unpromoted:
-            raise BundleError(f"{self.folder}: is not promoted: its stack has not passed its gates (--unpromoted)")
+            raise BundleError(f"{bundle.folder}: is not promoted: its stack has not passed its gates (--unpromoted)")
         for one in compare_canary(bundle):
             if not one.passed:
                 raise BundleError(
-                    f"{self.folder}: {one.model} forecasts the canary otherwise than it did: {one.num_missing} on one "
-                    f"side only, largest difference {one.largest:.2g} deviations"
+                    f"{bundle.folder}: {one.model} forecasts the canary otherwise than it did: {one.num_missing} on "
+                    f"one side only, largest difference {one.largest:.2g} deviations"
                 )
 
     def current(self) -> Served:
         """Return the bundle that is served; Problem 503 where there is none."""
-        if self.served is None:
+        served = self.served
+        if served is None:
             raise Problem(503, None, "no bundle is loaded", retry_after=10)
-        return self.served
+        return served
 
     def forecast(self, request: Request) -> tuple[pd.DataFrame, str]:
         """Return forecasts and the identity of the bundle that made them."""
@@ -124,10 +148,10 @@ class Service:
         dates = None if request.at is None else np.array([_date(request.at)])
         if dates is not None and dates[0] not in panel.dates:
             raise Problem(422, "at", f"the bars have no date {request.at}; the last one is {panel.dates[-1]!s:.19}")
-        if request.model not in ("stack", "all", *bundle.members):
+        if request.model not in (None, STACK, ALL, *bundle.members):
             raise Problem(422, "model", f"must be stack, all or one of {', '.join(bundle.members)}")
         try:
-            frame, rows, codes = forecast_with_rows(bundle, panel, news, dates, request.model)
+            frame, rows, codes = forecast_with_rows(bundle, panel, news, dates, request.model or served.model)
         except ValueError as error:
             raise Problem(422, "bars", str(error)) from None
         self.recent = self.recent.take(served, frame, rows, codes)
@@ -149,6 +173,7 @@ class Service:
             "bundle": served.bundle.identity,
             "loaded": served.loaded,
             "reads_news": served.bundle.reads_news,
+            "model": served.model,
             "gates": [{"name": gate["name"], "passed": gate["passed"]} for gate in manifest["gates"]],
             **{key: manifest[key] for key in SHOWN},
         }

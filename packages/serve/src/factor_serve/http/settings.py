@@ -28,13 +28,19 @@ class HttpSettings:
     """Seconds after which a forecast is given up, its wait for others included, and a body that is not whole yet."""
     waiting: int = 8
     """Requests that may wait for the one that is worked on."""
+    workers: int = 1
+    """Processes that answer."""
     unpromoted: bool = False
     """Serve a stack that has not passed its gates."""
+    ensemble: str | None = None
+    """Labels that the stack forecasts where a request names no model; None: all."""
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_rows", "rate", "timeout"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be above 0")
+        if self.workers < 1:
+            raise ValueError(f"workers = {self.workers}: must be >= 1")
         if self.waiting < 0:
             raise ValueError(f"waiting = {self.waiting}: must be >= 0")
         if self.key is not None and len(self.key) < LEAST_KEY:
