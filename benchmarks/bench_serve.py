@@ -1,9 +1,9 @@
 """Tomorrow's forecasts of 1,000 symbols: a new date given to a Forecaster, against pyqlib's way of getting the same.
 
-Ours are `Forecaster.update` of the default stack's shape (six members, news, three labels), and of LightGBM on Alpha158
-alone, which is what the peer does: its handler is made anew over the bars up to the new date, the processors run, and
-the fitted model predicts that date. The handler is made over all bars, and over the last 80 dates, the least that its
-longest window needs. Its bars lie in its store beforehand, so that writing them costs it nothing.
+Ours are `Forecaster.update` of the default stack's shape (the models of params.yaml, news, three labels), and of
+LightGBM on Alpha158 alone, which is what the peer does: its handler is made anew over the bars up to the new date, the
+processors run, and the fitted model predicts that date. The handler is made over all bars, and over the last 80 dates,
+the least that its longest window needs. Its bars lie in its store beforehand, so that writing them costs it nothing.
 
 Members are trained on a small simulated market: their sizes decide the time, their weights do not. The two sides are
 processes that run one after the other, one thread each; CPU seconds, and wall seconds beside them.
@@ -37,6 +37,14 @@ SYMBOLS, BARS, NEW_DATES, PEER_DATES = 1000, 300, 60, 3
 SHORT = 80  # dates: Alpha158 looks 60 bars back
 
 
+def default_models() -> list[str]:
+    """The models that params.yaml lists."""
+    from stages.params.reading import read_document
+
+    models: list[str] = read_document(ROOT / "params.yaml")["models"]
+    return models
+
+
 def write_bundle(folder: Path, changes: dict[str, Any], models: list[str]) -> Path:
     """Run the stages on a small market with the default sizes of the models; return the bundle."""
     import yaml
@@ -50,7 +58,7 @@ def write_bundle(folder: Path, changes: dict[str, Any], models: list[str]) -> Pa
         "split": {"folds": {"train": 220, "valid": 40, "test": 40, "step": 40, "embargo": 2}},
         "evaluate": {"min_symbols": 10, "bootstrap": 200},
         "train": {"epochs": 1, "threads": 1},
-        "zoo": {"kronos": {"train": {"epochs": 1, "batch_dates": 20}}},
+        "zoo": {"kronos": {"train": {"epochs": 1, "batch_dates": 20}}, "lru": {"train": {"epochs": 1}}},
         "tokenize_kline": {"epochs": 1, "threads": 1},
         "models": models,
     }
@@ -210,7 +218,7 @@ def main(peer: str, work: str | None) -> None:
         shutil.rmtree(folder / "store", ignore_errors=True)
         for left in folder.glob("state-*"):  # of a run before, in a folder that is kept
             left.unlink()
-        default = ["linear", "lightgbm", "lstm", "tcn_attention", "token_transformer", "kronos"]
+        default = default_models()
         alpha = {"tokenize": {"features": ["alpha158"], "use_news": False}}
         bundles = {
             "default stack": write_bundle(folder / "default", {}, default),
