@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from checkout import Checkout
-from factor_models import Table, build_model, get_loss, input_kind, model_sizes
+from factor_models import MODELS, Table, build_model, get_loss, input_kind, model_sizes
 from factor_serve import Bundle
 from factor_serve.cli import main
 from factor_serve.export import bundle as export
 from factor_serve.export.bundle import TOLERANCE, largest_difference, network_graph, random_feeds
 from factor_serve.export.graphs import INPUT, NotExportable, floor32, graph_of_table
-from factor_serve.export.networks import Served
+from factor_serve.export.networks import Served, traced
 from factor_serve.members import Member
 from stages.commands.checks import before
 from stages.commands.checks.asked import NotYet
@@ -27,6 +27,8 @@ from stages.commands.checks.asked import NotYet
 pytest.importorskip("onnx", reason="onnx is not installed (factor-serve[onnx])")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (factor-serve[onnx])")
 
+EXPORTED = ("tft", "stocknet", "pen")
+"""Networks whose graph torch.export makes (docs/serving.md)."""
 NUM_INPUTS, SIZES = 6, {"num_tokens": 8, "num_symbols": 5, "text_dim": 4}
 
 
@@ -52,6 +54,24 @@ def test_a_network_is_its_graph(name: str, mask: bool) -> None:
     assert found.is_equal, found.difference
     assert found.inputs["windows"] == ("tensor(float)", ["batch", 8, NUM_INPUTS])
     assert np.isnan(feeds[-1]["windows"]).any()
+
+
+def graph_of(name: str, *ways: Any) -> export.Exported | None:
+    """The graph of a network of the zoo by the first of the ways that gives an equal one, or none."""
+    member = member_of(name, lookback=8)
+    assert isinstance(member.model, torch.nn.Module)
+    served = Served(member.model, get_loss("mse", ["h1", "h5"]), False).eval()
+    try:
+        found = network_graph(member, served, {"random": random_feeds(member, NUM_INPUTS)}, ways)
+    except NotExportable:
+        return None
+    return found if found.is_equal else None
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if input_kind(name) != "last_bar"])
+def test_the_check_before_training_knows_which_networks_have_a_graph(name: str) -> None:
+    """By tracing, which takes no second; three more have one by torch.export, which takes minutes."""
+    assert (graph_of(name, traced) is not None) == (name not in (*before.WITHOUT_GRAPH, *EXPORTED))
 
 
 def test_small_forecasts_are_compared_beside_their_spread() -> None:

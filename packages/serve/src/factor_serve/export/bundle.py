@@ -33,6 +33,7 @@ MISSING = 0.1
 OTHERWISE = "its graph forecasts otherwise"
 """How the reason of a member begins whose graph is not equal; what torch says of others may have any words."""
 Feed = dict[str, NDArray[Any]]
+Way = Callable[[Served, Sequence[torch.Tensor]], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +103,18 @@ def export_member(member: Member, bundle: Bundle, rows: Rows) -> Exported:
     return network_graph(member, served, every)
 
 
-def network_graph(member: Member, served: Served, feeds: Mapping[str, list[Feed]]) -> Exported:
-    """Return a network as a graph by the first way that gives an equal one, else the last; NotExportable for none."""
+def network_graph(
+    member: Member, served: Served, feeds: Mapping[str, list[Feed]], ways: Sequence[Way] | None = None
+) -> Exported:
+    """Return a network as a graph by the first way that gives an equal one, else the last; NotExportable for none.
+
+    `ways` are by default `traced` and, where onnxscript is installed, `exported`.
+    """
+    if ways is None:
+        ways = (traced, exported) if find_spec("onnxscript") else (traced,)
     example = [torch.from_numpy(values) for values in feeds["random"][1].values()]
     found, said = None, ""
-    for way in (traced, exported) if find_spec("onnxscript") else (traced,):
+    for way in ways:
         try:
             with computing_threads(member.threads):
                 content = way(served, example)

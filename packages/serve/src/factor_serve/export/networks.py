@@ -50,6 +50,7 @@ def traced(served: Served, example: Sequence[Tensor]) -> bytes:
 
     What a trace would freeze shows in a comparison with other batches than the example's.
     """
+    torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, OPSET)
     file = io.BytesIO()
     names = [WINDOWS, *served.names]
     with torch.no_grad(), warnings.catch_warnings(), _silence():
@@ -86,6 +87,12 @@ def exported(served: Served, example: Sequence[Tensor]) -> bytes:
         assert program is not None
         program.save(file)  # type: ignore[arg-type]  # a file that is open will do
     return file.getvalue()
+
+
+def _expm1(graph: Any, x: Any) -> Any:
+    """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), exact near 0 too: ONNX has no operator for it."""
+    one, half = (graph.op("Constant", value_t=torch.tensor(value)) for value in (1.0, 0.5))
+    return graph.op("Mul", graph.op("Tanh", graph.op("Mul", x, half)), graph.op("Add", graph.op("Exp", x), one))
 
 
 @contextmanager
