@@ -151,8 +151,14 @@ study-acl18: install ## Next-day movement of 87 stocks by the published protocol
 study-nasdaq: install ## The zoo on the NASDAQ days of the RSR papers, causally (hours; goes on where it stopped)
 	@python -m studies.nasdaq $(ARGS)
 
-study-planted: install ## What each model finds of each signal that is planted (an hour; goes on where it stopped)
+study-planted: install ## What each model finds of each signal that is planted, five markets each (hours; goes on where it stopped)
 	@python -m studies.planted_signals $(ARGS)
+
+study-defaults: install ## Variants of params.yaml against it on markets of other seeds (an hour; goes on where it stopped)
+	@python -m studies.defaults $(ARGS)
+
+study-volatility: install ## Volatility: floors, HAR among them, beside models (minutes; goes on where it stopped)
+	@python -m studies.volatility $(ARGS)
 
 study-meta: install ## Which meta learner stacks best, on simulated markets (half an hour; goes on where it stopped)
 	@python -m studies.meta_learners $(ARGS)

@@ -13,7 +13,17 @@ import pytest
 from factor_data import MarketConfig, simulate_market
 from factor_models import KLINE_MODELS
 from stages.json_files import read_json
-from studies import gates, meta_learners, net_books, planted_signals, workspace
+from studies import (
+    attained,
+    defaults,
+    forked,
+    gates,
+    meta_learners,
+    net_books,
+    planted_signals,
+    volatility,
+    workspace,
+)
 from studies.workspace import Workspace, base_params, changed
 from workplace import Workplace, smoke_document
 
@@ -89,20 +99,109 @@ def test_a_stage_that_fails_stops_the_study_with_its_message(tmp_path: Path, mon
     assert not (place.folder / ".done").exists()
 
 
-def test_a_market_of_the_planted_signals_gives_a_row_per_model_and_label(
-    started: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_markets(started: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Studies of simulated markets on the smallest one, in this process; what was started."""
     document: dict[str, Any] = smoke_document()
     document["tokenize"]["labels"] = planted_signals.CHANGES["tokenize.labels"]
-    monkeypatch.setattr(planted_signals, "base_params", lambda: document)
+    for module in (attained, defaults):
+        monkeypatch.setattr(module, "base_params", lambda: document)
+    monkeypatch.setattr(forked.Forked, "_start", Workspace._start)
+    for module in (attained, defaults, planted_signals, volatility):
+        monkeypatch.setattr(module, "STUDIES", workspace.STUDIES, raising=False)
+    return started
+
+
+def test_the_planted_signals_score_the_setting_that_is_best_on_valid_dates(
+    small_markets: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(planted_signals, "CHANGES", {})
-    frame = planted_signals.run_market("reversal", ["linear"])
-    assert list(frame["horizon"]) == planted_signals.HORIZONS
-    assert (frame["attainable"] > 0).all()
-    assert frame[["rank_ic", "ci_low", "ci_high", "best_floor_rank_ic"]].notna().all(axis=None)
+    for signal in ("reversal", planted_signals.NONE):
+        planted_signals.run_market(signal, 3, ["linear"])
+    once = small_markets.copy()
+    assert once.count(("sample",)) == 2, "a market is made once for all its trials"
+    assert once.count(("train", "linear")) == 2 * planted_signals.NUM_TRIALS
+    planted_signals.run_market("reversal", 3, ["linear"])
+    assert small_markets == once, "nothing is run again"
+    trials = planted_signals.known_trials()
+    best = planted_signals.chosen(trials)
+    for (market, trial), own in best.groupby(["market", "trial"]):
+        everyone = trials[trials["market"] == market].groupby("trial")["valid_rank_ic"].mean()
+        assert everyone[trial] == everyone.max()
+        assert list(own["label"]) == ["h1", "h5"]
+    assert (best.loc[best["market"] == "reversal", "attainable"] > 0).all()
+    page = planted_signals.page(best)
+    row = best[(best["market"] == "reversal") & (best["label"] == "h1")].iloc[0]
+    assert f"{100 * row['rank_ic'] / row['attainable']:.0f}" in page
+    assert "| best floor |" in page
 
 
-@pytest.mark.parametrize("name", ["acl18", "gates", "kline_5min", "nasdaq", "net_books", "planted_signals"])
+def test_every_model_of_the_planted_signals_has_the_same_budget() -> None:
+    assert {len(trials) for trials in planted_signals.TRIALS.values()} == {planted_signals.NUM_TRIALS}
+    assert set(planted_signals.USUAL) <= set(planted_signals.TRIALS)
+
+
+def trials_of(variant: str, model: str, attained_shares: dict[int, float], **more: float) -> list[dict[str, Any]]:
+    return [
+        {"market": market, "variant": variant, "model": model, "label": "h1", "attainable": 0.1, "cpu_seconds": 2.0,
+         "rank_ic": 0.1 * share, **more}
+        for market, share in attained_shares.items()
+    ]  # fmt: skip
+
+
+def test_a_variant_is_marked_only_where_it_is_better_beyond_noise_on_three_markets() -> None:
+    usual = {106: 0.5, 107: 0.6, 108: 0.4, 109: 0.5}
+    better = {market: share + 0.1 + 0.01 * (market - 107) for market, share in usual.items()}
+    luck = {106: 0.9, 107: 0.6, 108: 0.4, 109: 0.5}
+    frame = pd.DataFrame(
+        trials_of("default", "linear", usual) + trials_of("memory", "linear", better)
+        + trials_of("rank_gauss", "linear", luck)
+    )  # fmt: skip
+    page = defaults.page(frame)
+    error = 100 * np.std([0.09, 0.1, 0.11, 0.12], ddof=1) / 2
+    assert f"| **60 (+10.5 +- {error:.1f})** | 4 | 2 |" in page
+    assert "| 60 (+10.0 +- 10.0) | 4 | 2 |" in page
+    assert "| params.yaml as it is | 50 | 4 | 2 |" in page
+
+
+def test_the_search_of_the_defaults_pairs_markets_and_never_takes_that_of_the_default_run(
+    small_markets: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "CHANGES", {"train.threads": 1})
+    several = {"lstm": {"train": {"seeds": 2}}}
+    variants = {
+        "default": defaults.Variant(words="as it is", models=("lstm",)),
+        "seeds": defaults.Variant(words="two seeds", zoo=several, models=("lstm",)),
+    }
+    monkeypatch.setattr(defaults, "VARIANTS", variants)
+    frame = pd.concat([defaults.trial(3, name, ["lstm"]) for name in variants])
+    page = defaults.page(frame)
+    assert "## Seeds alone and averaged" in page
+    assert "| two seeds |" in page
+    monkeypatch.setattr("sys.argv", ["defaults", "--markets", "7,106"])
+    with pytest.raises(SystemExit):
+        defaults.main()
+    assert not any("7" in call for call in small_markets)
+
+
+def test_volatility_floors_and_models_stand_on_one_page(
+    small_markets: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volatility, "MODELS", ("linear",))
+    volatility.kept("simulated_3", {}, None)
+    frame = volatility.known_markets()["simulated_3"]
+    floors = frame[frame["forecast"].isin(volatility.FLOORS)]
+    assert len(floors) == len(volatility.FLOORS) * len(volatility.LABELS)
+    model = frame[(frame["forecast"] == "linear") & (frame["label"] == "risk5")].iloc[0]
+    best = floors[floors["label"] == "risk5"]["rank_ic"].max()
+    assert model["difference"] == pytest.approx(model["rank_ic"] - best, abs=1e-3)
+    page = volatility.page({"simulated_3": frame})
+    assert f"| linear | {model['rank_ic']:.3f} ({model['difference']:+.3f} [" in page.replace("**", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["acl18", "defaults", "gates", "kline_5min", "nasdaq", "net_books", "planted_signals", "volatility"]
+)
 def test_a_study_with_options_says_what_it_does(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
