@@ -127,8 +127,8 @@ live-ic: install ## Have a training network report its IC now: make live-ic MODE
 targets: install ## Hold the numbers of the last run against a file of thresholds: make targets FILE=targets/direction_hourly.yaml
 	@python -m stages.commands.targets "$(FILE)"
 
-experiments: install ## Compare experiments: parameters that differ and the summary, without the columns of files
-	@dvc exp show --only-changed --precision 3 --drop '(results|packages|stages|data)(/.*)?|Created' $(ARGS)
+experiments: install ## Compare experiments: what differs and what came of it, in tables that fit the terminal
+	@python -m stages.commands.experiments $(ARGS)
 
 $(BENCH)/bin/python: benchmarks/requirements.txt
 	@$(PYTHON) -m venv $(BENCH)
