@@ -399,6 +399,9 @@ def test_folds_are_read_of_the_label_that_decides(tmp_path: Path) -> None:
     assert fold_scores(tmp_path, "linear", None) == [0.3, 0.5], "the mean over labels"
     assert fold_scores(tmp_path, "linear", "h9") == []
     assert fold_scores(tmp_path, "lightgbm", "h1") == []
+    assert fold_scores(tmp_path, "linear", "h1", has_trained=True) == []
+    (tmp_path / "results/train/.linear.9.partial").rename(tmp_path / "results/train/linear")
+    assert fold_scores(tmp_path, "linear", "h1", has_trained=True) == [0.5, 0.25]
 
 
 WORK = """import json, os, pathlib, signal, time
@@ -411,7 +414,7 @@ if "MENDED" not in os.environ:
     if alpha == 5.0:
         os.kill(os.getpid(), signal.SIGKILL)  # alone, as by a system without memory
 if "FOLDS" in os.environ:
-    fold = pathlib.Path("results/train/.linear.9.partial/folds/fold_00")
+    fold = pathlib.Path("results/train/linear/folds/fold_00")
     fold.mkdir(parents=True)
     (fold / "metadata.json").write_text(json.dumps({"valid_rank_ic": {"h1": alpha / 100}}))
     time.sleep(300 if alpha == 2.0 else 0.5)

@@ -183,6 +183,7 @@ class _Running:
     """GPUs that it sees."""
     folder: Path | None = None
     looked: float = 0.0
+    has_trained: bool = False
     cpu_seconds: float = 0.0
     """CPU seconds of its processes when last looked at: a killed one's never reach its parent."""
 
@@ -196,7 +197,8 @@ class _Running:
         self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in processes))
         self.folder = self.folder or _folder_of(processes, root)
         if self.folder is not None:
-            self.job.folds = fold_scores(self.folder, model, label) or self.job.folds
+            self.has_trained = self.has_trained or _judges(self.log, model)
+            self.job.folds = fold_scores(self.folder, model, label, self.has_trained) or self.job.folds
 
     def stop(self, reason: str) -> None:
         """Ask it to end, as Ctrl-C does: DVC then takes its copy away; one that does not is killed."""
@@ -264,13 +266,15 @@ def run_jobs(
             time.sleep(POLL)
 
 
-def fold_scores(folder: Path, model: str, label: str | None) -> list[float]:
+def fold_scores(folder: Path, model: str, label: str | None, has_trained: bool = False) -> list[float]:
     """Return the rank IC on valid dates of each fold that a training in `folder` has finished, in order.
 
-    Of `label`, without one the mean over labels. Those that are undefined are left out.
+    Of `label`, without one the mean over labels. Those that are undefined are left out. Until it `has_trained`, what
+    stands in the place of its result is that of the commit.
     """
     found = {}
-    for file in folder.glob(f"{training_pattern(model)}/{fold_metadata('*')}"):
+    where = training_path(model) if has_trained else training_pattern(model)
+    for file in folder.glob(f"{where}/{fold_metadata('*')}"):
         with suppress(OSError):  # the training has ended just now, and its folder has another name
             found[file.parent.name] = _fold_score(file.read_bytes(), label)
     return [found[name] for name in sorted(found) if math.isfinite(found[name])]
@@ -288,6 +292,11 @@ def _fold_score(metadata: bytes, label: str | None) -> float:
     scores = json.loads(metadata)[SCORE]
     values = list(scores.values()) if label is None else [scores.get(label)]
     return math.nan if None in values else float(np.mean(values))
+
+
+def _judges(log: Path, model: str) -> bool:
+    """Return whether DVC has come as far as to judge a model, by what it has printed: then its training has ended."""
+    return f"Running stage '{stage_of(model)}'" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
