@@ -17,10 +17,11 @@ import yaml
 from experiments_samples import Fabricated, make_repository
 from factor_experiments.history import queue_counts
 from factor_experiments.importance import parameter_importance
+from factor_experiments.stored import Stored
 from factor_experiments.sweep_choice import Guided, Listed
 from factor_experiments.sweep_devices import shares, visible_devices
 from factor_experiments.sweep_page import sweep_page
-from factor_experiments.sweep_run import Job, Record, best_of, experiments_here, fold_scores, run_jobs
+from factor_experiments.sweep_run import Job, Record, best_of, experiments_here, find_ended, fold_scores, run_jobs
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
 from stages.commands.sweep import check_clean, check_name, check_values, main, read_sweep, with_values
@@ -234,6 +235,18 @@ def test_threads_of_a_model_of_its_own_count() -> None:
     sweep = Sweep(model="linear", parameters={"zoo.linear.alpha": [1.0]}, jobs=2)
     with pytest.raises(StageError, match=r"jobs: 2 with zoo.mlp.train.threads 900 are more than"):
         check_values([Job(name="t", point={})], sweep, document)
+
+
+def test_a_run_that_ends_without_an_experiment_is_not_done(tmp_path: Path) -> None:
+    """DVC lets a run that ends take over another one that begins just then, and that one ends with nothing."""
+    made = make_repository(tmp_path)
+    commit = made.commit("first")
+    jobs = [Job(name=name, point={}, status="done") for name in ("s-made", "s-none")]
+    made.run("git", "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/s-made", commit)
+    for job in jobs:
+        find_ended(made.git, Stored(made.path), job, "linear", "h1")
+    assert [job.status for job in jobs] == ["done", "failed"]
+    assert jobs[1].reason == "DVC has ended without an experiment of it: its log says what happened"
 
 
 def test_no_trial_starts_after_the_budget_of_time(tmp_path: Path) -> None:
