@@ -51,7 +51,7 @@ def main() -> None:
         for job in jobs:
             record.restore(job)
 
-    choice = choose(sweep, file.stem, prepare)
+    choice = choose(sweep, file.stem, prepare, record.points)
     left = sum(job.status == "waiting" for job in choice.jobs)
     number = f"{len(choice.jobs)} trials, {left} to run" if choice.jobs else f"up to {sweep.trials} trials"
     print(f"{file.stem}: {number}; logs: {logs}")
@@ -76,11 +76,14 @@ def main() -> None:
         sys.exit(1)
 
 
-def choose(sweep: Sweep, name: str, prepare: Callable[..., None]) -> Choice:
-    """Return the trials of a sweep as they come: all at once, or one after another by their results."""
+def choose(sweep: Sweep, name: str, prepare: Callable[..., None], known: Sequence[Mapping[str, Any]]) -> Choice:
+    """Return the trials of a sweep as they come: all at once, or one after another by their results.
+
+    `known` are points that were tried before.
+    """
     if sweep.method == "optuna":
         prepare(Job(name="", point={}, status="refused"))  # what is wrong with the sweep as a whole is said at once
-        return Guided(sweep, name, prepare)
+        return Guided(sweep, name, prepare, known)
     jobs = [Job(name=trial_name(name, point), point=point) for point in sweep.expand()]
     prepare(*jobs)
     return Listed(jobs)

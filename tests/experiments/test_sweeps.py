@@ -359,6 +359,41 @@ def test_optuna_takes_a_used_up_space_as_the_end_and_refuses_nothing_silently() 
     assert len(choice._study.trials) > asked[0][1]
 
 
+def test_optuna_goes_on_where_trials_ran_beside_one_another_and_ended_in_any_order(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    space = {"a": {"low": 0.001, "high": 1.0, "scale": "log"}, "b": ["x", "y", "z"], "c": [1, 2, 4, 8]}
+    sweep = Sweep(model="m", method="optuna", trials=12, jobs=2, parameters=space)
+    record = Record(tmp_path, "a" * 40)
+    first, running = Guided(sweep, "s", lambda job: None), []
+    for _ in range(12):
+        running += [job for job in (first.next() for _ in range(2 - len(running))) if job is not None]
+        job = running.pop(-1)  # the one that began last ends first
+        job.status, job.score = "done", job.point["c"] - job.point["a"]
+        first.ended(job)
+        record.keep(job)
+    assert [job.status for job in first.jobs] == ["done"] * 12
+
+    def prepare(job: Job) -> None:
+        if job.name in scores:
+            job.status, job.score = "done", scores[job.name]
+
+    scores = {job.name: job.score for job in first.jobs}
+    again = Guided(sweep, "s", prepare, Record(tmp_path, "a" * 40).points)
+    assert again.next() is None, "nothing is missing"
+    assert {job.name for job in again.jobs} == set(scores)
+    smaller = Guided(replace(sweep, parameters=space | {"b": ["x"]}), "s", prepare, record.points)
+    assert smaller.next() is not None
+    inside = [point for point in record.points if point["b"] == "x"]
+    assert 0 < len(inside) < 12
+    assert [job.point for job in smaller.jobs[: len(inside)]] == inside, "others are no longer in the space"
+    missing = record.points[3]
+    del scores[trial_name("s", missing)]
+    job = Guided(sweep, "s", prepare, record.points).next()
+    assert job is not None
+    assert job.point == missing
+    assert Record(tmp_path, "b" * 40).points == []
+
+
 def test_optuna_finds_the_top_of_a_hill_in_fewer_trials_than_a_grid() -> None:
     pytest.importorskip("optuna")
     grid = [round(0.1 * step, 1) for step in range(1, 11)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -62,11 +62,16 @@ class Guided:
     prepare
         Called for each trial that is proposed: sets its status where it is refused, or has ended in an earlier run. The
         same seed proposes the same trials after the same results, so a sweep goes on by going through it again.
+    known
+        Points of an earlier run in the order in which they ended, proposed before any other: where trials ran beside
+        one another, what was proposed followed from which of them ended first. Those outside the space are left out.
 
     ValueError where Optuna is not installed.
     """
 
-    def __init__(self, sweep: Sweep, name: str, prepare: Callable[[Job], None]) -> None:
+    def __init__(
+        self, sweep: Sweep, name: str, prepare: Callable[[Job], None], known: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         try:
             import optuna
         except ImportError:
@@ -91,6 +96,9 @@ class Guided:
             ),
         )
         self._space = {key: _distribution(optuna, values) for key, values in sweep.parameters.items()}
+        for point in known:
+            if set(point) == set(sweep.parameters) and all(_has(sweep.parameters[key], point[key]) for key in point):
+                self._study.enqueue_trial({key: _drawn(sweep.parameters[key], value) for key, value in point.items()})
 
     def next(self) -> Job | None:
         """Return the next trial that is to run; those that have ended before are taken in on the way."""
@@ -157,6 +165,15 @@ def _distribution(optuna: Any, values: Any) -> Any:
 def _rises(values: Sequence[Any]) -> bool:
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers and all(a < b for a, b in pairwise(values))
+
+
+def _has(values: Any, value: Any) -> bool:
+    return value in values if isinstance(values, list) else bool(values["low"] <= value <= values["high"])
+
+
+def _drawn(values: Any, value: Any) -> Any:
+    """Return what Optuna has drawn where a value is tried."""
+    return values.index(value) if isinstance(values, list) else value
 
 
 def _value(values: Any, drawn: Any) -> Any:

@@ -161,6 +161,11 @@ class Record:
             for key in self.KEPT if job.status == "waiting" else self.KEPT[2:]:
                 setattr(job, key, known.get(key) or getattr(job, key))
 
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """What was tried at this commit, in the order in which it first ended."""
+        return [known["point"] for known in self.known.values() if known.get("commit") == self.commit]
+
     def keep(self, job: Job) -> None:
         """Write down a trial that has ended."""
         self.known[job.name] = {
