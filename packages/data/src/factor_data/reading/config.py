@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import zoneinfo
 from dataclasses import dataclass, field, fields
+from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, ClassVar, get_args
 
 from factor_data.reading.clock import Clock, Unit
 from factor_data.reading.dialect import Dialect
-from factor_data.reading.vendors import VENDORS
+from factor_data.reading.vendors import ALIASES, VENDORS, plain_name
 
 EXCHANGES = (
     "NYSE", "NASDAQ", "AMEX", "NYSEAMERICAN", "NYSEMKT", "NYSEARCA", "ARCA", "BATS", "CBOE", "OTC", "IEX", "LSE", "TSX",
@@ -77,7 +79,11 @@ class ReadConfig:
             raise ValueError(f"vendor must be one of {list(VENDORS)}, got {self.vendor!r}")
         if len(set(self.columns.values())) < len(self.columns):
             raise ValueError(f"columns gives a column of the file two names: {self.columns}")
+        for ours in self.columns:
+            if meant := _misspelt(ours):
+                raise ValueError(f"columns.{ours}: did you mean {meant!r}? It would be a column like any other")
         self._check_pattern()
+        self._check_time_format()
         self._check_formats()
 
     def _check_pattern(self) -> None:
@@ -93,11 +99,19 @@ class ReadConfig:
                 r"'[A-Z]+_(?P<symbol>.+)'"
             )
 
+    def _check_time_format(self) -> None:
+        if self.time_format is None:
+            return
+        if "%" not in self.time_format or "%z" in self.time_format:
+            raise ValueError(f"time_format must be as '%d.%m.%Y', without %z, got {self.time_format!r}")
+        try:
+            datetime.strptime(datetime(2024, 1, 31).strftime(self.time_format), self.time_format)
+        except (ValueError, re.error) as error:
+            raise ValueError(f"time_format {self.time_format!r} is no format of stamps ({error})") from None
+
     def _check_formats(self) -> None:
         if self.time_unit is not None and self.time_unit not in get_args(Unit):
             raise ValueError(f"time_unit must be one of {list(get_args(Unit))}, got {self.time_unit!r}")
-        if self.time_format is not None and ("%" not in self.time_format or "%z" in self.time_format):
-            raise ValueError(f"time_format must be as '%d.%m.%Y', without %z, got {self.time_format!r}")
         if self.time_zone is not None:
             try:
                 zoneinfo.ZoneInfo(self.time_zone)
@@ -148,3 +162,11 @@ class ReadConfig:
 
 
 DEFAULT_CONFIG = ReadConfig()
+
+
+def _misspelt(ours: str) -> str | None:
+    """Return the name of a column of bars that is meant by one with its letters in another order, or nearly all."""
+    if ours in ALIASES:
+        return None
+    same = [name for name in ALIASES if sorted(plain_name(ours)) == sorted(name)]
+    return next(iter([*same, *get_close_matches(plain_name(ours), ALIASES, n=1, cutoff=0.9)]), None)
