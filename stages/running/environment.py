@@ -43,7 +43,10 @@ def memory_budget() -> int:
 def cluster() -> str | None:
     """Where a Dask cluster is; None: this process does the work."""
     address = os.environ.get("FACTORCAST_CLUSTER") or None
-    if address is None or re.fullmatch(r"local:[1-9]\d{0,3}|(tcp|tls)://[^\s:/]+:\d+", address):
+    if address is None or re.fullmatch(r"local:[1-9]\d{0,3}", address):
+        return address
+    found = re.fullmatch(r"(?:tcp|tls)://(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", address, re.ASCII)
+    if found is not None and 0 < int(found[1]) < 2**16:
         return address
     raise StageError(
         f"FACTORCAST_CLUSTER is {shown(address)}: must be local: and a number of processes, as local:4, or the address "

@@ -65,6 +65,13 @@ def dask_client(address: str) -> Iterator[Any]:
         client = distributed.Client(address, timeout=SECONDS_TO_ANSWER)
     except OSError as error:
         raise StageError(f"FACTORCAST_CLUSTER is {address}: no scheduler answers there: {error}") from None
+    except TypeError as error:  # how it says that a key of its configuration is missing
+        if not address.startswith("tls:"):
+            raise
+        raise StageError(
+            f"FACTORCAST_CLUSTER is {address}: Dask has no certificates for TLS: set distributed.comm.tls in its "
+            "configuration"
+        ) from error
     with client:
         if not client.nthreads():
             raise StageError(f"FACTORCAST_CLUSTER is {address}: the scheduler has no workers: dask worker {address}")

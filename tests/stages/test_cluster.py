@@ -129,10 +129,20 @@ def test_where_no_scheduler_answers_is_said(monkeypatch: pytest.MonkeyPatch, tmp
         pass
 
 
-@pytest.mark.parametrize("text", ["4", "local:0", "local:x", "tcp://host", "http://host:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["4", "local:0", "local:x", "tcp://host", "http://host:1", "tcp://host:65536", "tcp://host:0", "tcp://\x1b[31m:1"],
+)
 def test_an_address_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FACTORCAST_CLUSTER", text)
-    with pytest.raises(StageError, match=r"must be local: and a number of processes.*or the address"):
+    with pytest.raises(StageError, match=r"must be local: and a number of processes.*or the address") as refusal:
+        part_workers(tmp_path).__enter__()
+    assert str(refusal.value).isprintable()
+
+
+def test_a_scheduler_over_tls_needs_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FACTORCAST_CLUSTER", "tls://127.0.0.1:1")
+    with pytest.raises(StageError, match=r"tls://127.0.0.1:1: Dask has no certificates for TLS: set distributed.comm"):
         part_workers(tmp_path).__enter__()
 
 
