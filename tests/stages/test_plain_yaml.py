@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from dvc.utils.serialize import parse_yaml as dvc_parse
 
 from stages import ROOT
 from stages.params.plain_yaml import parse_yaml
+from stages.params.reading import read_params
+from stages.running.stage import StageError
 
 
 def test_the_params_are_what_dvc_records() -> None:
@@ -40,6 +45,20 @@ def parse_yaml_1_1(text: str) -> object:
 def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
     with pytest.raises(ValueError, match=r"duplicate key.*in line 3"):
         parse_yaml("train:\n  lr: 0.1\n  lr: 0.2\n")
+
+
+def test_no_key_of_params_may_stand_twice(tmp_path: Path) -> None:
+    """A merge leaves one twice: many readers take the last, DVC refuses the file."""
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    keys = [number for number, line in enumerate(lines) if re.fullmatch(r"  [a-z_]+: [^{\[|>&#]+(#.*)?", line)]
+    assert len(keys) > 40
+    for number in keys[::4]:
+        file = tmp_path / "params.yaml"
+        file.write_text("\n".join([*lines[: number + 1], lines[number], *lines[number + 1 :]]))
+        with pytest.raises(
+            StageError, match=rf"not valid YAML: found duplicate key .* line {number + 2}$"
+        ):
+            read_params(file)
 
 
 def test_a_broken_document_is_refused_with_its_line() -> None:
