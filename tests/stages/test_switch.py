@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,4 +110,16 @@ def test_no_git_repository_and_a_command_that_fails_are_said_in_a_line(
         use_data.run_quietly("git", "frobnicate")
     with pytest.raises(StageError, match="no-such-command is not installed"):
         use_data.run_quietly("no-such-command")
+    assert state() == OLD
+
+
+def test_scripts_call_the_command_by_its_short_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["use_data", "somewhere"])
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("stages.use_data", run_name="__main__", alter_sys=True)
+    assert ended.value.code == 2
+    assert "error in stage 'use-data': this folder is no git repository" in capsys.readouterr().err
     assert state() == OLD
