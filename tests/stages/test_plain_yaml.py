@@ -55,9 +55,7 @@ def test_no_key_of_params_may_stand_twice(tmp_path: Path) -> None:
     for number in keys[::4]:
         file = tmp_path / "params.yaml"
         file.write_text("\n".join([*lines[: number + 1], lines[number], *lines[number + 1 :]]))
-        with pytest.raises(
-            StageError, match=rf"not valid YAML: found duplicate key .* line {number + 2}$"
-        ):
+        with pytest.raises(StageError, match=rf"not valid YAML: found duplicate key .* line {number + 2}$"):
             read_params(file)
 
 
