@@ -336,6 +336,29 @@ def test_optuna_stops_bad_trials_after_their_first_fold_and_goes_on_where_it_was
         assert job.status == status, "with other code it has not been tried"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[" * 100_000,
+        "[]",
+        '{"a": 5}',
+        '{"a": {"folds": 5}}',
+        '{"a": {"folds": ["x"]}}',
+        '{"a": {"seconds": null}}',
+    ],
+)
+def test_a_damaged_record_of_trials_is_named(text: str, tmp_path: Path) -> None:
+    record = Record(tmp_path, "a" * 40)
+    record.keep(Job(name="s-1", point={"a": 1}, status="stopped", folds=[0.1, float("nan")]))
+    job = Job(name="s-1", point={"a": 1})
+    Record(tmp_path, "a" * 40).restore(job)
+    assert (job.status, job.folds[0]) == ("stopped", 0.1)
+    record.file.write_text(text)
+    with pytest.raises(ValueError, match=rf"{record.file}: is not .*: delete it"):
+        Record(tmp_path, "a" * 40)
+
+
 def test_optuna_takes_a_used_up_space_as_the_end_and_refuses_nothing_silently() -> None:
     pytest.importorskip("optuna")
     sweep = Sweep(model="m", method="optuna", trials=50, parameters={"a": ["x", "y"], "b": {"low": 1, "high": 2}})

@@ -149,8 +149,10 @@ class Record:
         if self.file.is_file():
             try:
                 self.known = json.loads(self.file.read_text(encoding="utf-8"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{self.file}: is not JSON ({error}): delete it") from None
+            if not isinstance(self.known, dict) or not all(map(_is_of_a_trial, self.known.values())):
+                raise ValueError(f"{self.file}: is not what a sweep writes: delete it")
 
     def restore(self, job: Job) -> None:
         """Take in how a trial was before: folds and seconds of one that is done, and whether it was stopped early."""
@@ -174,6 +176,16 @@ class Record:
             "commit": self.commit,
         }
         write_text(self.file, json.dumps(self.known, indent=1) + "\n")
+
+
+def _is_of_a_trial(known: Any) -> bool:
+    """Return whether this is what `Record.keep` writes, as far as it is read."""
+    if not isinstance(known, dict):
+        return False
+    folds = known.get("folds", [])
+    numbers = [known.get("seconds", 0), known.get("cpu_seconds", 0), *(folds if isinstance(folds, list) else [None])]
+    texts = known.get("status", ""), known.get("reason", "")
+    return all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float) for one in numbers)
 
 
 @dataclass(kw_only=True, eq=False)
