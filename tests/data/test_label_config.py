@@ -190,6 +190,11 @@ def test_heads_are_in_an_order_of_their_own() -> None:
         ({"horizon": 1, "measure": "range"}, "measure: 'range' must be one of return, volatility"),
         ({"column": "x"}, "reach: None must be >= 1"),
         ({"column": "x", "reach": 0}, "reach: 0 must be >= 1"),
+        ({"column": "close", "reach": 1}, "column: 'close' must be a column that looks ahead"),
+        ({"column": "in_universe", "reach": 1}, "column: 'in_universe' must be a column that looks ahead"),
+        ({"column": "", "reach": 1}, "column: '' must be a column that looks ahead"),
+        ({"horizon": 1, "delisting": ""}, "delisting: '' must be drop, last, a number or a column's name"),
+        ({"horizon": 1, "delisting": "-0.3"}, "delisting: '-0.3' must be drop, last, a number or a column's name"),
         ({"column": "x", "reach": 1, "delay": 2}, "delay: column x is taken as it is"),
         ({"column": "x", "reach": 1, "delisting": "last"}, "delisting: column x is taken as it is"),
     ],
@@ -199,7 +204,7 @@ def test_a_label_that_cannot_be_is_refused(settings: dict[str, Any], said: str) 
         Label(**settings)
 
 
-@pytest.mark.parametrize("name", ["", "1d", "next day", "a/b", "h-1"])
+@pytest.mark.parametrize("name", ["", "1d", "next day", "a/b", "h-1", "a" * 65])
 def test_a_name_that_is_no_word_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="starts with a letter"):
         check_label_names({name: Label(horizon=1)})

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from factor_data.labels.kinds import DirectionRule, Price
+from factor_data.panel.panel import REQUIRED_COLUMNS
 
 Measure = Literal["return", "volatility"]
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+MOST_LETTERS = 64
+OF_BARS = (*REQUIRED_COLUMNS, "adj_close", "amount", "vwap", "in_universe")
+"""Columns that are known when the bar of t closes: none of them is a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +48,18 @@ class Label:
 
     def __post_init__(self) -> None:
         if (self.horizon is None) == (self.column is None):
-            raise ValueError("a label needs either a horizon, in bars, or a column that looks ahead already")
+            raise ValueError(
+                f"horizon: {self.horizon} beside column: {self.column}: a label needs either a horizon, in bars, or a "
+                "column that looks ahead already"
+            )
         if self.horizon is None:
             self._check_column()
         else:
             self._check_prices(self.horizon)
 
     def _check_column(self) -> None:
+        if not self.column or self.column in OF_BARS:
+            raise ValueError(f"column: {self.column!r} must be a column that looks ahead, no part of the bar of t")
         if self.reach is None or self.reach < 1:
             raise ValueError(f"reach: {self.reach} must be >= 1, the dates after t that column {self.column} looks at")
         taken = {name: getattr(Label, name) for name in ("measure", "delay", "price", "delisting")}
@@ -69,6 +78,8 @@ class Label:
         for key, value, known in (("measure", self.measure, Measure), ("price", self.price, Price)):
             if value not in get_args(known):
                 raise ValueError(f"{key}: {value!r} must be one of {', '.join(get_args(known))}")
+        if isinstance(self.delisting, str) and not re.search(r"[^\W\d]", self.delisting):
+            raise ValueError(f"delisting: {self.delisting!r} must be drop, last, a number or a column's name")
         if not isinstance(self.delisting, str) and not self.delisting >= -1.0:
             raise ValueError(f"delisting: {self.delisting} is less than a total loss, -1")
         if self.measure == "volatility" and self.delisting == -1.0:
@@ -122,8 +133,11 @@ def check_label_names(labels: Labels) -> None:
     """Refuse a table without a label, and names that are no words: they name columns, keys and files."""
     if not labels:
         raise ValueError("at least one label is needed")
-    if wrong := [name for name in labels if not NAME.fullmatch(name)]:
-        raise ValueError(f"{wrong[0]!r}: a label's name starts with a letter and has letters, digits and _ only")
+    if wrong := [name for name in labels if not NAME.fullmatch(name) or len(name) > MOST_LETTERS]:
+        raise ValueError(
+            f"{wrong[0][:MOST_LETTERS]!r}: a label's name starts with a letter, has letters, digits and _ only, and at "
+            f"most {MOST_LETTERS} of them"
+        )
 
 
 def in_head_order(labels: Labels) -> dict[str, Label]:
