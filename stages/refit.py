@@ -7,8 +7,8 @@ nothing is written. `make refit` runs it; `dvc repro` alone does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, Panel, open_panel, read_folds
+from factor_data import FeatureStore, Fold, Panel, open_panel, read_folds, write_parquet
 from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from stages.json_files import read_json, write_json
+from stages.judging.floor_members import FloorMember, is_floor, save_floor
 from stages.judging.stack_over_time import level_on_valid
 from stages.params.refit import RefitParams
 from stages.predictions import OutOfFold
@@ -46,9 +47,11 @@ def main() -> None:
     names = list(manifest["members"])
     with stage_output("refit") as folder, TemporaryDirectory(prefix=".work-", dir=folder) as aside:
         twins = {name: BUNDLE / "models" / name for name in names}
-        work = train_in(Path(aside) / "factorcast", fold, twins, [*earlier, judged])
+        trained = {name: twin for name, twin in twins.items() if not is_floor(name)}
+        work = train_in(Path(aside) / "factorcast", fold, trained, [*earlier, judged])
         panel = RESULTS / "split" / "panel"
         new, old = FeatureStore(work / "tokenize"), FeatureStore(RESULTS / "tokenize")
+        add_floors([name for name in names if is_floor(name)], work, new, fold)
         members = {name: fold_folder(work / "train" / name / "folds", fold.index) for name in names}
         refitted = said_on(fold.valid, plan, members, new, panel, fold)
         before = said_on(fold.valid, plan, twins, old, panel, judged)
@@ -100,10 +103,22 @@ def said_on(
     dates: NDArray[np.datetime64], plan: Plan, members: Mapping[str, Path], store: FeatureStore, panel: Path, fold: Fold
 ) -> Forecasts:
     """Forecasts of members for some dates, by member and label."""
-    return {
-        name: forecasts_again(name, read_plan("train", name), folder, store, panel, fold, dates)
-        for name, folder in members.items()
-    }
+    said = {}
+    for name, folder in members.items():
+        if is_floor(name):
+            floor = FloorMember(name, store, [replace(fold, test=dates)])
+            said[name] = {label: floor.matrix(label, "test", dates=dates) for label in store.heads}
+        else:
+            said[name] = forecasts_again(name, read_plan("train", name), folder, store, panel, fold, dates)
+    return said
+
+
+def add_floors(names: Sequence[str], work: Path, store: FeatureStore, fold: Fold) -> None:
+    """Write the floors among the members beside the models that were trained, in the same form."""
+    for name in names:
+        folder = work / "train" / name
+        save_floor(name, store, fold, fold_folder(folder / "folds", fold.index))
+        write_parquet(folder / "predictions.parquet", FloorMember(name, store, [fold]).frame)
 
 
 def recipe_of(manifest: Mapping[str, Any], work: Path, store: FeatureStore) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from stages.judging.books import judge_books
 from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
+from stages.judging.floor_members import floor_members, is_floor, scores_alone
 from stages.judging.judge import profile, row_counts
 from stages.judging.origin import origin
-from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, floors, looks_of_run, result_rows
+from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, looks_of_run, result_rows
+from stages.judging.pages import floors as all_floors
 from stages.judging.summary import write_summary
 from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
 from stages.judging.verdict import hold_against_gates
@@ -44,9 +46,12 @@ def main() -> None:
     params, config = plan.section("stack", StackParams), plan.section("evaluate", EvaluateParams)
     store, panel = FeatureStore(RESULTS / "tokenize"), Panel.load(RESULTS / "split" / "panel")
     trained = {name: OutOfFold(stored(f"train/{name}", "predictions.parquet"), store) for name in plan.value("models")}
-    models, left_out = with_signal(trained, Scoring.of(vars(config)))
+    floors = floor_members(params.floors, store, read_folds(stored("split", "folds.json")))
+    models, left_out = with_signal(trained | floors, Scoring.of(vars(config)))
     names, listed = list(models), plan.value("labels")
-    valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in names}
+    known = [name for name in names if not is_floor(name)]
+    valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in known}
+    valid |= scores_alone({name: models[name] for name in names if is_floor(name)}, store, config.min_symbols)
     with stage_output("stack") as folder:
         results = [combine(label, store, panel, models, params, config) for label in listed]
         stacked = {one.label: (one.dates, one.prediction) for one in results}
@@ -67,7 +72,7 @@ def main() -> None:
             anatomies=anatomies(stacked, store, panel, config),
             books=books,
             drift=tuple(input_drift(store, read_folds(stored("split", "folds.json")))),
-            origin=origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in names))),
+            origin=origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in known))),
             pooled={one.label: one.pooled for one in results if one.pooled},
         )
         metrics = to_json_safe({one.label: stack_metrics(one) | net[one.label] for one in results})
@@ -147,7 +152,7 @@ def beside_floors(one: StackedLabel, config: EvaluateParams) -> list[FloorRow]:
     stack = one.subject
     rows = partial(floor_rows, label=stack.label, overlap=stack.overlap, config=config)
     best = {stack.best_floor: stack.floors[stack.best_floor]}
-    return [*rows({"stack": stack.judged}, floors(one)), *rows(one.models, best)]
+    return [*rows({"stack": stack.judged}, all_floors(one)), *rows(one.models, best)]
 
 
 if __name__ == "__main__":

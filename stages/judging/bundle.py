@@ -25,9 +25,11 @@ from factor_data.store import fold_name
 from factor_data.sums import file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe
 from factor_models import KLINE_MODELS, StackConfig, input_kind
+from factor_models.tabular.linear import RidgeRegressor
 from stages.json_files import write_json
 from stages.judging.canary import write_canary
 from stages.judging.ensemble import LabelResult
+from stages.judging.floor_members import is_floor, save_floor
 from stages.judging.origin import origin
 from stages.judging.reference import out_of_fold, reference
 from stages.params.stack import StackParams
@@ -63,7 +65,11 @@ def write_bundle(
     number = int(results[0].weights.folds[-1])
     last = fold_name(number)
     fold = next(one for one in read_folds(stored("split", "folds.json")) if one.index == number)
+    trained = [name for name in models if not is_floor(name)]
     for name in models:
+        if is_floor(name):
+            save_floor(name, store, fold, folder / "models" / name)
+            continue
         source = stored(f"train/{name}", f"folds/{last}")
         # what the members said of past dates stays behind
         shutil.copytree(source, folder / "models" / name, ignore=shutil.ignore_patterns("*.parquet"))
@@ -73,7 +79,8 @@ def write_bundle(
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    kinds = {name: "kline" if name in KLINE_MODELS else input_kind(name) for name in models}
+    kinds = {name: "kline" if name in KLINE_MODELS else input_kind(name) for name in trained}
+    kinds = {name: kinds.get(name, RidgeRegressor.input_kind) for name in models}
     forecasts = {result.label: result for result in results}
     write_canary(store, panel, models, kinds, forecasts, fold, folder / "models", folder / "canary")
     known = reference(store, models, fold) | {"rank_ic": out_of_fold(results)}
@@ -91,7 +98,7 @@ def write_bundle(
         "members": kinds,
         "fold": fold.describe(),
         **from_bars(plan, tokenize, store, panel, number),
-        "made_of": origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in models))),
+        "made_of": origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in trained))),
         "versions": versions(),
     }
     write_manifest(folder, to_json_safe(document))

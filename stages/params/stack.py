@@ -8,12 +8,23 @@ from typing import Literal
 
 from factor_metrics import GateConfig
 from factor_models import StackConfig
+from factor_models.checks import nearest
+
+FLOOR_INPUTS = {
+    "reversal_1": ("return_1", -1.0),
+    "reversal_to_mean_5": ("close_to_mean_5", -1.0),
+    "momentum_60_5": ("momentum_60_5", 1.0),
+    "far_from_high_60": ("distance_to_high_60", -1.0),
+}
+"""Floors that are plus or minus an input of the models, by the names that `evaluate` has them under."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackParams(StackConfig):
     """Section `stack`: how the models become an ensemble, and the conditions for promotion."""
 
+    floors: tuple[str, ...] = ()
+    """Floors that take part as members, beside the models."""
     gates: GateConfig
     """What a stack must reach to be promoted."""
     gate_labels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -25,6 +36,10 @@ class StackParams(StackConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if unknown := [name for name in self.floors if name not in FLOOR_INPUTS]:
+            raise ValueError(f"floors: {unknown[0]!r} cannot be a member; {nearest(unknown[0], list(FLOOR_INPUTS))}")
+        if len(set(self.floors)) < len(self.floors):
+            raise ValueError(f"floors: {list(self.floors)} must name each floor once")
         known = [one.name for one in fields(GateConfig)]
         for label, own in self.gate_labels.items():
             for key in own:

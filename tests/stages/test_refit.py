@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from factor_data import (
     SEGMENTS,
     FeatureStore,
+    Fold,
     Panel,
     Workers,
     assert_no_lookahead,
@@ -51,6 +52,8 @@ from stages.tokenize_features import fill_store
 from workplace import Workplace, make_workplace, smoke_document
 
 MODELS = ["linear", "lstm", "kronos"]
+FLOOR = "floor_reversal_1"
+"""A member that is not trained."""
 
 
 def run_here(folder: Path, command: Sequence[str]) -> None:
@@ -63,6 +66,7 @@ def stacked(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     document = smoke_document()
     document["models"] = MODELS
     document["zoo"]["lstm"]["train"] = {"seeds": 2}  # an ensemble goes the way of every other member
+    document["stack"]["floors"] = ["reversal_1"]
     document["refit"] = {"unpromoted": True, "min_agreement": -1.0}
     workplace = make_workplace(tmp_path_factory.mktemp("refit") / "factorcast", document)
     for stage in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
@@ -81,13 +85,19 @@ def trained(stacked: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with chdir(stacked.path), patch.object(refitting, "run_stage", run_here):
         plan, manifest = read_plan("refit"), json.loads(Path("results/stack/bundle/manifest.json").read_text())
         *before, fold = folds_of(plan, plan.section("refit", RefitParams), manifest)
-        members = {name: Path("results/stack/bundle/models") / name for name in manifest["members"]}
+        assert list(manifest["members"]) == [*MODELS, FLOOR]
+        members = {name: Path("results/stack/bundle/models") / name for name in MODELS}
         return refitting.train_in(folder, fold, members, before)
 
 
 def refit(workplace: Workplace, trained: Path) -> None:
     workplace.run("plan")
-    with patch("stages.refit.train_in", lambda folder, fold, members, before: trained):
+
+    def kept(folder: Path, fold: Fold, members: Mapping[str, Path], before: Sequence[Fold]) -> Path:
+        assert list(members) == MODELS, "a floor is not trained"
+        return trained
+
+    with patch("stages.refit.train_in", kept):
         workplace.run("refit")
 
 
@@ -125,9 +135,10 @@ def test_a_refit_knows_more_is_served_like_any_bundle_and_keeps_what_was_judged(
     assert bundle.train_dates[-1] > judged.train_dates[-1]
     assert len(bundle.train_dates) == len(judged.train_dates)
     found = {(one["label"], one["model"]): one for one in told["agreement"]}
-    assert set(found) == {(label, model) for label in judged.labels for model in (*MODELS, "stack")}
+    assert set(found) == {(label, model) for label in judged.labels for model in (*MODELS, FLOOR, "stack")}
     assert all(-1.0 <= one["correlation"] <= 1.0 for one in found.values() if one["correlation"] is not None)
     assert found["h1", "linear"]["num_dates"] == 30
+    assert found["h1", FLOOR]["correlation"] == pytest.approx(1.0), "it is what it was"
     panel = read_bars(stacked.path / "data" / "bars")
     news = read_news(stacked.path / "data" / "news", calendar=panel.dates)
     said = forecast(bundle, panel, news, model="all")

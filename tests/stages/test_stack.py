@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn.metrics import roc_auc_score
 
-from factor_data import FeatureStore, write_sums
+from factor_data import FeatureStore, Panel, read_folds, write_sums
+from factor_serve import load_bundle
+from factor_serve.canary import compare_canary
+from stages.judging.floor_members import floor_members
+from stages.judging.judge import floor_signals
 from stages.params.reading import parse_params
+from stages.params.stack import FLOOR_INPUTS
+from stages.predictions import OutOfFold
 from stages.running.stage import StageError
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -131,6 +138,67 @@ def test_a_volatility_has_no_directions_to_learn_by() -> None:
         StageError, match=r"stack\.learn_by: auc needs labels that go up and down; tokenize\.labels\.risk5"
     ):
         parse_params(document, "params.yaml")
+
+
+def test_floors_are_members_from_the_params_to_the_bundle(tokenized: Workplace, tmp_path: Path) -> None:
+    """They order symbols as the floors of evaluate do, but beside missing bars, and are served to the bit."""
+    workplace = tokenized.copy(tmp_path / "copy")
+
+    def change(document: dict[str, Any]) -> None:
+        document["models"] = ["linear"]
+        document["stack"] |= {"weights": "equal", "floors": ["momentum_60_5", "reversal_1"]}
+
+    workplace.change_params(change)
+    finish(workplace, ["linear"])
+    results, names = workplace.results, ["linear", "floor_momentum_60_5", "floor_reversal_1"]
+    assert list(read(results / "stack" / "weights.json")["h1"]["fold 0"]) == names
+    rows = read(results / "stack" / "comparison.json")
+    assert [row["name"] for row in rows if (row["kind"], row["label"]) == ("model", "h1")] == names
+    store, panel = FeatureStore(results / "tokenize"), Panel.load(results / "split" / "panel")
+    members = floor_members(["momentum_60_5", "reversal_1"], store, read_folds(results / "split" / "folds.json"))
+    linear = OutOfFold(results / "train" / "linear" / "predictions.parquet", store)
+    dates = linear.dates("test")
+    signals = floor_signals(panel, dates, 0)
+    stacked = pd.read_parquet(results / "stack" / "predictions.parquet")
+    assert set(stacked["timestamp"]) == set(dates)
+    for name, member in members.items():
+        mine, floor = member.matrix("h1", "test"), signals[name.removeprefix("floor_")]
+        both = np.isfinite(mine) & np.isfinite(floor)
+        assert both.mean() > 0.5
+        agreed = [scipy.stats.spearmanr(mine[d, both[d]], floor[d, both[d]]).statistic for d in range(len(dates))]
+        assert np.mean(agreed) > 0.99, "inputs count the bars of a symbol, floors the dates of the calendar"
+    manifest = read(results / "stack" / "bundle" / "manifest.json")
+    assert manifest["members"] == dict.fromkeys(names, "last_bar")
+    bundle = load_bundle(results / "stack" / "bundle")
+    told = compare_canary(bundle)
+    assert [one.model for one in told] == [*names, "stack"]
+    assert all(one.same_bits and one.num_forecasts > 0 for one in told)
+    page = (results / "report" / "stack" / "report.html").read_text()
+    assert "floor_momentum_60_5" in page
+
+
+@pytest.mark.parametrize(
+    ("floors", "message"),
+    [
+        (["momentum_60_5", "momentum_60_5"], r"stack\.floors: .* must name each floor once"),
+        (["random"], r"stack\.floors: 'random' cannot be a member; known are .*momentum_60_5"),
+    ],
+)
+def test_floors_that_cannot_be_members_are_refused_before_any_work(floors: list[str], message: str) -> None:
+    document = smoke_document()
+    document["stack"]["floors"] = floors
+    with pytest.raises(StageError, match=message):
+        parse_params(document, "params.yaml")
+
+
+def test_a_floor_whose_input_is_not_made_is_refused_by_its_name(
+    tokenized: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tokenized.results / "tokenize")
+    folds = read_folds(tokenized.results / "split" / "folds.json")
+    monkeypatch.setitem(FLOOR_INPUTS, "momentum_60_5", ("gone", 1.0))
+    with pytest.raises(StageError, match=r"stack\.floors: momentum_60_5 is read from the input gone"):
+        floor_members(["momentum_60_5"], store, folds)
 
 
 def test_models_missing_on_rows_and_in_a_fold_or_constant_leave_the_universe_whole(
