@@ -170,7 +170,7 @@ def test_a_refit_with_replay_goes_on_from_the_judged_weights(stacked: Workplace,
     shutil.copytree(trained.parent, place.path, symlinks=True)
     document = yaml.safe_load((stacked.path / "params.yaml").read_text())
     update = {"start": "previous", "replay": 0.25, "lr": 1e-30, "weight_decay": 0.0}
-    document["zoo"]["lstm"]["train"] = update
+    document["zoo"]["lstm"]["train"] |= update
     (place.path / "params.yaml").unlink()
     (place.path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     place.run("plan")
