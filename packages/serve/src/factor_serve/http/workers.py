@@ -63,6 +63,8 @@ class SharedService(Service):
         self._loaded: dict[int, Served] = {}
         self._answers: SimpleQueue[str | None] = SimpleQueue()
         self._sending = threading.Lock()
+        self._has_tried = threading.Event()
+        """Set once a bundle was loaded, or could not be."""
 
     @property
     def served(self) -> Served | None:
@@ -70,8 +72,10 @@ class SharedService(Service):
         return self._loaded.get(self.board.generation)
 
     def start(self) -> None:
-        """Do what the supervisor says, from now on."""
+        """Do what the supervisor says, from now on; where others serve already, load what they do before answering."""
         threading.Thread(target=self._listen, daemon=True).start()
+        if self.board.generation:
+            self._has_tried.wait()
 
     def load(self) -> Served:
         """Let all workers load the folder anew, or none; BundleError as for `Service.load`."""
@@ -92,7 +96,9 @@ class SharedService(Service):
             while True:
                 kind, *rest = self.line.recv()
                 if kind == "prepare":
-                    self._send("prepared", rest[0], self._prepared(*rest))
+                    why = self._prepared(*rest)
+                    self._has_tried.set()
+                    self._send("prepared", rest[0], why)
                 elif kind == "drop":
                     self._loaded.pop(rest[0], None)
                 elif kind == "why":
@@ -102,6 +108,7 @@ class SharedService(Service):
         except (EOFError, OSError):  # the supervisor is gone
             pass
         finally:
+            self._has_tried.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _prepared(self, generation: int, folder: str) -> str | None:
