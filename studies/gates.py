@@ -220,10 +220,11 @@ def page(frame: pd.DataFrame) -> str:
 HEAD = f"""# Do the gates tell luck from skill?
 
 Simulated markets of {SYMBOLS} symbols and {BARS} days without news, {{num_folds}} folds of 150 test days, each market
-with a seed of its own: without any signal, with half of the default one (`sample.signal: {SIGNALS["weak"]:g}`), and
-with the default one. A ridge and a small LightGBM are fitted, stacked and held against the default gates at horizons 1
-and 20, each label by itself, the level of the interval corrected for the looks of the run, by the functions that the
-stages call. Made by `make study-gates`; `--markets` says how many, and those that were run are kept.
+with a seed of its own: without any signal, with half of the default one (`sample.signal: {SIGNALS["weak"]:g}`) and,
+where the table has it, with the default one. A ridge and a small LightGBM are fitted, stacked and held against the
+default gates at horizons 1 and 20, each label by itself, the level of the interval corrected for the looks of the run,
+by the functions that the stages call. Made by `make study-gates`; `--markets` says how many, and those that were run
+are kept.
 
 A market without a signal that is promoted is a false promotion; one with a signal that is not is a missed one. The
 interval of the share is Clopper and Pearson's.
