@@ -68,7 +68,7 @@ VARIANTS: dict[str, Variant] = {
     ),
 }
 
-HEAD = f"""# How the defaults were chosen
+HEAD = f"""# Variants of the defaults
 
 Variants of `params.yaml`, each against it as it is, on simulated markets (`sample.signals: mix`) of other seeds than
 that of the default run: nothing was chosen on its test folds. {SYMBOLS} symbols, {BARS} days, one fold of
