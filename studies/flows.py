@@ -73,7 +73,7 @@ FLOWS = {
         symbols=6,
         days=330,
         seed=7,
-        cpu_minutes=5,
+        cpu_minutes=9,
         settings={
             "train": {"precision": "fp32"},
             "zoo": {"lstm": {"train": {"threads": 1}}, "tft": {"train": {"threads": 1, "epochs": 2}}},

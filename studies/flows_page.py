@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Protocol
 
 import pandas as pd
@@ -80,7 +81,12 @@ def page(flows: Mapping[str, Size], found: Mapping[str, Mapping[str, Any]]) -> s
     lines = [HEAD]
     for name, flow in flows.items():
         lines += section(name, found[name]) if name in found else missing(name, flow)
-    return "\n".join(lines)
+    return "\n".join(line if line.startswith(("|", "!")) else wrapped(line) for line in lines) + "\n"
+
+
+def wrapped(prose: str) -> str:
+    """Return lines of a page; what has line breaks has been wrapped already."""
+    return prose if "\n" in prose else fill(prose, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def missing(name: str, flow: Size) -> list[str]:

@@ -180,6 +180,8 @@ def test_the_map_has_a_stage_per_model_where_it_says_so() -> None:
 
 def test_the_page_has_tables_costs_and_what_was_not_run() -> None:
     text = page(FLOWS, {"news": RESULT})
+    assert max(len(line) for line in text.splitlines() if line[:1] not in ("|", "!")) <= 120
+    text = text.replace("\n", " ")
     assert "| stack | +0.030 [+0.010, +0.050] |" in text
     assert "| best floor | +0.040 [+0.020, +0.060] `reversal_1` |" in text
     assert "no better than the best floor at `next`. Not promoted: `beats_floor`." in text
