@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import Panel
-from factor_data.features.history import bar_age, lagged
+from factor_data.history import bar_age, lagged
 
 
 def momentum_250_20(panel: Panel) -> NDArray[np.float64]:

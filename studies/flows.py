@@ -48,7 +48,7 @@ class Flow:
     symbols: int
     days: int
     seed: int
-    """Of the market; models have those of the preset."""
+    """Seed of the market; models have those of the preset."""
     cpu_minutes: float
     """What it took when it was measured, on one core of a server of 2 to 3 GHz; doubled is a safe plan."""
     settings: Mapping[str, Any]

@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, Protocol
 
-import pandas as pd
 import yaml
 
+from factor_data import read_parquet
 from stages import ROOT
 from stages.commands.show import cell
 from stages.drawing.shared import interval_of, number
@@ -43,7 +43,7 @@ def result_of(clone: Path, flow: Mapping[str, Any], costs: Costs) -> dict[str, A
     gates = read_json(results / "stack" / "gates.json")
     effect = clone / ".live" / "news_effect.json"
     first = params["models"][0]
-    forecasts = pd.read_parquet(results / "train" / first / "predictions.parquet", columns=["segment", "label"])
+    forecasts = read_parquet(results / "train" / first / "predictions.parquet", columns=["segment", "label"])
     head = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], cwd=clone, capture_output=True, text=True, check=True
     )

@@ -132,7 +132,7 @@ def known_trials() -> pd.DataFrame:
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of every market and model the trial with the best valid rank IC, the mean over the labels."""
+    """Return the trial with the best valid rank IC, the mean over the labels, of every market and model."""
     keys = ["market", "seed", "model"]
     valid = frame.groupby([*keys, "trial"])["valid_rank_ic"].mean().reset_index()
     best = valid.sort_values(["valid_rank_ic", "trial"], ascending=[False, True]).drop_duplicates(keys)

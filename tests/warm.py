@@ -210,7 +210,8 @@ def work(connection: socket.socket, environment: dict[str, str]) -> dict[str, An
         os.close(file)
     threading.Thread(target=pass_on, args=(connection, worker), daemon=True).start()
     _, status = os.waitpid(worker, 0)
-    connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+    with suppress(BrokenPipeError):  # a client that was killed hears nothing
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 

@@ -36,7 +36,7 @@ class Predictions:
     table: pd.DataFrame | None = None
     """Further columns beside the same keys: levels of quantiles, statistics of paths."""
     seeds: pd.DataFrame | None = None
-    """Of the test dates by a network of several seeds: each one's own, with the seed in a column."""
+    """Forecasts of the test dates by each seed of a network of several, with the seed in a column."""
 
     @property
     def scores(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from factor_data import FeatureStore, Fold, Panel, read_folds, write_sums
 from factor_data.atomic import canonical_json
-from factor_data.panel.panel import UNIVERSE
+from factor_data.bar_columns import UNIVERSE
 from factor_data.store import fold_name
 from factor_data.sums import file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe

@@ -21,7 +21,10 @@ NOT_PAIRED = {
     "drift": "two samples of any length",
     "from_qlib": "joins both by their index",
     "surely_lost": "two samples over different dates",
+    "to_neuralforecast": "one matrix and its axes",
+    "to_orders": "one matrix and its axes",
     "to_qlib": "takes no matrix",
+    "to_signals": "one matrix and its axes",
 }
 """Public functions with two array arguments that do not belong together cell by cell."""
 

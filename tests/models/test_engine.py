@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from factor_models.training.optimizers import emulates_bf16
 from warm import path_of_programs
 
 pytestmark = [pytest.mark.numeric, pytest.mark.slow]
@@ -158,4 +159,9 @@ def test_a_run_goes_on_with_another_number_of_processes(
 def test_the_engine_is_quiet(weights: dict[tuple[int, str], Path]) -> None:
     folder = weights[1, "stage0"].parent
     assert (folder / "stdout.txt").read_text() == ""
-    assert (folder / "stderr.txt").read_text() == ""
+    told = (folder / "stderr.txt").read_text().splitlines()
+    if emulates_bf16():  # what every user of such a CPU is told once, and nothing else
+        assert [line for line in told if "no instruction of this CPU multiplies bf16" not in line] == []
+        assert len(told) <= 1
+    else:
+        assert told == []

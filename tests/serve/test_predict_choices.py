@@ -69,7 +69,7 @@ def over_time(document: dict[str, Any]) -> None:
 FUNCTION = '''
 """A feature of a user's own."""
 
-from factor_data.features.history import bar_age, lagged
+from factor_data.history import bar_age, lagged
 
 
 def momentum(panel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import stat
 import sys
 import threading
@@ -86,11 +87,17 @@ def on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[
     told: list[bytes] = []
 
     def read() -> None:
+        part = b""
         while True:
             try:
-                told.append(os.read(ours, 65536))
+                part += os.read(ours, 65536)
+                while select.select([ours], [], [], 0.02)[0]:  # a frame may come in several parts
+                    part += os.read(ours, 65536)
             except OSError:  # the other end is closed
                 return
+            finally:
+                told.append(part)
+            part = b""
 
     reader = threading.Thread(target=read)
     with os.fdopen(theirs, "w") as terminal:

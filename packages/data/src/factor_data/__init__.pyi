@@ -1,3 +1,5 @@
+from .bar_columns import REQUIRED_COLUMNS as REQUIRED_COLUMNS
+from .bar_columns import UNIVERSE as UNIVERSE
 from .chunks.clean_parts import clean_to_folder as clean_to_folder
 from .chunks.saved_panel import SavedPanel as SavedPanel
 from .chunks.saved_panel import open_panel as open_panel
@@ -116,8 +118,6 @@ from .panel.markets import Markets as Markets
 from .panel.markets import find_markets as find_markets
 from .panel.markets import lost_labels as lost_labels
 from .panel.markets import named_markets as named_markets
-from .panel.panel import REQUIRED_COLUMNS as REQUIRED_COLUMNS
-from .panel.panel import UNIVERSE as UNIVERSE
 from .panel.panel import Panel as Panel
 from .panel.saved_markets import write_markets as write_markets
 from .parquet import read_parquet as read_parquet

@@ -17,7 +17,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_data.panel.panel import PRICE_COLUMNS, Panel
+from factor_data.bar_columns import PRICE_COLUMNS
+from factor_data.panel.panel import Panel
 
 Scale = Literal["adj_close", "price", "volume"]
 # Columns that grow with each: money traded grows with both units.

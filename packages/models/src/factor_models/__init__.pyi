@@ -23,7 +23,7 @@ from .losses.named import is_classification as is_classification
 from .losses.named import loss_config as loss_config
 from .losses.quantile import QuantileLoss as QuantileLoss
 from .losses.table import LOSSES as LOSSES
-from .networks.seed_ensemble import SeedEnsemble as SeedEnsemble
+from .seed_ensemble import SeedEnsemble as SeedEnsemble
 from .stacking.config import StackConfig as StackConfig
 from .stacking.levels import combine_levels as combine_levels
 from .stacking.members import Members as Members

@@ -73,7 +73,7 @@ def build_model(name: str, *, seeds: int = 1, **config: Any) -> nn.Module | Tabu
 
 def _seed_ensemble(name: str, seeds: Any, config: dict[str, Any]) -> nn.Module:
     """`seeds` networks, drawn one after another, as one."""
-    from factor_models.networks.seed_ensemble import SeedEnsemble
+    from factor_models.seed_ensemble import SeedEnsemble
 
     if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST_SEEDS:
         raise ValueError(f"model {name!r}: seeds = {seeds!r} must be an integer from 1 to {MOST_SEEDS}")

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.bar_columns import UNIVERSE
 from factor_data.panel.array_file import ArrayFile, Spans, merge_adjacent
 from factor_data.panel.header import HEADER, read_header
 from factor_data.panel.markets import Markets, Rows, find_markets
-from factor_data.panel.panel import UNIVERSE, Panel
+from factor_data.panel.panel import Panel
 from factor_data.panel.saved_markets import read_markets
 
 SCAN_ROWS = 1 << 14

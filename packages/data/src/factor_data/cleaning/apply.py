@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.bar_columns import UNIVERSE
 from factor_data.cleaning.bars import NO_FACTS, Bars, ColumnFacts, Mask, facts_of
 from factor_data.cleaning.config import CleanRules
 from factor_data.cleaning.find import Found
 from factor_data.cleaning.rules import EVERY_INFINITE, HISTORY_RULES, LAST_RULES, VALUE_RULES, Action, Rule
-from factor_data.panel.panel import UNIVERSE, Panel
+from factor_data.panel.panel import Panel
 from factor_data.quality.coverage import Coverage, num_occupied_symbols, stamp
 from factor_data.quality.report import NUM_OFFENDERS, Offender, QualityReport, RuleResult, share_of
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.bar_columns import PRICE_COLUMNS
 from factor_data.features.columns import matching_columns
-from factor_data.features.history import bar_age
-from factor_data.panel.panel import PRICE_COLUMNS, Panel
+from factor_data.history import bar_age
+from factor_data.panel.panel import Panel
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.bar_columns import UNIVERSE
 from factor_data.cleaning.bars import TRADED, Bars, Mask
-from factor_data.panel.panel import UNIVERSE
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 20.0)
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from factor_data.bar_columns import UNIVERSE
 from factor_data.cleaning import find
-from factor_data.panel.panel import UNIVERSE
 
 Action = Literal["drop", "mask", "flag"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

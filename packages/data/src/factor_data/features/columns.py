@@ -14,11 +14,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from factor_data.features.history import Floats
-from factor_data.panel.panel import REQUIRED_COLUMNS, UNIVERSE, Panel
-
-NO_FACTORS = (*REQUIRED_COLUMNS, "adj_close", "amount", "vwap", UNIVERSE)
-"""Columns that no pattern stands for: levels, which are no features unless they are named."""
+from factor_data.bar_columns import OF_BARS, UNIVERSE
+from factor_data.history import Floats
+from factor_data.panel.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ def matching_columns(pattern: str, available: Iterable[str]) -> list[str]:
     names = [name for name in available if name != UNIVERSE]
     if pattern in names:
         return [pattern]
-    factors = [name for name in names if name not in NO_FACTORS]
+    factors = [name for name in names if name not in OF_BARS]
     if found := [name for name in factors if fnmatchcase(name, pattern)]:
         return found
     near = get_close_matches(pattern, names, n=3)

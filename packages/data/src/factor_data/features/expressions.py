@@ -18,11 +18,12 @@ from functools import cached_property
 
 import numpy as np
 
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.features.alpha_inputs import adjusted_vwap
-from factor_data.features.history import bar_age
 from factor_data.features.kernels import Floats
 from factor_data.features.operators import OPERATORS, Ages, Operator, compare
-from factor_data.panel.panel import REQUIRED_COLUMNS, Panel
+from factor_data.history import bar_age
+from factor_data.panel.panel import Panel
 
 MAX_LENGTH, MAX_DEPTH, MAX_WINDOW = 2000, 50, 10_000
 COLUMN = r"\$(\w+)"

@@ -21,7 +21,7 @@ from types import MappingProxyType, ModuleType
 import numpy as np
 import pandas as pd
 
-from factor_data.features.history import Floats
+from factor_data.history import Floats
 from factor_data.panel.panel import Panel
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from factor_data.features.history import Floats
 from factor_data.features.window_kernels import known_exponential_mean
+from factor_data.history import Floats
 from factor_data.panel.panel import Panel
 
 HALF_LIVES = (5, 10, 20, 40, 80)

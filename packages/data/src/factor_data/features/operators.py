@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.features.history import lagged
 from factor_data.features.kernels import (
     Floats,
     rolling_correlation,
@@ -31,6 +30,7 @@ from factor_data.features.window_kernels import (
     rolling_rank,
     rolling_sum,
 )
+from factor_data.history import lagged
 
 Ages = NDArray[np.int64]
 

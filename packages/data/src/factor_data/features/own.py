@@ -11,7 +11,7 @@ from factor_data.features.columns import ColumnFeatures
 from factor_data.features.dates import GROUP
 from factor_data.features.expressions import Expression
 from factor_data.features.functions import FileFunction
-from factor_data.features.history import Floats
+from factor_data.history import Floats
 from factor_data.panel.panel import Panel
 
 Feature = Callable[[Panel], Floats]

@@ -25,7 +25,6 @@ from factor_data.features.calendar import (
     sine,
     time_of_day,
 )
-from factor_data.features.history import lagged
 from factor_data.features.indicators import INDICATOR_FEATURES
 from factor_data.features.kernels import (
     Floats,
@@ -37,6 +36,7 @@ from factor_data.features.kernels import (
     rolling_std,
 )
 from factor_data.features.memory import memory_features
+from factor_data.history import lagged
 from factor_data.panel.panel import Panel
 
 Feature = Callable[[Panel], Floats]

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
+from factor_data.bar_columns import OF_BARS
 from factor_data.labels.kinds import DirectionRule, Price
-from factor_data.panel.panel import REQUIRED_COLUMNS
 
 Measure = Literal["return", "volatility"]
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 MOST_LETTERS = 64
-OF_BARS = (*REQUIRED_COLUMNS, "adj_close", "amount", "vwap", "in_universe")
-"""Columns that are known when the bar of t closes: none of them is a label."""
 
 
 @dataclass(frozen=True, kw_only=True)

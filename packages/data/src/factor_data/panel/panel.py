@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.features.history import bar_age
+from factor_data.bar_columns import REQUIRED_COLUMNS, UNIVERSE
+from factor_data.history import bar_age
 from factor_data.inline import inline_html, inline_table
 from factor_data.panel.frames import (
     SYMBOL,
@@ -31,10 +32,6 @@ from factor_data.panel.markets import Markets, Rows, find_markets
 from factor_data.panel.panel_writer import PanelWriter
 from factor_data.panel.saved_markets import read_markets
 from factor_data.panel.stamps import as_stamps
-
-PRICE_COLUMNS = ("open", "high", "low", "close")
-REQUIRED_COLUMNS = (*PRICE_COLUMNS, "volume")
-UNIVERSE = "in_universe"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

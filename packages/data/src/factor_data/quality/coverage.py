@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.panel.panel import UNIVERSE, Panel
+from factor_data.bar_columns import UNIVERSE
+from factor_data.panel.panel import Panel
 
 MAX_CELLS = 60
 

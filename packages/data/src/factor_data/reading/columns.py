@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from factor_data.panel.panel import PRICE_COLUMNS, REQUIRED_COLUMNS
+from factor_data.bar_columns import PRICE_COLUMNS, REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.notes import Notes

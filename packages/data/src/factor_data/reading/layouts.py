@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.columns import KEY, find_columns, proposal
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.csmd import csmd_bars, csmd_news

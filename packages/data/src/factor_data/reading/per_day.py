@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.notes import Notes

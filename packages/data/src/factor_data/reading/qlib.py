@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.notes import Notes
 from factor_data.reading.place import Place

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.dialect import FLAGS, MISSING_TEXT, Dialect
 from factor_data.reading.place import Place
 from factor_data.reading.stamps import is_text

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from factor_data.panel.panel import REQUIRED_COLUMNS
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.clock import ISO_CLOCK, Clock
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.dialect import Dialect

@@ -59,8 +59,8 @@ def har_volatility(close: ArrayLike, horizon: int = 1, delay: int = 0) -> Matrix
 
     Heterogeneous autoregression: `past_volatility` over 1, 5 and 22 bars and a constant, by least squares over all
     symbols and all dates whose outcome is known at t, so each date has coefficients of its own. Corsi (2009), "A
-    simple approximate long-memory model of realized volatility"; of closes alone the volatility of one bar is the size
-    of its move. NaN where one of the three is, and before 100 rows are known.
+    simple approximate long-memory model" (Journal of Financial Econometrics 7); of closes alone the volatility of one
+    bar is the size of its move. NaN where one of the three is, and before 100 rows are known.
     """
     check_at_least("horizon", horizon, 1)
     check_at_least("delay", delay, 0)

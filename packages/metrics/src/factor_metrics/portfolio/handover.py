@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, as_matrix, check_at_least, check_same_shape, refuse_cells
 from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
+from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.limits import decided_dates
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Signals(NamedTuple):
     short_exits: pd.DataFrame
 
 
+@same_labels("prediction", "volatility")
 def expected_returns(prediction: ArrayLike, volatility: ArrayLike, ic: float) -> Matrix:
     """Return what forecasts say of returns, for an optimiser: IC x volatility x score (Grinold 1994).
 

@@ -39,7 +39,7 @@ class Members:
         dates = np.unique(places)
         self.fold_of_group = dates // width
         self.moments: Moments = date_moments(self.forecasts, label[self.rows], self.group, dates % width)
-        """Of the label, in whose units the stack forecasts."""
+        """Moments of the label, in whose units the stack forecasts."""
         self.lessons = self.moments
         """What weights are learned from."""
         if direction is not None:

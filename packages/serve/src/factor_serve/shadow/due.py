@@ -19,8 +19,8 @@ from factor_serve.shadow.judge import Reference, log_ics, reference_of
 from factor_serve.shadow.log import Log, read_log
 
 RUN = (
-    "Run make use-data SRC=<bars up to now>, make repro and make refit: with train.start: previous and train.replay in "
-    "params.yaml that is an update with replay, else a training anew"
+    "Run make use-data SRC=<bars up to now>, make repro and make refit: with train.start: previous and train.replay "
+    "that is an update with replay, else a training anew"
 )
 
 
