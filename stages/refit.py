@@ -20,7 +20,7 @@ from factor_data import FeatureStore, Fold, Panel, open_panel, read_folds, write
 from factor_data.store import fold_folder
 from factor_metrics import to_json_safe
 from stages.json_files import read_json, write_json
-from stages.judging.floor_members import FloorMember, is_floor, save_floor
+from stages.judging.floor_members import floor_forecasts, is_floor, save_floor
 from stages.judging.stack_over_time import level_on_valid
 from stages.params.refit import RefitParams
 from stages.predictions import OutOfFold
@@ -106,7 +106,7 @@ def said_on(
     said = {}
     for name, folder in members.items():
         if is_floor(name):
-            floor = FloorMember(name, store, [replace(fold, test=dates)])
+            floor = floor_forecasts(name, store, [replace(fold, test=dates)])
             said[name] = {label: floor.matrix(label, "test", dates=dates) for label in store.heads}
         else:
             said[name] = forecasts_again(name, read_plan("train", name), folder, store, panel, fold, dates)
@@ -118,7 +118,7 @@ def add_floors(names: Sequence[str], work: Path, store: FeatureStore, fold: Fold
     for name in names:
         folder = work / "train" / name
         save_floor(name, store, fold, fold_folder(folder / "folds", fold.index))
-        write_parquet(folder / "predictions.parquet", FloorMember(name, store, [fold]).frame)
+        write_parquet(folder / "predictions.parquet", floor_forecasts(name, store, [fold]).frame)
 
 
 def recipe_of(manifest: Mapping[str, Any], work: Path, store: FeatureStore) -> dict[str, Any]:

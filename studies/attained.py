@@ -19,6 +19,8 @@ from stages.json_files import read_json, write_json
 from studies.forked import Forked
 from studies.workspace import STUDIES, base_params, changed
 
+QUIETLY: dict[str, Any] = {"train.live_ic": {"every_steps": None, "every_minutes": None}, "train.threads": 1}
+"""Keys of params.yaml for many small runs side by side: nobody watches them, and each has a core."""
 SCORES = (
     "rank_ic",
     "valid_rank_ic",
@@ -48,10 +50,8 @@ def kept_rows(
     zoo : the models with what their sections have besides those of params.yaml
     keep_market : leave its folder, so that other settings of the zoo on the same market need not make it again
     """
-    file, asked = (
-        STUDIES / study / f"{key}.json",
-        {"changes": dict(changes), "zoo": {k: dict(v) for k, v in zoo.items()}},
-    )
+    file = STUDIES / study / f"{key}.json"
+    asked = {"changes": dict(changes), "zoo": {name: dict(section) for name, section in zoo.items()}}
     if file.is_file() and (known := read_json(file))["asked"] == asked:
         found: list[dict[str, Any]] = known["rows"]
         return found

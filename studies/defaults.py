@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from stages import ROOT
-from studies.attained import kept_rows, mean_and_error, table
+from studies.attained import QUIETLY, kept_rows, mean_and_error, table
 from studies.workspace import base_params
 
 PAGE = ROOT / "docs" / "results" / "defaults.md"
@@ -30,8 +30,7 @@ CHANGES: dict[str, Any] = {
     "sample.symbols": SYMBOLS,
     "sample.bars": BARS,
     "split.folds": FOLD,
-    "train.live_ic": {"every_steps": None, "every_minutes": None},
-    "train.threads": 1,
+    **QUIETLY,
     "evaluate.bootstrap": 200,
 }
 MODELS = ("linear", "lightgbm", "lru")

@@ -18,7 +18,7 @@ import pandas as pd
 
 from stages import ROOT
 from stages.json_files import read_json
-from studies.attained import kept_rows, mean_and_error, table
+from studies.attained import QUIETLY, kept_rows, mean_and_error, table
 from studies.workspace import STUDIES
 
 PAGE = ROOT / "docs" / "results" / "planted_signals.md"
@@ -50,8 +50,7 @@ CHANGES: dict[str, Any] = {
     "tokenize.labels": {f"h{horizon}": {"horizon": horizon} for horizon in HORIZONS},
     "train.epochs": 5,
     "train.patience": 3,
-    "train.threads": 1,
-    "train.live_ic": {"every_steps": None, "every_minutes": None},
+    **QUIETLY,
     "evaluate.bootstrap": 200,
 }
 NUM_TRIALS = 3

@@ -20,7 +20,7 @@ import pandas as pd
 from factor_data import import_data, read_parquet, write_parquet
 from stages import ROOT
 from stages.json_files import read_json, write_json
-from studies.attained import market_workspace, scored_models, table
+from studies.attained import QUIETLY, market_workspace, scored_models, table
 from studies.forked import Forked
 from studies.workspace import STUDIES
 
@@ -35,8 +35,7 @@ FIRST_BAR = "2012-06-01"
 COMMON: dict[str, Any] = {
     "tokenize.labels": LABELS,
     "tokenize.use_news": False,
-    "train.live_ic": {"every_steps": None, "every_minutes": None},
-    "train.threads": 1,
+    **QUIETLY,
 }
 SIMULATED: dict[str, Any] = {
     "sample.symbols": SYMBOLS,

@@ -25,7 +25,6 @@ from factor_data.store import fold_name
 from factor_data.sums import file_sha256, files_to_sum
 from factor_metrics import Gate, promoted, to_json_safe
 from factor_models import KLINE_MODELS, StackConfig, input_kind
-from factor_models.tabular.linear import RidgeRegressor
 from stages.json_files import write_json
 from stages.judging.canary import write_canary
 from stages.judging.ensemble import LabelResult
@@ -79,8 +78,7 @@ def write_bundle(
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    kinds = {name: "kline" if name in KLINE_MODELS else input_kind(name) for name in trained}
-    kinds = {name: kinds.get(name, RidgeRegressor.input_kind) for name in models}
+    kinds = {name: kind_of(name) for name in models}
     forecasts = {result.label: result for result in results}
     write_canary(store, panel, models, kinds, forecasts, fold, folder / "models", folder / "canary")
     known = reference(store, models, fold) | {"rank_ic": out_of_fold(results)}
@@ -103,6 +101,11 @@ def write_bundle(
     }
     write_manifest(folder, to_json_safe(document))
     write_sums(folder)
+
+
+def kind_of(member: str) -> str:
+    """Return what a member reads: K-lines, or the kind of its inputs; a floor is saved as a linear model."""
+    return "kline" if member in KLINE_MODELS else input_kind("linear" if is_floor(member) else member)
 
 
 def recipe(results: Sequence[LabelResult], params: StackParams) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from factor_metrics import (
 from factor_metrics.report import Contribution
 from factor_models import Members, StackResult, stack_members
 from stages.judging.diversity import contributions, rank_ics_without
-from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors
+from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, mean_of_known
 from stages.judging.stack_over_time import StackOverTime
 from stages.judging.time_series import (
     OPPOSITE,
@@ -172,18 +172,15 @@ def direction_aucs(
     stacked: NDArray, equally: NDArray, forecasts: Sequence[NDArray], view: View, direction: NDArray[np.float64]
 ) -> dict[str, float]:
     """Return the mean AUC over dates, or blocks, of the stack, of equal weights and of the best of the models."""
-    of_models = [mean_auc(view(forecast), view(direction)) for forecast in forecasts]
+    called = view(direction)
+    of_stack, of_equal, *of_models = [
+        mean_of_known(auc(view(forecast), called)) for forecast in (stacked, equally, *forecasts)
+    ]
     return {
-        "auc_by_date": mean_auc(view(stacked), view(direction)),
-        "equal_weight_auc_by_date": mean_auc(view(equally), view(direction)),
+        "auc_by_date": of_stack,
+        "equal_weight_auc_by_date": of_equal,
         "best_model_auc_by_date": max(filter(np.isfinite, of_models), default=float("nan")),
     }
-
-
-def mean_auc(prediction: NDArray, direction: NDArray[np.float64]) -> float:
-    """Return the mean over dates of the AUC of forecasts (num_dates, num_symbols) of directions; NaN without any."""
-    known = auc(prediction, direction)
-    return float(known[np.isfinite(known)].mean()) if np.isfinite(known).any() else float("nan")
 
 
 def pruned_in_words(result: LabelResult) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from factor_data import FeatureStore, Fold
 from factor_metrics import rank_ic
 from factor_models import SelectedRows, Table, save_model
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
+from stages.judging.judge import mean_of_known
 from stages.params.stack import FLOOR_INPUTS
 from stages.predictions import OutOfFold, prediction_frame
 from stages.running.stage import StageError
@@ -26,22 +27,16 @@ PREFIX = "floor_"
 """Before the name of a floor where it stands among models."""
 
 
-class FloorMember(OutOfFold):
-    """Out-of-fold forecasts of a floor, the same for every label."""
-
-    def __init__(self, name: str, store: FeatureStore, folds: Sequence[Fold]) -> None:
-        self.store = store
-        frames = []
-        for fold in folds:
-            model, inputs = floor_model(name, store, fold), store.inputs(fold.index)
-            for segment in ("valid", "test"):
-                rows = np.flatnonzero(store.rows(fold, segment))
-                frames.append(
-                    prediction_frame(
-                        store, fold, segment, rows, model.predict(Table(features=SelectedRows(inputs, rows)))
-                    )
-                )
-        self.frame = pd.concat(frames)
+def floor_forecasts(member: str, store: FeatureStore, folds: Sequence[Fold]) -> OutOfFold:
+    """Return the out-of-fold forecasts of a floor, the same for every label."""
+    frames = []
+    for fold in folds:
+        model, inputs = floor_model(member, store, fold), store.inputs(fold.index)
+        for segment in ("valid", "test"):
+            rows = np.flatnonzero(store.rows(fold, segment))
+            values = model.predict(Table(features=SelectedRows(inputs, rows)))
+            frames.append(prediction_frame(store, fold, segment, rows, values))
+    return OutOfFold.of(pd.concat(frames), store)
 
 
 def is_floor(member: str) -> bool:
@@ -51,7 +46,7 @@ def is_floor(member: str) -> bool:
 
 def floor_members(floors: Sequence[str], store: FeatureStore, folds: Sequence[Fold]) -> dict[str, OutOfFold]:
     """Return the floors of `stack.floors` by the names that they have as members."""
-    return {PREFIX + name: FloorMember(PREFIX + name, store, folds) for name in floors}
+    return {PREFIX + name: floor_forecasts(PREFIX + name, store, folds) for name in floors}
 
 
 def floor_model(member: str, store: FeatureStore, fold: Fold) -> RidgeRegressor:
@@ -103,4 +98,4 @@ def mean_rank_ic(floor: OutOfFold, label: str, segment: str, store: FeatureStore
     found = np.stack(
         [rank_ic(floor.matrix(label, segment, fold, dates), outcome, min_symbols) for fold in floor.folds()]
     )
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+    return mean_of_known(found)

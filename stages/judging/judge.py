@@ -48,6 +48,11 @@ def volatility_bars(label: Label) -> tuple[int, int] | None:
     return (label.horizon, label.delay) if label.measure == "volatility" and label.horizon is not None else None
 
 
+def mean_of_known(by_date: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are defined; NaN where none is."""
+    return float(np.nanmean(by_date)) if np.isfinite(by_date).any() else float("nan")
+
+
 def judge_floors(
     signals: Mapping[str, NDArray],
     prediction: NDArray,

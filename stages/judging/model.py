@@ -16,7 +16,15 @@ from factor_metrics import (
     rank_ic,
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
-from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, profile, row_counts, volatility_bars
+from stages.judging.judge import (
+    attainable_rank_ic,
+    floor_signals,
+    judge_floors,
+    mean_of_known,
+    profile,
+    row_counts,
+    volatility_bars,
+)
 from stages.judging.time_series import OPPOSITE, is_over_time, pooled_scores, scoring_view, valid_auc
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS, stored
@@ -75,7 +83,7 @@ def model_metrics(
     metrics: dict[str, dict[str, Any]] = {
         one.label: {
             **one.judged.scores().to_dict(),
-            "valid_rank_ic": float(np.nanmean(known)) if np.isfinite(known := valid[one.label]).any() else np.nan,
+            "valid_rank_ic": mean_of_known(valid[one.label]),
             "best_floor_rank_ic": best_floor_rank_ic(one.floors),
         }
         for one in subjects

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from factor_data import FeatureStore, read_parquet
 from factor_metrics import rank_ic
 from factor_metrics.report import Subject
+from stages.judging.judge import mean_of_known
 from stages.judging.time_series import View
 from stages.predictions import SEEDS_FILE, OutOfFold
 
@@ -43,20 +43,15 @@ def seed_scores(
     for one in subjects:
         outcome = view(store.matrix(store.label(one.label), dates))
         said = [view(seed.matrix(one.label, "test")) for seed in seeds.values()]
-        alone = [mean_rank_ic(forecast, outcome, min_symbols) for forecast in said]
+        alone = [mean_of_known(rank_ic(forecast, outcome, min_symbols)) for forecast in said]
+        agreement = [mean_of_known(rank_ic(*pair, min_symbols)) for pair in combinations(said, 2)]
         found[one.label] = {
             "seeds": float(len(seeds)),
             "seed_rank_ic": float(np.mean(alone)),
             "seed_rank_ic_std": float(np.std(alone, ddof=1)),
-            "seed_correlation": float(np.mean([mean_rank_ic(a, b, min_symbols) for a, b in combinations(said, 2)])),
+            "seed_correlation": float(np.mean(agreement)),
         }
     return found
-
-
-def mean_rank_ic(first: NDArray, second: NDArray, min_symbols: int) -> float:
-    """Return the mean over dates; NaN where none has one."""
-    by_date = rank_ic(first, second, min_symbols)
-    return float(np.nanmean(by_date)) if np.isfinite(by_date).any() else float("nan")
 
 
 def seeds_in_words(scores: Mapping[str, float | None]) -> str:
