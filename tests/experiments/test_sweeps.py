@@ -167,6 +167,10 @@ os.makedirs("copies/" + value)
 os.chdir("copies/" + value)
 if value == "1": sys.exit(print("error in stage 'train': params.yaml: a = 1: must be >= 2") or 2)
 if value == "2": os.kill(os.getpid(), signal.SIGKILL)
+FAILED = "ERROR: failed to reproduce 'train': failed to run: python -m stages.train, exited with "
+if value == "6": sys.exit(print(FAILED + "-9") or 255)
+if value == "7": sys.exit(print("Killed", FAILED + "137", sep=chr(10)) or 255)
+if value == "8": sys.exit(print("out of luck", FAILED + "1", sep=chr(10)) or 255)
 time.sleep(0.5)
 """
 
@@ -175,13 +179,15 @@ def test_one_that_fails_and_one_that_is_killed_are_named_and_the_others_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_program(tmp_path, monkeypatch, PROGRAM.format(python=sys.executable))
-    jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 6)]
+    jobs = [Job(name=f"t{value}", point={"a": value}) for value in range(1, 9)]
     seen: list[str] = []
     run_jobs(tmp_path, Listed(jobs), tmp_path / "logs", 2, None, lambda job: seen.append(job.name), devices=["4", "7"])
-    assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done"]
+    assert [job.status for job in jobs] == ["failed", "failed", "done", "done", "done", "failed", "failed", "failed"]
     assert jobs[0].reason == "error in stage 'train': params.yaml: a = 1: must be >= 2"
     assert jobs[1].reason == "killed by SIGKILL"
-    assert sorted(seen) == ["t1", "t2", "t3", "t4", "t5"]
+    assert [job.reason for job in jobs[5:7]] == ["python -m stages.train was killed by SIGKILL"] * 2, "in any shell"
+    assert "out of luck" in jobs[7].reason
+    assert sorted(seen) == [job.name for job in jobs]
     logs = [(tmp_path / "logs" / f"t{value}.log").read_text() for value in range(1, 6)]
     assert {log.splitlines()[0] for log in logs} == {"sees 4", "sees 7"}, "each has a GPU for itself"
     assert sorted(log.splitlines()[0] for log in logs[3:]) == ["sees 4", "sees 7"], "two at a time never the same"

@@ -50,8 +50,8 @@ PATIENCE = 20.0
 """Seconds that a trial has to end when it is asked to."""
 RECORD = "trials.json"
 DVC_SUMMARY = "ERROR: failed to reproduce"
-KILLED = re.compile(r"failed to run: (.+), exited with -(\d+)$")
-"""What DVC says of a stage that a signal has ended."""
+EXITED = re.compile(r"failed to run: (.+), exited with (-?\d+)$")
+"""What DVC says of a stage whose command has failed."""
 
 
 @dataclass(kw_only=True)
@@ -367,13 +367,19 @@ def _end(job: Job, code: int, log: Path) -> None:
             job.reason = "\n".join(_telling(file)) or f"exit status {code}, and no word"
 
 
+def _signal(status: int) -> str | None:
+    """Return the signal that an exit status tells of: DVC's shell replaces itself by the command, or adds 128."""
+    number = -status if status < 0 else status - 128
+    return signal.Signals(number).name if number in set(signal.Signals) else None
+
+
 def _telling(file: IO[str]) -> list[str]:
     """Return the lines of a log that say why it ended: those with an error or of a kill, else the last ones."""
     lines = [line.strip() for line in file if line.strip()]
     summary = [line for line in lines if line.startswith(DVC_SUMMARY)]
     errors = [line for line in lines if "error" in line.lower() and line not in summary]
-    if not errors and summary and (killed := KILLED.search(summary[-1])):
-        return [f"{killed[1]} was killed by {signal.Signals(int(killed[2])).name}"]
+    if not errors and summary and (exited := EXITED.search(summary[-1])) and (name := _signal(int(exited[2]))):
+        return [f"{exited[1]} was killed by {name}"]
     return (errors or lines)[-LAST_LINES:]
 
 
