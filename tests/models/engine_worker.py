@@ -191,7 +191,6 @@ def write(ranks: Ranks, out: Path, ways: Any) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    gc.unfreeze()  # of a fork of warm.py: what holds a group has to be found
     out, mode = Path(sys.argv[1]), sys.argv[2]
     ranks = start_distributed()
     if mode == "all":
@@ -205,6 +204,7 @@ def main() -> None:
         weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_at=stop_at, stop=lambda: os._exit(9))
         save_file(weights, out / "run.safetensors")
     assert threads_of_exchange(), "the threads are looked for by another name"
+    gc.unfreeze()  # of a fork of warm.py: what holds a group has to be found
     finish_distributed()
     if mode == "bytes":  # others leave an engine unclosed, or use ZeRO 3, whose engines DeepSpeed holds
         assert threads_of_exchange() == [], "a thread that outlives the interpreter may abort the process at exit"
