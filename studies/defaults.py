@@ -1,6 +1,6 @@
 """How the defaults are chosen: variants of params.yaml against it, paired on simulated markets of other seeds.
 
-    python -m studies.defaults [--markets 106,107,108,109] [--variants memory,seeds] [--models lru]
+    python -m studies.defaults [--markets 106,107,108,109] [--variants bars,seeds] [--models lru]
 
 Never the market of the default run (seed 7), so nothing is chosen on its test folds. A variant changes some keys and
 trains the models that it concerns; each is compared with itself under the unchanged params, market by market. Writes
@@ -55,10 +55,10 @@ def lru(**own: Any) -> dict[str, Any]:
 
 VARIANTS: dict[str, Variant] = {
     BASE: Variant(words="params.yaml as it is"),
-    "memory": Variant(words="features [bars, memory]", changes={"tokenize.features": ["bars", "memory"]}),
+    "bars": Variant(words="features [bars]", changes={"tokenize.features": ["bars"]}),
     "seeds": Variant(words="train.seeds: 3", zoo={"lru": lru(seeds=3)}, models=("lru",)),
     "rank_gauss": Variant(words="train.target: rank_gauss", changes={"train.target": "rank_gauss"}),
-    "lookback_30": Variant(words="zoo.lru.lookback: 30", zoo={"lru": {"lookback": 30}}, models=("lru",)),
+    "lookback_60": Variant(words="zoo.lru.lookback: 60", zoo={"lru": {"lookback": 60}}, models=("lru",)),
     "lookback_120": Variant(words="zoo.lru.lookback: 120", zoo={"lru": {"lookback": 120}}, models=("lru",)),
     "slow_trees": Variant(
         words="zoo.lightgbm: rounds 400, patience 40, learning_rate .03",

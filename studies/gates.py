@@ -70,6 +70,7 @@ CHANGES: dict[str, Any] = {
         "purge": 21,
         "embargo": 0,
     },
+    "tokenize.features": ["bars"],
     "tokenize.labels": {"h1": {"horizon": 1}, "h20": {"horizon": 20}},
     "tokenize.use_news": False,
     "zoo": {

@@ -34,6 +34,7 @@ NUM_TRAIN, NUM_VALID = 756, 252
 LOOKBACK = 16
 PUBLISHED = {"lstm": 0.032, "alstm": 0.035, "stockmixer": 0.043}
 CHANGES: dict[str, Any] = {
+    "tokenize.features": ["bars"],
     "tokenize.labels": {"h1": {"horizon": 1, "delay": 0}},
     "tokenize.use_news": False,
     "train.loss": "ic",

@@ -32,7 +32,7 @@ from studies.workspace import STUDIES, Workspace, base_params, changed
 PAGE = ROOT / "docs" / "results" / "net_books.md"
 COSTS = (1.0, 5.0, 10.0, 20.0)
 MODELS = ("linear", "lightgbm")
-CHANGES: dict[str, Any] = {"tokenize.use_news": False, "evaluate.bootstrap": 500}
+CHANGES: dict[str, Any] = {"tokenize.features": ["bars"], "tokenize.use_news": False, "evaluate.bootstrap": 500}
 
 
 @dataclass(frozen=True, kw_only=True)

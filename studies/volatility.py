@@ -33,6 +33,7 @@ SYMBOLS, BARS = 150, 760
 EVERY = 5
 FIRST_BAR = "2012-06-01"
 COMMON: dict[str, Any] = {
+    "tokenize.features": ["bars"],
     "tokenize.labels": LABELS,
     "tokenize.use_news": False,
     **QUIETLY,

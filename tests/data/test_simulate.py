@@ -205,7 +205,7 @@ def test_the_mix_wants_more_than_a_line_through_the_last_bar_and_the_impulses_do
     """Ridge on the default features, its share of the attainable; with one product more in the mix."""
     shares = {name: shares_of_ridge(name) for name in MIXES}
     assert shares["mix"]["alone"] < 0.6
-    assert shares["mix"]["with product"] > 0.65
+    assert shares["mix"]["with product"] > 0.7
     assert 0.65 < shares["impulses"]["alone"] < 1.0
 
 
@@ -216,7 +216,7 @@ def shares_of_ridge(signals: str) -> dict[str, float]:
     fold = walk_forward(panel.dates, 600, 40, 200, 200, purge=7, embargo=0)[0]
     train, label = fold.rows(panel, "train"), forward_return(panel, 1)
     scorer = fit_news_scorer(market.news, panel, forward_return(panel, 5), train, NewsConfig(cutoff_minutes=960))
-    features = compute_features(panel)
+    features = compute_features(panel, ["bars", "memory"])
     values = np.column_stack([features.values, scorer.transform(market.news, panel).values])
     names = (*features.names, *NEWS_FEATURES)
     ranks = fit_normaliser(values, train, names, kind="rank").transform(values, panel.date_code)
@@ -239,7 +239,7 @@ def shares_of_ridge(signals: str) -> dict[str, float]:
 
 def test_default_signal_is_moderate() -> None:
     truth = simulate_market().truth
-    assert 0.08 < truth[truth["horizon"] == 1]["attainable_rank_ic"].mean() < 0.13
+    assert 0.08 < truth[truth["horizon"] == 1]["attainable_rank_ic"].mean() < 0.14
 
 
 def test_without_signal_nothing_is_expected_and_nothing_known_predicts(barren: SimulatedMarket) -> None:

@@ -154,7 +154,7 @@ def test_a_variant_is_marked_only_where_it_is_better_beyond_noise_on_three_marke
     better = {market: share + 0.1 + 0.01 * (market - 107) for market, share in usual.items()}
     luck = {106: 0.9, 107: 0.6, 108: 0.4, 109: 0.5}
     frame = pd.DataFrame(
-        trials_of("default", "linear", usual) + trials_of("memory", "linear", better)
+        trials_of("default", "linear", usual) + trials_of("bars", "linear", better)
         + trials_of("rank_gauss", "linear", luck)
     )  # fmt: skip
     page = defaults.page(frame)

@@ -15,7 +15,7 @@ KINDS = (
 GROUP_KINDS = ("sector", "lead_lag")
 """Signals of groups: a market that has one tells the group of a symbol in the column `sector` of its bars."""
 MIXES: dict[str, dict[str, float]] = {
-    "mix": {"reversal": 0.035, "momentum": 0.015, "news": 0.03, "slow": 0.055, "xor": 0.06},
+    "mix": {"reversal": 0.03, "momentum": 0.015, "news": 0.03, "slow": 0.04, "xor": 0.085},
     "impulses": {"reversal": 0.065, "momentum": 0.03, "volume": 0.065, "news": 0.06},
 }
 """Signals by name: `mix` tells models apart; of `impulses` the last bar shows nearly all."""
