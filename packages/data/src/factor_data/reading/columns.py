@@ -14,6 +14,8 @@ from factor_data.reading.notes import Notes
 from factor_data.reading.vendors import ALIASES, VENDORS, plain_name, vendor_of
 
 KEY = ("timestamp", "symbol")
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what programs call the folder of rows without a value
+OF_TIME = ("year", "month", "week", "day", "hour", "date")  # folders by what the stamps say too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,12 @@ class Columns:
     def has_symbol(self) -> bool:
         """Return whether the table itself or its folder says whose bars these are."""
         return "symbol" in self.roles or self.partition is not None
+
+    def interval_of(self, names: Sequence[str]) -> str | None:
+        """Return the column of the vendor that says how long a bar is, None where there is none."""
+        if self.vendor is None or not VENDORS[self.vendor].interval:
+            return None
+        return next((name for name in names if name.lower().strip() == VENDORS[self.vendor].interval), None)
 
     @property
     def has_prices(self) -> bool:
@@ -77,6 +85,8 @@ def find_columns(header: Header, config: ReadConfig) -> Columns:
             roles[ours] = found[0]
             used.add(found[0])
     partition = next((v for name, v in header.partitions.items() if plain_name(name) in ALIASES["symbol"]), None)
+    if partition == NO_VALUE:
+        raise ValueError(f"{header.file}: symbol is missing: it lies in the folder of rows without one, {NO_VALUE}")
     return Columns(roles=roles, vendor=vendor, partition=partition, times=times)
 
 
@@ -96,6 +106,7 @@ def number_columns(
     for written in header.names:
         if written in keys:
             continue
+        notes.names[written] = None
         name = ours.get(written) or (written if is_long else plain_name(written))
         if any(fnmatchcase(written, pattern) for pattern in config.leave_out):
             notes.leave_out_column(written, header.file.path, "left out as told")
@@ -107,8 +118,12 @@ def number_columns(
             raise ValueError(f"{header.file}: columns repeat when case and blanks are ignored: {shown(header.names)}")
         else:
             numbers[name] = written
+    for name, value in header.partitions.items():
+        if plain_name(name) not in (*ALIASES["symbol"], *OF_TIME) and name not in header.names:
+            notes.leave_out_column(name, header.file.path, f"the name of a folder, {name}={value}, and no column")
     told = (*config.absent, *(vendor.absent if vendor else ()))
     missing = [name for name in REQUIRED_COLUMNS if name not in numbers]
+    notes.lacking.update(missing)
     refused = [name for name in missing if name not in told]
     if refused:
         raise ValueError(
@@ -116,6 +131,14 @@ def number_columns(
             f"{shown(header.names)}; {proposal(header, columns, refused)}"
         )
     return numbers, tuple(missing)
+
+
+def check_intervals(files: Sequence[tuple[str, str | None]]) -> None:
+    """Refuse files (path, how long its bars are) of different lengths of bars: one symbol's would lie side by side."""
+    found = {interval: path for path, interval in reversed(files) if interval}
+    if len(found) > 1:
+        (one, path), (other, other_path) = list(found.items())[:2]
+        raise ValueError(f"{path} holds bars of {one!r}, {other_path} of {other!r}: import them apart")
 
 
 def proposal(header: Header, columns: Columns, missing: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, ClassVar, get_args
 
+from factor_data.bar_columns import REQUIRED_COLUMNS
 from factor_data.reading.clock import Clock, Unit
 from factor_data.reading.dialect import Dialect
 from factor_data.reading.vendors import ALIASES, VENDORS, plain_name
@@ -73,6 +74,11 @@ class ReadConfig:
             values = getattr(self, name)
             if values is not None and len(set(values)) < len(values):
                 raise ValueError(f"{name} names a column twice: {list(values)}")
+        for column in self.absent:
+            if column not in REQUIRED_COLUMNS:
+                close = get_close_matches(column.lower(), REQUIRED_COLUMNS, n=1)
+                meant = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(REQUIRED_COLUMNS)}"
+                raise ValueError(f"absent: {column!r} is no column of bars that a table must have; {meant}")
         if self.factors is not None and not self.factors:
             raise ValueError("factors must name at least one column, or be None for all")
         if self.vendor is not None and self.vendor not in VENDORS:
@@ -151,6 +157,11 @@ class ReadConfig:
         if not found or not found["symbol"]:
             raise ValueError(f"{path}: file name {stem!r} does not match symbol_pattern {asked!r}")
         return found["symbol"]
+
+    def interval_of(self, stem: str, pattern: str | None = None) -> str | None:
+        """Return how long bars are by a file name, None where it does not say; `pattern` as of `symbol_of`."""
+        found = re.fullmatch(self.pattern or pattern or VENDOR_NAME, stem)
+        return found.groupdict().get("interval") if found else None
 
     def changed_fields(self) -> dict[str, Any]:
         """The fields that are not at their defaults."""

@@ -23,6 +23,7 @@ from factor_data.reading.layouts import (
 from factor_data.reading.notes import Notes
 from factor_data.reading.sources import File, PathLike
 from factor_data.reading.tabular import BarSource
+from factor_data.reading.told import check_told
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
     if layout == "auto":
         notes.guess("layout", f"{name!r}")
     check_same_columns(bars)
+    check_told(root, name, config, [*bars, *news], notes)
     return Found(name, bars, news, notes)
 
 

@@ -41,6 +41,7 @@ class Header:
     dialect : how CSV is written, None of Parquet
     unfit : columns that can be no numbers -> why, as the type or a value says
     partitions : names and values of the folders `name=value` that the table lies in
+    first : of CSV, the first known value of each column
     pairs : of a table with two names a column, as yfinance writes it: column -> (symbol, field)
     """
 
@@ -50,6 +51,7 @@ class Header:
     unfit: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, str] = field(default_factory=dict)
     pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    first: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, *needed: str) -> None:
         """Refuse the file for the first column it lacks."""
@@ -115,12 +117,14 @@ def _of_csv(file: File, opened: Any, config: ReadConfig, notes: Notes) -> Header
         return wide
     if head.is_values:
         head = _named_by_vendor(file, head, config, notes)
-    unfit = {}
+    unfit: dict[str, str] = {}
+    first: dict[str, str] = {}
     for position, name in enumerate(head.names[:MOST_COLUMNS]):
         values = head.samples(position)
+        first |= {name: values[0]} if values else {}
         if is_text_sample(head.dialect, values):
             unfit[name] = f"text, as {values[0][:40]!r}"
-    return Header(file, head.names, head.dialect, unfit)
+    return Header(file, head.names, head.dialect, unfit, first=first)
 
 
 def _named_by_vendor(file: File, head: Head, config: ReadConfig, notes: Notes) -> Head:

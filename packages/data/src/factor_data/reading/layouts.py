@@ -24,6 +24,7 @@ from factor_data.reading.per_symbol import kronos_bars, symbol_bars
 from factor_data.reading.qlib import qlib_bars
 from factor_data.reading.sources import SUFFIXES, TEXT_ENDINGS, File, Paths, locate
 from factor_data.reading.tabular import BarSource
+from factor_data.reading.told import check_told
 from factor_data.reading.vendors import VENDORS
 from factor_data.reading.wide import wide_bars
 
@@ -92,6 +93,7 @@ def find_bars(path_or_paths: Paths, layout: str, config: ReadConfig, notes: Note
         name = file_layout(headers, config) if layout == "auto" else layout
         sources = FILE_LAYOUTS[name](without_text(headers), config, notes)
     check_same_columns(sources)
+    check_told(roots[0], name, config, sources, notes)
     return name, sources
 
 

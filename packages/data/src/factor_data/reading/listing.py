@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Container
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from factor_data.reading.notes import Notes
 from factor_data.reading.sources import ENDINGS, TEXT_ENDINGS, File
@@ -57,7 +58,8 @@ def _list(
             notes.leave_out(entry.path, trouble)
         elif entry.is_folder():
             part = PARTITION.fullmatch(entry.name)
-            inside = _list(entry, notes, text, (), partitions | ({part[1]: part[2]} if part else {}), (*above, own))
+            named = {part[1]: unquote(part[2])} if part else {}
+            inside = _list(entry, notes, text, (), partitions | named, (*above, own))
             found += _not_empty(entry, inside, notes, is_table=is_table)
         elif is_table:
             found.append(Listed(entry, partitions))

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from factor_data.reading.columns import KEY, find_columns, is_called_otherwise, number_columns, proposal
+from factor_data.reading.columns import (
+    KEY,
+    check_intervals,
+    find_columns,
+    is_called_otherwise,
+    number_columns,
+    proposal,
+)
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.keyed_file import KeyedFile
@@ -21,7 +28,9 @@ from factor_data.reading.tabular import format_of
 def long_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> list[KeyedFile]:
     """The files in the order given; a file that lacks a column is refused."""
     kronos = config if config.vendor else replace(config, vendor="kronos")
-    return [_long_file(header, kronos if "timestamps" in header.names else config, notes) for header in headers]
+    files = [_long_file(header, kronos if "timestamps" in header.names else config, notes) for header in headers]
+    check_intervals([(file.path, file.interval or None) for file in files])
+    return files
 
 
 def _long_file(header: Header, config: ReadConfig, notes: Notes) -> KeyedFile:
@@ -37,6 +46,7 @@ def _long_file(header: Header, config: ReadConfig, notes: Notes) -> KeyedFile:
     if called and not config.columns:
         by = f"map of {columns.vendor}" if columns.vendor else "common names"
         notes.guess(f"columns by the {by}", f"{called} in {header.file.name}")
+    interval = columns.interval_of(header.names)
     return KeyedFile(
         **format_of(header, config),
         numbers=numbers,
@@ -45,4 +55,6 @@ def _long_file(header: Header, config: ReadConfig, notes: Notes) -> KeyedFile:
         day_time_column=columns.roles.get("time_of_day"),
         symbol_column=columns.roles.get("symbol"),
         symbol=columns.partition or "",
+        interval_column=interval,
+        interval=header.first.get(interval, "") if interval else "",
     )

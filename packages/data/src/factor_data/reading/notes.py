@@ -25,6 +25,10 @@ class Notes:
     """Column -> the files in which it is not read."""
     guesses: dict[str, list[str]] = field(default_factory=dict)
     """What was guessed -> where, the first one with its outcome."""
+    names: dict[str, None] = field(default_factory=dict)
+    """Columns of the tables of bars besides stamp and symbol, as they are written."""
+    lacking: set[str] = field(default_factory=set)
+    """Columns of bars that a table lacks."""
 
     def leave_out(self, path: str, reason: str) -> None:
         """Name an entry that is not read."""

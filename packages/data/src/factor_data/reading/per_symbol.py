@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from factor_data.reading.columns import Columns, find_columns, is_called_otherwise, number_columns, proposal
+from factor_data.reading.columns import (
+    Columns,
+    check_intervals,
+    find_columns,
+    is_called_otherwise,
+    number_columns,
+    proposal,
+)
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.keyed_file import KeyedFile
@@ -25,16 +32,18 @@ def symbol_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> 
     without a column it needs.
     """
     found: dict[str, KeyedFile] = {}
-    files = []
+    files, intervals = [], []
     for header in headers:
-        file, has_pattern = _symbol_file(header, config, notes)
-        if file.symbol in found and not has_pattern:
+        file, pattern = _symbol_file(header, config, notes)
+        intervals.append((file.path, config.interval_of(header.file.stem, pattern)))
+        if file.symbol in found and (pattern or config.pattern) is None:
             raise ValueError(
                 f"{file.path} and {found[file.symbol].path} both hold the symbol {file.symbol!r}: "
                 "say with symbol_pattern which part of the file name tells them apart"
             )
         found[file.symbol] = file
         files.append(file)
+    check_intervals(intervals)
     return sorted(files, key=lambda file: (file.symbol, file.path))
 
 
@@ -45,7 +54,8 @@ def kronos_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> 
     return symbol_bars(headers, config if config.vendor else replace(config, vendor="kronos"), notes)
 
 
-def _symbol_file(header: Header, config: ReadConfig, notes: Notes) -> tuple[KeyedFile, bool]:
+def _symbol_file(header: Header, config: ReadConfig, notes: Notes) -> tuple[KeyedFile, str | None]:
+    """The file, and the pattern of its vendor by which its name says the symbol."""
     columns = find_columns(header, config)
     columns.roles.pop("symbol", None)  # the name of the file says it
     if "timestamp" not in columns.roles:
@@ -68,7 +78,7 @@ def _symbol_file(header: Header, config: ReadConfig, notes: Notes) -> tuple[Keye
         absent=absent,
         may_be_empty=True,
     )
-    return file, (pattern or config.pattern) is not None
+    return file, pattern
 
 
 def _note_guesses(header: Header, columns: Columns, config: ReadConfig, notes: Notes, symbol: str) -> None:

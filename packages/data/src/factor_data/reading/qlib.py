@@ -99,9 +99,9 @@ class QlibSymbol:
 def qlib_bars(root: File, config: ReadConfig, notes: Notes) -> list[QlibSymbol]:
     """The symbols of a folder in alphabetical order. A symbol without its folder or a needed field is refused."""
     frequency = _frequency(root, config)
-    calendar = _calendar(root.child("calendars").child(f"{frequency}.txt"))
+    calendar = _calendar(root.child("calendars").child(f"{frequency}.txt"), config)
     symbols, used = [], set()
-    for name, spans in sorted(_instruments(root.child("instruments")).items()):
+    for name, spans in sorted(_instruments(root.child("instruments"), config).items()):
         stem = name.lower()
         folder = root.child("features").child(f"_qlib_{stem}" if RESERVED.fullmatch(stem) else stem)
         if not folder.is_folder():
@@ -142,16 +142,17 @@ def _frequency(root: File, config: ReadConfig) -> str:
     return config.frequency or found[0]
 
 
-def _calendar(file: File) -> Stamps:
+def _calendar(file: File, config: ReadConfig) -> Stamps:
     lines = _lines(file)
-    stamps = parse_stamps(Place(file.path), pa.chunked_array([pa.array(lines, pa.string())]), "timestamp")
+    column = pa.chunked_array([pa.array(lines, pa.string())])
+    stamps = parse_stamps(Place(file.path), column, "timestamp", config.clock)
     wrong = np.diff(stamps.values) <= np.timedelta64(0)
     if wrong.any():
         Place(file.path, 2).refuse("stamps must be sorted and unique, are not in", wrong)
     return stamps
 
 
-def _instruments(folder: File) -> dict[str, list[tuple[np.datetime64, np.datetime64]]]:
+def _instruments(folder: File, config: ReadConfig) -> dict[str, list[tuple[np.datetime64, np.datetime64]]]:
     """Symbol -> its spans."""
     everything = folder.child("all.txt")
     files = [everything] if everything.is_file() else folder.files((".txt",)) if folder.is_folder() else []
@@ -163,16 +164,16 @@ def _instruments(folder: File) -> dict[str, list[tuple[np.datetime64, np.datetim
         wrong = np.array([len(line) != 3 or not line[0].strip() for line in lines])
         if wrong.any():
             Place(file.path).refuse("needs symbol, first and last stamp, apart by tabs, has not in", wrong)
-        ends = [_column_of_stamps(file, [line[i] for line in lines]) for i in (1, 2)]
+        ends = [_column_of_stamps(file, [line[i] for line in lines], config) for i in (1, 2)]
         for (name, *_), first, last in zip(lines, *ends, strict=True):
             found.setdefault(name.strip().upper(), []).append((first, last))
     return found
 
 
-def _column_of_stamps(file: File, text: Sequence[str]) -> NDArray[np.datetime64]:
-    place = Place(file.path)
+def _column_of_stamps(file: File, text: Sequence[str], config: ReadConfig) -> NDArray[np.datetime64]:
+    column = pa.chunked_array([pa.array(text, pa.string())])
     # far dates ("2199-12-31") stand for "still listed"; datetime64[ns] holds them
-    return parse_stamps(place, pa.chunked_array([pa.array(text, pa.string())]), "timestamp").values
+    return parse_stamps(Place(file.path), column, "timestamp", config.clock).values
 
 
 def _lines(file: File) -> list[str]:

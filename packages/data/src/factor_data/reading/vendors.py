@@ -24,12 +24,14 @@ class Vendor:
     where it is named."""
     leave_out: Names = ()
     """Columns that are no numbers of a bar: names and codes, other stamps, text."""
+    interval: str = ""
+    """Column that says how long a bar is; none: no table says it."""
     absent: Names = ()
     """Columns of bars that some tables of the vendor lack: missing in every row."""
     headers: tuple[Names, ...] = ()
     """The names, in order, of tables without a line of names."""
     symbol_pattern: str | None = None
-    """What the symbol is in the name of a file; None: as for any other file."""
+    """What the symbol is in the name of a file, and how long bars are (interval); None: as for any other file."""
     text_files: bool = False
     """Whether .txt and .tsv files are tables."""
     needs: Names = field(default=("timestamp", "open", "high", "low", "close"))
@@ -89,7 +91,7 @@ VENDORS: dict[str, Vendor] = {
         signature=("open_time", "close_time", "taker_buy_volume"),
         leave_out=("close_time", "close time", "ignore"),
         headers=(_KLINES,),
-        symbol_pattern=r"(?P<symbol>[A-Z0-9_]+)-\d+(?:s|m|h|d|w|mo)-\d{4}-\d{2}(?:-\d{2})?",
+        symbol_pattern=r"(?P<symbol>[A-Z0-9_]+)-(?P<interval>\d+(?:s|m|h|d|w|mo))-\d{4}-\d{2}(?:-\d{2})?",
     ),
     "stooq": Vendor(
         about="downloads (aapl_us_d.csv) and bulk files (.txt, <TICKER>, <DATE>, <TIME>); indices have no volume",
@@ -105,8 +107,9 @@ VENDORS: dict[str, Vendor] = {
         },
         signature=("<ticker>", "<date>", "<close>"),
         leave_out=("<per>", "<openint>"),
+        interval="<per>",
         absent=("volume",),
-        symbol_pattern=r"(?P<symbol>.+?)(?:_[dwm])?",
+        symbol_pattern=r"(?P<symbol>.+?)(?:_(?P<interval>[dwm]))?",
         text_files=True,
     ),
     "kronos": Vendor(
@@ -117,7 +120,7 @@ VENDORS: dict[str, Vendor] = {
     "ccxt": Vendor(
         about="fetch_ohlcv rows with the header timestamp,open,...: milliseconds, the pair in the name of the file",
         columns={"timestamp": ("timestamp", "date", "datetime"), **_PLAIN},
-        symbol_pattern=r"(?P<symbol>[A-Za-z0-9]+[-_][A-Za-z0-9]+(?:[-_][A-Z]+)?)(?:[-_]\d+(?:s|m|h|d|w|M))?",
+        symbol_pattern=r"(?P<symbol>[A-Za-z0-9]+[-_][A-Za-z0-9]+(?:[-_][A-Z]+)?)(?:[-_](?P<interval>\d+(?:s|m|h|d|w|M)))?",
     ),
     "alpaca": Vendor(
         about="bars.df: symbol, timestamp, trade_count, vwap; or raw bars with the names t, o, h, l, c, v, n, vw",
