@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factor_data.whole_file import write_bytes
+
 
 def write_json(path: Path, document: Any) -> None:
     """Write JSON that any reader takes; NaN and infinity are refused (ValueError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(json_bytes(document))
+    write_bytes(path, json_bytes(document))
 
 
 def json_bytes(document: Any) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from factor_data.whole_file import write_bytes
 from stages.json_files import json_bytes, read_json
 from stages.params.reading import Params, read_params
 from stages.planning.closure import READ
@@ -49,7 +50,7 @@ def note_if_current() -> None:
     plans = all_plans(read_params())
     if not changed_plans(plans) and set(PLANS.glob("*.json")) == set(plans):
         check_writable(MADE_OF.parent)
-        replace_file(MADE_OF, json_bytes(made_of()))
+        write_bytes(MADE_OF, json_bytes(made_of()))
 
 
 def all_plans(params: Params) -> dict[Path, dict[str, Any]]:
@@ -69,24 +70,17 @@ def write_plans(params: Params) -> None:
     plans = all_plans(params)
     changed = changed_plans(plans)
     for path in changed:
-        replace_file(path, json_bytes(plans[path]))
+        write_bytes(path, json_bytes(plans[path]))
     plots = plots_document(params)
     if not PLOTS_FILE.is_file() or PLOTS_FILE.read_bytes() != plots:
-        replace_file(PLOTS_FILE, plots)
+        write_bytes(PLOTS_FILE, plots)
     check_writable(MADE_OF.parent)
-    replace_file(MADE_OF, json_bytes(made_of()))
+    write_bytes(MADE_OF, json_bytes(made_of()))
     for path in set(PLANS.glob("*.json")) - set(plans):
         path.unlink()
     remove_unlisted(params)
     names = sorted(plans[path]["stage"] for path in changed)
     print(f"{len(plans)} stages planned, {len(names)} changed" + (f": {', '.join(names)}" if names else ""))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write aside and rename: a plan is whole or the one before."""
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_bytes(content)
-    aside.replace(path)
 
 
 def remove_unlisted(params: Params) -> None:

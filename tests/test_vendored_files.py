@@ -8,7 +8,11 @@ import pytest
 
 from stages import ROOT
 
-COPIES = {"inline.py": ("data", "metrics"), "kernel_cache.py": ("data", "metrics")}
+COPIES = {
+    "inline.py": ("data", "metrics"),
+    "kernel_cache.py": ("data", "metrics"),
+    "whole_file.py": ("data", "metrics", "models"),
+}
 
 
 @pytest.mark.parametrize("name", COPIES)

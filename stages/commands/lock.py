@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from factor_data.atomic import write_bytes
+from factor_data.whole_file import write_bytes
 from stages.running.stage import StageError, run
 
 ASKED = Path("requirements.in")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
+from factor_data.whole_file import write_atomically, write_bytes
 from factor_models import Batch, Engine, finish_distributed
 from factor_models.training.lr_range import RangeTest, range_test, rising_rates
 from stages.fitting.families import family_of
@@ -56,7 +58,7 @@ def write(found: RangeTest, folder: Path) -> None:
     """Write the losses by learning rate to lr_find.csv."""
     rows = zip(found.rates, found.losses, found.smoothed, strict=True)
     lines = ["lr,loss,smoothed", *(f"{rate:.6e},{loss:.6f},{mean:.6f}" for rate, loss, mean in rows)]
-    (folder / "lr_find.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_bytes(folder / "lr_find.csv", ("\n".join(lines) + "\n").encode())
 
 
 def plot(found: RangeTest, name: str, current: float, path: Path) -> None:
@@ -72,7 +74,7 @@ def plot(found: RangeTest, name: str, current: float, path: Path) -> None:
     axes.axvline(current, color="C2", label=f"train.lr: {current:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=f"Range test of {name}")
     axes.legend()
-    figure.savefig(path)
+    write_atomically(path, partial(figure.savefig, format=path.suffix.removeprefix(".")))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from factor_data import read_parquet
+from factor_data.whole_file import write_bytes
 from factor_metrics import ICSummary, paired_difference, to_json_safe
 from stages.commands.preset import write
 from stages.json_files import write_json
@@ -43,12 +44,12 @@ def main() -> None:
         )
     before, mine = PARAMS_FILE.read_bytes(), params.tokenize.use_news
     KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_bytes(before)  # for whoever finds the command killed
+    write_bytes(KEPT, before)  # for whoever finds the command killed
     try:
         write({"tokenize": {"use_news": not mine}})
         other = judged(params.models)
     finally:
-        PARAMS_FILE.write_bytes(before)
+        write_bytes(PARAMS_FILE, before)
         KEPT.unlink()
     found = {mine: judged(params.models), not mine: other}
     rows = effects(found[True], found[False], params.evaluate)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from factor_data.atomic import write_bytes
+from factor_data.whole_file import write_bytes
 from stages.params.overlays import merges
 from stages.params.presets import preset, preset_names, with_preset
 from stages.params.reading import PARAMS_FILE, parse_params, read_document

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from factor_data import Sums
-from factor_data.atomic import write_bytes
 from factor_data.sums import file_sha256
+from factor_data.whole_file import write_bytes
 from stages.commands.use_data import run_quietly
 from stages.json_files import read_json
 from stages.judging.bundle import HASH, MANIFEST, file_digest

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from factor_data.whole_file import write_bytes
+
 DIGITS = 12
 """Hexadecimal digits of a digest in a plan."""
 VERSION = 1
@@ -48,14 +50,9 @@ class ReadCode:
         if not self.is_new or self.known is None:
             return
         kept = dict(list(self.known.items())[-MOST_KEPT:])
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
+        with suppress(OSError):  # the next run parses again
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(kept), encoding="utf-8")
-            aside.replace(self.path)
-        except OSError:  # the next run parses again
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
+            write_bytes(self.path, json.dumps(kept).encode())
 
     def _load(self) -> dict[str, tuple[str, list[str]]]:
         try:

@@ -20,6 +20,7 @@ from torch import nn
 
 from factor_data import FeatureStore, Fold, Segment
 from factor_data.store import fold_folder
+from factor_data.whole_file import write_bytes
 from factor_metrics import LiveICReporter, Sample, record_system_figures
 from factor_models import Engine, StepRecord
 from stages.params.train import LiveICParams
@@ -112,4 +113,4 @@ def drop_steps(folder: Path, done: int) -> None:
         header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
         place = header.rstrip("\n").split("\t").index("step")
         kept = [row for row in rows if int(row.rstrip("\n").split("\t")[place]) <= done]
-        path.write_text("".join([header, *kept]), encoding="utf-8")
+        write_bytes(path, "".join([header, *kept]).encode())

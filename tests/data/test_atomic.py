@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from factor_data.atomic import write_atomically, write_bytes
+from factor_data.whole_file import write_atomically, write_bytes
 
 WRITER = """
 import sys, time
-from factor_data.atomic import write_atomically
+from factor_data.whole_file import write_atomically
 def write(file):
     file.write(b"half")
     file.flush()

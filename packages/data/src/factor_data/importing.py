@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factor_data.atomic import new_folder, write_bytes
+from factor_data.atomic import new_folder
 from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
 from factor_data.parquet import VERIFIED
 from factor_data.reading.bars import tables_of
@@ -29,6 +29,7 @@ from factor_data.reading.sources import File, PathLike, locate
 from factor_data.reading.table import Table
 from factor_data.reading.tabular import BarSource
 from factor_data.sums import write_sums
+from factor_data.whole_file import write_bytes
 
 LONG_LAYOUTS = ("long", "acl18", "dataset", "wide")  # written file by file: joined, a symbol might step back in time
 BATCH_VALUES = 10_000_000  # numbers in memory at a time: rows x columns

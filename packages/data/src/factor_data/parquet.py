@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factor_data.atomic import write_atomically
+from factor_data.whole_file import write_atomically
 
 CHECKSUMS: dict[str, Any] = {"write_page_checksum": True}
 """Arguments of pyarrow's writers."""

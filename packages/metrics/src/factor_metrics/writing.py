@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from factor_metrics.whole_file import write_bytes
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a text beside its place, sync it, then rename it into place; return the path. The folder must exist."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    """Write a text whole or not at all, in UTF-8; return the path. The folder must exist."""
+    write_bytes(path, text.encode())
+    return Path(path)

@@ -20,7 +20,8 @@ from torch import nn
 
 from factor_models.sizes import check_columns, check_network_sizes
 from factor_models.tabular.base import TabularModel
-from factor_models.writing import read_json, write_bytes, write_json
+from factor_models.whole_file import write_bytes
+from factor_models.writing import read_json, write_json
 from factor_models.zoo import build_model, input_kind
 
 CONFIG_FILE = "config.json"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factor_models.writing import write_bytes
+from factor_models.whole_file import write_bytes
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,28 +1,12 @@
-"""Files written whole or not at all (a temporary one, flushed to disk, then renamed), and JSON read back by name."""
+"""JSON that is written whole or not at all, and read back by name."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` with the content in one step; a failed write leaves what was there."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+from factor_models.whole_file import write_bytes
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import DocumentVectors, Panel
-from factor_data.atomic import write_atomically
+from factor_data.whole_file import write_atomically
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
 

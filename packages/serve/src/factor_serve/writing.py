@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from factor_data import read_parquet, write_parquet
-from factor_data.atomic import write_atomically
+from factor_data.whole_file import write_atomically
 from factor_serve.forecasts import COLUMNS
 
 ENDINGS = (".parquet", ".csv")

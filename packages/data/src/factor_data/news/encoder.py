@@ -16,8 +16,8 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_atomically
 from factor_data.news.vectors import TextEncoder
+from factor_data.whole_file import write_atomically
 
 TEXTS_PER_PART = 1024
 

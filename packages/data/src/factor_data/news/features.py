@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_atomically, write_json
+from factor_data.atomic import write_json
 from factor_data.features.matrix import FeatureMatrix
 from factor_data.kernel_cache import kernel
 from factor_data.news.config import HANDED_IN, NewsVectorConfig
 from factor_data.news.join import document_rows
 from factor_data.news.vectors import HashingEncoder, TextEncoder, TfidfEncoder
 from factor_data.panel.panel import Panel
+from factor_data.whole_file import write_atomically
 from factor_data.windows.texts import DocumentVectors
 
 HEADER, ARRAYS, FORMAT = "news_vectors.json", "news_vectors.npz", 1

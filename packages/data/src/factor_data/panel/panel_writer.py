@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from factor_data.atomic import write_json
 from factor_data.panel.array_file import write_header
 from factor_data.panel.header import FORMAT, HEADER
 from factor_data.sums import SUMS, write_sums
+from factor_data.whole_file import open_held, temporary_of
 
 REMAP_ROWS = 1 << 16
 
@@ -61,7 +62,7 @@ class PanelWriter:
         self.dates: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
         self.num_rows = 0
         self._names: list[str] = []
-        self._files: dict[str, BinaryIO] = {}
+        self._files: dict[str, IO[bytes]] = {}
         self._header_bytes: dict[str, int] = {}
         self._seen_symbol = self._seen_date = np.empty(0, dtype=bool)
         self._last_symbol = -1
@@ -111,8 +112,8 @@ class PanelWriter:
             self._files[stem] = self._open(stem)
             self._header_bytes[stem] = write_header(self._files[stem], (0,), np.dtype(kind))
 
-    def _open(self, stem: str) -> BinaryIO:
-        return (self.directory / f".{stem}.npy.{os.getpid()}.tmp").open("w+b")
+    def _open(self, stem: str) -> IO[bytes]:
+        return open_held(temporary_of(self.directory / f"{stem}.npy"))
 
     def _finish(self) -> None:
         if not self._files:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from factor_data.atomic import write_atomically, write_json
+from factor_data.atomic import write_json
 from factor_data.panel.header import HEADER, read_header
 from factor_data.panel.markets import Markets
 from factor_data.sums import write_sums
+from factor_data.whole_file import write_atomically
 
 CODE, OPEN = "market_code.npy", "market_open.npy"
 

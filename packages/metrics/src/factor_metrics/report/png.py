@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from factor_metrics.report.data import ResultRow, finite
 from factor_metrics.report.folder import FolderResults
 from factor_metrics.report.results import result_key
 from factor_metrics.report.series import cumulative, rolling_mean, rolling_window
+from factor_metrics.whole_file import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +48,7 @@ def write_png(results: FolderResults, folder: Path, out: Path) -> None:
         if series is not None:
             _draw_series(axes[1:, column], series[series["label"] == label])
     # Without the version of matplotlib in it the same results give the same bytes.
-    FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
+    write_atomically(out, partial(FigureCanvasAgg(figure).print_png, metadata={"Software": None}))
 
 
 def _read_series(path: Path) -> pd.DataFrame | None:

@@ -19,7 +19,8 @@ from torch import nn
 
 from factor_models.hub import local_folder
 from factor_models.sizes import SMALL, check_shapes, largest, read_shapes
-from factor_models.writing import read_json, write_bytes, write_json
+from factor_models.whole_file import write_bytes
+from factor_models.writing import read_json, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

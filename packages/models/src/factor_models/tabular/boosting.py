@@ -16,7 +16,7 @@ import numpy as np
 
 from factor_models.checks import check_at_least, check_at_most
 from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
-from factor_models.writing import write_bytes
+from factor_models.whole_file import write_bytes
 
 Objective = Literal["squared", "binary"]
 

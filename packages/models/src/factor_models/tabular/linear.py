@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from factor_models.checks import check_at_least
 from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
-from factor_models.writing import write_bytes
+from factor_models.whole_file import write_bytes
 
 COLUMNS_AT_ONCE = 16
 ALPHAS = (1e1, 1e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)

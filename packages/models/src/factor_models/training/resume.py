@@ -29,7 +29,7 @@ from factor_models.training.loop import Anchor, EpochRecord, FitState, StepRecor
 from factor_models.training.schedules import Plateau
 from factor_models.training.seed import random_state, restore_random_state
 from factor_models.training.states import EngineState
-from factor_models.writing import write_bytes
+from factor_models.whole_file import write_bytes
 
 STEP_FILE = re.compile(r"step_(\d{8,})\.safetensors")
 

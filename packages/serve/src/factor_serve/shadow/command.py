@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data.atomic import write_bytes
+from factor_data.whole_file import write_bytes
 from factor_metrics import ICSummary, to_json_safe
 from factor_serve.bundle import Bundle
 from factor_serve.shadow.log import Log, append, held, read_log
