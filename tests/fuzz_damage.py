@@ -31,6 +31,7 @@ from factor_models.kline import KronosTokenizer
 from factor_models.tabular.base import Table
 from factor_models.training.states import EngineState
 from factor_serve.bundle import load_bundle
+from factor_serve.canary import canary_forecasts, canary_rows
 from stages.running.files import check_data
 from stages.running.stage import describe
 from workplace import Workplace, make_workplace, smoke_document
@@ -213,6 +214,12 @@ def kline_folder(folder: Path) -> Kept:
     return kept("K-line folder", folder, lambda one: KronosTokenizer.from_pretrained(one).content_hash)
 
 
+def read_bundle(folder: Path) -> Any:
+    """Which bundle it is, and what it forecasts: two objects of the same bundle are not equal."""
+    bundle = load_bundle(folder)
+    return [bundle.identity, canary_forecasts(bundle, canary_rows(bundle))]
+
+
 def things_of(work: Workplace, folder: Path) -> list[Kept]:
     """What the packages keep, made of a workplace that has come as far as tokenize."""
     (folder / "parquet").mkdir()
@@ -293,7 +300,7 @@ def main() -> None:
         work = finished_work(Path(scratch))
         (Path(scratch) / "things").mkdir()
         targets = things_of(work, Path(scratch) / "things")
-        targets.append(kept("bundle", work.results / "stack" / "bundle", load_bundle))
+        targets.append(kept("bundle", work.results / "stack" / "bundle", read_bundle))
         for target in targets:
             found[target.name] = attack(target, options.rounds, draw)
         for _ in range(options.stage_rounds):
