@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from experiments_samples import draws, make_repository, table
-from factor_experiments.git import Git, GitError
+from factor_experiments.cli import main
+from factor_experiments.git import Git
 from factor_experiments.ledger import REF, Ledger, Trial, trial_of
 from factor_experiments.lock import lock_outs
 
@@ -155,8 +156,8 @@ def test_a_file_name_of_a_remote_is_no_command_of_git(tmp_path: Path) -> None:
     name = f"trials/x\n{inside}".replace("\n", "\\n")
     theirs = f'commit refs/theirs\ncommitter {line}M 100644 inline "{name}"\ndata 2\n{{}}\n'
     made.git.run("fast-import", "--quiet", stdin=theirs.encode())
-    with pytest.raises(GitError, match="is no file of a ledger"):
-        ledger.merge("refs/theirs")
+    assert ledger.merge("refs/theirs") == 0
+    assert list(ledger.left_out.values()) == ["is no file of a ledger"]
     assert made.git.find("refs/heads/other") is None
 
 
@@ -257,7 +258,7 @@ def test_a_damaged_file_of_the_ledger_is_named_with_the_rule_that_it_breaks(dama
 
 
 @pytest.mark.parametrize("content", [b"[]", b"[" * 100_000, b'{"time": 5}'])
-def test_a_damaged_trial_of_a_remote_is_named_and_changes_nothing(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_trial_of_a_remote_is_named_and_left_out(content: bytes, tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
     mine, theirs = Ledger(made.git), Ledger(made.git, "refs/other/trials")
@@ -265,10 +266,68 @@ def test_a_damaged_trial_of_a_remote_is_named_and_changes_nothing(content: bytes
     theirs.add(some(2))
     path = next(one for one in made.git.files(REF) if one.startswith("trials/"))
     theirs._commit(made.git.find(theirs.ref), {path: content}, ())
-    tip = made.git.find(REF)
-    with pytest.raises(ValueError, match=path):
-        mine.merge(theirs.ref)
-    assert made.git.find(REF) == tip
+    assert mine.merge(theirs.ref) == 1
+    assert list(mine.left_out) == [path]
+    assert len(mine.read()) == 2
+
+
+def two_clones(folder: Path) -> tuple[Ledger, Ledger]:
+    """Two clones of one remote, whose ledgers are the same."""
+    made = make_repository(folder / "a")
+    made.commit("first")
+    made.run("git", "init", "--quiet", "--bare", str(folder / "bare"))
+    made.run("git", "remote", "add", "origin", str(folder / "bare"))
+    made.run("git", "push", "--quiet", "origin", "main")
+    made.run("git", "clone", "--quiet", str(folder / "bare"), str(folder / "b"))
+    here, there = Ledger(made.git), Ledger(Git(folder / "b"))
+    here.add(some(2))
+    here.push("origin")
+    there.fetch("origin")
+    return here, there
+
+
+FORGED: dict[str, Callable[[dict[str, dict[str, bytes]]], dict[str, bytes | None]]] = {
+    "no JSON": lambda files: {"trials/" + "0" * 32 + ".json": b"{"},
+    "another trial's name": lambda files: {"trials/" + "0" * 32 + ".json": next(iter(files["trials/"].values()))},
+    "another list's name": lambda files: {"lists/" + "0" * 32 + ".json": next(iter(files["lists/"].values()))},
+    "a list of ours": lambda files: {next(iter(files["lists/"])): b'["1999-01-01"]\n'},
+    "a trial of ours": lambda files: {next(iter(files["trials/"])): b"[]"},
+    "trials that are gone": lambda files: dict.fromkeys(files["trials/"]),
+    "a folder without a table": lambda files: {"folders/" + "0" * 32 + ".dir.json": b"[1]"},
+    "a verdict of nothing": lambda files: {"verdicts/" + "0" * 32 + ".json": b"{}"},
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_damaged_ledger_that_comes_by_fast_forward_does_not_lock_out(
+    forged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The remote's commits follow ours; what is good in them is taken in, the rest is counted and named, every time."""
+    here, there = two_clones(tmp_path)
+    before = {trial.id for trial in here.read()}
+    files: dict[str, dict[str, bytes]] = {"trials/": {}, "lists/": {}}
+    paths = there.git.files(REF)
+    for path, content in zip(paths, there.git.contents(list(paths.values())), strict=True):
+        files.setdefault(path.partition("/")[0] + "/", {})[path] = content or b""
+    spoilt_files = FORGED[forged](files)
+    there.add(some(3, seed=1))
+    there._commit(there.git.find(REF), spoilt_files, ())
+    there.git.run("push", "--quiet", "origin", f"{REF}:{REF}")
+    number, said = here.fetch("origin")
+    assert number == 3
+    assert len(here.read()) == 5
+    assert before < {trial.id for trial in here.read()}
+    assert (here.tables(), here.verdicts()) == ({}, [])
+    assert here.fetch("origin") == (0, said), "said each time"
+    count = f"1 damaged files of the ledger of origin were left out, first {next(iter(spoilt_files))!r}: "
+    is_gone = forged == "trials that are gone"
+    assert said is None if is_gone else str(said).startswith(count)
+    assert main(["-C", str(here.git.root), "push"]) == 0
+    assert ("1 damaged files that it had are no longer in it" in capsys.readouterr().out) == (not is_gone)
+    assert main(["-C", str(there.git.root), "mend"]) == 0  # whoever has it in their own ledger
+    assert capsys.readouterr().out.startswith("0 damaged") == is_gone
+    assert there.fetch("origin")[1] is None
+    assert {trial.id for trial in there.read()} == {trial.id for trial in here.read()}
 
 
 def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     pushed = commands.add_parser("push", help="put the ledger of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
     pushed.set_defaults(run=_push)
+    mended = commands.add_parser("mend", help="take damaged files out of the ledger of trials, and name them")
+    mended.set_defaults(run=_mend)
     return parser
 
 
@@ -149,7 +151,17 @@ def _mlflow(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace) -> None:
-    print(f"{options.remote} has {Ledger(Git(options.root)).push(options.remote)} trials in its ledger")
+    ledger = Ledger(Git(options.root))
+    print(f"{options.remote} has {ledger.push(options.remote)} trials in its ledger")
+    if ledger.left_out:
+        print(f"{len(ledger.left_out)} damaged files that it had are no longer in it, {ledger.first_left_out}")
+
+
+def _mend(options: argparse.Namespace) -> None:
+    damaged = Ledger(Git(options.root)).mend()
+    print(f"{len(damaged)} damaged files taken out of the ledger")
+    for path, rule in damaged.items():
+        print(f"{path!r}: {rule}")
 
 
 def _write(path: Path, text: str) -> None:

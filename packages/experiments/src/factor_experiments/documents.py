@@ -5,6 +5,7 @@ What has another form is a ValueError that names the rule; the ledger names the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -67,6 +68,33 @@ def dates_of(values: Any) -> NDArray[np.datetime64]:
     _check(not np.isnat(dates).any() and bool((dates[1:] > dates[:-1]).all()), "dates", "in order, each once")
     _check(bool((np.abs(dates.astype("datetime64[Y]").astype(int)) < 200).all()), "dates", "from 1770 to 2170")
     return dates.astype("datetime64[ns]")
+
+
+def trial_id(name: str, table: str) -> str:
+    """Return the digest by which the ledger names the trial of a forecast and the md5 of its table."""
+    return hashlib.sha256(f"{name} {table}".encode()).hexdigest()[:32]
+
+
+def list_id(content: bytes) -> str:
+    """Return the digest by which the ledger names a list that trials share."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def all_series(
+    document: Mapping[str, Any], lists: Mapping[str, Any], dates: dict[str, NDArray[np.datetime64]]
+) -> dict[str, Series] | None:
+    """Return the series of a trial by label, None where it has none; what has been read of `dates` is kept there."""
+    if document.get("labels") is None:
+        return None
+    series: dict[str, Series] = {}
+    for label, one in document["labels"].items():
+        listed = one.get("dates") if isinstance(one, dict) else None
+        if not isinstance(listed, str) or listed not in lists or not label.isprintable():
+            raise ValueError(f"labels.{label!r}: must be printable, and an object whose dates are a list of the ledger")
+        if listed not in dates:
+            dates[listed] = dates_of(lists[listed])
+        series[label] = series_of(one, lists, dates[listed])
+    return series
 
 
 def series_of(one: Any, lists: Mapping[str, Any], dates: NDArray[np.datetime64]) -> Series:

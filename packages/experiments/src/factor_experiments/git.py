@@ -111,7 +111,8 @@ class Git:
         """Return path -> object of every file of a revision, or of a folder of it; empty where that does not exist."""
         if self.find(tree) is None:
             return {}
-        lines = self.run("ls-tree", "-r", "-z", tree, *([folder] if folder else [])).decode().split("\0")
+        listed = self.run("ls-tree", "-r", "-z", tree, *([folder] if folder else []))
+        lines = listed.decode(errors="replace").split("\0")
         return {line.split("\t", 1)[1]: line.split("\t", 1)[0].split(" ")[2] for line in lines if line}
 
     def is_shallow(self) -> bool:
@@ -130,14 +131,21 @@ class Git:
         self.run("config", "--local", key, value)
 
 
-def file_commands(files: Mapping[str, bytes]) -> Iterable[bytes]:
-    """Return the lines of `git fast-import` that put files into a commit.
+def is_path(path: str) -> bool:
+    """Return whether a path has only the signs of the ledger's: a line end would begin a command of its own."""
+    return re.fullmatch(r"[\w./-]+", path, re.ASCII) is not None
 
-    GitError for a path with other signs than the ledger's: a line end in it would begin a command of its own, and paths
-    come from remotes.
+
+def file_commands(files: Mapping[str, bytes | None]) -> Iterable[bytes]:
+    """Return the lines of `git fast-import` that put files into a commit, or take those without content out of it.
+
+    GitError for a path with other signs than the ledger's, since paths come from remotes.
     """
     for path, content in files.items():
-        if not re.fullmatch(r"[\w./-]+", path):
+        if not is_path(path):
             raise GitError(f"{path!r} is no file of a ledger")
+        if content is None:
+            yield f"D {path}\n".encode()
+            continue
         yield f"M 100644 inline {path}\ndata {len(content)}\n".encode()
         yield content + b"\n"

@@ -24,8 +24,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_experiments.documents import UNIT, dates_of, of_form, parsed, series_of, trial_document, verdict_document
+from factor_experiments.documents import (
+    UNIT,
+    all_series,
+    list_id,
+    of_form,
+    parsed,
+    trial_document,
+    trial_id,
+    verdict_document,
+)
 from factor_experiments.git import Git, GitError, file_commands
+from factor_experiments.intake import damaged_files
 from factor_experiments.series import Series, read_series
 
 REF = "refs/factorcast/trials"
@@ -63,7 +73,7 @@ class Trial:
     @property
     def id(self) -> str:
         """Return the digest by which the ledger names it."""
-        return hashlib.sha256(f"{self.name} {self.table}".encode()).hexdigest()[:32]
+        return trial_id(self.name, self.table)
 
 
 def trial_of(
@@ -94,6 +104,8 @@ class Ledger:
 
     def __init__(self, git: Git, ref: str = REF) -> None:
         self.git, self.ref = git, ref
+        self.left_out: dict[str, str] = {}
+        """Files of the ledger that was merged last which are damaged and were not taken in, each with the rule."""
 
     def add(self, trials: Iterable[Trial], folders: Mapping[str, str] | None = None) -> int:
         """Write trials that are not there yet, and series of those that had none; return how many are new.
@@ -164,44 +176,68 @@ class Ledger:
         most = self.git.config(MOST)
         return max(0, int(most) - self.count()) if most is not None and most.isdigit() else 0
 
-    def merge(self, other: str) -> int:
-        """Take in the ledger of another ref; return how many trials are new.
+    def merge(self, other: str, *, mend: bool = False) -> int:
+        """Take in the ledger of another ref, without what is damaged in it; return how many trials are new.
 
-        Where another process writes at the same time, it is begun again with what that has written.
+        `left_out` names what was not taken in, each time anew: only with `mend` the other ledger counts as taken in all
+        the same, so that this one can take its place. Where another process writes at the same time, it is begun again
+        with what that has written.
         """
         theirs = self.git.find(other)
 
         def write(mine: str | None) -> int:
+            self.left_out = {}
             if theirs is None or (mine is not None and self.git.is_ancestor(theirs, mine)):
                 return 0
-            return self._take_in(mine, theirs)
+            return self._take_in(mine, theirs, mend)
 
         number = self._until_written(write)
         if number:
             self._remember()
         return number
 
-    def _take_in(self, mine: str | None, theirs: str) -> int:
-        """Add what one commit of a ledger has to another one; GitError where the ref has moved since it was `mine`."""
+    def _take_in(self, mine: str | None, theirs: str, mend: bool) -> int:
+        """Add what one commit of a ledger has to another one; GitError where the ref has moved since it was `mine`.
+
+        Their commit itself is taken only where it has all that is here, as it is here, and nothing that is damaged.
+        """
         ours, others = {} if mine is None else self.git.files(mine), self.git.files(theirs)
-        if mine is None or self.git.is_ancestor(mine, theirs):
+        new = [path for path in others if others[path] != ours.get(path)]
+        contents = dict(zip(new, self._contents(others, new), strict=True))
+        known = [path for path in ours if _is_list(path)]
+        self.left_out = damaged_files(contents, dict(zip(known, self._contents(ours, known), strict=True)))
+        kept = {path: content for path, content in contents.items() if path not in self.left_out}
+        has_all = all(others.get(path) == blob for path, blob in ours.items()) and not self.left_out
+        if has_all and (mine is None or self.git.is_ancestor(mine, theirs)):
             self.git.run("update-ref", "--create-reflog", self.ref, theirs, mine or "")
         else:
-            new = [path for path in others if others[path] != ours.get(path)]
-            contents = dict(zip(new, self._contents(others, new), strict=True))
-            both = [path for path in new if path in ours]
+            both = [path for path in kept if path in ours]
             own = dict(zip(both, self._contents(ours, both), strict=True))
             taken = {
                 path: content
-                for path, content in contents.items()
-                if content and _says_more(path, content, own.get(path))
+                for path, content in kept.items()
+                if content is not None and _says_more(path, content, own.get(path))
             }
-            self._commit(mine, taken, (), also=theirs)
-        return sum(path.startswith("trials/") and path not in ours for path in others)
+            if taken or mend or not self.left_out:
+                self._commit(mine, taken, (), also=theirs if mend or not self.left_out else None)
+        return sum(path.startswith("trials/") and path not in ours for path in kept)
 
-    def fetch(self, remote: str) -> tuple[int, str | None]:
+    def mend(self) -> dict[str, str]:
+        """Take damaged files out of the ledger, in a commit of its own; return them, each with the rule it breaks."""
+
+        def write(tip: str | None) -> dict[str, str]:
+            there = self.git.files(self.ref)
+            damaged = damaged_files(dict(zip(there, self._contents(there, list(there)), strict=True)), {})
+            if damaged:
+                self._commit(tip, dict.fromkeys(damaged), ())
+            return damaged
+
+        return self._until_written(write)
+
+    def fetch(self, remote: str, *, mend: bool = False) -> tuple[int, str | None]:
         """Merge the ledger of a remote: (number of new trials, why they could not be looked at or None)."""
         ref = f"{REMOTES}/{remote}"
+        self.left_out = {}
         try:
             listed = self.git.text("ls-remote", remote, self.ref)
         except GitError as error:
@@ -209,12 +245,27 @@ class Ledger:
         if not listed:
             return 0, f"{remote} has no ledger yet: factor-exp push puts them there"
         self.git.run("fetch", "--quiet", "--no-tags", remote, f"+{self.ref}:{ref}")
-        return self.merge(ref), None
+        number = self.merge(ref, mend=mend)
+        if not self.left_out:
+            return number, None
+        return (
+            number,
+            f"{len(self.left_out)} damaged files of the ledger of {remote} were left out, {self.first_left_out}",
+        )
+
+    @property
+    def first_left_out(self) -> str:
+        """The first of the damaged files that were left out, with the rule that it breaks."""
+        path, rule = next(iter(self.left_out.items()))
+        return f"first {path!r}: {rule}"
 
     def push(self, remote: str) -> int:
-        """Put the ledger into a remote, merged with what it has; return their number of trials there."""
+        """Put the ledger into a remote, merged with what it has; return their number of trials there.
+
+        What is damaged there is not in the ledger that takes its place; `left_out` names it.
+        """
         for attempt in range(ATTEMPTS):
-            self.fetch(remote)
+            self.fetch(remote, mend=True)
             try:
                 self.git.run("push", "--quiet", remote, f"{self.ref}:{self.ref}")
                 return self.count()
@@ -248,11 +299,12 @@ class Ledger:
         return list(self.git.contents([there[path] for path in paths]))
 
     def _commit(
-        self, tip: str | None, files: Mapping[str, bytes], new: Sequence[Trial], also: str | None = None
+        self, tip: str | None, files: Mapping[str, bytes | None], new: Sequence[Trial], also: str | None = None
     ) -> None:
-        """Add files in one commit; GitError where the ref has moved since it was `tip`."""
+        """Add files, or take out those without content, in a commit; GitError where the ref has moved since `tip`."""
         said = ", ".join(trial.name for trial in new[:5]) + (" ..." if len(new) > 5 else "")
-        message = (f"{len(new)} trials: {said}" if new else "Merge ledgers").encode()
+        merged = "Merge ledgers" if None not in files.values() else "Take out what is damaged"
+        message = (f"{len(new)} trials: {said}" if new else merged).encode()
         lines = [f"commit {self.ref}\ncommitter {AUTHOR} {int(time.time())} +0000\n".encode()]
         lines.append(f"data {len(message)}\n".encode() + message + b"\n")
         lines += [f"from {tip}\n".encode()] if tip else []
@@ -315,7 +367,7 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path} of the ledger is damaged: {error}") from error
+        raise ValueError(f"{path} of the ledger is damaged: {error}; factor-exp mend takes it out") from error
 
 
 def _files_of(trial: Trial) -> dict[str, bytes]:
@@ -324,7 +376,7 @@ def _files_of(trial: Trial) -> dict[str, bytes]:
 
     def shared(values: list[Any]) -> str:
         content = _json(values)
-        digest = hashlib.sha256(content).hexdigest()[:32]
+        digest = list_id(content)
         lists[f"lists/{digest}.json"] = content
         return digest
 
@@ -356,14 +408,6 @@ def integers(values: NDArray[np.float64]) -> list[int | None]:
 def _trial(content: bytes | None, lists: Mapping[str, Any], dates: dict[str, NDArray[np.datetime64]]) -> Trial:
     """Return the trial of a file; ValueError with the rule that it breaks. Dates that trials share are read once."""
     document = trial_document(content)
-    series: dict[str, Series] = {}
-    for label, one in (document.get("labels") or {}).items():
-        listed = one.get("dates") if isinstance(one, dict) else None
-        if not isinstance(listed, str) or listed not in lists or not label.isprintable():
-            raise ValueError(f"labels.{label!r}: must be printable, and an object whose dates are a list of the ledger")
-        if listed not in dates:
-            dates[listed] = dates_of(lists[listed])
-        series[label] = series_of(one, lists, dates[listed])
     return Trial(
         name=document["name"],
         table=document["table"],
@@ -372,5 +416,5 @@ def _trial(content: bytes | None, lists: Mapping[str, Any], dates: dict[str, NDA
         experiment=document.get("experiment"),
         settings=document.get("settings"),
         cpu_seconds=document.get("cpu_seconds"),
-        series=None if document.get("labels") is None else series,
+        series=all_series(document, lists, dates),
     )
