@@ -1,7 +1,5 @@
-"""tokenize: features, labels, and per fold what is fitted on its training dates: news tone, normaliser, tokens.
-
-The module is not called tokenize because a script of that name would shadow the standard library's.
-"""
+"""tokenize: features, labels, and per fold what is fitted on its training dates: news tone, normaliser, tokens."""
+# A script called tokenize would shadow the standard library's.
 
 from __future__ import annotations
 
@@ -29,6 +27,7 @@ from factor_data import (
     check_features,
     check_label_reach,
     check_labels_apart,
+    check_own_lookahead,
     check_symbols_apart,
     label_values,
     open_panel,
@@ -37,16 +36,17 @@ from factor_data import (
     read_parquet,
 )
 from stages.json_files import write_json
+from stages.named import check_named
 from stages.params.tokenize import TokenizeParams
 from stages.running.files import RESULTS, stage_output, stored
 from stages.running.planned import check_loaded, read_plan
 from stages.running.stage import StageError, run
 from stages.running.workers import part_workers
 
-TEXTS = "stages.texts"
-"""Loaded by name, so that without a pretrained encoder its library is not in the plan."""
+TEXTS = "stages.texts"  # loaded by name, so that without a pretrained encoder its library is not in the plan
 CHECKED_SYMBOLS, CHECKED_DATES = 24, 1000
-"""Sample of the bars on which features and labels are held to the look-ahead gate: it bounds the time that takes."""
+OWN_SYMBOLS, OWN_DATES = 400, 400
+"""Samples of the bars on which all, and the user's own, are held to the look-ahead gate: they bound its time."""
 
 
 def main() -> None:
@@ -59,6 +59,7 @@ def main() -> None:
     news = read_split_news() if config.use_news else None
     config, encoder = with_encoder(config, news)
     plan = feature_plan(panel, config)
+    check_named(panel, plan.names, config, news is not None)
     check_no_lookahead(panel, plan, config)
     needed = store_bytes(panel.num_rows, len(plan.names), 0 if news is None else len(news), config, len(folds))
     with stage_output("tokenize", min_free_bytes=needed) as folder, part_workers(folder) as workers:
@@ -66,23 +67,22 @@ def main() -> None:
         write_json(folder / "labels.json", [label.to_dict() for label in labels])
         check_loaded(stage)
     print(f"{len(plan.names)} features, {len(labels)} labels, {len(folds)} folds")
-    for label in labels:
-        print(f"{label} ({label.rule})")
+    print(*(f"{label} ({label.rule})" for label in labels), sep="\n")
 
 
 def check_no_lookahead(panel: SavedPanel, plan: FeaturePlan, config: TokenizeParams) -> None:
     """Refuse features and labels that know more than they may: held to the gate on bars of the panel itself.
 
-    After two dates all later bars are changed and dropped, and adj_close is multiplied as later splits would: nothing
-    up to the dates may change. A label may look as far ahead as folds are purged for it.
+    After two dates, and for the user's own after a date per symbol, all later bars are changed and dropped, and
+    adj_close is multiplied as later splits would: nothing before may change. A label may reach as far as the purge.
     """
-    leaders = [name.partition("@")[2] for name in plan.names if "@" in name]
-    sample = panel.sample(CHECKED_SYMBOLS, CHECKED_DATES, leaders)
+    sample = panel.sample(CHECKED_SYMBOLS, CHECKED_DATES, [one.partition("@")[2] for one in plan.names if "@" in one])
     try:
         unknown = check_features(plan.values, sample, plan.names, published=set(UNIT_DEPENDENT))
+        check_symbols_apart(plan, sample)
+        check_own_lookahead(plan, panel.sample(OWN_SYMBOLS, OWN_DATES))
     except (LookAheadError, ScaleError) as error:
         raise StageError(f"tokenize.features: a feature knows the future: {error}") from None
-    check_symbols_apart(plan, sample)
     if unknown:
         print(f"look-ahead: not checked, since they have no value: {', '.join(unknown[:5])} ({len(unknown)} features)")
     for name, label in config.heads.items():

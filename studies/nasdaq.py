@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(study_models()), help="default: all that read prices alone")
     options = parser.parse_args()
     names = options.models.split(",")
+    if unknown := [name for name in names if name not in study_models()]:
+        parser.error(f"--models: {unknown[0]} is unknown; known are {', '.join(study_models())}")
     days = protocol_days(options.data)
     workspace = prepare(options.data, days)
     rows = [run_model(workspace, name) for name in names]

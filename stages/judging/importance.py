@@ -35,6 +35,7 @@ from factor_models import (
     predict,
 )
 from factor_models.checkpoints import read_config
+from stages.named import check_groups
 from stages.params.evaluate import EvaluateParams, ImportanceParams
 from stages.running.files import stored
 
@@ -145,6 +146,7 @@ def importances(
         for fold in folds
     ]
     inputs = tuple(dict.fromkeys(one for fold in judged for one in fold.inputs))
+    check_groups({"importance": {"groups": settings.groups}}, inputs)
     groups = groups_of(inputs, settings.groups)
     unshuffled = [(one, one.rank_ics(one.values, config.min_symbols)) for one in judged]
     by_group = [losses(one, before, groups, config) for one, before in unshuffled]

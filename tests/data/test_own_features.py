@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from factor_data import (
     ColumnFeatures,
     Expression,
+    LookAheadError,
     OwnFeatures,
     Panel,
+    check_own_lookahead,
     check_symbols_apart,
     plan_features,
 )
@@ -145,6 +149,67 @@ def test_a_function_that_looks_at_other_symbols_is_named(panel: Panel) -> None:
     plan.own["x"] = lambda bars: np.bincount(bars.date_code, bars.columns["close"])[bars.date_code]
     with pytest.raises(ValueError, match="'x' looks at other symbols: 5 values change when some are left out, first A"):
         check_symbols_apart(plan, panel)
+
+
+def next_close(bars: Panel) -> NDArray[np.float64]:
+    """The close of the symbol's next bar over this one's, NaN at its last."""
+    close = bars.columns["close"]
+    same = np.r_[bars.symbol_code[1:] == bars.symbol_code[:-1], False]
+    return np.where(same, np.r_[close[1:], np.nan] / close, np.nan)
+
+
+def only(where: Callable[[Panel], NDArray[np.bool_]]) -> Callable[[Panel], NDArray[np.float64]]:
+    """A feature that looks ahead on some rows alone."""
+    return lambda bars: np.where(where(bars), next_close(bars), bars.columns["open"] / bars.columns["close"])
+
+
+LEAKS = {
+    "always": only(lambda bars: np.ones(bars.num_rows, dtype=bool)),
+    "on late dates": only(lambda bars: bars.timestamp >= np.datetime64("2020-10-20")),
+    "between the dates that are cut for all": only(
+        lambda bars: (bars.timestamp > np.datetime64("2020-07-10")) & (bars.timestamp < np.datetime64("2020-08-20"))
+    ),
+    "for one symbol": only(lambda bars: bars.symbol == "S17"),
+    "on Fridays": only(lambda bars: (bars.timestamp.astype("datetime64[D]").astype(int) + 3) % 7 == 4),
+    "by the mean of all its bars": lambda bars: (
+        bars.columns["close"]
+        - np.bincount(bars.symbol_code, bars.columns["close"], len(bars.symbols))[bars.symbol_code]
+    ),
+    "by how many bars it will have": lambda bars: np.bincount(bars.symbol_code)[bars.symbol_code].astype(float),
+}
+
+
+@pytest.fixture(scope="module")
+def walks() -> Panel:
+    """40 symbols on 300 days."""
+    draw = np.random.default_rng(1)
+    close = 100.0 * np.exp(np.cumsum(draw.normal(0.0, 0.02, (40, 300)), axis=1)).ravel()
+    return Panel(
+        symbols=np.array([f"S{number:02d}" for number in range(40)]),
+        dates=(np.datetime64("2020-01-01") + np.arange(300)).astype("datetime64[ns]"),
+        symbol_code=np.repeat(np.arange(40, dtype=np.int32), 300),
+        date_code=np.tile(np.arange(300, dtype=np.int32), 40),
+        columns={name: close.copy() for name in ("open", "high", "low", "close", "volume")},
+    )
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_an_own_function_that_looks_ahead_somewhere_is_refused(leak: str, walks: Panel) -> None:
+    plan = plan_features(None, walks.symbols, OwnFeatures(expressions={"x": "$close"}), tuple(walks.columns))
+    plan.own["x"] = LEAKS[leak]
+    said = (
+        r"\d+ values changed when later bars of their symbols were (changed|dropped): S\d\d at 2020-\S+, x: \S+ became"
+    )
+    with pytest.raises(LookAheadError, match=said):
+        check_own_lookahead(plan, walks)
+
+
+def test_own_functions_that_look_back_are_taken(walks: Panel) -> None:
+    expressions = {"x": "Mean($close, 20) / $close - 1", "y": "Std($close, 250)"}
+    plan = plan_features(None, walks.symbols, OwnFeatures(expressions=expressions), tuple(walks.columns))
+    plan.own["x"] = lambda bars: bars.age.astype(float)
+    check_own_lookahead(plan, walks)
+    check_own_lookahead(plan, walks.select(walks.date_code == 0))
 
 
 def test_a_file_that_is_replaced_gives_its_new_function_in_the_same_process(panel: Panel, tmp_path: Path) -> None:

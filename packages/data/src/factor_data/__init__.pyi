@@ -21,6 +21,7 @@ from .features.alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
 from .features.alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .features.alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .features.alpha360_features import alpha360 as alpha360
+from .features.checks import check_own_lookahead as check_own_lookahead
 from .features.checks import check_symbols_apart as check_symbols_apart
 from .features.columns import ColumnFeatures as ColumnFeatures
 from .features.compute import FEATURE_SETS as FEATURE_SETS

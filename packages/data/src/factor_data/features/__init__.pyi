@@ -3,6 +3,7 @@ from .alpha158_names import ALPHA158_NAMES as ALPHA158_NAMES
 from .alpha158_names import UNIT_DEPENDENT as UNIT_DEPENDENT
 from .alpha360_features import ALPHA360_NAMES as ALPHA360_NAMES
 from .alpha360_features import alpha360 as alpha360
+from .checks import check_own_lookahead as check_own_lookahead
 from .checks import check_symbols_apart as check_symbols_apart
 from .columns import ColumnFeatures as ColumnFeatures
 from .compute import FEATURE_SETS as FEATURE_SETS

@@ -77,8 +77,8 @@ class ReadConfig:
         for column in self.absent:
             if column not in REQUIRED_COLUMNS:
                 close = get_close_matches(column.lower(), REQUIRED_COLUMNS, n=1)
-                meant = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(REQUIRED_COLUMNS)}"
-                raise ValueError(f"absent: {column!r} is no column of bars that a table must have; {meant}")
+                hint = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(REQUIRED_COLUMNS)}"
+                raise ValueError(f"absent: {column!r} is no column of bars that a table must have; {hint}")
         if self.factors is not None and not self.factors:
             raise ValueError("factors must name at least one column, or be None for all")
         if self.vendor is not None and self.vendor not in VENDORS:
