@@ -33,6 +33,9 @@ $(INSTALLED): $(wildcard requirements.*lock) $(wildcard packages/*/pyproject.tom
 	  $(foreach package,$(wildcard packages/*/pyproject.toml),-e $(dir $(package)))
 	@touch $@
 
+encoder: install ## Add what reads a pretrained encoder of texts, pinned (tokenize.news_vectors.kind: transformer)
+	@$(PINNED) requirements.encoder.lock
+
 lock: install ## Resolve requirements.in into requirements*.lock, with digests: make lock [ARGS=--upgrade]
 	@$(BIN)/python -m pip install --quiet uv
 	@python -m stages.commands.lock $(ARGS)

@@ -44,7 +44,7 @@ def check_encoder(config: NewsVectorConfig) -> Path:
     if find_spec("transformers") is None:
         raise StageError(
             "tokenize.news_vectors.kind: transformer needs the package transformers, which is not installed: "
-            "pip install './packages/data[encoder]'"
+            "make encoder"
         )
     return Path(name)
 

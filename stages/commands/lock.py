@@ -2,6 +2,7 @@
 
 Torch's wheel for GPUs asks for CUDA's libraries, gigabytes that no other machine needs: they are pinned in a file of
 their own. So is the CPU build of torch, whose files PyPI does not have: where an index serves it, it is preferred.
+What reads pretrained encoders of texts is pinned beside all else, for those who want it (`make encoder`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from factor_data.whole_file import write_bytes
 from stages.running.stage import StageError, run
 
 ASKED = Path("requirements.in")
-LOCK = Path("requirements.lock")
+ENCODER = ["packages/data/pyproject.toml", "--extra", "encoder"]
+"""What `make encoder` installs besides."""
+LOCK, ENCODER_LOCK = Path("requirements.lock"), Path("requirements.encoder.lock")
 CPU_LOCK, CUDA_LOCK = Path("requirements.cpu.lock"), Path("requirements.cuda.lock")
 ENGINE = "torch"
 CUDA = re.compile(r"nvidia-[cn]|cuda-|triton")
@@ -29,22 +32,32 @@ HEAD = "# Made by 'make lock' from requirements.in; do not edit. Installed with 
 
 
 def main() -> None:
-    """Write the three files of pins; versions stay as they are pinned unless `--upgrade` is given."""
-    pins = resolved(sys.argv[1:])
+    """Write the four files of pins; versions stay as they are pinned unless `--upgrade` is given."""
+    options = sys.argv[1:]
+    pins = resolved(options, LOCK, CUDA_LOCK)
     engine = next(pin.split()[0] for pin in pins if name_of(pin) == ENGINE)
     before = pins_of(CPU_LOCK.read_text(encoding="utf-8")) if CPU_LOCK.exists() else []
     write_pins(LOCK, [pin for pin in pins if not CUDA.match(pin)])
     write_pins(CUDA_LOCK, [pin for pin in pins if CUDA.match(pin)])
     write_pins(CPU_LOCK, cpu_build(engine, *served(engine), before))
+    kept = (LOCK, CUDA_LOCK) if options else (LOCK, CUDA_LOCK, ENCODER_LOCK)
+    write_pins(ENCODER_LOCK, added(pins, resolved(ENCODER, *kept)))
 
 
-def resolved(options: list[str]) -> list[str]:
+def resolved(options: list[str], *kept: Path) -> list[str]:
     """All pins, those of CUDA included. uv keeps the versions that it finds in the file it writes to."""
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "all.lock"
-        path.write_text("".join(one.read_text(encoding="utf-8") for one in (LOCK, CUDA_LOCK) if one.exists()))
+        path.write_text("".join(one.read_text(encoding="utf-8") for one in kept if one.exists()))
         output([*RESOLVE.split(), *options, str(ASKED), "--output-file", str(path)])
         return pins_of(path.read_text(encoding="utf-8"))
+
+
+def added(pins: list[str], more: list[str]) -> list[str]:
+    """What `more` has besides `pins`. StageError where it has one of these otherwise."""
+    if changed := [name_of(pin) for pin in pins if pin not in more]:
+        raise StageError(f"{changed[0]}: {ENCODER_LOCK} would need another version or file than {LOCK} has")
+    return [pin for pin in more if pin not in pins]
 
 
 def cpu_build(engine: str, version: str, digest: str, before: list[str]) -> list[str]:

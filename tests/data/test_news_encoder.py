@@ -90,7 +90,7 @@ def test_a_folder_without_an_encoder_and_bad_settings_are_refused(tmp_path: Path
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with random weights, as save_pretrained writes it."""
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed (factor-data[encoder])")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed (make encoder)")
     pytest.importorskip("torch")
     return save_tiny_bert(transformers, tmp_path_factory.mktemp("bert"), WORDS, num_layers=2, max_tokens=16)
 

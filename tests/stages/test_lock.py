@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages import ROOT
-from stages.commands.lock import CPU_LOCK, CUDA, CUDA_LOCK, LOCK, cpu_build, name_of, pins_of
+from stages.commands.lock import CPU_LOCK, CUDA, CUDA_LOCK, ENCODER_LOCK, LOCK, added, cpu_build, name_of, pins_of
 from stages.running.stage import StageError
 
 RESOLVED = (
@@ -41,6 +41,20 @@ def test_the_cpu_build_has_the_files_of_every_machine_that_locked_this_version()
     assert [re.findall("sha256:(.)", pin) for pin in twice] == [["a", "b"]]
     assert cpu_build("torch==2.13.0", "2.13.0", digest("c"), twice) == twice
     assert cpu_build("torch==2.14.0", "2.14.0", digest("c"), twice) == []
+
+
+def test_the_lock_of_the_encoder_has_what_it_adds_and_changes_nothing() -> None:
+    pins = pins_of(RESOLVED.format(digest("a"), digest("b")))
+    more = [f"regex==1.0 --hash=sha256:{digest('c')}\n"]
+    assert added(pins, pins + more) == more
+    with pytest.raises(StageError, match=r"numpy: requirements\.encoder\.lock would need another version or file"):
+        added(pins, [pins[0], *more])
+    locked, others = (
+        {name_of(pin): pin for pin in pins_of((ROOT / path).read_text(encoding="utf-8"))}
+        for path in (ENCODER_LOCK, LOCK)
+    )
+    assert "transformers" in locked
+    assert not locked.keys() & others.keys()
 
 
 def test_every_pin_of_the_locks_has_a_digest_and_every_direct_dependency_a_pin() -> None:

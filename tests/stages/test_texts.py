@@ -31,7 +31,7 @@ def with_vectors(params: dict[str, Any], vectors: dict[str, Any]) -> None:
 
 @pytest.fixture
 def transformers() -> types.ModuleType:
-    return pytest.importorskip("transformers", reason="transformers is not installed (factor-data[encoder])")
+    return pytest.importorskip("transformers", reason="transformers is not installed (make encoder)")
 
 
 @pytest.fixture
@@ -96,9 +96,7 @@ def test_a_folder_without_its_hash_or_with_another_is_refused_by_plan(
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setattr("stages.texts.find_spec", lambda name: None)
     copy.change_params(lambda params: with_vectors(params, vectors_of(folder)))
-    refused = copy.refused("plan")
-    assert "kind: transformer needs the package transformers" in refused
-    assert "pip install './packages/data[encoder]'" in refused
+    assert "needs the package transformers, which is not installed: make encoder" in copy.refused("plan")
     copy.change_params(lambda params: params["tokenize"].update(use_news=False))
     copy.run("plan")  # no text is read, so nothing has to read it
 
