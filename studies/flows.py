@@ -64,7 +64,7 @@ FLOWS = {
         symbols=50,
         days=700,
         seed=37,
-        cpu_minutes=5,
+        cpu_minutes=3,
         settings={"models": ["linear", "lightgbm", "lstm", "stocknet"], "train": {"epochs": 3, "threads": 1}},
         cut="four of the preset's thirteen models, 3 epochs in the place of 12",
         also="stages.commands.news_effect",
@@ -97,7 +97,7 @@ FLOWS = {
         symbols=50,
         days=250,
         seed=37,
-        cpu_minutes=20,
+        cpu_minutes=8,
         settings={
             "tokenize_kline": {"every": 48, "epochs": 4, "batch_dates": 1, "threads": 1},
             "train": {"threads": 1},

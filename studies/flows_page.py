@@ -15,11 +15,13 @@ from stages import ROOT
 from stages.commands.show import cell
 from stages.drawing.shared import interval_of, number
 from stages.json_files import read_json
+from stages.judging.pages import EQUAL_WEIGHT
 from stages.params.reading import read_document
 
 IMAGES = ROOT / "docs" / "images"
 COMPARED = ("name", "kind", "label", "rank_ic", "ci_low", "ci_high")
 AUC = ("auc", "auc_low", "auc_high", "opposite_auc")
+MEAN = "mean of the models"
 Costs = Mapping[str, tuple[float, float]]
 """Step -> wall and CPU seconds."""
 
@@ -138,10 +140,13 @@ def table(rows: Mapping[str, Sequence[str]], labels: Sequence[str]) -> list[str]
 
 
 def rank_ic_rows(comparison: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Stack and models by name; of the floors the best of each label, and which that is."""
-    known = [row for row in comparison if row["kind"] != "floor"]
-    names = dict.fromkeys(row["name"] for row in known)
-    cells = {(row["name"], row["label"]): cell(dict(row)) for row in known}
+    """Stack and models by name, and their mean; of the floors the best of each label, and which that is."""
+    models = {row["name"] for row in comparison if row["kind"] == "model"}
+    mean = [row for row in comparison if row["name"] == EQUAL_WEIGHT and len(models) > 1]
+    known = [row for row in comparison if row["kind"] != "floor"] + mean
+    shown = {row["name"]: MEAN if row["name"] == EQUAL_WEIGHT else row["name"] for row in known}
+    names = dict.fromkeys(shown.values())
+    cells = {(shown[row["name"]], row["label"]): cell(dict(row)) for row in known}
     rows = {name: [cells.get((name, label), "-") for label in labels] for name in names}
     best = {label: best_floor(comparison, label) for label in labels}
     rows["best floor"] = [f"{cell(dict(row))} `{row['name']}`" if row else "-" for row in best.values()]
@@ -149,10 +154,9 @@ def rank_ic_rows(comparison: Sequence[Mapping[str, Any]], labels: Sequence[str])
 
 
 def best_floor(comparison: Sequence[Mapping[str, Any]], label: str) -> Mapping[str, Any] | None:
-    """The floor with the highest rank IC of a label; None where none has one."""
-    rows = [
-        row for row in comparison if row["kind"] == "floor" and row["label"] == label and row["rank_ic"] is not None
-    ]
+    """The floor with the highest rank IC of a label that is not made of the models; None where none has one."""
+    floors = [row for row in comparison if row["kind"] == "floor" and row["name"] != EQUAL_WEIGHT]
+    rows = [row for row in floors if row["label"] == label and row["rank_ic"] is not None]
     return max(rows, key=lambda row: float(row["rank_ic"]), default=None)
 
 

@@ -29,8 +29,10 @@ def row(name: str, kind: str, rank_ic: float | None, low: float | None, label: s
 ROWS = [
     row("stack", "stack", 0.03, 0.01),
     row("lstm", "model", 0.02, -0.01),
+    row("han", "model", 0.02, -0.01),
     row("random", "floor", 0.001, -0.02),
     row("reversal_1", "floor", 0.04, 0.02),
+    row("equal_weight", "floor", 0.05, 0.03),
     row("no_price", "floor", None, None),
 ]
 RESULT: dict[str, Any] = {
@@ -183,7 +185,9 @@ def test_the_page_has_tables_costs_and_what_was_not_run() -> None:
     assert max(len(line) for line in text.splitlines() if line[:1] not in ("|", "!")) <= 120
     text = text.replace("\n", " ")
     assert "| stack | +0.030 [+0.010, +0.050] |" in text
-    assert "| best floor | +0.040 [+0.020, +0.060] `reversal_1` |" in text
+    assert (
+        "| mean of the models | +0.050 [+0.030, +0.070] | | best floor | +0.040 [+0.020, +0.060] `reversal_1` |" in text
+    )
     assert "no better than the best floor at `next`. Not promoted: `beats_floor`." in text
     assert "News help in 0 and harm in 1 of 2" in text
     assert "Minutes of CPU: 2.0 (clone 0.1, repro 1.9); 10 by the clock" in text
@@ -196,6 +200,8 @@ def test_a_stack_above_its_floors_is_said_to_be() -> None:
     rows = [one for one in ROWS if one["name"] != "reversal_1"]
     assert "no better than" not in verdict({**RESULT, "comparison": rows}, ["next"])
     assert rank_ic_rows([rows[0]], ["next"])["best floor"] == ["-"]
+    one = rank_ic_rows([row for row in ROWS if row["name"] != "han"], ["next"])
+    assert list(one) == ["stack", "lstm", "best floor"], "one model is its own mean"
 
 
 def test_the_page_is_that_of_the_results_beside_it() -> None:
