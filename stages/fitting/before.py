@@ -5,17 +5,27 @@ No other training has such a folder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from safetensors.torch import load_file
 from torch import Tensor
 
-from factor_data import Fold, read_folds
+from factor_data import Fold, SymbolVocabulary, read_folds
 from factor_models.checkpoints import WEIGHTS_FILE
 from stages.running.files import RESULTS
 
 BEFORE = RESULTS / "before"
 FOLDS = "folds.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """What a training begins with."""
+
+    weights: Mapping[str, Tensor]
+    vocabulary: SymbolVocabulary | None
+    """The symbols that the weights know; None where the network knows none."""
 
 
 def folds_before() -> list[Fold]:
@@ -34,11 +44,12 @@ def check_later(before: Sequence[Fold], fold: Fold) -> None:
             )
 
 
-def weights_before(name: str, number: int) -> dict[str, Tensor] | None:
+def weights_before(name: str, number: int) -> Start | None:
     """The weights of the judged member, of several seeds those of the `number`-th; None where nothing is refitted."""
     folder = BEFORE / name
     if not folder.is_dir():
         return None
     weights, prefix = load_file(folder / WEIGHTS_FILE), f"members.{number}."  # as SeedEnsemble names them
     of_seed = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    return of_seed or weights
+    bundle = folder.resolve().parents[1]
+    return Start(weights=of_seed or weights, vocabulary=SymbolVocabulary.load(bundle / "inputs" / "vocabulary.json"))

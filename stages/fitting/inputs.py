@@ -14,6 +14,7 @@ from factor_data import (
     Fold,
     SampleWeights,
     Segment,
+    SymbolVocabulary,
     WeightParams,
     WindowDataset,
     WindowRules,
@@ -54,13 +55,14 @@ class FoldInputs:
             "num_features": self.inputs.shape[1] * (1 + self.missing_mask),
             "num_horizons": len(store.heads) * outputs_per_target,
         }
+        self.vocabulary: SymbolVocabulary | None = None
         self.symbol_ids: NDArray[np.integer] | None = None
         if "num_tokens" in model_sizes(name):
             sizes["num_tokens"] = store.tokenizer(fold.index).num_tokens
         if "num_symbols" in model_sizes(name):
-            vocabulary = store.vocabulary(fold.index)
-            sizes["num_symbols"] = vocabulary.num_ids
-            self.symbol_ids = vocabulary.encode(store.symbols)[store.symbol_code]
+            self.vocabulary = store.vocabulary(fold.index)
+            sizes["num_symbols"] = self.vocabulary.num_ids
+            self.symbol_ids = self.vocabulary.encode(store.symbols)[store.symbol_code]
         self.texts = store.documents(fold.index) if "text_dim" in model_sizes(name) else None
         if "text_dim" in model_sizes(name):
             sizes["text_dim"] = 0 if self.texts is None else self.texts.dimensions
@@ -123,10 +125,12 @@ class FoldInputs:
         """Metadata for a user of the model, with hashes of the inputs it was fitted on."""
         index, store = self.fold.index, self.store
         normaliser = store.normaliser(index)
+        symbols = {} if self.vocabulary is None else {"vocabulary_sha256": self.vocabulary.hash}
         return {
             "features": list(normaliser.names),
             "normaliser_sha256": normaliser.hash,
             "tokenizer_sha256": store.tokenizer(index).hash,
+            **symbols,
             "heads": list(store.heads),
             "labels": {name: label.describe() for name, label in store.heads.items()},
             "target": target,

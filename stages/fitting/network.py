@@ -35,7 +35,8 @@ from factor_models import (
     save_model,
     set_seed,
 )
-from stages.fitting.before import check_later, folds_before, weights_before
+from factor_models.networks.blocks import symbol_tables
+from stages.fitting.before import Start, check_later, folds_before, weights_before
 from stages.fitting.contract import Conditions, Fitted, FoldModel, Predictions
 from stages.fitting.engine_fit import Training, reserve_checkpoints
 from stages.fitting.identity import digest
@@ -130,9 +131,8 @@ class NetworkFold:
         assert conditions.watch is not None
         model = self.new_network()
         start = start_weights(self.inputs.name, self.params.start, conditions.earlier, number)
-        if start is not None:
-            inherit(model, start)
-        training = self.training(model, start)
+        weights = None if start is None else inherit(model, start, self.inputs)
+        training = self.training(model, weights)
         result = training.run(conditions.progress, conditions.live, conditions.watch)
         return TrainedNetwork(seed=self.params.seed, model=model, result=result, checkpoints=training.folder)
 
@@ -440,30 +440,42 @@ def replayed(folds: Sequence[Fold], share: float | None, seed: int) -> list[NDAr
     return dates
 
 
-def start_weights(name: str, start: str, earlier: Sequence[Fitted], number: int) -> dict[str, Tensor] | None:
+def start_weights(name: str, start: str, earlier: Sequence[Fitted], number: int) -> Start | None:
     """Weights to begin with: none, the last fold's, or those of the fold with the best score so far.
 
     A refit has one fold, and the member that was judged comes before it. Of several seeds the `number`-th goes on
     from the `number`-th.
     """
-    networks = [one.networks[number] for one in earlier if isinstance(one, FittedNetwork)]
+    fitted = [one for one in earlier if isinstance(one, FittedNetwork)]
     if start == "cold":
         return None
-    if not networks:
+    if not fitted:
         return weights_before(name, number)
-    chosen = networks[-1] if start == "previous" else max(networks, key=lambda one: one.result.best_score)
-    return chosen.result.state_dict
+    best = max(fitted, key=lambda one: one.networks[number].result.best_score)
+    chosen = fitted[-1] if start == "previous" else best
+    return Start(weights=chosen.networks[number].result.state_dict, vocabulary=chosen.of.inputs.vocabulary)
 
 
-def inherit(model: nn.Module, start: Mapping[str, Tensor]) -> None:
-    """Begin with the weights of an earlier fold; tables whose size is the fold's own (a vocabulary) begin anew."""
-    own = model.state_dict()
-    if missing := sorted(set(own) ^ set(start)):
+def inherit(model: nn.Module, start: Start, inputs: FoldInputs) -> dict[str, Tensor]:
+    """Begin with the weights of an earlier fold, and return them; tables of another size begin anew.
+
+    What was learned of a symbol goes with the symbol, which may have another id in this fold; a new symbol begins anew.
+    """
+    own, weights = model.state_dict(), dict(start.weights)
+    if missing := sorted(set(own) ^ set(weights)):
         raise ValueError(f"train.start: the earlier fold's network has other weights, first {missing[0]}")
-    fitting = {name: value for name, value in start.items() if value.shape == own[name].shape}
-    for name in sorted(set(own) - set(fitting)):
+    for name in symbol_tables(model):
+        assert inputs.vocabulary is not None
+        assert start.vocabulary is not None
+        known = sorted(set(inputs.vocabulary.symbols) & set(start.vocabulary.symbols))
+        table = own[name].clone()
+        table[inputs.vocabulary.encode(known)] = weights[name][start.vocabulary.encode(known)]
+        weights[name] = table
+    for name in sorted(name for name, value in weights.items() if value.shape != own[name].shape):
         log.warning("train.start: %s has another shape in this fold and begins anew", name)
-    model.load_state_dict(own | fitting)
+        weights[name] = own[name]
+    model.load_state_dict(weights)
+    return weights
 
 
 def identity(inputs: FoldInputs, start: Mapping[str, Tensor] | None) -> dict[str, Any]:

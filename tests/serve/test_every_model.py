@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import chdir
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,13 +17,18 @@ from typing import Any, NamedTuple
 from unittest.mock import MagicMock
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Fold, read_bars, read_folds, read_news, training_targets
+from factor_data import FeatureStore, Fold, Panel, SymbolVocabulary, read_bars, read_folds, read_news, training_targets
 from factor_models import MODELS, build_model, input_kind, save_model
-from factor_serve import Bundle, forecast, load_bundle
+from factor_models.networks.blocks import symbol_tables
+from factor_serve import Bundle, BundleError, forecast, load_bundle
+from factor_serve.bundle import check_members
+from factor_serve.forecasts import said_of_strangers
+from factor_serve.writing import read_forecasts
 from serve.bundle_samples import assert_equal_bits, update_date_by_date
 from stages.fitting.contract import Conditions
 from stages.fitting.inputs import FoldInputs
@@ -47,6 +54,9 @@ class Case(NamedTuple):
 
 
 def with_news(document: dict[str, Any]) -> None:
+    """With texts, and with a vector per symbol where a model can have one."""
+    for name in ("tft", "tcn_attention"):
+        document["zoo"][name]["symbol_embedding"] = True
     document["tokenize"]["news_vectors"] = {"dimensions": 4, "cutoff_minutes": 960, "documents_per_bar": 3}
     document["train"] |= {"loss": "quantile", "loss_settings": {"levels": [0.1, 0.5, 0.9]}}
 
@@ -138,5 +148,56 @@ def test_forecasts_of_every_model_are_those_of_its_stage_in_a_batch_and_date_by_
     assert_equal_bits(update_date_by_date(bundle, panel, news, case.dates), batch)
 
 
+def test_a_symbol_keeps_its_vector_whatever_comes_beside_it_and_a_stranger_has_none(case: Case, tmp_path: Path) -> None:
+    """In another process, from bars in another order with another first symbol, by which all have other places."""
+    bundle, workplace = case.bundle, case.workplace
+    told = [name for name, member in bundle.members.items() if member.knows_symbols]
+    assert told == (["tcn_attention", "tft"] if bundle.reads_news else [])
+    if not told:
+        return
+    panel, last = read_bars(workplace.path / "data" / "bars"), case.dates[-1:]
+    nothing = pd.DataFrame({"timestamp": last[:0], "symbol": [], "text": []}).astype({"symbol": str, "text": str})
+    one, bars = str(panel.symbols[7]), panel.to_pandas()
+    renamed = bars.assign(symbol=bars["symbol"].replace(one, "A"))
+    renamed = renamed.sort_values(["timestamp", "symbol"], ascending=[True, False])
+    renamed.to_parquet(tmp_path / "bars.parquet", index=False)
+    command = [sys.executable, "-m", "factor_serve", "predict", str(bundle.folder), str(tmp_path / "bars.parquet")]
+    options = ["--news", "none", "--at", str(last[0])[:10], "--model", "tft", "--unpromoted"]
+    done = subprocess.run(
+        [*command, *options, "--out", str(tmp_path / "out.parquet")], capture_output=True, text=True, check=True
+    )
+    assert "note: 1 of the symbols were not trained on, A: tcn_attention, tft forecast them by their" in done.stderr
+    own = forecast(bundle, panel, nothing, last, "tft")
+    assert said_of_strangers(bundle, own) is None
+    now, then = (
+        table.pivot(index="symbol", columns="label", values="prediction")
+        for table in (read_forecasts(tmp_path / "out.parquet"), own)
+    )
+    pd.testing.assert_frame_equal(now.drop("A"), then.drop(one), rtol=0.0, atol=1e-6)
+    assert np.abs(now.loc["A"] - then.loc[one]).min() > 1e-5, "it has a vector where it is known"
+    without = forecast_without_vector(bundle, "tft", one, panel, nothing, last)
+    np.testing.assert_allclose(now.loc["A"], without, rtol=0.0, atol=1e-6)
+    check_members(bundle)
+    with pytest.raises(BundleError, match=r"models/\w+: vocabulary_sha256 is .* fitted on other inputs"):
+        check_members(replace(bundle, vocabulary=SymbolVocabulary.fit(["A", *bundle.vocabulary.symbols])))
+
+
 def read_symbols(workplace: Workplace) -> list[str]:
     return [str(one) for one in FeatureStore(workplace.results / "tokenize").symbols]
+
+
+def forecast_without_vector(
+    bundle: Bundle, name: str, symbol: str, panel: Panel, news: pd.DataFrame, dates: NDArray[np.datetime64]
+) -> NDArray[np.float32]:
+    """Forecasts of a symbol by a member whose vector of it is zero for the while, by label."""
+    model = bundle.members[name].model
+    assert isinstance(model, torch.nn.Module)
+    (table,) = (model.get_parameter(one) for one in symbol_tables(model))
+    place = int(bundle.vocabulary.encode([symbol])[0])
+    with torch.no_grad():
+        vector = table[place].clone()
+        table[place] = 0.0
+        said = forecast(bundle, panel, news, dates, name)
+        table[place] = vector
+    mine = said[said["symbol"] == symbol].sort_values("label")
+    return mine["prediction"].to_numpy()

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
-from factor_data import FoldConfig, make_folds
+from factor_data import FoldConfig, SymbolVocabulary, make_folds
+from factor_data.fit.vocabulary import UNKNOWN_ID
 from factor_data.folds.config import FIELDS
+from factor_models import build_model
+from stages.fitting.before import Start
+from stages.fitting.network import inherit
 from stages.params.reading import parse_params
 from stages.running.stage import StageError
 from workplace import Workplace, smoke_document
@@ -77,6 +84,29 @@ def test_every_scheme_but_cpcv_moves_forward_so_that_earlier_folds_never_learn_l
             tested = np.searchsorted(dates, fold.test)
             inherited |= bool(learned.max() + reach > tested.min())
     assert inherited == (scheme == "cpcv")
+
+
+def test_what_was_learned_of_a_symbol_goes_with_the_symbol_and_not_with_its_id() -> None:
+    """As many symbols in both folds, one delisted and one new: every id but the first is another symbol's."""
+    before, now = (SymbolVocabulary.fit(symbols) for symbols in ("BCDE", "ACDE"))
+    sizes = {"lookback": 4, "channels": 4, "num_features": 3, "num_horizons": 1, "num_symbols": now.num_ids}
+    old, new = (build_model("tcn_attention", **sizes, symbol_embedding=True) for _ in range(2))
+    assert isinstance(old, nn.Module)
+    assert isinstance(new, nn.Module)
+    own = {name: value.clone() for name, value in new.state_dict().items()}
+    learned = old.state_dict()
+    used = inherit(new, Start(weights=learned, vocabulary=before), Mock(vocabulary=now))
+    table = "symbol.table.weight"
+    assert table in used
+    for name, value in new.state_dict().items():
+        torch.testing.assert_close(value, used[name], rtol=0.0, atol=0.0)
+        if name != table:
+            torch.testing.assert_close(value, learned[name], rtol=0.0, atol=0.0)
+    for symbol in "CDE":
+        there, here = before.encode([symbol])[0], now.encode([symbol])[0]
+        torch.testing.assert_close(used[table][here], learned[table][there], rtol=0.0, atol=0.0)
+    for place in (UNKNOWN_ID, now.encode(["A"])[0]):
+        torch.testing.assert_close(used[table][place], own[table][place], rtol=0.0, atol=0.0)
 
 
 def test_combinatorial_folds_are_stacked_by_equal_weights_on_every_date(tokenized: Workplace, tmp_path: Path) -> None:

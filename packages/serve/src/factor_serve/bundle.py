@@ -262,6 +262,7 @@ def check_members(bundle: Bundle) -> None:
         "heads": list(bundle.labels),
         "normaliser_sha256": bundle.normaliser.hash,
         "tokenizer_sha256": bundle.tokenizer.hash,
+        "vocabulary_sha256": bundle.vocabulary.hash,
     }
     for name, member in bundle.members.items():
         for key, value in wanted.items():

@@ -20,6 +20,8 @@ from factor_serve.rows import Rows
 STACK, ALL = "stack", "all"
 Model = str | Mapping[str, str]
 """The stack, a member's name or "all"; or for each label the one of these that forecasts it."""
+SHOWN = 5
+"""Symbols that are named where there may be many."""
 COLUMNS = ("timestamp", "symbol", "label", "model", "prediction")
 
 
@@ -69,6 +71,23 @@ def forecast_with_rows(
     codes = np.searchsorted(cleaned.dates, wanted)
     rows = rows_of(bundle, cleaned, news)
     return forecast_rows(bundle, rows, codes, model), rows, codes
+
+
+def said_of_strangers(bundle: Bundle, frame: pd.DataFrame) -> str | None:
+    """Say in words which symbols of forecasts the members have no vector for; None where there are none.
+
+    A member that knows symbols forecasts any other by its inputs alone: its id is 0, whose vector is zero.
+    """
+    told = [name for name, one in bundle.members.items() if one.knows_symbols]
+    known = set(bundle.vocabulary.symbols)
+    strangers = sorted({str(symbol) for symbol in frame["symbol"].unique()} - known)
+    if not told or not strangers:
+        return None
+    first = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
+    return (
+        f"{len(strangers)} of the symbols were not trained on, {first}: {', '.join(told)} "
+        f"{'forecasts' if len(told) == 1 else 'forecast'} them by their inputs alone"
+    )
 
 
 def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: Model = STACK) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from factor_models import (
 )
 from factor_models.checkpoints import read_config
 from factor_models.kline import PathForecaster, kline_bars, point_forecasts
+from factor_models.networks.blocks import symbol_tables
 from factor_serve.rows import Rows
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class Member:
     def threads(self) -> int:
         """CPU threads that it was fitted with: they decide rounding."""
         return 1 if self.kind == "kline" else int(self.metadata.get("threads", 1))
+
+    @property
+    def knows_symbols(self) -> bool:
+        """Whether it has learned a vector for each symbol that it was trained on."""
+        return isinstance(self.model, nn.Module) and bool(symbol_tables(self.model))
 
     def forecast(self, rows: Rows, codes: NDArray[np.integer], bundle: Bundle) -> Forecast:
         """Return forecasts of the universe's rows on the dates of `codes` that have the history; none may be left."""

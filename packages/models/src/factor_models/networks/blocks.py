@@ -126,6 +126,11 @@ class SymbolEmbedding(nn.Module):
         return self.table(symbols_B)
 
 
+def symbol_tables(model: nn.Module) -> list[str]:
+    """Names of the weights that hold a vector per symbol, of a network with or without such."""
+    return [f"{name}.table.weight" for name, part in model.named_modules() if isinstance(part, SymbolEmbedding)]
+
+
 class TargetHeads(nn.Module):
     """One head per target: a hidden layer and a linear map of its own, so that no target's error moves another's."""
 
