@@ -17,8 +17,10 @@ from factor_models import MODELS, Table, build_model, get_loss, input_kind, mode
 from factor_serve import Bundle
 from factor_serve.cli import main
 from factor_serve.export import bundle as export
-from factor_serve.export.bundle import TOLERANCE, largest_difference, network_graph, random_feeds
-from factor_serve.export.graphs import INPUT, NotExportable, floor32, graph_of_table
+from factor_serve.export import member as of_member
+from factor_serve.export.graphs import NotExportable, floor32, graph_of_table
+from factor_serve.export.member import TOLERANCE, largest_difference, network_graph, random_feeds
+from factor_serve.export.names import INPUT
 from factor_serve.export.networks import Served, traced
 from factor_serve.members import Member
 from stages.commands.checks import before
@@ -56,7 +58,7 @@ def test_a_network_is_its_graph(name: str, mask: bool) -> None:
     assert np.isnan(feeds[-1]["windows"]).any()
 
 
-def graph_of(name: str, *ways: Any) -> export.Exported | None:
+def graph_of(name: str, *ways: Any) -> of_member.Exported | None:
     """The graph of a network of the zoo by the first of the ways that gives an equal one, or none."""
     member = member_of(name, lookback=8)
     assert isinstance(member.model, torch.nn.Module)
@@ -89,7 +91,7 @@ def test_small_forecasts_are_compared_beside_their_spread() -> None:
 def test_what_torch_cannot_make_a_graph_of_is_named(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(export, "find_spec", lambda name: None)  # the longer way needs onnxscript
+    monkeypatch.setattr(of_member, "find_spec", lambda name: None)  # the longer way needs onnxscript
     member = member_of("master", lookback=8)
     assert isinstance(member.model, torch.nn.Module)
     served = Served(member.model, get_loss("mse", ["h1", "h5"]), False).eval()
@@ -142,6 +144,7 @@ def test_a_bundle_is_exported_whole_and_what_a_graph_cannot_be_is_named(
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "kronos: left out: its forecast is the mean of paths" in said
+    assert "stack: left out: the stack is made of kronos too" in said
     assert f"5 of 6 members in {out}" in said
     document = json.loads((out / "onnx.json").read_text())
     assert set(document["members"]) == {"linear", "lightgbm", "lstm", "tcn_attention", "token_transformer"}
@@ -162,12 +165,12 @@ def test_a_bundle_is_exported_whole_and_what_a_graph_cannot_be_is_named(
 def test_the_status_tells_of_a_graph_that_forecasts_otherwise_and_of_no_other(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unequal(member: Member, *arguments: Any) -> export.Exported:
-        return export.Exported(
+    def unequal(member: Member, *arguments: Any) -> of_member.Exported:
+        return of_member.Exported(
             name=member.name, content=b"", inputs={}, outputs={}, opsets={}, difference={"random": 1.0}
         )
 
-    def refused(*arguments: Any) -> export.Exported:
+    def refused(*arguments: Any) -> of_member.Exported:
         raise NotExportable("torch cannot make a graph of it: the size is known, otherwise it is not")
 
     for number, (found, status) in enumerate([(unequal, 1), (refused, 0)]):

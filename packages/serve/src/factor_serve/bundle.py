@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,8 @@ from factor_data.atomic import canonical_json
 from factor_data.labels.config import read_label
 from factor_data.news.config import HANDED_IN
 from factor_data.sums import SUMS, file_sha256
-from factor_serve.members import Member, load_member
+from factor_serve.export.names import DOCUMENT_HASH
+from factor_serve.member import AnyMember
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -56,7 +57,7 @@ class Bundle:
 
     folder: Path
     manifest: Mapping[str, Any]
-    members: Mapping[str, Member]
+    members: Mapping[str, AnyMember]
     labels: Mapping[str, Label]
     """In the order of the members' heads."""
     normaliser: Normaliser
@@ -70,11 +71,24 @@ class Bundle:
     """Dates that the members were fitted on."""
     code: tempfile.TemporaryDirectory | None = field(default=None, repr=False)
     """Where the files of own features lie while the bundle is used, as they were verified."""
+    graphs: Mapping[str, Any] | None = None
+    """What an export says of the graphs that are its members; None where these are as they were fitted."""
 
     @property
     def identity(self) -> str:
-        """sha256 of the manifest: which bundle this is."""
-        return str(self.manifest[HASH])
+        """sha256 of the manifest, or of the document of an export: which bundle this is."""
+        return str(self.manifest[HASH] if self.graphs is None else self.graphs[DOCUMENT_HASH])
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that its forecasts were compared with."""
+        found: Mapping[str, str] = self.manifest["versions"] if self.graphs is None else self.graphs["versions"]
+        return found
+
+    @property
+    def without_graph(self) -> list[str]:
+        """Members of the stack that an export has no graph of; none where these are as they were fitted."""
+        return [name for name in self.manifest["members"] if name not in self.members]
 
     @property
     def promoted(self) -> bool:
@@ -139,7 +153,7 @@ def column_features(document: Mapping[str, Any]) -> ColumnFeatures:
 
 
 def load_bundle(folder: str | Path, sha256: str | None = None) -> Bundle:
-    """Verify and load a bundle.
+    """Verify and load a bundle, or an export of one, whose members are ONNX graphs.
 
     Parameters
     ----------
@@ -151,13 +165,27 @@ def load_bundle(folder: str | Path, sha256: str | None = None) -> Bundle:
         missing, changed or not of the bundle (each named, the first three); another identity than `sha256`; members
         that do not fit the manifest
     """
+    from factor_serve import exported  # which loads a bundle by what is here
+
     folder = Path(folder)
+    if exported.is_export(folder):
+        return exported.load_export(folder, sha256)
     manifest = read_manifest(folder)
     if sha256 is not None and manifest[HASH] != sha256.lower():
         raise BundleError(f"{folder}: is the bundle {manifest[HASH]}, asked for is {sha256}")
     verify_files(folder, manifest)
+    return with_members(folder, manifest, lambda: _fitted(folder, manifest))
+
+
+def with_members(
+    folder: Path,
+    manifest: dict[str, Any],
+    load_members: Callable[[], Mapping[str, AnyMember]],
+    graphs: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Load what a verified folder holds, with members from elsewhere; BundleError for what cannot be read."""
     try:
-        return _load(folder, manifest)
+        return _load(folder, manifest, load_members(), graphs)
     except BundleError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -220,12 +248,12 @@ def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(f"{folder}: is not what was written: {'; '.join(differences[:3])}{more}")
 
 
-def differing_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return in words each file that is not what the manifest says."""
+def differing_files(folder: Path, manifest: Mapping[str, Any], apart: Sequence[str] = (MANIFEST, SUMS)) -> list[str]:
+    """Return in words each file, besides those `apart`, that is not what the manifest says."""
     expected: dict[str, str] = manifest["files"]
     # all of them: a sums.json in a folder inside vouches for nothing here, and a link to a folder is not gone into
     files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    found = {path.relative_to(folder).as_posix() for path in files} - {MANIFEST, SUMS}
+    found = {path.relative_to(folder).as_posix() for path in files} - set(apart)
     told = [f"{name} is not of the bundle" for name in sorted(found - expected.keys())]
     for name, digest in expected.items():
         if name not in found:
@@ -235,14 +263,22 @@ def differing_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
+def _fitted(folder: Path, manifest: Mapping[str, Any]) -> dict[str, AnyMember]:
+    from factor_serve.members import load_member  # which needs torch
+
+    return {name: load_member(folder / "models" / name, name, kind) for name, kind in manifest["members"].items()}
+
+
+def _load(
+    folder: Path, manifest: dict[str, Any], members: Mapping[str, AnyMember], graphs: Mapping[str, Any] | None
+) -> Bundle:
     inputs = folder / "inputs"
     labels = {name: read_label(manifest["labels"][name]) for name in manifest["heads"]}
     scorer, vectors = inputs / "news_scorer.json", inputs / "news_vectors.json"
     bundle = Bundle(
         folder=folder,
         manifest=manifest,
-        members={name: load_member(folder / "models" / name, name, kind) for name, kind in manifest["members"].items()},
+        members=members,
         labels=labels,
         normaliser=Normaliser.from_dict(_json(inputs / "normaliser.json")),
         tokenizer=QuantileTokenizer.from_dict(_json(inputs / "tokenizer.json")),
@@ -251,6 +287,7 @@ def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
         vectoriser=_vectoriser(vectors) if vectors.is_file() else None,
         train_dates=np.load(inputs / "train_dates.npy", allow_pickle=False).astype("datetime64[ns]"),
         code=_own_code(folder, manifest),
+        graphs=graphs,
     )
     check_members(bundle)
     return bundle

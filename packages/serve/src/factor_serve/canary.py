@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from factor_data import read_parquet
 from factor_serve.bundle import Bundle
-from factor_serve.forecasts import ALL, STACK, forecast_rows
+from factor_serve.forecasts import ALL, STACK, forecast_rows, known_models
 from factor_serve.rows import Rows, load_rows
 
 KEYS = ["model", "label", "symbol"]
@@ -58,7 +58,7 @@ def compare_canary(bundle: Bundle) -> tuple[CanaryResult, ...]:
     both = stored.merge(now, on=KEYS, how="outer", suffixes=("_then", "_now"))
     scale = stored.groupby(["model", "label"])["prediction"].std(ddof=0)
     results = []
-    for model in [*bundle.members, STACK]:
+    for model in known_models(bundle):
         mine = both[both["model"] == model]
         then, again = (mine[f"prediction_{when}"].to_numpy(dtype=np.float64) for when in ("then", "now"))
         units = np.array([scale.get((model, label), 1.0) for label in mine["label"]])

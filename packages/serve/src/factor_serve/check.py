@@ -16,7 +16,9 @@ import numpy as np
 from factor_data.sums import SUMS, checked
 from factor_serve.bundle import HASH, MANIFEST, Bundle, BundleError, differing_files, load_bundle, read_manifest
 from factor_serve.canary import canary_forecasts, canary_rows, compare_canary, spreads
-from factor_serve.forecasts import STACK
+from factor_serve.export.names import DOCUMENT, DOCUMENT_HASH
+from factor_serve.exported import differing_in_export, is_export, read_export
+from factor_serve.forecasts import STACK, known_models
 
 REPEATS = 5
 LEAST_SPREAD, MOST_SPREAD = 0.05, 20.0
@@ -49,20 +51,23 @@ def check_bundle(
     max_ms : the longest that the forecast of the canary may take, in milliseconds; None: it is only told
     """
     folder = Path(folder)
+    exported = is_export(folder)
+    written = DOCUMENT if exported else MANIFEST
     try:
-        manifest = read_manifest(folder)
-        differences = differing_files(folder, manifest)
+        document = read_export(folder) if exported else read_manifest(folder)
+        differences = differing_in_export(folder, document) if exported else differing_files(folder, document)
     except (BundleError, OSError) as error:
-        return (Check(name="files", passed=False, found=str(error), rule="manifest.json can be read"),)
+        return (Check(name="files", passed=False, found=str(error), rule=f"{written} can be read"),)
     files = Check(
         name="files",
         passed=not differences,
         found="; ".join(differences[:3]) or "all as written",
-        rule="every file has the sha256 of the manifest, and no other file is there",
+        rule=f"every file has the sha256 of {written}, and no other file is there",
     )
     if differences:
         return (files,)
-    known = (files, _sums(folder), _identity(str(manifest[HASH]), sha256))
+    sums = () if exported else (_sums(folder),)
+    known = (files, *sums, _identity(str(document[DOCUMENT_HASH if exported else HASH]), sha256, written))
     try:
         bundle = load_bundle(folder)
     except BundleError as error:
@@ -81,13 +86,13 @@ def _sums(folder: Path) -> Check:
     return Check(name="sums", passed=found == "as written", found=found, rule=f"{SUMS} has the sha256 of {MANIFEST}")
 
 
-def _identity(found: str, expected: str | None) -> Check:
+def _identity(found: str, expected: str | None, written: str) -> Check:
     """The one check that a bundle whose hashes were made anew does not pass."""
     return Check(
         name="identity",
         passed=expected is None or found == expected.lower(),
         found=found + (" (held against nothing: --sha256)" if expected is None else ""),
-        rule="any identity, since none is asked for" if expected is None else f"the manifest's sha256 is {expected}",
+        rule="any identity, since none is asked for" if expected is None else f"the sha256 of {written} is {expected}",
     )
 
 
@@ -111,7 +116,7 @@ def _of_loaded(bundle: Bundle, unpromoted: bool, max_ms: float | None) -> list[C
 
 def _versions(bundle: Bundle, exact: bool) -> Check:
     """Other versions are all right where the canary has the same bits all the same."""
-    expected: dict[str, str] = bundle.manifest["versions"]
+    expected = bundle.versions
     differing = [
         f"{name} {installed_version(name)} for {version}"
         for name, version in expected.items()
@@ -138,8 +143,8 @@ def installed_version(name: str) -> str:
 def _spread(bundle: Bundle) -> Check:
     found = spreads(canary_forecasts(bundle, canary_rows(bundle)))
     wrong = []
-    for model, labels in bundle.reference["forecasts"].items():
-        for label, usual in labels.items():
+    for model in known_models(bundle):
+        for label, usual in bundle.reference["forecasts"].get(model, {}).items():
             now, deviation = found.get((model, label), 0.0), usual["deviation"]
             if deviation is not None and not LEAST_SPREAD * deviation <= now <= MOST_SPREAD * deviation:
                 wrong.append(f"{model} for {label}: {now:.3g}, usually {deviation:.3g}")

@@ -39,7 +39,7 @@ def forecast(
     panel : raw bars with all the history that features and windows look back on, as from `read_bars`
     news : documents, where the bundle reads news
     dates : dates of the bars, in any order; one that comes twice is forecast once; None: the last one
-    model : "stack", a member's name, or "all"; or one of them for each label, as from `switched`
+    model : "stack", a member's name, or "all" there are; or one of them for each label, as from `switched`
 
     Returns
     -------
@@ -102,11 +102,16 @@ def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model:
         said[name] = np.full(shape, np.nan, dtype=np.float32)
         said[name][place[rows.date_code[found]], rows.symbol_code[found]] = values
     shown = {name: values for name, values in said.items() if _asked(bundle, model, name).any()}
-    if (heads := _asked(bundle, model, STACK)).any():
+    if not bundle.without_graph and (heads := _asked(bundle, model, STACK)).any():
         shown[STACK] = _stacked(bundle, said, shape, heads)
     for name, values in shown.items():
         values[:, :, ~_asked(bundle, model, name)] = np.nan
     return _frame(shown, list(bundle.labels), rows.dates[codes], rows.symbols)
+
+
+def known_models(bundle: Bundle) -> list[str]:
+    """Return the members, and the stack where every one of it can be asked."""
+    return [*bundle.members, *([] if bundle.without_graph else [STACK])]
 
 
 def members_for(bundle: Bundle, model: Model) -> Sequence[str]:
@@ -114,6 +119,11 @@ def members_for(bundle: Bundle, model: Model) -> Sequence[str]:
     asked = {model} if isinstance(model, str) else set(model.values())
     if unknown := sorted(asked - {STACK, ALL, *bundle.members}):
         raise ValueError(f"model {unknown[0]!r} must be stack, all or one of {', '.join(bundle.members)}")
+    if STACK in asked and (missing := bundle.without_graph):
+        raise ValueError(
+            f"the export has no graph of {', '.join(missing)}, of which the stack is made: ask for all, or for one of "
+            f"{', '.join(bundle.members)}"
+        )
     return [name for name in bundle.members if name in asked or {STACK, ALL} & asked]
 
 

@@ -1,4 +1,4 @@
-"""Members of a bundle: a model of any family, and its forecasts of the symbols of some dates, a date at a time."""
+"""Members of a bundle as they were fitted: a model of any family, and its forecasts, a date at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from factor_data import Label, SymbolVocabulary, WindowDataset, WindowRules, session_codes
+from factor_data import Label
 from factor_models import (
     Loss,
     SelectedRows,
@@ -29,28 +29,22 @@ from factor_models import (
 from factor_models.checkpoints import read_config
 from factor_models.kline import PathForecaster, kline_bars, point_forecasts
 from factor_models.networks.blocks import symbol_tables
+from factor_serve.member import AnyMember, Forecast
 from factor_serve.rows import Rows
 
 if TYPE_CHECKING:
     from factor_serve.bundle import Bundle
 
-Forecast = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows (N,), ascending, and their forecasts (N, num_labels)."""
-
 _THREADS = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Member:
+class Member(AnyMember):
     """A model with what its forecasts depend on besides the rows."""
 
-    name: str
-    kind: str
-    """last_bar, features, tokens or kline."""
     model: nn.Module | TabularModel | PathForecaster
     config: Mapping[str, Any]
     """Arguments it was built with; of a K-line model its sizes."""
-    metadata: Mapping[str, Any]
 
     @property
     def lookback(self) -> int:
@@ -60,10 +54,14 @@ class Member:
         return int(self.config.get("lookback", 1)) if self.kind != "last_bar" else 1
 
     @property
-    def rules(self) -> WindowRules:
-        """Which windows are forecast."""
-        said = dict(self.metadata.get("window_rules", {}))
-        return WindowRules(**{**said, "session_starts": tuple(said.get("session_starts", ()))})
+    def reads_symbols(self) -> bool:
+        """Whether the id of a row's symbol is among its inputs."""
+        return "num_symbols" in model_sizes(self.config["name"])
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the documents of a window are."""
+        return "text_dim" in model_sizes(self.config["name"])
 
     @property
     def threads(self) -> int:
@@ -94,7 +92,7 @@ class Member:
     def _of_table(self, model: TabularModel, rows: Rows, codes: NDArray[np.integer], bundle: Bundle) -> Forecast:
         assert rows.inputs is not None, "a tabular member reads inputs"
         found = self.windows(rows, codes, bundle.vocabulary).rows
-        ids = self._symbol_ids(rows, bundle.vocabulary)
+        ids = self.symbol_ids(rows, bundle.vocabulary)
         dates = rows.date_code[found]
         values = np.empty((len(found), len(bundle.labels)), dtype=np.float32)
         for date in np.unique(dates):
@@ -106,34 +104,6 @@ class Member:
             )
             values[dates == date] = model.predict(table)
         return found, values
-
-    def windows(
-        self, rows: Rows, codes: NDArray[np.integer], vocabulary: SymbolVocabulary, *, mask: bool = True
-    ) -> WindowDataset:
-        """Return the windows that it reads on the dates of `codes`; without `mask` not which inputs are missing."""
-        rules, tokens = self.rules, self.kind == "tokens"
-        matrix = rows.tokens if tokens else rows.inputs
-        assert matrix is not None, f"{self.name} reads {self.kind}"
-        sessions = session_codes(rows.dates, rules.session_starts)[rows.date_code] if rules.session_starts else None
-        return WindowDataset(
-            matrix,
-            None,
-            self.lookback,
-            symbol_code=rows.symbol_code,
-            date_code=rows.date_code,
-            rows=rows.on(codes),
-            symbol_ids=self._symbol_ids(rows, vocabulary),
-            texts=rows.documents if "text_dim" in model_sizes(self.config["name"]) else None,
-            max_missing=rules.max_missing,
-            max_gap=rules.max_gap,
-            session_code=sessions,
-            missing_mask=mask and rules.missing_mask and not tokens,
-        )
-
-    def _symbol_ids(self, rows: Rows, vocabulary: SymbolVocabulary) -> NDArray[np.integer] | None:
-        if "num_symbols" not in model_sizes(self.config["name"]):
-            return None
-        return vocabulary.encode(rows.symbols)[rows.symbol_code]
 
     def loss(self, heads: list[str]) -> Loss:
         """Return the loss it was fitted with, which says what of its outputs is the forecast."""

@@ -1,58 +1,31 @@
-"""The members of a bundle as ONNX files in a folder, compared with what they were made of."""
+"""A bundle as ONNX files in a folder: its members, each compared with what it was made of, and the stack as a whole."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from factor_data.atomic import new_folder, write_json
-from factor_models import SelectedRows, Table
-from factor_serve.bundle import Bundle
+from factor_data.atomic import canonical_json, new_folder, write_json
+from factor_data.sums import file_sha256
+from factor_serve.bundle import MANIFEST, Bundle
 from factor_serve.canary import canary_rows
-from factor_serve.export.graphs import INPUT, NotExportable, graph_of_table
-from factor_serve.export.networks import WINDOWS, Served, exported, traced
-from factor_serve.members import Member, computing_threads
-from factor_serve.rows import Rows
+from factor_serve.export.graphs import NotExportable
+from factor_serve.export.member import TOLERANCE, Exported, export_member
+from factor_serve.export.names import BUNDLE, DOCUMENT, DOCUMENT_HASH
+from factor_serve.export.whole import export_stack
+from factor_serve.exported import FORMAT
+from factor_serve.members import Member
 
-TOLERANCE = 1e-4
-"""Largest difference of a forecast that is still equal: of a number near 1 or below, relative above."""
-SPREADS = 100.0
-"""A difference counts beside so many times the spread of the forecasts, where that is less than 1."""
-BATCHES = (1, 3, 200)
-MISSING = 0.1
+FITTED_ON = ("window_rules", "heads", "normaliser_sha256", "tokenizer_sha256")
+"""What a member says of itself that is held against the bundle when its graph is loaded."""
 OTHERWISE = "its graph forecasts otherwise"
 """How the reason of a member begins whose graph is not equal; what torch says of others may have any words."""
-Feed = dict[str, NDArray[Any]]
-Way = Callable[[Served, Sequence[torch.Tensor]], bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """One member as a graph."""
-
-    name: str
-    content: bytes
-    inputs: Mapping[str, tuple[str, list[Any]]]
-    """Type and shape of each input."""
-    outputs: Mapping[str, tuple[str, list[Any]]]
-    opsets: Mapping[str, int]
-    difference: Mapping[str, float]
-    """Largest difference on random inputs and on those of the canary, a tenth of the random ones missing."""
-
-    @property
-    def is_equal(self) -> bool:
-        """Return whether the graph gives the forecasts of the member."""
-        return all(value <= TOLERANCE for value in self.difference.values())
 
 
 def missing_packages() -> list[str]:
@@ -60,19 +33,56 @@ def missing_packages() -> list[str]:
     return [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 
 
-def export_bundle(bundle: Bundle, folder: Path) -> tuple[list[Exported], dict[str, str]]:
-    """Write a folder with a graph per member and onnx.json, whole or not at all.
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What a bundle was exported as."""
 
-    Returns
-    -------
-    the members that were exported, and why each other one was not: those that a graph cannot be made of, and those
-    whose graph forecasts otherwise (these are not written)
+    members: tuple[Exported, ...]
+    left_out: Mapping[str, str]
+    """Why a member was not: no graph can be made of it, or its graph forecasts otherwise (these are not written)."""
+    stack: Exported | None
+    """The whole ensemble; None where a member of it was left out, or it forecasts otherwise."""
+    without_stack: str
+    """Why there is none."""
+
+
+def export_bundle(bundle: Bundle, folder: Path) -> Export:
+    """Write a folder that can be served without torch: graphs, what else the bundle holds, and onnx.json.
+
+    It appears whole or not at all. ValueError where it is there, and for a bundle that is an export already.
     """
+    if bundle.graphs is not None:
+        raise ValueError(f"{bundle.folder}: is an export already")
     if folder.exists():
         raise ValueError(f"{folder}: is there already; name another folder")
+    done = _exported(bundle)
+    graphs = {f"{one.name}.onnx": one.content for one in (*done.members, *([done.stack] if done.stack else []))}
+    manifest = bundle.manifest
+    copied = [MANIFEST, *(path for path in manifest["files"] if not path.startswith("models/"))]
+    with new_folder(folder, sum(map(len, graphs.values()))) as partial:
+        for name, content in graphs.items():
+            (partial / name).write_bytes(content)
+        for path in copied:
+            target = partial / BUNDLE / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.folder / path, target)
+        files = {path: file_sha256(partial / path) for path in (*graphs, *(f"{BUNDLE}/{path}" for path in copied))}
+        for path in copied[1:]:
+            if files[f"{BUNDLE}/{path}"] != manifest["files"][path]:
+                raise ValueError(f"{bundle.folder / path}: has other bytes than the manifest says")
+        document = _document(bundle, done) | {"files": files}
+        own = hashlib.sha256(canonical_json(document).encode()).hexdigest()
+        write_json(partial / DOCUMENT, document | {DOCUMENT_HASH: own})
+    return done
+
+
+def _exported(bundle: Bundle) -> Export:
+    """The graphs of members and stack, compared."""
     rows = canary_rows(bundle)
-    done, left_out = [], {}
+    done: list[Exported] = []
+    left_out: dict[str, str] = {}
     for name, member in bundle.members.items():
+        assert isinstance(member, Member)
         try:
             one = export_member(member, bundle, rows)
         except NotExportable as error:
@@ -81,189 +91,45 @@ def export_bundle(bundle: Bundle, folder: Path) -> tuple[list[Exported], dict[st
         if one.is_equal:
             done.append(one)
         else:
-            said = ", ".join(f"{value:.2g} on {which} inputs" for which, value in one.difference.items())
-            left_out[name] = f"{OTHERWISE}: {said}, more than {TOLERANCE:g}"
-    with new_folder(folder, sum(len(one.content) for one in done)) as partial:
-        for one in done:
-            (partial / f"{one.name}.onnx").write_bytes(one.content)
-        write_json(partial / "onnx.json", _document(bundle, done, left_out))
-    return done, left_out
+            left_out[name] = f"{OTHERWISE}: {differences_of(one)}, more than {TOLERANCE:g}"
+    if left_out:
+        why = f"the stack is made of {', '.join(left_out)} too"
+        return Export(members=tuple(done), left_out=left_out, stack=None, without_stack=why)
+    stack = export_stack(bundle, {one.name: one.content for one in done}, rows)
+    why = "" if stack.is_equal else f"{OTHERWISE}: {differences_of(stack)}"
+    return Export(members=tuple(done), left_out={}, stack=None if why else stack, without_stack=why)
 
 
-def export_member(member: Member, bundle: Bundle, rows: Rows) -> Exported:
-    """Return a member as a graph with what it differs by; NotExportable where no graph can be made of it."""
-    if member.kind == "kline":
-        raise NotExportable("its forecast is the mean of paths that it draws bar by bar, no graph of fixed size")
-    feeds = random_feeds(member, len(bundle.manifest["inputs"]))
-    every = {"random": feeds, "canary": [_canary_feed(member, bundle, rows)]}
-    if member.kind == "last_bar":
-        return compared(member, graph_of_table(member.model).SerializeToString(), _of_table(member), every)
-    assert isinstance(member.model, nn.Module)
-    served = Served(member.model, member.loss(list(bundle.labels)), member.rules.missing_mask).eval()
-    return network_graph(member, served, every)
+def differences_of(one: Exported) -> str:
+    """Return in words what a graph differs by."""
+    said = ", ".join(f"{value:.1e} on {which} inputs" for which, value in one.difference.items())
+    return said + "".join(f", {value:.1e} of places on {which} inputs" for which, value in one.moved.items())
 
 
-def network_graph(
-    member: Member, served: Served, feeds: Mapping[str, list[Feed]], ways: Sequence[Way] | None = None
-) -> Exported:
-    """Return a network as a graph by the first way that gives an equal one, else the last; NotExportable for none.
+def _document(bundle: Bundle, done: Export) -> dict[str, Any]:
+    def facts(one: Exported) -> dict[str, Any]:
+        return {
+            "file": f"{one.name}.onnx",
+            "sha256": hashlib.sha256(one.content).hexdigest(),
+            "opsets": dict(one.opsets),
+            "inputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.inputs.items()},
+            "outputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.outputs.items()},
+            "largest_difference": dict(one.difference),
+        } | ({"moved": dict(one.moved)} if one.moved else {})
 
-    `ways` are by default `traced` and, where onnxscript is installed, `exported`.
-    """
-    if ways is None:
-        ways = (traced, exported) if find_spec("onnxscript") else (traced,)
-    example = [torch.from_numpy(values) for values in feeds["random"][1].values()]
-    found, said = None, ""
-    for way in ways:
-        try:
-            with computing_threads(member.threads):
-                content = way(served, example)
-            found = compared(member, content, forecasts_of(served), feeds)
-        except Exception as error:  # whatever torch and ONNX Runtime raise on what they do not know
-            said = said or " ".join(str(error).split())[:160]
-            continue
-        if found.is_equal:
-            break
-    if found is None:
-        raise NotExportable(f"torch cannot make a graph of it: {said}")
-    return found
+    def reads(one: Exported) -> dict[str, Any]:
+        member = bundle.members[one.name]
+        said = {key: member.metadata[key] for key in FITTED_ON if key in member.metadata}
+        return said | {"lookback": member.lookback}
 
-
-def compared(
-    member: Member, content: bytes, forecast: Callable[[Feed], NDArray[np.float32]], feeds: Mapping[str, list[Feed]]
-) -> Exported:
-    """Run the graph on every feed and return it with the largest difference from the member's own forecasts."""
-    import onnx
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = {one.name for one in session.get_inputs()}  # an input that the forecast does not depend on is not there
-    difference = {}
-    with computing_threads(member.threads):
-        for which, batches in feeds.items():
-            then = [forecast(feed).astype(np.float64) for feed in batches]
-            now = [session.run(None, {key: one[key] for key in one if key in names})[0] for one in batches]
-            difference[which] = largest_difference(now, then)
-    model = onnx.load_from_string(content)
-    return Exported(
-        name=member.name,
-        content=content,
-        inputs={one.name: (one.type, one.shape) for one in session.get_inputs()},
-        outputs={one.name: (one.type, one.shape) for one in session.get_outputs()},
-        opsets={one.domain or "ai.onnx": int(one.version) for one in model.opset_import},
-        difference=difference,
-    )
-
-
-def largest_difference(now: Sequence[NDArray[Any]], then: Sequence[NDArray[np.float64]]) -> float:
-    """Return the largest difference of batches (batch, num_horizons), as `TOLERANCE` bounds it.
-
-    Forecasts of small labels, returns of an hour say, are all far below 1: a graph that gives 0 for each must not pass.
-    """
-    if any(a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any() for a, b in zip(now, then, strict=True)):
-        return float("inf")
-    mine, expected = np.concatenate(now).astype(np.float64), np.concatenate(then)
-    scale = np.maximum(1.0, np.abs(expected))
-    known = np.isfinite(expected).any(axis=0)
-    spread = np.zeros(expected.shape[1])
-    spread[known] = np.nanstd(expected[:, known], axis=0)
-    scale = np.where(spread > 0.0, np.minimum(scale, SPREADS * spread), scale)
-    return float(np.nanmax(np.abs(mine - expected) / scale, initial=0.0))
-
-
-def forecasts_of(served: Served) -> Callable[[Feed], NDArray[np.float32]]:
-    """Return the network as a function of a feed, whose order is that of its inputs."""
-
-    @torch.no_grad()
-    def forecast(feed: Feed) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = served(*(torch.from_numpy(values) for values in feed.values())).numpy()
-        return found
-
-    return forecast
-
-
-def _of_table(member: Member) -> Callable[[Feed], NDArray[np.float32]]:
-    def forecast(feed: Feed) -> NDArray[np.float32]:
-        x = feed[INPUT]
-        assert not isinstance(member.model, nn.Module)
-        table = Table(features=SelectedRows(x, np.arange(len(x))), groups=np.zeros(len(x), dtype=np.int64))
-        return np.asarray(member.model.predict(table))  # type: ignore[union-attr]
-
-    return forecast
-
-
-def random_feeds(member: Member, num_inputs: int) -> list[Feed]:
-    """Return inputs of several sizes, a tenth of the numbers missing."""
-    generator = np.random.default_rng(0)
-    config = member.config
-    feeds = []
-    for size in BATCHES:
-        if member.kind == "last_bar":
-            feeds.append({INPUT: _with_holes(generator, (size, num_inputs))})
-            continue
-        shape = (size, member.lookback, num_inputs)
-        if member.kind == "tokens":
-            tokens = generator.integers(0, int(config["num_tokens"]) + 1, shape, dtype=np.uint8)
-            feed: Feed = {WINDOWS: tokens}
-        else:
-            feed = {WINDOWS: _with_holes(generator, shape)}
-        extras = getattr(member.model, "extra_inputs", ())
-        if "symbols" in extras:
-            feed["symbols"] = generator.integers(0, int(config["num_symbols"]), size)
-        if "texts" in extras:
-            feed["texts"] = _texts(generator, (size, member.lookback, 2, int(config["text_dim"])))
-        feeds.append({name: feed[name] for name in (WINDOWS, *extras) if name in feed})
-    return feeds
-
-
-def _with_holes(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    values = generator.standard_normal(shape).astype(np.float32)
-    values[generator.random(shape) < MISSING] = np.nan
-    return values
-
-
-def _texts(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Vectors of documents, NaN where there is none, known ones first."""
-    values = generator.standard_normal(shape).astype(np.float32)
-    count = generator.integers(0, shape[2] + 1, shape[:2])
-    values[np.arange(shape[2])[None, None] >= count[:, :, None]] = np.nan
-    return values
-
-
-def _canary_feed(member: Member, bundle: Bundle, rows: Rows) -> Feed:
-    """What the member read on the canary's date."""
-    code = np.array([len(rows.dates) - 1])
-    if member.kind == "last_bar":
-        assert rows.inputs is not None
-        return {INPUT: np.asarray(rows.inputs[rows.on(code)], dtype=np.float32)}
-    batch = next(iter(member.windows(rows, code, bundle.vocabulary, mask=False).batches(1)))
-    feed: Feed = {WINDOWS: np.ascontiguousarray(batch.windows)}
-    for name in getattr(member.model, "extra_inputs", ()):
-        if name == "symbols":
-            feed[name] = np.asarray(batch.symbols, dtype=np.int64)
-        elif name == "texts":
-            feed[name] = np.asarray(batch.texts, dtype=np.float32)
-    return feed
-
-
-def _document(bundle: Bundle, done: list[Exported], left_out: Mapping[str, str]) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "bundle": bundle.identity,
         "labels": list(bundle.labels),
         "tolerance": TOLERANCE,
-        "versions": {name: metadata.version(name) for name in ("onnx", "onnxruntime", "torch")},
-        "members": {
-            one.name: {
-                "file": f"{one.name}.onnx",
-                "sha256": hashlib.sha256(one.content).hexdigest(),
-                "opsets": dict(one.opsets),
-                "inputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.inputs.items()},
-                "outputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.outputs.items()},
-                "largest_difference": dict(one.difference),
-            }
-            for one in done
-        },
-        "left_out": dict(left_out),
+        "versions": {name: metadata.version(name).partition("+")[0] for name in ("onnxruntime", "numpy")},
+        "made_with": {name: metadata.version(name) for name in ("onnx", "torch")},
+        "members": {one.name: facts(one) | reads(one) for one in done.members},
+        "left_out": dict(done.left_out),
+        "stack": done.without_stack if done.stack is None else facts(done.stack) | {"members": list(bundle.members)},
     }

@@ -1,4 +1,4 @@
-"""`factor-serve export BUNDLE --onnx`: members as graphs that need no torch."""
+"""`factor-serve export BUNDLE --onnx`: members and stack as graphs that need no torch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def run_export(options: argparse.Namespace) -> int:
     """Export every member that a graph can be made of; status 1 where a graph forecasts otherwise than its member."""
     from factor_serve.bundle import load_bundle
-    from factor_serve.export.bundle import OTHERWISE, export_bundle, missing_packages
+    from factor_serve.export.bundle import OTHERWISE, differences_of, export_bundle, missing_packages
 
     if missing := missing_packages():
         print(f"skipped: {' and '.join(missing)} not installed: pip install 'factor-serve[onnx]'")
         return 0
-    done, left_out = export_bundle(load_bundle(options.bundle), Path(options.out))
-    for one in done:
-        said = ", ".join(f"{value:.1e} on {which} inputs" for which, value in one.difference.items())
-        print(f"{one.name}: largest difference {said}")
-    for name, why in left_out.items():
+    done = export_bundle(load_bundle(options.bundle), Path(options.out))
+    for one in done.members:
+        print(f"{one.name}: largest difference {differences_of(one)}")
+    for name, why in done.left_out.items():
         print(f"{name}: left out: {why}")
-    print(f"{len(done)} of {len(done) + len(left_out)} members in {options.out}")
-    return 1 if any(why.startswith(OTHERWISE) for why in left_out.values()) else 0
+    print(f"stack: left out: {done.without_stack}" if done.stack is None else f"stack: {differences_of(done.stack)}")
+    print(f"{len(done.members)} of {len(done.members) + len(done.left_out)} members in {options.out}")
+    return 1 if any(why.startswith(OTHERWISE) for why in (*done.left_out.values(), done.without_stack)) else 0

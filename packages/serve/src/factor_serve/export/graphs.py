@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from factor_models.tabular.lightgbm_trees import LightGBMTrees
 from factor_models.tabular.linear import RidgeRegressor
 from factor_models.tabular.xgboost_trees import XGBoostTrees
+from factor_serve.export.names import INPUT, OUTPUT
 
 OPSET, TREE_OPSET = 18, 3
-INPUT, OUTPUT = "inputs", "forecasts"
 
 
 class NotExportable(Exception):

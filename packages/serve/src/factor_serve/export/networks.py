@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from factor_models import Loss
-from factor_serve.export.graphs import OPSET, OUTPUT
+from factor_serve.export.graphs import OPSET
+from factor_serve.export.names import OUTPUT, WINDOWS
 
-WINDOWS = "windows"
 GRAPH_INPUTS = ("symbols", "texts")
 """Inputs besides windows that a graph has; the date of each window is the same one in a run."""
 

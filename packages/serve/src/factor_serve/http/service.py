@@ -17,7 +17,7 @@ from factor_serve.arrivals import check_news, panel_of
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.canary import compare_canary
 from factor_serve.forecaster import sorted_documents
-from factor_serve.forecasts import ALL, STACK, Model, forecast_with_rows, switched
+from factor_serve.forecasts import ALL, STACK, Model, forecast_with_rows, known_models, members_for, switched
 from factor_serve.http.bodies import Request
 from factor_serve.http.problems import Problem
 from factor_serve.rows import Rows
@@ -108,6 +108,7 @@ class Service:
             self._check(bundle)
             edges = deciles_of(bundle)
             model = STACK if self.ensemble is None else switched(bundle, self.ensemble)
+            members_for(bundle, model)
         except (ValueError, OSError) as error:
             raise BundleError(str(error)) from None
         return Served(bundle=bundle, loaded=time.time(), edges=edges, model=model)
@@ -148,8 +149,9 @@ class Service:
         dates = None if request.at is None else np.array([_date(request.at)])
         if dates is not None and dates[0] not in panel.dates:
             raise Problem(422, "at", f"the bars have no date {request.at}; the last one is {panel.dates[-1]!s:.19}")
-        if request.model not in (None, STACK, ALL, *bundle.members):
-            raise Problem(422, "model", f"must be stack, all or one of {', '.join(bundle.members)}")
+        if request.model not in (None, ALL, *(models := known_models(bundle))):
+            stack = f"{STACK}, " if STACK in models else ""
+            raise Problem(422, "model", f"must be {stack}{ALL} or one of {', '.join(bundle.members)}")
         try:
             frame, rows, codes = forecast_with_rows(bundle, panel, news, dates, request.model or served.model)
         except ValueError as error:

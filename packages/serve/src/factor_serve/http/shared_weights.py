@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from factor_serve.bundle import Bundle, BundleError
+from factor_serve.members import Member
 
 ALIGNED = 64
 """Bytes at a multiple of which a tensor begins, as where torch allots it: its kernels round alike at both."""
@@ -53,6 +54,7 @@ def share_weights(bundle: Bundle, path: Path) -> int:
 def _tensors(bundle: Bundle) -> Iterator[Tensor]:
     """Parameters and buffers of all networks, in an order that depends on the bundle alone."""
     for member in bundle.members.values():
+        assert isinstance(member, Member)
         model = member.model
         networks = [model] if isinstance(model, nn.Module) else list(vars(model).values())
         for network in networks:

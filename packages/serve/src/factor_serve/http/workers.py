@@ -36,11 +36,11 @@ from typing import Any
 import uvicorn
 
 from factor_serve.bundle import Bundle, BundleError, load_bundle, read_manifest
+from factor_serve.exported import is_export, read_export
 from factor_serve.http.app import make_app
 from factor_serve.http.board import Board
 from factor_serve.http.service import Served, Service
 from factor_serve.http.settings import HttpSettings
-from factor_serve.http.shared_weights import share_weights
 
 log = logging.getLogger("factor_serve.http")
 
@@ -86,9 +86,12 @@ class SharedService(Service):
             return self.current()
 
     def opened(self, folder: Path) -> Bundle:
-        """Return the bundle of a folder, its weights where all workers have theirs."""
+        """Return the bundle of a folder, its weights where all workers have theirs; graphs hold their own."""
         bundle = load_bundle(folder)
-        share_weights(bundle, folder.parent / "weights.bin")
+        if bundle.graphs is None:
+            from factor_serve.http.shared_weights import share_weights  # which needs torch
+
+            share_weights(bundle, folder.parent / "weights.bin")
         return bundle
 
     def _listen(self) -> None:
@@ -195,7 +198,7 @@ class Supervisor:
         generation, copy = self.newest, self.place / str(self.newest)
         why: str | None = None
         try:
-            read_manifest(self.folder)
+            (read_export if is_export(self.folder) else read_manifest)(self.folder)
             shutil.copytree(self.folder, copy / "bundle")
         except (ValueError, OSError) as error:
             why = str(error)
@@ -299,7 +302,7 @@ def _work(
 def _load_libraries(folder: Path) -> None:
     """Load the libraries of trees that a bundle has, so that workers share their pages; else each loads them anew."""
     with suppress(BundleError, ImportError):  # which each worker tells again
-        members = read_manifest(folder)["members"]
+        members = [] if is_export(folder) else read_manifest(folder)["members"]
         for library in ("lightgbm", "xgboost"):
             if any(library in name for name in members):
                 import_module(library)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from factor_data.whole_file import write_bytes
 from factor_metrics import ICSummary, to_json_safe
 from factor_serve.bundle import Bundle
+from factor_serve.forecasts import STACK, members_for
 from factor_serve.shadow.log import Log, append, held, read_log
 from factor_serve.stamps import without_zone
 
@@ -38,6 +39,7 @@ def run_shadow(options: argparse.Namespace) -> int:
         raise ValueError(f"--window {options.window}: must be >= 1")
     path = _log_path(options.log)
     bundle = served(options.bundle, options.unpromoted, options.sha256)
+    members_for(bundle, STACK)  # which an export may have no graph of
     with held(path):
         return _run_shadow(options, bundle, path)
 
