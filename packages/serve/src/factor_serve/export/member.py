@@ -47,7 +47,7 @@ class Exported:
     difference: Mapping[str, float]
     """Largest difference on random inputs and on those of the canary, a tenth of the random ones missing."""
     moved: Mapping[str, float] = field(default_factory=dict)
-    """Of the stack: largest difference, in deviations of the date, with what symbols make of it that all but tie for a
+    """Largest difference of a stack, in deviations of the date, with what symbols make of it that all but tie for a
     member, and change places by its rounding."""
 
     @property
