@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from checkout import Checkout, make_checkout
 from stages import ROOT
-from warm import share_with_workers
+from warm import no_sync, share_with_workers
 
 # Files that take longest, the longest first; the three after the first do not need the finished run that it makes.
 LONG_FILES = [
@@ -41,7 +41,8 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers share one process that has imported the libraries."""
+    """Workers share one process that has imported the libraries; nothing waits for disks."""
+    os.fsync = no_sync
     if getattr(config.option, "numprocesses", None):
         share_with_workers()
 

@@ -3,10 +3,10 @@
 A stage imports torch, DeepSpeed, numba and pandas for seconds and then works for one. `python warm.py FOLDER` imports
 them once, and nothing of the project, for programs in the folder that hand their command to it (`warm_client.py`).
 What runs is a fork, which loads the project from the copy it stands in, and whose program lives, is asked to stop, is
-killed and ends as it does. It differs from a process that a user starts in three ways: sets have the same order in all,
-DVC reads and writes its lock by libyaml (`warm_lock.py`), and what libraries read from the environment as they are
-imported was read before, so that a command with other such variables is started as users start it. So is what tests
-start with `cold`.
+killed and ends as it does. It differs from a process that a user starts in four ways: sets have the same order in all,
+DVC reads and writes its lock by libyaml (`warm_lock.py`), nothing waits for disks, and what libraries read from the
+environment as they are imported was read before, so that a command with other such variables is started as users start
+it. So is what tests start with `cold`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ HAS_GPU = Path("/dev/nvidiactl").exists()
 
 FOLDER = "WARM_FOLDER"
 """Variable by which the process that starts workers of pytest names the folder to them."""
+
+
+def no_sync(file: object) -> None:
+    """Stand for `os.fsync`: what a test has written need not outlive a failing computer, and disks take long."""
 
 
 def share_with_workers() -> None:
@@ -117,6 +121,7 @@ def main() -> None:
     own = [name for name in sys.modules if name.startswith(("stages", "factor_"))]
     assert not own, f"{own} would come from another copy"
     importlib.import_module("warm_lock").use_libyaml()
+    os.fsync = no_sync
     gc.collect()
     gc.freeze()  # so that no fork looks through, and so copies, what is there already
     with listening:
