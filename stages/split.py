@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +42,7 @@ from stages.running.planned import check_loaded, read_plan, untracked
 from stages.running.stage import StageError, run
 from stages.running.workers import part_workers
 from stages.universe import check_benchmark, check_label_columns, check_panel, check_sector, check_symbols
+from stages.weights import check_weight_values, check_weights
 
 DATA = Path("data")
 NEWS = "news"
@@ -69,6 +69,7 @@ def main() -> None:
         labels = validate(dict[str, Label], document["tokenize"]["labels"], "params.yaml: tokenize.labels.")
         panel, quality = clean_panel(folder, params, labels, workers)
         check_any_left(quality)
+        check_weight_values(document, panel)
         tell_lost_labels(panel, labels)
         reach = checked_reach(panel, params.folds.purge, plan.value("tokenize.reach"))
         folds = make_folds(panel.dates, params.folds, reach=reach)
@@ -102,21 +103,12 @@ def clean_panel(
         check_benchmark(untracked()["evaluate"], bars.symbols)
         check_sector(untracked()["evaluate"], bars.column_names)
         check_label_columns(labels, bars.column_names)
-        check_weights(untracked()["train"], bars.column_names)
+        check_weights(untracked(), bars.column_names)
         check_volume(bars, params)
         markets = markets_of(bars.rows, params.calendars)
         quality = clean_to_folder(bars, folder / "panel", params.clean, workers, markets)
     panel = open_panel(folder / "panel")
     return assign_markets(panel, folder / "panel", params.calendars), quality
-
-
-def check_weights(train: dict[str, Any], columns: Sequence[str]) -> None:
-    """Refuse, before any training, weights by a column that the bars do not have."""
-    column = (train.get("weights") or {}).get("column")
-    if column is not None and column not in columns:
-        raise StageError(
-            f"params.yaml: train.weights.column: the bars have no column {column!r}; they have {', '.join(columns)}"
-        )
 
 
 def read_dataset(data: Path) -> dict[str, Any]:

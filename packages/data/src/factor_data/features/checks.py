@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,7 +73,7 @@ def check_own_lookahead(plan: FeaturePlan, panel: Panel, seed: int = 0) -> None:
             _compare(name, panel, later, expected[name], np.asarray(feature(dropped)), "dropped")
 
 
-def _later(panel: Panel, shares: Sequence[float], draw: np.random.Generator) -> NDArray[np.bool_]:
+def _later(panel: Panel, shares: tuple[float, float], draw: np.random.Generator) -> NDArray[np.bool_]:
     """Return the rows behind a date that is drawn for each symbol; one with a single bar keeps it."""
     starts = np.flatnonzero(np.r_[True, panel.symbol_code[1:] != panel.symbol_code[:-1]])
     counts = np.diff(np.r_[starts, panel.num_rows])
