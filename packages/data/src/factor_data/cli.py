@@ -82,6 +82,7 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, what in (
         ("leave-out", "columns that are not read, or patterns as note_*"),
+        ("texts", "columns of text beside the bars that are news of their bar"),
         ("absent", "columns of bars that the files lack, as volume"),
         ("names", "names of columns, for CSV without a line of them"),
         ("factors", "one file per day: factor columns (default: all numbered)"),

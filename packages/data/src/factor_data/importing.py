@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from factor_data.atomic import new_folder
 from factor_data.description import MOST_BYTES, UNKNOWN, UNKNOWN_UNIVERSE, parse_description
 from factor_data.parquet import VERIFIED
+from factor_data.reading.bar_texts import BarTexts
 from factor_data.reading.bars import tables_of
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.coverage import Coverage
@@ -151,7 +152,7 @@ def _import_bars(sources: Sequence[BarSource], folder: Path, found: Found, meter
     return coverage
 
 
-def _import_news(sources: Sequence[NewsFile], folder: Path, meter: _Meter) -> tuple[int, str | None]:
+def _import_news(sources: Sequence[NewsFile | BarTexts], folder: Path, meter: _Meter) -> tuple[int, str | None]:
     if not sources:
         return 0, None
     sizes = {source.path: source.size() for source in sources}

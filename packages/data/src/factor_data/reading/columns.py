@@ -104,7 +104,7 @@ def number_columns(
     unread = {name.lower() for name in vendor.leave_out} if vendor else set()
     numbers: dict[str, str] = {}
     for written in header.names:
-        if written in keys:
+        if written in keys or written in config.texts:
             continue
         notes.names[written] = None
         name = ours.get(written) or (written if is_long else plain_name(written))

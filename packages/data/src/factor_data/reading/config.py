@@ -48,6 +48,8 @@ class ReadConfig:
     """Our name (timestamp, time_of_day, symbol, open, ... or a new one) -> the column of the file."""
     leave_out: tuple[str, ...] = ()
     """Columns that are not read: names, or patterns such as note_*."""
+    texts: tuple[str, ...] = ()
+    """Columns of text beside the bars: each value is a document of news that is known with its bar."""
     absent: tuple[str, ...] = ()
     """Columns of bars that the files lack, such as volume: missing in every row."""
     time_format: str | None = None
@@ -70,7 +72,7 @@ class ReadConfig:
     """Whether the rows of a file may be in any order of time; it is then held in memory."""
 
     def __post_init__(self) -> None:
-        for name in ("factors", "targets", "leave_out", "absent", "names"):
+        for name in ("factors", "targets", "leave_out", "texts", "absent", "names"):
             values = getattr(self, name)
             if values is not None and len(set(values)) < len(values):
                 raise ValueError(f"{name} names a column twice: {list(values)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from factor_data.reading.bar_texts import BarTexts, bar_texts
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.documents import NewsFile, news_files
 from factor_data.reading.header import Header, shown
@@ -32,7 +33,7 @@ class Found:
 
     layout: str
     bars: Sequence[BarSource]
-    news: Sequence[NewsFile]
+    news: Sequence[NewsFile | BarTexts]
     notes: Notes
 
 
@@ -45,7 +46,9 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
     name = folder_layout([root], layout)
     if name is not None:
         bars: Sequence[BarSource] = FOLDER_LAYOUTS[name].bars(root, config, notes)
-        news: Sequence[NewsFile] = FOLDER_LAYOUTS[name].news(root, config, notes)
+        news: Sequence[NewsFile | BarTexts] = FOLDER_LAYOUTS[name].news(root, config, notes)
+        if config.texts:
+            raise ValueError(f"{root}: texts: the layout {name!r} has no columns of text beside its bars")
         note_others(root, name, config, notes, refuse_bars=layout == "auto")
     else:
         name, bars, news = _files(root, layout, config, notes)
@@ -58,7 +61,7 @@ def find_all(path: PathLike, layout: str, config: ReadConfig) -> Found:
 
 def _files(
     root: File, layout: str, config: ReadConfig, notes: Notes
-) -> tuple[str, Sequence[BarSource], Sequence[NewsFile]]:
+) -> tuple[str, Sequence[BarSource], Sequence[NewsFile | BarTexts]]:
     folder = root.child("news")
     has_news = root.is_folder() and folder.is_folder()
     headers = read_headers([root], config, notes, skip=frozenset({"news"} if has_news else ()))
@@ -79,7 +82,8 @@ def _files(
     for header in headers:
         if header.file.path in strangers:
             notes.leave_out(header.file.path, f"neither bars nor news, its columns are {shown(header.names)[:200]}")
-    return name, FILE_LAYOUTS[name](without_text(chosen), config, notes), news_files(news, config)
+    bars = FILE_LAYOUTS[name](without_text(chosen), config, notes)
+    return name, bars, [*news_files(news, config), *bar_texts(bars, chosen, config)]
 
 
 def _is_list(header: Header) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from factor_data.reading.bar_texts import BarTexts
 from factor_data.reading.config import DEFAULT_CONFIG, ReadConfig
 from factor_data.reading.documents import NewsFile
 from factor_data.reading.layouts import find_news
@@ -32,7 +33,7 @@ def iter_news_tables(
     yield from news_tables_of(sources, batch_rows)
 
 
-def news_tables_of(sources: Sequence[NewsFile], batch_rows: int) -> Iterator[Table]:
+def news_tables_of(sources: Sequence[NewsFile | BarTexts], batch_rows: int) -> Iterator[Table]:
     """Yield the tables of sources under one zone."""
     zone = OneZone()
     for source in sources:

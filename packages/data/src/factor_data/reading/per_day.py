@@ -93,7 +93,7 @@ def day_bars(headers: Sequence[Header], config: ReadConfig, notes: Notes) -> lis
         found[file.day] = file
         known = {*file.key_columns, *file.numbers.values()}
         for name in header.names:
-            if name not in known:
+            if name not in known and name not in config.texts:
                 notes.leave_out_column(name, file.path, "no factor, target or column of a bar")
     return [found[day] for day in sorted(found)]
 

@@ -13,7 +13,7 @@ from factor_data.reading.sources import File, PathLike, locate
 
 NAME = "import.yaml"
 IMPORT = "import"  # the key of dataset.yaml under which an import remembers the same
-LISTS = ("factors", "targets", "leave_out", "absent", "names")
+LISTS = ("factors", "targets", "leave_out", "texts", "absent", "names")
 MOST_BYTES = 2**20
 
 
