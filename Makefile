@@ -169,6 +169,9 @@ study-meta: install ## Which meta learner stacks best, on simulated markets (hal
 study-gates: install ## False and missed promotions on markets without a signal and with a weak one (half an hour; goes on where it stopped)
 	@python -m studies.gates $(ARGS)
 
+study-sweeps: install ## What Optuna with pruning saves against a grid, by make sweep itself (half an hour; goes on where it stopped)
+	@python -m studies.sweeps $(ARGS)
+
 study-books: install ## Books on NASDAQ and ACL18 net of 1, 5, 10 and 20 basis points (half an hour; goes on where it stopped)
 	@python -m studies.net_books $(ARGS)
 

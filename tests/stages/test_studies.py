@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from factor_data import MarketConfig, simulate_market
+from factor_experiments.sweep_run import Job, Status
 from factor_models import KLINE_MODELS
 from stages.json_files import read_json
 from studies import (
@@ -21,6 +22,7 @@ from studies import (
     meta_learners,
     net_books,
     planted_signals,
+    sweeps,
     volatility,
     workspace,
 )
@@ -288,3 +290,18 @@ def test_books_of_a_market_lose_by_every_basis_point(
     page = net_books.page({"acl18": rows})
     assert page.count("| stack |") == 3
     assert "## few" in page
+
+
+def test_a_sweep_costs_what_its_trials_did_until_one_is_as_good_as_the_grid() -> None:
+    def job(learning_rate: float, score: float, cpu_seconds: float) -> Job:
+        status: Status = "done" if np.isfinite(score) else "stopped"
+        point = {"zoo.lightgbm.learning_rate": learning_rate, "zoo.lightgbm.leaves": 7}
+        return Job(name="", point=point, status=status, score=score, cpu_seconds=cpu_seconds, folds=[0.0])
+
+    grid = sweeps.Swept(jobs=[job(0.01, 0.02, 30.0), job(0.03, 0.05, 30.0), job(0.1, 0.04, 40.0)])
+    reached = sweeps.Swept(jobs=[job(0.1, 0.04, 40.0), job(0.01, np.nan, 9.0), job(0.03, 0.05, 1.0), job(1, 0.0, 5.0)])
+    missed = sweeps.Swept(jobs=[job(0.1, 0.04, 40.0), job(0.01, np.nan, 10.0)])
+    page = sweeps.page(grid, [reached, missed])
+    assert "learning rate and leaves 0.03, 7, with a rank IC of +0.0500" in page
+    assert "| 0 | +0.0500 | trial 3 | 50 | 50% | 1 | 55 | 55% |" in page
+    assert "| 1 | +0.0400 | not reached | 50 | 50% | 1 | 50 | 50% |" in page
