@@ -67,7 +67,11 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "tcn_attention": ({}, {"lookback": 30}, {"lookback": 30, "train": DECAYED}),
     "transformer": ({}, {"lookback": 30}, {"lookback": 30, "train": DECAYED}),
     "master": ({}, {"lookback": 20}, {"lookback": 20, "train": DECAYED}),
-    "lru": ({}, {"memories": 6}, {"train": {"weight_decay": 0.5, **SLOW}}),
+    "lru": (
+        {"lookback": 60},
+        {"lookback": 60, "memories": 6},
+        {"lookback": 60, "train": {"weight_decay": 0.5, **SLOW}},
+    ),
 }
 """Settings of each model besides its section in params.yaml; as many for each."""
 USUAL = ("linear", "lightgbm", "lstm", "tcn_attention", "lru")
