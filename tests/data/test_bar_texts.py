@@ -58,7 +58,7 @@ def test_each_value_is_a_document_with_stamp_and_symbol_of_its_bar(
     assert told.num_documents == len(long) == 4
     assert "headline" not in str(told.left_out)
     assert "texts" in (tmp_path / "data" / "dataset.yaml").read_text()
-    plain = import_data(source, tmp_path / "plain", config=ReadConfig(leave_out=("headline", "note")))
+    plain = import_data(source, tmp_path / "plain", config=ReadConfig())
     assert plain.num_documents == 0
     pd.testing.assert_frame_equal(read_bars(tmp_path / "data").to_pandas(), read_bars(tmp_path / "plain").to_pandas())
 
