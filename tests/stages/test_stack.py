@@ -301,6 +301,10 @@ def test_a_model_without_signal_is_reported_and_left_out_with_its_reason(
     assert sorted(path.name for path in (results / "stack" / "bundle" / "models").iterdir()) == ["linear", "lstm"]
     assert read(results / "stack" / "bundle" / "manifest.json")["left_out"]["lightgbm"].startswith("fold 0")
     assert "Left out: lightgbm" in (results / "report" / "stack" / "report.html").read_text()
+    workplace.change_params(lambda document: document["train"].update(no_signal="fail"))
+    workplace.run("plan")
+    with pytest.raises(StageError, match=rf"fold 0: {reason}; train\.no_signal: leave_out lets the run go on without"):
+        workplace.run("train", "lightgbm")
     workplace.change_params(lambda document: document.update(models=["lightgbm"]))
     workplace.run("plan")
     with pytest.raises(StageError, match=r"no model has a signal, so there is nothing to combine: lightgbm \(fold 0"):
