@@ -67,6 +67,12 @@ def test_options_of_the_command_line_are_held_to_the_same(tmp_path: Path, capsys
         read_bars(tmp_path, config=ReadConfig(leave_out=("not_a",)))
 
 
+def test_texts_are_not_passed_over_where_a_layout_has_none(tmp_path: Path) -> None:
+    write_qlib(tmp_path)
+    with pytest.raises(ValueError, match="texts is not read in layout 'qlib', in long, symbol, kronos, day it is"):
+        read_bars(tmp_path, config=ReadConfig(texts=("headline",)))
+
+
 def test_every_setting_that_names_columns_is_held_against_what_there_is() -> None:
     """A new one has to say which layouts read it; `columns` and `frequency` are held to files where they are used."""
     assert set(LISTS) <= {*READ_BY, *OF_CSV}

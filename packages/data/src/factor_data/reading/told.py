@@ -21,6 +21,7 @@ READ_BY = {
     "targets": ("day",),
     "frequency": ("qlib",),
     "symbol_pattern": ("symbol", "kronos", "csmd"),
+    "texts": ("long", "symbol", "kronos", "day"),
     "leave_out": TABLES,
     "absent": TABLES,
     "columns": (*TABLES, "wide"),
