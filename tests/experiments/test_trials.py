@@ -146,6 +146,16 @@ def test_a_remote_that_dvc_cannot_open_is_named_and_the_rest_is_judged(
     assert said in found.missing[0]
 
 
+def test_a_clone_without_a_checkout_is_refused_by_name(
+    made: Fabricated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(made, draws(1))
+    bare = str(tmp_path / "elsewhere")
+    subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(made.path), bare], check=True)
+    assert main(["-C", bare, "trials", "--offline"]) == 2
+    assert f"{bare}: DVC cannot open the repository that is checked out: you are not inside" in capsys.readouterr().err
+
+
 def test_a_folder_that_differs_by_another_file_is_the_same_trial(made: Fabricated, tmp_path: Path) -> None:
     """Also in a clone that has the ledger and no cache: it says which table a folder of dvc.lock holds."""
     first = table({"h1": draws(1)[0]})

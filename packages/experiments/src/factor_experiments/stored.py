@@ -73,11 +73,18 @@ class Stored:
         return found
 
     def _dvc(self) -> Any:
-        """Return DVC's own view of the repository, which takes a second to load and few calls need."""
+        """Return DVC's own view of the repository, which takes a second to load and few calls need.
+
+        ValueError where there is none, as in a clone of which no commit is checked out, or its settings are damaged.
+        """
         if self._repo is None:
+            from dvc.exceptions import DvcException
             from dvc.repo import Repo
 
-            self._repo = Repo(str(self.root))
+            try:
+                self._repo = Repo(str(self.root))
+            except DvcException as error:
+                raise ValueError(f"{self.root}: DVC cannot open the repository that is checked out: {error}") from None
         return self._repo
 
     def _fetch(self, md5: str) -> None:
