@@ -493,3 +493,19 @@ def test_what_is_learned_by_the_auc_needs_directions_and_knows_those_of_earlier_
         predictions, np.where(fold == 2, -label, label), date_code, fold, config=config, direction=changed
     )
     np.testing.assert_array_equal(after.prediction, before.prediction)
+
+
+def test_patterns_of_members_looked_up_in_a_table_are_those_that_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions, label, date_code, fold = example(3, (0.5, 0.2, 0.0, 0.1))
+    predictions[np.random.default_rng(2).random(predictions.shape) < 0.3] = np.nan
+    table = stack_oof(predictions, label, date_code, fold)
+    monkeypatch.setattr("factor_models.stacking.members.MOST_MODELS", 0)
+    np.testing.assert_array_equal(stack_oof(predictions, label, date_code, fold).prediction, table.prediction)
+
+
+def test_ranks_of_dates_side_by_side_are_those_of_rows_in_any_order() -> None:
+    predictions, _, date_code, _ = example(5)
+    predictions = predictions.round(1)
+    by_date = np.argsort(date_code, kind="stable")
+    found = rank_standardise(predictions[:, by_date], date_code[by_date])
+    np.testing.assert_array_equal(found, rank_standardise(predictions, date_code)[:, by_date])

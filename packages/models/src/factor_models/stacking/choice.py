@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from factor_models.stacking.config import StackConfig
-from factor_models.stacking.evidence import learned_weights
+from factor_models.stacking.evidence import Lessons
 from factor_models.stacking.learners import LEARNERS
 from factor_models.stacking.moments import Moments
 
@@ -37,9 +37,9 @@ def choose_learner(moments: Moments, config: StackConfig, purge: int, overlap: i
     series: dict[str, list[np.ndarray]] = {name: [] for name in LEARNERS}
     for block in blocks[1:]:
         known = taught.take(taught.dates + purge < taught.dates[block[0]])
-        ahead = taught.take(block)
+        ahead, lessons = taught.take(block), Lessons(known, config, rows)
         for name, found in series.items():
-            found.append(ahead.ics_of(learned_weights(name, known, config, rows)))
+            found.append(ahead.ics_of(lessons.weights(name)))
     return nearest_to_equal({name: np.concatenate(found) for name, found in series.items()}, rows)
 
 

@@ -33,15 +33,32 @@ def learned_weights(name: str, moments: Moments, config: StackConfig, overlap: i
     overlap : dates over which labels overlap. Fewer dates than four times that, or than four, teach nothing: the
         weights are equal
     """
-    prior = equal(moments, config)
-    if name == "equal" or not can_learn(moments, overlap):
-        return prior
-    taught = moments.take(np.isfinite(moments.ics).any(axis=1))
-    alive = np.isfinite(taught.ics).any(axis=0)
-    weights = _of_alive(name, taught.of_models(alive), config, date_blocks(len(taught.dates), overlap))
-    result = prior.copy()
-    result[alive] = weights * alive.sum() / len(alive)
-    return result
+    return Lessons(moments, config, overlap).weights(name)
+
+
+class Lessons:
+    """What some dates teach, put together once for all meta learners; arguments as in `learned_weights`."""
+
+    def __init__(self, moments: Moments, config: StackConfig, overlap: int) -> None:
+        self.config, self.prior = config, equal(moments, config)
+        self.enough = can_learn(moments, overlap)
+        if not self.enough:
+            return
+        taught = moments.take(np.isfinite(moments.ics).any(axis=1))
+        self.alive = np.isfinite(taught.ics).any(axis=0)
+        self.whole = taught.of_models(self.alive)
+        every = np.arange(len(taught.dates))
+        blocks = date_blocks(len(every), overlap)
+        self.parts = [self.whole.take(np.delete(every, block)) for block in blocks]
+        """The dates without one block each."""
+
+    def weights(self, name: str) -> np.ndarray:
+        """Return `learned_weights` of a meta learner."""
+        result = self.prior.copy()
+        if name != "equal" and self.enough:
+            weights = _of_alive(name, self.whole, self.config, self.parts)
+            result[self.alive] = weights * self.alive.sum() / len(self.alive)
+        return result
 
 
 def can_learn(moments: Moments, overlap: int) -> bool:
@@ -56,12 +73,11 @@ def date_blocks(num_dates: int, overlap: int) -> list[np.ndarray]:
     return np.array_split(np.arange(num_dates), num_blocks) if num_blocks else []
 
 
-def _of_alive(name: str, moments: Moments, config: StackConfig, blocks: list[np.ndarray]) -> np.ndarray:
+def _of_alive(name: str, moments: Moments, config: StackConfig, parts: list[Moments]) -> np.ndarray:
     learner, prior = LEARNERS[name], equal(moments, config)
     learned = _normalised(learner(moments, config), prior)
-    every = np.arange(len(moments.dates))
-    again = np.array([_normalised(learner(moments.take(np.delete(every, block)), config), prior) for block in blocks])
-    count = len(blocks)
+    again = np.array([_normalised(learner(part, config), prior) for part in parts])
+    count = len(parts)
     variance = (count - 1) / count * np.square(again - again.mean(axis=0)).sum(axis=0)
     gap = learned - prior
     kept = np.where(gap != 0.0, np.maximum(1.0 - variance / np.where(gap != 0.0, np.square(gap), 1.0), 0.0), 0.0)

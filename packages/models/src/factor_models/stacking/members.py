@@ -10,6 +10,9 @@ from factor_models.stacking.standardise import number_groups, rank_standardise
 LEAST_ROWS = 3
 """Rows of a date that a spread is taken from; of fewer, forecasts are scaled by the sizes of the weights."""
 
+MOST_MODELS = 16
+"""Models whose patterns of presence are looked up in a table; those of more are sorted."""
+
 DECIMALS = 12
 """Decimals that tell combined forecasts apart, in standard deviations of a date."""
 
@@ -36,7 +39,8 @@ class Members:
         width = int(self.date_code.max(initial=0)) + 1
         places = self.fold * width + self.date_code
         self.group = number_groups(places)
-        dates = np.unique(places)
+        dates = np.zeros(int(self.group.max(initial=-1)) + 1, dtype=np.int64)
+        dates[self.group] = places
         self.fold_of_group = dates // width
         self.moments: Moments = date_moments(self.forecasts, label[self.rows], self.group, dates % width)
         """Moments of the label, in whose units the stack forecasts."""
@@ -45,7 +49,9 @@ class Members:
         if direction is not None:
             self.lessons = direction_moments(self.forecasts, direction[self.rows], self.group, dates % width)
         self.folds = np.unique(self.fold)
-        self.start = np.array([self.date_code[self.fold == one].min() for one in self.folds], dtype=np.int64)
+        self.here = [_rows_of(self.fold == one) for one in self.folds]
+        """The rows of each fold."""
+        self.start = np.array([self.date_code[here].min() for here in self.here], dtype=np.int64)
 
     def teaching(self, place: int, purge: int) -> Moments:
         """Return what dates in earlier folds than the one at `place` teach whose labels were known as it began."""
@@ -68,8 +74,14 @@ class Members:
         weights of those present are 0, they count the same. Sums of ranks that are equal stay so: what differs by less
         than 1e-12 is rounding.
         """
-        here = np.flatnonzero(self.fold == self.folds[place])
+        here = self.here[place]
         return self.rows[here], combine_ranks(self.forecasts[:, here], self.group[here], weights, wanted)
+
+
+def _rows_of(mask: np.ndarray) -> np.ndarray | slice:
+    """Return the rows of a mask that has some; as a slice where they lie together, so that they need not be copied."""
+    rows = np.flatnonzero(mask)
+    return slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
 
 
 def combine_ranks(forecasts: np.ndarray, group: np.ndarray, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -97,10 +109,20 @@ def combine_ranks(forecasts: np.ndarray, group: np.ndarray, weights: np.ndarray,
 
 def _number_patterns(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (num_rows,) a number for each row's pattern (num_models, num_rows), and a row that has each."""
-    number, examples = np.zeros(present.shape[1], dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if len(present) > MOST_MODELS:
+        number, examples = np.zeros(present.shape[1], dtype=np.int64), np.zeros(0, dtype=np.int64)
+        for row in present:
+            _, examples, number = np.unique(2 * number + row, return_index=True, return_inverse=True)
+        return number.ravel(), examples
+    code = np.zeros(present.shape[1], dtype=np.int64)
     for row in present:
-        _, examples, number = np.unique(2 * number + row, return_index=True, return_inverse=True)
-    return number.ravel(), examples
+        code = 2 * code + row
+    example = np.full(1 << len(present), -1)
+    example[code[::-1]] = np.arange(len(code))[::-1]  # of several rows the last one written stays, which is the first
+    found = np.flatnonzero(example >= 0)
+    number_of_code = np.zeros(len(example), dtype=np.int64)
+    number_of_code[found] = np.arange(len(found))
+    return number_of_code[code], example[found]
 
 
 def _centred_and_scaled(values: np.ndarray, size: float, group: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ in which every date weighs the same. A model that is absent on a date is absent 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,7 +39,13 @@ class Moments:
         `weight` (num_dates,) is what each date counts, by default the same. A model without a date has IC 0; two models
         that share none are taken as uncorrelated.
         """
-        weights = np.ones(len(self.dates)) if weight is None else weight
+        return self._plain_mean if weight is None else self._mean(weight)
+
+    @cached_property
+    def _plain_mean(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._mean(np.ones(len(self.dates)))
+
+    def _mean(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ics = _mean(self.ics, weights, np.zeros(self.ics.shape[1]))
         return ics, _mean(self.grams, weights, np.eye(len(ics)))
 

@@ -127,8 +127,8 @@ def stack_members(
         rows, combined = members.combine(place, weights[place], wanted)
         prediction[rows] = scales[place] * combined
         stacked = np.isfinite(combined)
-        there = np.isfinite(members.forecasts[:, members.fold == number][:, stacked])
-        present[place] = there.mean(axis=1) if stacked.any() else 0.0
+        there = np.isfinite(members.forecasts[:, members.here[place]]) & stacked
+        present[place] = there.sum(axis=1) / stacked.sum() if stacked.any() else 0.0
         learners.append(name if can_learn(taught, num_overlapping) else "equal")
         pruned += gone
     return StackResult(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+MOST_PADDING = 4
+"""Cells of a matrix with a group in each row, as a multiple of the values in it, up to which groups share one."""
+
 
 def rank_standardise(values: np.ndarray, date_code: np.ndarray, fold: np.ndarray | None = None) -> np.ndarray:
     """Average ranks per date (and fold), shifted and scaled to mean 0 and variance 1.
@@ -25,6 +28,8 @@ def rank_standardise(values: np.ndarray, date_code: np.ndarray, fold: np.ndarray
 
 def number_groups(labels: np.ndarray) -> np.ndarray:
     """Return whole numbers (num_rows,) replaced by 0, 1, 2 ... in ascending order."""
+    if len(labels) and (labels[1:] >= labels[:-1]).all():
+        return np.concatenate([[0], np.cumsum(labels[1:] != labels[:-1])])
     return np.unique(labels, return_inverse=True)[1].ravel()
 
 
@@ -32,9 +37,9 @@ def average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Return the ranks 0, 1, 2 ... of values (num_rows,) within their group, averages among equals; NaN stays NaN."""
     ranks = np.full(len(values), np.nan)
     known = np.flatnonzero(np.isfinite(values))
-    order = known[np.lexsort((values[known], group[known]))]
-    if len(order) == 0:
+    if len(known) == 0:
         return ranks
+    order = known[_by_group_and_value(values[known], group[known])]
     sorted_group, sorted_value = group[order], values[order]
     new_group = np.r_[True, sorted_group[1:] != sorted_group[:-1]]
     new_tie = new_group | np.r_[True, sorted_value[1:] != sorted_value[:-1]]
@@ -42,6 +47,22 @@ def average_ranks(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     tie = np.cumsum(new_tie) - 1
     ranks[order] = (np.bincount(tie, place) / np.bincount(tie))[tie]
     return ranks
+
+
+def _by_group_and_value(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the positions (num_rows,) in the order of group and value; equal values in any order.
+
+    Rows that come group by group are sorted side by side, a group in a row of a matrix: that is many times faster.
+    """
+    first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+    sizes = np.diff(first, append=len(group))
+    width = int(sizes.max())
+    if (group[1:] < group[:-1]).any() or width * len(sizes) > MOST_PADDING * len(values):
+        return np.lexsort((values, group))
+    there = np.arange(width) < sizes[:, None]
+    matrix = np.full(there.shape, np.inf)
+    matrix[there] = values
+    return (first[:, None] + np.argsort(matrix, axis=1))[there]
 
 
 def standardise(values: np.ndarray, group: np.ndarray) -> np.ndarray:
