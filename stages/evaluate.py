@@ -18,7 +18,7 @@ from stages.judging.books import judge_books
 from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.origin import origin
-from stages.judging.pages import Books, ModelPage
+from stages.judging.pages import Books, ModelPage, on_page
 from stages.judging.seeds import read_seeds, seed_scores, seeds_in_words
 from stages.judging.tables import per_fold, scored_symbols, write_series, write_tables
 from stages.judging.time_series import scoring_view, symbol_table
@@ -68,7 +68,7 @@ def main() -> None:
         windows.to_csv(folder / "windows.csv", index=False)
         write_json(folder / "metrics.json", metrics)
         page = ModelPage(
-            subjects=tuple(subjects),
+            subjects=tuple(on_page(one) for one in subjects),
             floors=tuple(floors),
             metrics=metrics,
             valid=valid,

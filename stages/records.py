@@ -5,6 +5,7 @@ Floats come back to the bit, NaN stands as null, dates as ISO text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from factor_metrics import to_json_safe
-from stages.json_files import read_json, write_json
+from stages.json_files import read_json
 
 T = TypeVar("T")
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write a dataclass as JSON."""
-    write_json(path, plain(record))
+    """Write a dataclass as JSON on one line: series of thousands of dates are not for people to read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(path: Path, kind: type[T]) -> T:
@@ -37,10 +40,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return np.datetime_as_string(value).tolist() if value.dtype.kind == "M" else to_json_safe(value)
+        return plain_array(value)
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return to_json_safe(value)
+
+
+def plain_array(values: np.ndarray) -> Any:
+    """Return an array as nested lists: dates as ISO text, None for what is not finite."""
+    if values.dtype.kind == "M":
+        return np.datetime_as_string(values).tolist()
+    if values.dtype.kind != "f":
+        return to_json_safe(values)
+    known = np.isfinite(values)
+    if known.all():
+        return values.tolist()
+    with_gaps = values.astype(object)
+    with_gaps[~known] = None
+    return with_gaps.tolist()
 
 
 def parse(kind: Any, value: Any) -> Any:
@@ -73,6 +90,8 @@ def parse_array(value: Any, dates: bool) -> np.ndarray:
     """Return a list of JSON as an array: of dates, of whole numbers, or of float64 with NaN for null."""
     if dates:
         return np.array(value, dtype="datetime64[ns]")
+    if (read := np.array(value)).dtype.kind in "if":  # no gaps
+        return read.astype(np.int64 if read.dtype.kind == "i" else np.float64, copy=False)
     array = np.array(value, dtype=object)
     whole = array.size > 0 and all(isinstance(one, int) for one in array.ravel())
     return array.astype(np.int64) if whole else array.astype(np.float64)

@@ -22,9 +22,17 @@ from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.floor_members import floor_members, is_floor, scores_alone
-from stages.judging.judge import profile, row_counts
+from stages.judging.judge import ordered_outcomes, profile, row_counts
 from stages.judging.origin import origin
-from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, looks_of_run, result_rows
+from stages.judging.pages import (
+    THIS_RUN,
+    StackedLabel,
+    StackPage,
+    looks_of_run,
+    on_page,
+    outer_quantiles,
+    result_rows,
+)
 from stages.judging.pages import floors as all_floors
 from stages.judging.summary import write_summary
 from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
@@ -120,7 +128,8 @@ def stacked_label(
 ) -> StackedLabel:
     """The stack of one label with what its page shows; it is calibrated against what its weights are fitted to."""
     label, dates = result.label, result.dates
-    target = store.matrix(store.targets("zscore")[:, store.head(label)], dates)
+    target = store.matrix(store.target("zscore", label), dates)
+    outcomes = ordered_outcomes(listed, dates, store, result.view)
     subject = Subject(
         name="stack",
         label=label,
@@ -129,18 +138,18 @@ def stacked_label(
         judged=result.stack,
         floors=result.floors,
         attainable=result.attainable,
-        profile=profile(result.prediction, target, label, dates, store, listed, config, result.view),
+        profile=profile(result.view.ordered(result.prediction), target, label, outcomes, store, config, result.view),
         row_counts=row_counts(result.prediction, label, dates, store, panel),
     )
     return StackedLabel(
-        subject=subject,
-        models=result.models,
+        subject=on_page(subject),
+        models={name: outer_quantiles(judged) for name, judged in result.models.items()},
         folds=tuple(int(fold) for fold in result.weights.folds),
         weights=result.weights.weights,
         learners=result.weights.learners,
         present=result.weights.present,
         pruned=pruned_in_words(result),
-        equal=result.equal,
+        equal=outer_quantiles(result.equal),
         correlation=result.correlation,
         errors=result.errors,
         contributions=result.contributions,

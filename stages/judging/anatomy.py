@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import Anatomy, anatomy, exposures, regimes
+from factor_metrics import Anatomy, OrderedMatrix, anatomy, exposures, regimes
 from stages.judging.books import bars_of, benchmark_returns, sectors_of
 from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
@@ -37,14 +37,17 @@ def anatomies(
         known = exposures(bars.price, bars.traded, market)
         in_regime = regimes(market, scored)
     sectors = sectors_of(panel, config)
+    ordered: dict[bytes, dict[str, OrderedMatrix]] = {}
     found = {}
     for label, (dates, prediction) in given.items():
         place = np.searchsorted(panel.dates, dates)
+        if place.tobytes() not in ordered:
+            ordered[place.tobytes()] = {name: OrderedMatrix(values[place], name) for name, values in known.items()}
         found[label] = anatomy(
             prediction,
             store.matrix(store.label(label), dates),
             dates,
-            {name: values[place] for name, values in known.items()},
+            ordered[place.tobytes()],
             {name: on[place] for name, on in in_regime.items()},
             overlap=store.overlap(label),
             sector=None if sectors is None else sectors[place],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Label, Panel, read_parquet
 from factor_metrics import BookResult, TradingRules, beside_truth, constant_dates, judge_book, rank_within_groups
-from factor_metrics.portfolio.trailing import last_known
+from factor_metrics.portfolio.costs import Impact, impact_rates
+from factor_metrics.trailing import last_known
 from stages.judging.judge import TRUE_DELAY
 from stages.judging.pages import Books
 from stages.judging.time_series import is_over_time
@@ -45,8 +46,8 @@ class Quotes:
     dates: NDArray[np.datetime64]
     price: NDArray[np.float64]
     """(num_dates, num_symbols) adjusted, NaN = no bar."""
-    traded: NDArray[np.float64] | None
-    """(num_dates, num_symbols) money; None where no bar says what was traded."""
+    impact: Impact | None
+    """None where it has no price, since no bar says what was traded."""
     benchmark: NDArray[np.float64]
     """(num_dates,) returns of the benchmark; NaN on the first."""
 
@@ -65,7 +66,7 @@ def judge_books(
     """
     found, without = {}, {}
     truths, sectors = read_parquet(expected), sectors_of(panel, config)
-    bars = cache(partial(bars_of, panel))
+    bars, impacts = cache(partial(bars_of, panel)), cache(partial(impact_from, config=config))
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
         if is_over_time(config):
@@ -74,7 +75,9 @@ def judge_books(
             without[name] = NO_RETURN
         elif not np.isfinite(prediction).any():
             without[name] = NO_FORECAST
-        elif (quotes := quotes_of(panel, bars(label.price), dates, label, store.overlap(name), config)) is None:
+        elif (
+            quotes := quotes_of(panel, bars(label.price), dates, label, store.overlap(name), config, impacts)
+        ) is None:
             without[name] = NO_PRICES
         else:
             sector = None if sectors is None else sectors[np.searchsorted(panel.dates, dates)]
@@ -144,7 +147,7 @@ def book_of(
         return judge_book(
             spread,
             quotes.price,
-            quotes.traded,
+            quotes.impact,
             quotes.dates,
             quotes.benchmark,
             config.portfolio,
@@ -158,9 +161,18 @@ def book_of(
 
 
 def quotes_of(
-    panel: Panel, bars: Bars, dates: NDArray[np.datetime64], label: Label, held: int, config: EvaluateParams
+    panel: Panel,
+    bars: Bars,
+    dates: NDArray[np.datetime64],
+    label: Label,
+    held: int,
+    config: EvaluateParams,
+    impacts: Callable[[Bars, int], Impact],
 ) -> Quotes | None:
-    """Return prices from before these dates, for volumes, to the end of the last book; None without any."""
+    """Return prices from before these dates, for volumes, to the end of the last book; None without any.
+
+    `impacts` has the price impact of the bars from a date on.
+    """
     settings = config.portfolio
     delay = label.delay if settings.delay is None else settings.delay
     first, last = np.searchsorted(panel.dates, dates[[0, -1]])
@@ -171,9 +183,25 @@ def quotes_of(
     return Quotes(
         dates=panel.dates[span],
         price=price,
-        traded=traded if traded is not None and (traded > 0.0).any() else None,
+        impact=Impact(rates=impacts(bars, span.start).rates[: len(price)])
+        if traded is not None and (traded > 0.0).any() and settings.costs.impact > 0.0
+        else None,
         benchmark=benchmark_returns(price, bars.universe[span], panel.symbols, settings.benchmark),
     )
+
+
+def impact_from(bars: Bars, first: int, config: EvaluateParams) -> Impact:
+    """Return the price impact of the bars from the date at `first` to the end; a date's rates rest on earlier ones."""
+    settings = config.portfolio
+    assert bars.traded is not None, "no bar says what was traded"
+    rates = impact_rates(
+        bars.price[first:],
+        bars.traded[first:],
+        coefficient=settings.costs.impact,
+        money=settings.money,
+        num_bars=settings.costs.volume_bars,
+    )
+    return Impact(rates=rates)
 
 
 def money_traded(panel: Panel) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold
@@ -37,23 +36,17 @@ def input_drift(store: FeatureStore, folds: Sequence[Fold]) -> list[DriftRow]:
 
 def forecast_drift(oof: OutOfFold) -> list[DriftRow]:
     """Return per label and fold how a model's test forecasts differ from those of its valid dates."""
-    keys = ["label", "fold", "segment"]
-    parts = {key: side_of(frame) for key, frame in oof.frame.groupby(keys, observed=True, sort=False)}
-    nothing: Side = (np.zeros(0), 0)
+
+    def side(label: str, segment: str, fold: int) -> Side:
+        values, num_dates = oof.values(label, segment, fold)
+        return values[thinned(np.flatnonzero(np.isfinite(values)))], num_dates
 
     def sides() -> Iterator[tuple[str, int, Side, Side]]:
         for label in oof.store.heads:
             for fold in oof.folds():
-                valid, test = (parts.get((label, fold, segment), nothing) for segment in ("valid", "test"))
-                yield label, fold, valid, test
+                yield label, fold, side(label, "valid", fold), side(label, "test", fold)
 
     return drift_rows("forecast", sides())
-
-
-def side_of(frame: pd.DataFrame) -> Side:
-    """Return the forecasts of rows, and on how many dates they were made."""
-    values = frame["prediction"].to_numpy()
-    return values[thinned(np.flatnonzero(np.isfinite(values)))], int(frame["timestamp"].nunique())
 
 
 def drift_rows(what: str, sides: Iterator[tuple[str, int, Side, Side]]) -> list[DriftRow]:

@@ -137,28 +137,32 @@ def combine(
     forecasts, view = [forecast[scored] for forecast in forecasts], scoring_view(config, dates, fold[scored])
     check_forecasts("the stack", label, config, view(stacked), view(outcome))
     equally = equal.prediction.reshape(len(scored), -1)[scored]
-    whole = view.judge(stacked, outcome, overlap, config)
+    whole, known = view.ordered(stacked), view.ordered(outcome)
+    judged_whole = view.judge(whole, known, overlap, config)
     judged = {
-        name: view.judge(forecast, outcome, overlap, config) for name, forecast in zip(models, forecasts, strict=True)
+        name: view.judge(view.ordered(forecast), known, overlap, config)
+        for name, forecast in zip(models, forecasts, strict=True)
     }
     rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
     shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
     signals = floor_signals(panel, dates, config.seed, how)
-    compared = np.stack([view(forecast) for forecast in forecasts]) if over_time else predictions[:, scored]
+    compared = [view.ordered(one) for one in (forecasts if over_time else predictions[:, scored])]
     return LabelResult(
         label=label,
         overlap=view.overlap(overlap),
         dates=dates,
         view=view,
         prediction=stacked,
-        equal=view.judge(equally, outcome, overlap, config),
-        stack=whole,
+        equal=view.judge(view.ordered(equally), known, overlap, config),
+        stack=judged_whole,
         models=judged,
-        floors=judge_floors(signals, stacked, outcome, overlap, config, view),
+        floors=judge_floors(
+            {name: view.ordered(signal) for name, signal in signals.items()}, whole, known, overlap, config, view
+        ),
         weights=weights,
         correlation=prediction_correlation(compared, config.min_symbols),
-        errors=error_correlation(compared, view(outcome), config.min_symbols),
-        contributions=contributions(whole, judged, without, weights, shares, view.overlap(overlap), config),
+        errors=error_correlation(compared, known, config.min_symbols),
+        contributions=contributions(judged_whole, judged, without, weights, shares, view.overlap(overlap), config),
         constant_share=constant_share(view(stacked), np.float32),
         present=shares,
         attainable=None if over_time else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),

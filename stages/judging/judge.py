@@ -13,6 +13,7 @@ from factor_data import FeatureStore, Label, Panel, decided_by_delisting, read_p
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
+    OrderedMatrix,
     Profile,
     price_floors,
     profile_forecast,
@@ -54,16 +55,16 @@ def mean_of_known(by_date: NDArray[np.float64]) -> float:
 
 
 def judge_floors(
-    signals: Mapping[str, NDArray],
-    prediction: NDArray,
-    outcome: NDArray,
+    signals: Mapping[str, OrderedMatrix],
+    prediction: OrderedMatrix,
+    outcome: OrderedMatrix,
     overlap: int,
     config: EvaluationConfig,
     view: View = BY_DATE,
 ) -> dict[str, Evaluation]:
-    """Each floor on exactly the dates and symbols that the model predicted."""
-    covered = {floor: np.where(np.isnan(prediction), np.nan, signal) for floor, signal in signals.items()}
-    return {floor: view.judge(signal, outcome, overlap, config) for floor, signal in covered.items()}
+    """Each floor on exactly the dates and symbols that the model predicted; all as `view.ordered` returns them."""
+    covered = ~np.isnan(prediction.values)
+    return {floor: view.judge(signal.where(covered), outcome, overlap, config) for floor, signal in signals.items()}
 
 
 def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
@@ -83,25 +84,28 @@ def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) 
 
 
 def profile(
-    prediction: NDArray,
+    prediction: OrderedMatrix,
     target: NDArray,
     label: str,
-    dates: NDArray[np.datetime64],
+    outcomes: Mapping[str, OrderedMatrix],
     store: FeatureStore,
-    listed: Sequence[str],
     config: EvaluationConfig,
     view: View = BY_DATE,
 ) -> Profile:
     """Quantiles, decay and calibration of a prediction; `target` is what it was fitted to, in its unit.
 
-    Both are (num_dates, num_symbols). The decay goes over the labels as they are listed.
+    The decay goes over the labels of `outcomes`; these and the prediction are as `view.ordered` returns them.
     """
-    outcomes = {name: view(store.matrix(store.label(name), dates)) for name in listed}
-    overlaps = {name: view.overlap(store.overlap(name)) for name in listed}
+    overlaps = {name: view.overlap(store.overlap(name)) for name in outcomes}
     delays = DELAYS if view.point_of_date is None else DELAYS[:1]  # ages count dates, and blocks have no dates
-    return profile_forecast(
-        view(prediction), outcomes, label, view(target), overlaps=overlaps, config=config, delays=delays
-    )
+    return profile_forecast(prediction, outcomes, label, view(target), overlaps=overlaps, config=config, delays=delays)
+
+
+def ordered_outcomes(
+    listed: Sequence[str], dates: NDArray[np.datetime64], store: FeatureStore, view: View
+) -> dict[str, OrderedMatrix]:
+    """Return the labels on some dates, by name, as `view.ordered` does."""
+    return {name: view.ordered(store.matrix(store.label(name), dates)) for name in listed}
 
 
 def row_counts(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Panel, directions, training_targets
+from factor_data import FeatureStore, Panel, training_target
 from factor_metrics import (
     EvaluationConfig,
     best_floor_rank_ic,
@@ -21,11 +21,19 @@ from stages.judging.judge import (
     floor_signals,
     judge_floors,
     mean_of_known,
+    ordered_outcomes,
     profile,
     row_counts,
     volatility_bars,
 )
-from stages.judging.time_series import OPPOSITE, is_over_time, pooled_scores, scoring_view, valid_auc
+from stages.judging.time_series import (
+    OPPOSITE,
+    is_over_time,
+    outcomes_of,
+    pooled_scores,
+    scoring_view,
+    valid_auc,
+)
 from stages.predictions import OutOfFold
 from stages.running.files import RESULTS, stored
 from stages.running.planned import Plan
@@ -34,16 +42,21 @@ from stages.universe import check_forecasts
 
 def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig) -> list[Subject]:
     """The model and its floors for every label, as params.yaml lists them."""
-    targets, listed = training_targets(store, plan.value("train.target")), plan.value("labels")
+    kind, listed = plan.value("train.target"), plan.value("labels")
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
     view = scoring_view(config, dates, oof.fold_of_date())
     kinds = {volatility_bars(label): label for label in store.heads.values()}
-    signals = {bars: floor_signals(panel, dates, config.seed, label) for bars, label in kinds.items()}
+    signals = {
+        bars: {name: view.ordered(signal) for name, signal in floor_signals(panel, dates, config.seed, label).items()}
+        for bars, label in kinds.items()
+    }
+    outcomes = ordered_outcomes(listed, dates, store, view)
     subjects = []
     for label in listed:
-        how, outcome = store.heads[label], store.matrix(store.label(label), dates)
-        prediction, target = oof.matrix(label, "test"), store.matrix(targets[:, store.head(label)], dates)
-        check_forecasts(name, label, config, view(prediction), view(outcome))
+        how, outcome = store.heads[label], outcomes[label]
+        forecast, target = oof.matrix(label, "test"), store.matrix(training_target(store, kind, label), dates)
+        prediction = view.ordered(forecast)
+        check_forecasts(name, label, config, prediction.values, outcome.values)
         subjects.append(
             Subject(
                 name=name,
@@ -57,8 +70,8 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
                 attainable=None
                 if is_over_time(config)
                 else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
-                profile=profile(prediction, target, label, dates, store, listed, config, view),
-                row_counts=row_counts(prediction, label, dates, store, panel),
+                profile=profile(prediction, target, label, outcomes, store, config, view),
+                row_counts=row_counts(forecast, label, dates, store, panel),
             )
         )
     return subjects
@@ -89,9 +102,8 @@ def model_metrics(
         for one in subjects
     }
     if plan.value("train.target") == "direction":
-        outcomes = directions(store)
         for one in subjects:
-            outcome = store.matrix(outcomes[:, store.head(one.label)], oof.dates("test"))
+            outcome, _ = outcomes_of(one.label, oof.dates("test"), store)
             overlap = store.overlap(one.label)
             called = direction_scores(oof.matrix(one.label, "test"), outcome, horizon=overlap, config=config)
             metrics[one.label] |= called.to_dict()

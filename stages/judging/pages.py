@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,16 @@ class StackPage:
     """Digests of what it was made of (`stages.judging.origin`)."""
     pooled: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Per label the scores over all cells (date, symbol), where forecasts are scored over time."""
+
+
+def on_page(subject: Subject) -> Subject:
+    """Return a subject whose floors have what pages show of them (`outer_quantiles`)."""
+    return replace(subject, floors={name: outer_quantiles(floor) for name, floor in subject.floors.items()})
+
+
+def outer_quantiles(judged: Evaluation) -> Evaluation:
+    """Return an evaluation with its lowest and highest quantile alone, of which the spread is made."""
+    return replace(judged, quantile_returns=judged.quantile_returns[:, [0, -1]])
 
 
 def looks_of_run(num_models: int, num_labels: int) -> int:

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, directions
+from factor_data import FeatureStore, direction
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
+    OrderedMatrix,
     auc,
     evaluate_predictions,
     over_time,
@@ -57,6 +58,10 @@ class View:
         blocks[self.point_of_date, place] = matrix
         return blocks.reshape(len(self.dates), -1)
 
+    def ordered(self, matrix: NDArray) -> OrderedMatrix:
+        """Return (num_points, num_cells) of a matrix, put in order once for all that ranks it."""
+        return OrderedMatrix(self(matrix))
+
     def total(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return (num_points,) sums of (num_dates,) whole numbers; they wrap around."""
         if self.point_of_date is None:
@@ -67,9 +72,11 @@ class View:
         """Return over how many points labels overlap that overlap over so many dates."""
         return overlap if self.point_of_date is None else 1 + -(-(overlap - 1) // self.block_dates)
 
-    def judge(self, prediction: NDArray, outcome: NDArray, overlap: int, config: EvaluationConfig) -> Evaluation:
-        """Judge predictions (num_dates, num_symbols) of a label; a block has no turnover."""
-        judged = evaluate_predictions(self(prediction), self(outcome), horizon=self.overlap(overlap), config=config)
+    def judge(
+        self, prediction: OrderedMatrix, outcome: OrderedMatrix, overlap: int, config: EvaluationConfig
+    ) -> Evaluation:
+        """Judge predictions of a label, both as `ordered` returns them; a block has no turnover."""
+        judged = evaluate_predictions(prediction, outcome, horizon=self.overlap(overlap), config=config)
         if self.point_of_date is None:
             return judged
         return replace(judged, turnover=np.full(len(judged.turnover), np.nan))
@@ -121,10 +128,8 @@ def pooled_scores(
 
 def outcomes_of(label: str, dates: NDArray[np.datetime64], store: FeatureStore) -> tuple[NDArray, NDArray]:
     """Return (num_dates, num_symbols) directions by the label's own rule, and the label itself."""
-    return (
-        store.matrix(directions(store)[:, store.head(label)], dates),
-        store.matrix(store.label(label), dates),
-    )
+    known, rule = store.matrix(store.label(label), dates), store.heads[label].direction
+    return direction(known, rule.up, rule.down), known
 
 
 def symbol_table(forecasts: Mapping[str, tuple[NDArray[np.datetime64], NDArray]], store: FeatureStore) -> pd.DataFrame:
@@ -153,5 +158,5 @@ def tested_auc(store: FeatureStore, oof: OutOfFold, label: str) -> float:
 
 def auc_of(score: NDArray, label: str, dates: NDArray[np.datetime64], store: FeatureStore) -> float:
     """AUC of a forecast (num_dates, num_symbols) over all its cells."""
-    outcome = store.matrix(directions(store)[:, store.head(label)], dates)
+    outcome, _ = outcomes_of(label, dates, store)
     return float(auc(score.reshape(1, -1), outcome.reshape(1, -1))[0])

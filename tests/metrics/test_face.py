@@ -26,7 +26,7 @@ FLOORS = (
     ("inline", "json_safe", "kernel_cache", "matrices", "system", "whole_file"),
     ("writing",),
     ("checks", "labels"),
-    ("dispersion",),
+    ("dispersion", "trailing"),
     ("ordering",),
     ("information_coefficient",),
     ("significance",),

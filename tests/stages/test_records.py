@@ -13,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import Gate, evaluate_predictions
+from factor_metrics import Gate, OrderedMatrix, evaluate_predictions
 from factor_metrics.report import Contribution, DriftRow, Subject, floor_rows
 from market_samples import make_store, returns_over
 from metrics.report_example import book, rested_on, taken_apart
-from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
+from stages.judging.judge import floor_signals, judge_floors, ordered_outcomes, profile, row_counts
 from stages.judging.pages import Books, ModelPage, StackedLabel, StackPage
+from stages.judging.time_series import BY_DATE
 from stages.params.evaluate import EvaluateParams
 from stages.records import read_record, write_record
 
@@ -147,15 +148,22 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, FeatureS
     prediction = np.nan_to_num(label) + np.random.default_rng(0).normal(0.0, 0.05, size=label.shape)
     prediction[:, 0] = np.nan
     panel = Panel.load(store.directory / "panel")
+    ordered, outcomes = OrderedMatrix(prediction), ordered_outcomes(["h1", "h5"], dates, store, BY_DATE)
     one = Subject(
         name="knowing",
         label="h5",
         overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.overlap("h5"), CONFIG),
+        floors=judge_floors(
+            {name: OrderedMatrix(signal) for name, signal in floor_signals(panel, dates, 0).items()},
+            ordered,
+            outcomes["h5"],
+            store.overlap("h5"),
+            CONFIG,
+        ),
         attainable=None,
-        profile=profile(prediction, label, "h5", dates, store, ["h1", "h5"], CONFIG),
+        profile=profile(ordered, label, "h5", outcomes, store, CONFIG),
         row_counts=row_counts(prediction, "h5", dates, store, panel),
     )
     return one, store

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import evaluate_predictions, rank_ic
+from factor_metrics import OrderedMatrix, evaluate_predictions, rank_ic
 from factor_metrics.report import (
     Subject,
 )
 from market_samples import make_store, returns_over
 from stages.commands.show import cell
 from stages.drawing.model_page import beside_floor, overfit
-from stages.judging.judge import floor_signals, judge_floors, profile, row_counts
+from stages.judging.judge import floor_signals, judge_floors, ordered_outcomes, profile, row_counts
 from stages.judging.tables import per_fold
+from stages.judging.time_series import BY_DATE
 from stages.params.evaluate import EvaluateParams
 
 CONFIG = EvaluateParams(quantiles=3, min_symbols=5, confidence=0.95, bootstrap=100, seed=0)
@@ -45,6 +46,7 @@ def prediction(store: FeatureStore) -> np.ndarray:
 def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
     panel = Panel.load(store.directory / "panel")
     dates = store.dates[-60:]
+    ordered, outcomes = OrderedMatrix(prediction), ordered_outcomes(["h5", "h1"], dates, store, BY_DATE)
     label = store.matrix(store.labels[:, 1], dates)
     return Subject(
         name="knowing",
@@ -52,9 +54,15 @@ def subject(store: FeatureStore, prediction: np.ndarray) -> Subject:
         overlap=5,
         dates=dates,
         judged=evaluate_predictions(prediction, label, horizon=5, config=CONFIG),
-        floors=judge_floors(floor_signals(panel, dates, 0), prediction, label, store.overlap("h5"), CONFIG),
+        floors=judge_floors(
+            {name: OrderedMatrix(signal) for name, signal in floor_signals(panel, dates, 0).items()},
+            ordered,
+            outcomes["h5"],
+            store.overlap("h5"),
+            CONFIG,
+        ),
         attainable=np.full(len(dates), 0.5),
-        profile=profile(prediction, label, "h5", dates, store, ["h5", "h1"], CONFIG),
+        profile=profile(ordered, label, "h5", outcomes, store, CONFIG),
         row_counts=row_counts(prediction, "h5", dates, store, panel),
     )
 

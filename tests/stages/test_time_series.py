@@ -54,7 +54,7 @@ def test_a_block_is_judged_by_the_rank_correlation_of_its_cells() -> None:
     dates, fold = hours(40), np.zeros(40, np.int64)
     prediction, outcome = generator.standard_normal((2, 40, 2))
     view = scoring_view(OVER_TIME, dates, fold)
-    judged = view.judge(prediction, outcome, 5, OVER_TIME)
+    judged = view.judge(view.ordered(prediction), view.ordered(outcome), 5, OVER_TIME)
     expected = [spearmanr(prediction[i : i + 10].ravel(), outcome[i : i + 10].ravel())[0] for i in range(0, 40, 10)]
     np.testing.assert_allclose(judged.rank_ic, expected, atol=1e-12)
     assert np.isnan(judged.turnover).all()

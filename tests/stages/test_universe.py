@@ -170,3 +170,23 @@ def test_a_forecast_of_the_market_is_called_so(small: Workplace) -> None:
     judged = valid_scores(store, fold, rows, values, Scoring(min_symbols=4))
     assert list(judged.undefined) == ["h5", "h20"]
     assert np.isfinite(judged.rank_ic["h1"])
+
+
+def test_rows_that_come_twice_or_of_a_strange_symbol_are_refused_with_their_keys(small: Workplace) -> None:
+    store, (fold, *_) = FeatureStore(small.results / "tokenize"), read_folds(small.results / "split" / "folds.json")
+    rows = np.flatnonzero(store.rows(fold, "test"))
+    values = np.random.default_rng(5).normal(size=(len(rows), len(store.heads)))
+    frame = prediction_frame(store, fold, "test", rows, values)
+    whole = OutOfFold.of(frame, store)
+    wanted = np.full(len(store.date_code), np.nan)
+    wanted[rows] = values[:, store.head("h5")]
+    np.testing.assert_array_equal(whole.matrix("h5", "test"), store.matrix(wanted, whole.dates("test")), strict=True)
+    np.testing.assert_array_equal(whole.dates("test"), np.unique(store.dates[store.date_code[rows]]))
+    assert whole.folds() == [fold.index]
+    assert not np.isfinite(whole.matrix("h5", "valid", dates=whole.dates("test"))).any()
+    twice = OutOfFold.of(pd.concat([frame, frame[frame["label"] == "h5"].iloc[:1]]), store)
+    with pytest.raises(ValueError, match=r"1 row\(s\) refused, the same \(timestamp, symbol\) occurs twice"):
+        twice.matrix("h5", "test")
+    strange = OutOfFold.of(frame.assign(symbol=frame["symbol"].astype(str) + "?"), store)
+    with pytest.raises(ValueError, match="not on the given dates and symbols"):
+        strange.matrix("h5", "test")

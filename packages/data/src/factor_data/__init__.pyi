@@ -89,6 +89,7 @@ from .labels.returns import ready_made_targets as ready_made_targets
 from .labels.targets import check_labels as check_labels
 from .labels.targets import cross_sectional_target as cross_sectional_target
 from .labels.training import directions as directions
+from .labels.training import training_target as training_target
 from .labels.training import training_targets as training_targets
 from .lookahead import LookAheadError as LookAheadError
 from .lookahead import ScaleError as ScaleError

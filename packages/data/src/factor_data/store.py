@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 
 LEFT_OUT = "left_out.json"
+PLACES_KEPT = 2
+"""Sets of dates whose places in a matrix are kept: those that are scored, and those that choose."""
 
 
 def fold_folder(directory: Path, fold: int) -> Path:
@@ -73,6 +75,7 @@ class FeatureStore:
         self.symbol_code = symbol.codes.to_numpy().astype(np.int32)
         self.in_universe = index["in_universe"].to_numpy()
         self.labels: NDArray[np.float64] = self._array("labels.npy")
+        self._places: dict[bytes, tuple[NDArray[np.integer], NDArray[np.integer]]] = {}
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -108,13 +111,23 @@ class FeatureStore:
 
     def matrix(self, values: NDArray, dates: NDArray[np.datetime64]) -> NDArray:
         """Values (num_rows,) spread over (len(dates), num_symbols); NaN where there is no bar of the universe."""
-        position = np.full(len(self.dates), -1)
-        position[np.searchsorted(self.dates, dates)] = np.arange(len(dates))
-        row = position[self.date_code]
-        kept = (row >= 0) & self.in_universe
+        rows, cells = self._cells(dates)
         result = np.full((len(dates), len(self.symbols)), np.nan, dtype=values.dtype)
-        result[row[kept], self.symbol_code[kept]] = values[kept]
+        result.reshape(-1)[cells] = values[rows]
         return result
+
+    def _cells(self, dates: NDArray[np.datetime64]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Return the rows of the universe on some dates and their places in a flat matrix; the last two are kept."""
+        key = np.asarray(dates, dtype="datetime64[ns]").tobytes()
+        if key not in self._places:
+            position = np.full(len(self.dates), -1, dtype=np.int64)
+            position[np.searchsorted(self.dates, dates)] = np.arange(len(dates))
+            row = position[self.date_code]
+            rows = np.flatnonzero((row >= 0) & self.in_universe)
+            while len(self._places) >= PLACES_KEPT:
+                del self._places[next(iter(self._places))]
+            self._places[key] = rows, row[rows] * len(self.symbols) + self.symbol_code[rows]
+        return self._places[key]
 
     def normaliser(self, fold: int) -> Normaliser:
         """Return the normaliser that was fitted on the training rows of a fold."""
@@ -163,11 +176,13 @@ class FeatureStore:
 
     def targets(self, kind: TargetKind) -> NDArray[np.float32]:
         """Labels as training sees them (num_rows, num_labels): transformed per date over the universe."""
+        return np.column_stack([self.target(kind, name) for name in self.heads])
+
+    def target(self, kind: TargetKind, name: str) -> NDArray[np.float32]:
+        """One column of `targets`, (num_rows,)."""
         from factor_data.labels.targets import cross_sectional_target
 
-        labels = np.where(self.in_universe[:, None], self.labels, np.nan)
-        columns = [cross_sectional_target(labels[:, h], self.date_code, kind) for h in range(labels.shape[1])]
-        return np.column_stack(columns).astype(np.float32)
+        return cross_sectional_target(np.where(self.in_universe, self.label(name), np.nan), self.date_code, kind)
 
     def rows(self, fold: Fold, segment: Segment) -> NDArray[np.bool_]:
         """Mask (num_rows,) of the universe's rows on the dates of a fold's segment."""

@@ -83,6 +83,7 @@ from .judging.thresholds import exit_status as exit_status
 from .judging.thresholds import format_gates as format_gates
 from .live import LiveICReporter as LiveICReporter
 from .live import Sample as Sample
+from .ordering.ordered import OrderedMatrix as OrderedMatrix
 from .ordering.quantiles import quantile_of as quantile_of
 from .ordering.quantiles import quantile_returns as quantile_returns
 from .ordering.quantiles import spread as spread

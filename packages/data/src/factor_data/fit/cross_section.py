@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.fit.ranks import group_order, group_ranks, scaled_rank
+from factor_data.kernel_cache import kernel
 
 
 def group_moments(
@@ -19,14 +20,38 @@ def group_moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return mean, population standard deviation and count of the row's group, each (num_rows,); NaN ignored."""
     num_groups = int(group.max()) + 1 if len(group) else 0
-    valid = ~np.isnan(values)
-    filled = np.where(valid, values, 0.0).astype(np.float64)
-    count = np.bincount(group, weights=valid, minlength=num_groups)
+    known = np.asarray(values, dtype=np.float64)
+    count, total = _count_and_sum(known, group, num_groups)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.bincount(group, weights=filled, minlength=num_groups) / count
-        deviation = np.where(valid, filled - mean[group], 0.0)
-        std = np.sqrt(np.bincount(group, weights=deviation**2, minlength=num_groups) / count)
+        mean = total / count
+        std = np.sqrt(_sum_of_squares(known, group, mean) / count)
     return mean[group], std[group], count[group].astype(np.int64)
+
+
+@kernel(nogil=True)
+def _count_and_sum(
+    values: NDArray[np.float64], group: NDArray[np.integer], num_groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many values each group has, and their sum row after row; without NaN."""
+    count, total = np.zeros(num_groups), np.zeros(num_groups)
+    for row in range(len(values)):
+        if values[row] == values[row]:
+            count[group[row]] += 1.0
+            total[group[row]] += values[row]
+    return count, total
+
+
+@kernel(nogil=True)
+def _sum_of_squares(
+    values: NDArray[np.float64], group: NDArray[np.integer], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the sum of squared deviations of each group from its mean, row after row; without NaN."""
+    total = np.zeros(len(mean))
+    for row in range(len(values)):
+        if values[row] == values[row]:
+            deviation = values[row] - mean[group[row]]
+            total[group[row]] += deviation * deviation
+    return total
 
 
 def cross_sectional_rank(values: NDArray, date_code: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -47,11 +72,21 @@ def cross_sectional_zscore(values: NDArray, date_code: NDArray[np.integer]) -> N
 def constant_groups(values: NDArray, group: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(num_rows,) True where the row's group has no two different values: exact, unlike a deviation of 0."""
     num_groups = int(group.max()) + 1 if len(group) else 0
-    low, high = np.full(num_groups, np.inf), np.full(num_groups, -np.inf)
-    known = ~np.isnan(values)
-    np.minimum.at(low, group[known], values[known])
-    np.maximum.at(high, group[known], values[known])
+    low, high = _lowest_and_highest(np.asarray(values, dtype=np.float64), group, num_groups)
     return ~(low < high)[group]
+
+
+@kernel(nogil=True)
+def _lowest_and_highest(
+    values: NDArray[np.float64], group: NDArray[np.integer], num_groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lowest and the highest value of each group; without NaN."""
+    low, high = np.full(num_groups, np.inf), np.full(num_groups, -np.inf)
+    for row in range(len(values)):
+        if values[row] == values[row]:
+            low[group[row]] = min(low[group[row]], values[row])
+            high[group[row]] = max(high[group[row]], values[row])
+    return low, high
 
 
 def less_group_mean(values: NDArray, date_code: NDArray[np.integer], group: NDArray) -> NDArray[np.float64]:

@@ -29,3 +29,12 @@ def training_targets(store: FeatureStore, target: TargetKind) -> NDArray[np.floa
     if target == "direction":
         return directions(store).astype(np.float32)
     return store.targets(target)
+
+
+def training_target(store: FeatureStore, target: TargetKind, name: str) -> NDArray[np.float32]:
+    """Return what models are fitted to for one label, (num_rows,): a column of `training_targets`."""
+    if target == "direction":
+        rule = store.heads[name].direction
+        known = np.where(store.in_universe, store.label(name), np.nan)
+        return direction(known, rule.up, rule.down).astype(np.float32)
+    return store.target(target, name)

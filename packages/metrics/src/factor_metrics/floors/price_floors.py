@@ -44,9 +44,12 @@ def moving_average_gap(close: ArrayLike, window: int = 20) -> Matrix:
     check_at_least("window", window, 2)
     gap = np.full(closes.shape, np.nan)
     if len(closes) >= window:
-        # A plain mean of each window: running sums would carry rounding, and NaN, into later dates.
-        means = np.lib.stride_tricks.sliding_window_view(closes, window, axis=0).mean(axis=2)
-        gap[window - 1 :] = closes[window - 1 :] / means - 1.0
+        # A plain sum of each window: running sums would carry rounding, and NaN, into later dates.
+        last = len(closes) - window + 1
+        totals = closes[:last].copy()
+        for place in range(1, window):
+            totals += closes[place : place + last]
+        gap[window - 1 :] = closes[window - 1 :] / (totals / window) - 1.0
     return gap
 
 
@@ -60,11 +63,21 @@ def distance_from_high(close: ArrayLike, window: int = 60) -> Matrix:
     check_at_least("window", window, 2)
     distance = np.full(closes.shape, np.nan)
     if len(closes) >= window:
-        past = np.lib.stride_tricks.sliding_window_view(closes, window, axis=0)
-        enough = np.isfinite(past).sum(axis=2) * 2 >= window
-        highest = np.fmax.reduce(past, axis=2)
-        distance[window - 1 :] = np.where(enough, closes[window - 1 :] / highest - 1.0, np.nan)
+        seen = np.cumsum(np.isfinite(closes), axis=0, dtype=np.int32)
+        seen[window:] -= seen[:-window].copy()
+        moved = closes[window - 1 :] / _highest(closes, window) - 1.0
+        distance[window - 1 :] = np.where(seen[window - 1 :] * 2 >= window, moved, np.nan)
     return distance
+
+
+def _highest(closes: Matrix, window: int) -> Matrix:
+    """Return the highest known close of each window; of twice as many bars it is the higher of two."""
+    highest, length = closes, 1
+    while length < window:
+        step = min(length, window - length)
+        highest = np.fmax(highest[:-step], highest[step:])
+        length += step
+    return highest
 
 
 def opposite_of_last_sign(close: ArrayLike) -> Matrix:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, check_at_least, check_share
 from factor_metrics.floors.price_floors import as_closes
+from factor_metrics.trailing import trailing_mean
 
 HAR_WINDOWS = (1, 5, 22)
 """Bars of the three past volatilities: a day, a week and a month of daily bars."""
@@ -24,13 +25,8 @@ def past_volatility(close: ArrayLike, window: int = 20) -> Matrix:
     The floor of a forecast of volatility. NaN where fewer than half of the moves are known.
     """
     check_at_least("window", window, 1)
-    squares = _squared_moves(close)
-    volatility = np.full(squares.shape, np.nan)
-    if len(squares) >= window:
-        past = np.lib.stride_tricks.sliding_window_view(squares, window, axis=0)
-        count = np.isfinite(past).sum(axis=2)
-        mean = np.nansum(past, axis=2) / np.maximum(count, 1)
-        volatility[window - 1 :] = np.where(count * 2 >= window, np.sqrt(mean), np.nan)
+    volatility = np.sqrt(trailing_mean(_squared_moves(close), window, least=(window + 1) // 2))
+    volatility[: window - 1] = np.nan
     return volatility
 
 

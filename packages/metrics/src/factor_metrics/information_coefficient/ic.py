@@ -15,6 +15,16 @@ from factor_metrics.checks import FloatArray, Matrix, Series, as_float_array, ch
 from factor_metrics.dispersion import Rounding, is_rounding, rounding_of
 from factor_metrics.kernel_cache import kernel
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import (
+    Order,
+    OrderedMatrix,
+    Rows,
+    as_ordered,
+    as_rows,
+    known_up_to_rounding,
+    rank_known,
+    values_of,
+)
 from factor_metrics.ordering.ranks import Counts, RankedRows, Ranks, rank_block, row_blocks
 
 
@@ -56,8 +66,10 @@ def rank_ic(prediction: ArrayLike, label: ArrayLike, min_symbols: int = 10) -> S
     >>> rank_ic([[1.0, 2.0, 30.0]], [[0.1, 0.2, 0.3]], min_symbols=3).round(6)
     array([1.])
     """
-    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
-    return _spearman_panel(prediction_DS, label_DS[None], min_symbols)[0]
+    x, y = checked_rows(prediction, label, min_symbols)
+    if isinstance(x, OrderedMatrix) or isinstance(y, OrderedMatrix):
+        return _spearman_ordered_panel(as_ordered("prediction", x), as_ordered("label", y), min_symbols)
+    return _spearman_panel(x, y[None], min_symbols)[0]
 
 
 @same_labels("prediction", "labels")
@@ -105,11 +117,16 @@ def mean_over_dates(ics: Matrix) -> Series:
 
 def checked_pair(prediction: ArrayLike, label: ArrayLike, min_symbols: int) -> tuple[FloatArray, FloatArray]:
     """Return both as float matrices of one shape without infinity; ValueError otherwise."""
+    x, y = checked_rows(prediction, label, min_symbols)
+    return values_of(x), values_of(y)
+
+
+def checked_rows(prediction: ArrayLike, label: ArrayLike, min_symbols: int) -> tuple[Rows, Rows]:
+    """Return `checked_pair` with the order of what is ordered."""
     check_at_least("min_symbols", min_symbols, 2)
-    prediction_DS = as_float_array("prediction", prediction, 2)
-    label_DS = as_float_array("label", label, 2)
-    check_same_shape("prediction", prediction_DS, "label", label_DS)
-    return prediction_DS, label_DS
+    x, y = as_rows("prediction", prediction), as_rows("label", label)
+    check_same_shape("prediction", values_of(x), "label", values_of(y))
+    return x, y
 
 
 def _checked_labels(prediction: ArrayLike, labels: ArrayLike, min_symbols: int) -> tuple[FloatArray, FloatArray]:
@@ -151,23 +168,72 @@ def _spearman_panel(prediction_DS: FloatArray, labels_HDS: FloatArray, min_symbo
     return result
 
 
+def _spearman_ordered_panel(x: OrderedMatrix, y: OrderedMatrix, min_symbols: int) -> Series:
+    result = np.empty(len(x))
+    roundings = rounding_of(x.values), rounding_of(y.values)
+    _spearman_ordered(x.order, x.values, roundings[0], y.order, y.values, roundings[1], min_symbols, result)
+    return result
+
+
 @kernel(nogil=True)
 def _spearman_rows(
     x: Ranks, y: Ranks, num_present: Counts, x_ties: Counts, y_ties: Counts, min_symbols: int, result: Series
 ) -> None:
     for row in range(len(x)):
-        count = num_present[row]
-        cube = count * count * count - count
-        x_variance, y_variance = (cube - x_ties[row]) // 3, (cube - y_ties[row]) // 3
-        if count < min_symbols or x_variance == 0 or y_variance == 0:
-            result[row] = np.nan
-            continue
         product = np.int64(0)
         for column in range(x.shape[1]):
             product += np.int64(x[row, column]) * np.int64(y[row, column])
-        covariance = product - count * (count + 1) * (count + 1)
-        correlation = covariance / math.sqrt(float(x_variance) * float(y_variance))
-        result[row] = min(1.0, max(-1.0, correlation))
+        result[row] = _rank_correlation(product, num_present[row], x_ties[row], y_ties[row], min_symbols)
+
+
+@kernel(nogil=True)
+def _spearman_ordered(
+    x_order: Order,
+    x: FloatArray,
+    x_rounding: Rounding,
+    y_order: Order,
+    y: FloatArray,
+    y_rounding: Rounding,
+    min_symbols: int,
+    result: Series,
+) -> None:
+    """As `_spearman_rows`, of rows whose columns are in order, among those that are known on both sides."""
+    num_columns = x.shape[1]
+    rank, other = np.empty(num_columns, dtype=np.int32), np.empty(num_columns, dtype=np.int32)
+    x_known, y_known = np.empty(num_columns, dtype=np.uint8), np.empty(num_columns, dtype=np.uint8)
+    left = np.empty(num_columns, dtype=np.uint32)
+    for row in range(len(x)):
+        for column in range(num_columns):
+            x_known[column] = x[row, column] == x[row, column]  # which NaN is not
+            y_known[column] = y[row, column] == y[row, column]
+        count, x_ties = rank_known(x_order, row, x[row], y_known, x_rounding, left, rank)
+        product, y_ties = np.int64(0), 0
+        if not y_order[2][row] and not (
+            count and known_up_to_rounding(y_order, row, y[row], x_known, y_rounding)
+        ):  # ranks are multiplied as the order is gone through
+            above = np.int64(2)
+            for place in range(y_order[1][row]):
+                column = y_order[0][row, place]
+                product += np.int64(rank[column]) * (above * x_known[column])
+                above += 2 * x_known[column]
+        else:
+            _, y_ties = rank_known(y_order, row, y[row], x_known, y_rounding, left, other)
+            for place in range(count):
+                column = left[place]
+                product += np.int64(rank[column]) * np.int64(other[column])
+        result[row] = _rank_correlation(product, count, x_ties, y_ties, min_symbols)
+
+
+@kernel(nogil=True)
+def _rank_correlation(product: int, count: int, x_ties: int, y_ties: int, min_symbols: int) -> float:
+    """Return the correlation of doubled ranks by the sum of their products and the tie terms of both sides."""
+    cube = count * count * count - count
+    x_variance, y_variance = (cube - x_ties) // 3, (cube - y_ties) // 3
+    if count < min_symbols or x_variance == 0 or y_variance == 0:
+        return np.nan
+    covariance = product - count * (count + 1) * (count + 1)
+    correlation = covariance / math.sqrt(float(x_variance) * float(y_variance))
+    return min(1.0, max(-1.0, correlation))
 
 
 @kernel(nogil=True)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, Series, as_float_array, as_series, check_at_least
 from factor_metrics.information_coefficient.ic import (
-    checked_pair,
+    checked_rows,
     mean_over_dates,
     rank_ic,
     rank_ic_by_horizon,
@@ -84,7 +84,7 @@ def delay_decay(prediction: ArrayLike, label: ArrayLike, delays: Sequence[int], 
     are (num_dates, num_symbols), delays ascending, each at least 0.
     """
     steps = _ascending("delays", delays, 0)
-    prediction_DS, label_DS = checked_pair(prediction, label, min_symbols)
+    prediction_DS, label_DS = checked_rows(prediction, label, min_symbols)
     ics = np.full((len(steps), len(label_DS)), np.nan)
     for place, delay in enumerate(steps):
         if delay < len(label_DS):

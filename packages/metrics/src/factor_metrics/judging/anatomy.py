@@ -12,22 +12,18 @@ from factor_metrics.floors.price_floors import momentum
 from factor_metrics.floors.volatility_floors import past_volatility
 from factor_metrics.information_coefficient.ic import rank_ic
 from factor_metrics.information_coefficient.ic_decay import delay_decay
-from factor_metrics.information_coefficient.ic_groups import grouped_ic
 from factor_metrics.judging.anatomy_results import Anatomy
 from factor_metrics.judging.config import EvaluationConfig
+from factor_metrics.judging.neutral import ALL, neutral_ranks
 from factor_metrics.judging.profile import DELAYS, Estimates, estimate
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import OrderedMatrix, as_ordered
 from factor_metrics.ordering.quantiles import quantile_of
-from factor_metrics.ordering.ranks import rank_rows
-from factor_metrics.portfolio.neutralise import less_group_mean
-from factor_metrics.portfolio.trailing import trailing_beta, trailing_mean
+from factor_metrics.trailing import trailing_beta, trailing_mean
 
 SIZE, VOLATILITY = "money traded", "volatility"
-SECTOR, ALL = "sector", "all"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-NOTHING_LEFT = 1e-9
-"""Share of the ranks below which what a regression leaves of them is rounding, and orders nothing."""
 TERCILES = ("low", "middle", "high")
 
 
@@ -109,8 +105,8 @@ def anatomy(
         How to judge; None takes the defaults of `EvaluationConfig`.
     """
     config = config or EvaluationConfig()
-    forecast, outcome = as_matrix("prediction", prediction), as_matrix("label", label)
-    check_same_shape("prediction", forecast, "label", outcome)
+    forecast, outcome = as_ordered("prediction", prediction), as_ordered("label", label)
+    check_same_shape("prediction", forecast.values, "label", outcome.values)
     least = config.min_symbols
 
     def estimated(series: Mapping[str, Series]) -> Estimates:
@@ -124,11 +120,11 @@ def anatomy(
 
     per_date = rank_ic(forecast, outcome, least)
     group = None if sector is None else as_matrix("sector", sector)
-    loadings = {name: as_matrix(name, values) for name, values in known.items()}
+    loadings = {name: as_ordered(name, values) for name, values in known.items()}
     stamps = np.asarray(dates)
     day = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     month = stamps.astype("datetime64[M]").astype(np.int64) % 12
-    alone = _neutral(forecast, outcome, loadings, group)
+    alone = neutral_ranks(forecast, loadings, group)
     aged = _by_age(alone.get(ALL), outcome, least)
     return Anatomy(
         exposure=estimated({name: rank_ic(forecast, values, least) for name, values in loadings.items()}),
@@ -142,58 +138,7 @@ def anatomy(
     )
 
 
-def _neutral(
-    forecast: Matrix, outcome: Matrix, loadings: Mapping[str, Matrix], sector: Matrix | None
-) -> dict[str, Matrix]:
-    """Return the ranks of the forecast as they are, and what is left of them without each exposure and without all."""
-    if not loadings and sector is None:
-        return {}
-    known = [*loadings.values(), *([] if sector is None else [sector])]
-    missing = np.isnan(forecast) | np.any([np.isnan(values) for values in known], axis=0)
-    ranks = _centred_ranks(forecast, missing)
-    beside = [_centred_ranks(values, missing) for values in loadings.values()]
-    left = {"as it is": ranks, **{name: _without(ranks, [one]) for name, one in zip(loadings, beside, strict=True)}}
-    if sector is not None:
-        group = np.where(missing, np.nan, sector)
-        left[SECTOR] = _rounded(less_group_mean(ranks, group), ranks)
-        # Frisch, Waugh and Lovell: on sectors and exposures at once is on exposures with sectors taken out of both.
-        ranks = np.nan_to_num(left[SECTOR])
-        beside = [_rounded(np.nan_to_num(less_group_mean(one, group)), one) for one in beside]
-    left[ALL] = _without(ranks, beside)
-    return {name: np.where(missing, np.nan, values) for name, values in left.items()}
-
-
-def _without(ranks: Matrix, beside: Sequence[Matrix]) -> Matrix:
-    """Return the residual of ranks on the others, as `neutralise` has it, for all dates at once.
-
-    All are of one size and centred, so that their products tell what is collinear.
-    """
-    if not beside:
-        return ranks
-    products = np.array([[(one * other).sum(axis=1) for other in beside] for one in beside])
-    onto = np.array([(one * ranks).sum(axis=1) for one in beside])
-    inverse = np.linalg.pinv(products.transpose(2, 0, 1), rcond=1e-10, hermitian=True)
-    residual = ranks.copy()
-    for slope, one in zip(np.einsum("dij,jd->id", inverse, onto), beside, strict=True):
-        residual -= slope[:, None] * one
-    return _rounded(residual, ranks)
-
-
-def _rounded(residual: Matrix, ranks: Matrix) -> Matrix:
-    """Return 0 on dates on which what is left is rounding."""
-    left, size = (np.nanmax(np.abs(np.nan_to_num(one)), axis=1, initial=0.0) for one in (residual, ranks))
-    return np.where((left <= NOTHING_LEFT * size)[:, None], 0.0 * residual, residual)
-
-
-def _centred_ranks(values: Matrix, missing: NDArray[np.bool_]) -> Matrix:
-    """Return ranks among what is not missing, less their mean of the date; 0 where missing."""
-    ranks = rank_rows(np.where(missing, np.nan, values))
-    count = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
-    ranks = np.where(missing, 0.0, ranks)
-    return np.where(missing, 0.0, ranks - ranks.sum(axis=1, keepdims=True) / count)
-
-
-def _by_age(residual: Matrix | None, outcome: Matrix, least: int) -> dict[str, Series]:
+def _by_age(residual: OrderedMatrix | None, outcome: OrderedMatrix, least: int) -> dict[str, Series]:
     """Return the rank IC by the age of the forecast in dates; nothing without a forecast."""
     if residual is None:
         return {}
@@ -201,12 +146,16 @@ def _by_age(residual: Matrix | None, outcome: Matrix, least: int) -> dict[str, S
     return {str(step): series for step, series in zip(decay.steps, decay.ic, strict=True)}
 
 
-def _by_tercile(forecast: Matrix, outcome: Matrix, values: Matrix | None, least: int) -> dict[str, Series]:
+def _by_tercile(
+    forecast: OrderedMatrix, outcome: OrderedMatrix, values: OrderedMatrix | None, least: int
+) -> dict[str, Series]:
     if values is None or forecast.shape[1] < len(TERCILES):
         return {}
-    both = np.where(np.isnan(forecast) | np.isnan(outcome), np.nan, values)
-    inside = grouped_ic(forecast, outcome, quantile_of(both, len(TERCILES)), min_symbols=max(2, least // len(TERCILES)))
-    return {TERCILES[int(group)]: series for group, series in zip(inside.groups, inside.ic, strict=True)}
+    both = ~(np.isnan(forecast.values) | np.isnan(outcome.values))
+    tercile = quantile_of(values.where(both), len(TERCILES))
+    inside = {name: tercile == number for number, name in enumerate(TERCILES)}
+    few = max(2, least // len(TERCILES))
+    return {name: rank_ic(forecast.where(mine), outcome, few) for name, mine in inside.items() if mine.any()}
 
 
 def _by_code(per_date: Series, code: NDArray[np.int64], names: Sequence[str]) -> dict[str, Series]:

@@ -13,7 +13,7 @@ from factor_metrics.judging.book_results import BookResult, BookScores, Drawdown
 from factor_metrics.labels import same_labels
 from factor_metrics.portfolio.backtest import Backtest, TradingRules
 from factor_metrics.portfolio.config import BookConfig
-from factor_metrics.portfolio.costs import break_even_cost, capacity, holding_time, impact_rates
+from factor_metrics.portfolio.costs import Impact, break_even_cost, capacity, holding_time, impact_rates
 from factor_metrics.portfolio.drawdowns import drawdown_table
 from factor_metrics.portfolio.overlapping import overlapping_backtest
 from factor_metrics.portfolio.performance import (
@@ -38,7 +38,7 @@ NOTHING_HELD = 1e-12
 def judge_book(
     prediction: ArrayLike,
     price: ArrayLike,
-    traded: ArrayLike | None,
+    traded: ArrayLike | Impact | None,
     dates: NDArray[np.datetime64],
     benchmark: ArrayLike,
     config: BookConfig | None = None,
@@ -62,8 +62,8 @@ def judge_book(
     price
         (num_dates, num_symbols) adjusted, above 0, NaN = no bar.
     traded
-        (num_dates, num_symbols) money traded in the bar, for the impact; None: nothing is known of it, and the impact
-        has no price.
+        (num_dates, num_symbols) money traded in the bar, for the impact, or the `Impact` that was made of it with the
+        numbers of `config`; None: nothing is known of it, and the impact has no price.
     dates
         (num_dates,) the calendar without gaps, strictly increasing; it may begin before the first forecast, for the
         impact, and has to go on after the last one until its book is closed.
@@ -92,7 +92,9 @@ def judge_book(
     costs, lag = config.costs, delay if config.delay is None else config.delay
     rules = TradingRules(delay=lag, buy_cost=costs.side, sell_cost=costs.side, borrow=costs.borrow / 1e4 / year)
     impact = None
-    if traded is not None and costs.impact > 0.0:
+    if isinstance(traded, Impact):
+        impact = traded.rates
+    elif traded is not None and costs.impact > 0.0:
         impact = impact_rates(prices, traded, coefficient=costs.impact, money=config.money, num_bars=costs.volume_bars)
     weights = _decisions(forecasts, config, num_quantiles, horizon)
     book = overlapping_backtest(weights, prices, dates, horizon, rules, impact=impact)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import check_at_least
 from factor_metrics.floors.comparison import best_floor
@@ -17,6 +17,7 @@ from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
 from factor_metrics.judging.scores import Scores
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import as_ordered
 from factor_metrics.ordering.quantiles import quantile_returns, spread
 from factor_metrics.scores.turnover import turnover
 from factor_metrics.significance.summary import ICSummary, summarize
@@ -77,8 +78,8 @@ class Evaluation:
 
 @same_labels("prediction", "label")
 def evaluate_predictions(
-    prediction: NDArray,
-    label: NDArray,
+    prediction: ArrayLike,
+    label: ArrayLike,
     *,
     horizon: int,
     config: EvaluationConfig | None = None,
@@ -105,14 +106,15 @@ def evaluate_predictions(
         Shapes differ, or there are more quantiles than symbols.
     """
     config = evaluation_config(config, loose)
-    per_date = ic(prediction, label, config.min_symbols)
-    per_date_rank = rank_ic(prediction, label, config.min_symbols)
+    forecast, outcome = as_ordered("prediction", prediction), as_ordered("label", label)
+    per_date = ic(forecast, outcome, config.min_symbols)
+    per_date_rank = rank_ic(forecast, outcome, config.min_symbols)
     interval = (config.confidence, config.bootstrap, config.seed)
     return Evaluation(
         ic=per_date,
         rank_ic=per_date_rank,
-        quantile_returns=quantile_returns(prediction, label, config.quantiles),
-        turnover=turnover(prediction, config.quantiles, horizon),
+        quantile_returns=quantile_returns(forecast, outcome, config.quantiles),
+        turnover=turnover(forecast, config.quantiles, horizon),
         ic_summary=summarize(per_date, horizon, *interval),
         rank_ic_summary=summarize(per_date_rank, horizon, *interval),
     )

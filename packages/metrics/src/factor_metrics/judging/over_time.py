@@ -20,7 +20,7 @@ from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.judging.config import EvaluationConfig
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ranks import rank_rows
-from factor_metrics.scores.classification import accuracy, auc, checked_classes, f1_score, mcc
+from factor_metrics.scores.classification import accuracy_of, auc, checked_classes, confusion, f1_of, mcc_of
 from factor_metrics.significance.bootstrap import bootstrap_interval
 
 MEASURES = ("auc", "accuracy", "mcc", "f1", "ic", "rank_ic")
@@ -125,14 +125,16 @@ def over_time(
 @same_labels("score", "outcome", "label")
 def over_time_by_symbol(score: ArrayLike, outcome: ArrayLike, label: ArrayLike) -> dict[str, Series]:
     """Return each measure of `over_time` per symbol, (num_symbols,) over the symbol's own dates; NaN = undefined."""
-    score_SD, label_SD = as_matrix("score", score).T, as_matrix("label", label).T
-    outcome_SD = checked_classes("outcome", outcome).T
-    calls_SD = np.where(np.isnan(score_SD), np.nan, score_SD > 0)
+    score_SD, label_SD, outcome_SD = (
+        np.ascontiguousarray(matrix.T)
+        for matrix in (as_matrix("score", score), as_matrix("label", label), checked_classes("outcome", outcome))
+    )
+    counts = confusion(np.where(np.isnan(score_SD), np.nan, score_SD > 0), outcome_SD)
     return {
         "auc": auc(score_SD, outcome_SD),
-        "accuracy": accuracy(calls_SD, outcome_SD),
-        "mcc": mcc(calls_SD, outcome_SD),
-        "f1": f1_score(calls_SD, outcome_SD),
+        "accuracy": accuracy_of(counts),
+        "mcc": mcc_of(counts),
+        "f1": f1_of(counts),
         "ic": ic(score_SD, label_SD, 3),
         "rank_ic": rank_ic(score_SD, label_SD, 3),
     }

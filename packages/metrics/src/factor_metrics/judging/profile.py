@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
-from factor_metrics.information_coefficient.ic import rank_ic_by_horizon
+from factor_metrics.information_coefficient.ic import rank_ic
 from factor_metrics.information_coefficient.ic_decay import ICDecay, delay_decay, prediction_autocorrelation
 from factor_metrics.judging.config import EvaluationConfig, LooseSettings, evaluation_config
+from factor_metrics.kernel_cache import kernel
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import as_ordered
 from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
+from factor_metrics.ordering.sums import row_product, row_sum
 from factor_metrics.significance.bootstrap import bootstrap_interval
 
 DELAYS = (0, 1, 2, 5, 10, 20)
@@ -104,26 +107,46 @@ def calibration_series(prediction: ArrayLike, target: ArrayLike, num_bins: int =
     """
     x, y = as_matrix("prediction", prediction), as_matrix("target", target)
     check_same_shape("prediction", x, "target", y)
-    present = ~(np.isnan(x) | np.isnan(y))
-    x, y = np.where(present, x, np.nan), np.where(present, y, np.nan)
-    bins = quantile_of(x, num_bins)
-    usable = (bins >= 0).any(axis=1)
-    count = np.maximum(present.sum(axis=1), 1)[:, None]
-    x = np.where(present, x - np.where(present, x, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
-    y = np.where(present, y - np.where(present, y, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
-    predicted, realised = (_bin_means(values, bins, num_bins) for values in (x, y))
+    bins = quantile_of(np.where(np.isnan(y), np.nan, x), num_bins)
+    predicted, realised = np.full((len(x), num_bins), np.nan), np.full((len(x), num_bins), np.nan)
     slope = np.full(len(x), np.nan)
-    np.divide((x * y).sum(axis=1), (x * x).sum(axis=1), out=slope, where=usable)
+    _calibrate(np.ascontiguousarray(x), np.ascontiguousarray(y), bins, predicted, realised, slope)
     return predicted, realised, slope
 
 
-def _bin_means(values: Matrix, bins: NDArray[np.int64], num_bins: int) -> Matrix:
-    means = np.full((len(values), num_bins), np.nan)
-    for index in range(num_bins):
-        member = bins == index
-        count = member.sum(axis=1)
-        np.divide(np.where(member, values, 0.0).sum(axis=1), count, out=means[:, index], where=count > 0)
-    return means
+@kernel(nogil=True, error_model="numpy")
+def _calibrate(
+    x: Matrix, y: Matrix, bins: NDArray[np.int64], predicted: Matrix, realised: Matrix, slope: Series
+) -> None:
+    """Write what `calibration_series` returns."""
+    num_dates, num_symbols = x.shape
+    own_x, own_y, room = np.empty(num_symbols), np.empty(num_symbols), np.empty(num_symbols)
+    for date in range(num_dates):
+        count = 0
+        for symbol in range(num_symbols):
+            there = not (np.isnan(x[date, symbol]) or np.isnan(y[date, symbol]))
+            own_x[symbol] = x[date, symbol] if there else 0.0
+            own_y[symbol] = y[date, symbol] if there else 0.0
+            count += there
+        x_mean, y_mean = row_sum(own_x) / max(count, 1), row_sum(own_y) / max(count, 1)
+        usable = False
+        for symbol in range(num_symbols):
+            there = not (np.isnan(x[date, symbol]) or np.isnan(y[date, symbol]))
+            own_x[symbol] = own_x[symbol] - x_mean if there else 0.0
+            own_y[symbol] = own_y[symbol] - y_mean if there else 0.0
+            usable = usable or bins[date, symbol] >= 0
+        if not usable:
+            continue
+        slope[date] = row_product(own_x, own_y, room) / row_product(own_x, own_x, room)
+        for index in range(predicted.shape[1]):
+            for values, means in ((own_x, predicted), (own_y, realised)):
+                members = 0
+                for symbol in range(num_symbols):
+                    member = bins[date, symbol] == index
+                    room[symbol] = values[symbol] if member else 0.0
+                    members += member
+                if members:
+                    means[date, index] = row_sum(room) / members
 
 
 @same_labels("prediction", "labels", "target")
@@ -172,7 +195,9 @@ def profile_forecast(
     config = evaluation_config(config, loose)
     if label not in labels:
         raise ValueError(f"labels must hold the forecast's own label {label}, got {list(labels)}")
-    own = as_matrix("label", labels[label])
+    forecast = as_ordered("prediction", prediction)
+    outcomes = {name: as_ordered(f"labels[{name!r}]", values) for name, values in labels.items()}
+    own = outcomes[label]
 
     level, draws, seed = config.confidence, config.bootstrap, config.seed
 
@@ -181,16 +206,15 @@ def profile_forecast(
             series, each or [overlaps[label]] * len(series), confidence=level, num_bootstrap=draws, seed=seed
         )
 
-    symbols = np.isfinite(as_matrix("prediction", prediction)).sum(axis=1)
+    symbols = np.isfinite(forecast.values).sum(axis=1)
     bins = num_bins or (10 if len(symbols) and np.median(symbols) >= 20 else config.quantiles)
-    means = quantile_returns(prediction, own, config.quantiles)
+    means = quantile_returns(forecast, own, config.quantiles)
     means = means - means.mean(axis=1, keepdims=True)
-    all_labels = np.stack([np.asarray(one) for one in labels.values()])
-    across_labels = dict(zip(labels, rank_ic_by_horizon(prediction, all_labels, config.min_symbols), strict=True))
+    across_labels = {name: rank_ic(forecast, one, config.min_symbols) for name, one in outcomes.items()}
     ages = [age for age in delays if age < len(own)]
-    across_delays = delay_decay(prediction, own, ages, config.min_symbols)
+    across_delays = delay_decay(forecast, own, ages, config.min_symbols)
     lags = [age for age in ages if age > 0]
-    to_itself = {str(lag): prediction_autocorrelation(prediction, lag, config.min_symbols) for lag in lags}
+    to_itself = {str(lag): prediction_autocorrelation(forecast, lag, config.min_symbols) for lag in lags}
     return Profile(
         quantiles=estimated(_columns(means)),
         label_decay=estimated(across_labels, [overlaps[name] for name in labels]),

@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import (
-    FloatArray,
-    Matrix,
-    Series,
-    as_float_array,
-    as_matrix,
-    check_quantiles,
-    check_same_shape,
-)
+from factor_metrics.checks import FloatArray, Matrix, Series, as_matrix, check_quantiles, check_same_shape
+from factor_metrics.dispersion import Rounding, rounding_of
 from factor_metrics.kernel_cache import kernel
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import Columns, Order, OrderedMatrix, as_rows, rank_known, values_of
 from factor_metrics.ordering.ranks import Counts, Ranks, rank_block, row_blocks
 
 
@@ -39,9 +33,13 @@ def quantile_of(prediction: ArrayLike, num_quantiles: int) -> NDArray[np.int64]:
     >>> quantile_of([[0.4, 0.1, 0.2, 0.3]], num_quantiles=2)
     array([[1, 0, 0, 1]])
     """
-    prediction_DS = as_float_array("prediction", prediction, 2)
+    prediction_DS = as_rows("prediction", prediction)
     check_quantiles(num_quantiles, prediction_DS.shape[1])
     quantile = np.empty(prediction_DS.shape, dtype=np.int64)
+    if isinstance(prediction_DS, OrderedMatrix):
+        rounding = rounding_of(prediction_DS.values)
+        _assign_in_order(prediction_DS.order, prediction_DS.values, rounding, num_quantiles, quantile)
+        return quantile
     for block in row_blocks(*prediction_DS.shape):
         ranked = rank_block(prediction_DS[block], ~np.isnan(prediction_DS[block]))
         _assign_quantiles(ranked.doubled_rank, ranked.num_present, ranked.tie_term, num_quantiles, quantile[block])
@@ -71,10 +69,14 @@ def quantile_returns(prediction: ArrayLike, label: ArrayLike, num_quantiles: int
     >>> quantile_returns([[1.0, 2.0, 3.0, 4.0]], [[0.1, 0.3, 0.5, 0.7]], num_quantiles=2)
     array([[0.2, 0.6]])
     """
-    prediction_DS, label_DS = as_float_array("prediction", prediction, 2), as_float_array("label", label, 2)
-    check_same_shape("prediction", prediction_DS, "label", label_DS)
+    prediction_DS, label_DS = as_rows("prediction", prediction), values_of(as_rows("label", label))
+    check_same_shape("prediction", values_of(prediction_DS), "label", label_DS)
     check_quantiles(num_quantiles, label_DS.shape[1])
     means = np.empty((len(label_DS), num_quantiles))
+    if isinstance(prediction_DS, OrderedMatrix):
+        rounding = rounding_of(prediction_DS.values)
+        _means_in_order(prediction_DS.order, prediction_DS.values, rounding, label_DS, means)
+        return means
     for block in row_blocks(*label_DS.shape):
         values, labels = prediction_DS[block], np.ascontiguousarray(label_DS[block])
         ranked = rank_block(values, ~np.isnan(values) & ~np.isnan(labels))
@@ -105,6 +107,52 @@ def _assign_quantiles(
                 quantile[row, column] = (rank - 1) * num_quantiles // (2 * count)
             else:
                 quantile[row, column] = -1
+
+
+@kernel(nogil=True)
+def _assign_in_order(
+    order: Order, values: FloatArray, rounding: Rounding, num_quantiles: int, quantile: NDArray[np.int64]
+) -> None:
+    """As `_assign_quantiles`, of rows whose columns are in order."""
+    num_columns = values.shape[1]
+    left, doubled_rank = np.empty(num_columns, dtype=np.uint32), np.empty(num_columns, dtype=np.int32)
+    known = np.empty(num_columns, dtype=np.uint8)
+    for row in range(len(values)):
+        for column in range(num_columns):
+            known[column] = values[row, column] == values[row, column]  # which NaN is not
+        count, ties = rank_known(order, row, values[row], known, rounding, left, doubled_rank)
+        _quantile_left(left[:count], ties, doubled_rank, num_quantiles, quantile[row])
+
+
+@kernel(nogil=True)
+def _means_in_order(order: Order, values: FloatArray, rounding: Rounding, label: FloatArray, means: Matrix) -> None:
+    """Write the mean label of every quantile among the symbols that have both, of rows whose columns are in order."""
+    num_columns, num_quantiles = values.shape[1], means.shape[1]
+    left, doubled_rank = np.empty(num_columns, dtype=np.uint32), np.empty(num_columns, dtype=np.int32)
+    known, quantile = np.empty(num_columns, dtype=np.uint8), np.empty((1, num_columns), dtype=np.int64)
+    for row in range(len(values)):
+        for column in range(num_columns):
+            known[column] = label[row, column] == label[row, column]
+        count, ties = rank_known(order, row, values[row], known, rounding, left, doubled_rank)
+        _quantile_left(left[:count], ties, doubled_rank, num_quantiles, quantile[0])
+        _mean_per_quantile(quantile, label[row : row + 1], means[row : row + 1])
+
+
+@kernel(nogil=True)
+def _quantile_left(
+    left: Columns, tie_term: int, doubled_rank: Ranks, num_quantiles: int, quantile: NDArray[np.int64]
+) -> None:
+    """Write the quantile of the ranked columns `left` of a row, which are in order, and -1 for the others."""
+    count = len(left)
+    quantile[:] = -1
+    if count < num_quantiles or tie_term == count * count * count - count:
+        return
+    index = 0
+    for place in range(count):
+        column = left[place]
+        while (np.int64(doubled_rank[column]) - 1) * num_quantiles >= (index + 1) * 2 * count:
+            index += 1
+        quantile[column] = index
 
 
 @kernel(nogil=True)

@@ -99,25 +99,36 @@ def rank_block(
     Values that are present must be finite. float32 is ranked as it is, all else as float64. A row without dispersion,
     by the `rounding` of the values' type or the one given, is one tie.
     """
-    wanted = np.float32 if values.dtype == np.float32 else np.float64
-    values = np.ascontiguousarray(values, dtype=wanted)
-    num_columns = values.shape[1]
-    if num_columns > MOST_COLUMNS:
-        raise ValueError(f"at most {MOST_COLUMNS:,} symbols of a date can be ranked, got {num_columns:,}")
-    num_index_bits = 32 if wanted is np.float32 else max(num_columns - 1, 1).bit_length()
-    index_mask = np.uint64((1 << num_index_bits) - 1)
-    keys = np.empty(values.shape, dtype=np.uint64)
-    if wanted is np.float32:
-        num_present = _pack_float32(values.view(np.uint32), present, keys)
-    else:
-        num_present = _pack_float64(values.view(np.uint64), present, index_mask, keys)
-    keys.sort(axis=1)
-    if wanted is np.float64:
-        _order_within_equal_keys(keys, values, num_present, index_mask)
+    values = np.ascontiguousarray(values, dtype=np.float32 if values.dtype == np.float32 else np.float64)
+    keys, num_present, index_mask = _sorted_keys(values, present)
     doubled_rank = np.zeros(values.shape, dtype=np.int32)
     relative, least = rounding_of(values) if rounding is None else rounding
     tie_term = _spread_ranks(keys, values, num_present, index_mask, relative, least, doubled_rank)
     return RankedRows(doubled_rank, num_present, tie_term)
+
+
+def order_rows(values: FloatArray) -> tuple[NDArray[np.uint32], Counts]:
+    """Return the columns of each row in the order of their values, what is NaN last, and how many are not NaN."""
+    keys, num_present, index_mask = _sorted_keys(values, ~np.isnan(values))
+    return (keys & index_mask).astype(np.uint32), num_present
+
+
+def _sorted_keys(values: FloatArray, present: NDArray[np.bool_]) -> tuple[Keys, Counts, np.uint64]:
+    """Return the sorted keys of each row, how many columns are present, and the bits of a key that are the column."""
+    num_columns = values.shape[1]
+    if num_columns > MOST_COLUMNS:
+        raise ValueError(f"at most {MOST_COLUMNS:,} symbols of a date can be ranked, got {num_columns:,}")
+    num_index_bits = 32 if values.dtype == np.float32 else max(num_columns - 1, 1).bit_length()
+    index_mask = np.uint64((1 << num_index_bits) - 1)
+    keys = np.empty(values.shape, dtype=np.uint64)
+    if values.dtype == np.float32:
+        num_present = _pack_float32(values.view(np.uint32), present, keys)
+    else:
+        num_present = _pack_float64(values.view(np.uint64), present, index_mask, keys)
+    keys.sort(axis=1)
+    if values.dtype == np.float64:
+        _order_within_equal_keys(keys, values, num_present, index_mask)
+    return keys, num_present, index_mask
 
 
 @kernel(nogil=True)

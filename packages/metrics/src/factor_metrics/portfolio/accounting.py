@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from factor_metrics.checks import Matrix, Series
 from factor_metrics.kernel_cache import kernel
+from factor_metrics.ordering.sums import row_sum
 
 
 @kernel(nogil=True)
-def simulate(
+def simulate(  # noqa: PLR0913 -- a kernel takes plain numbers
     wanted: Matrix,
     decided: NDArray[np.bool_],
     price: Matrix,
@@ -20,30 +21,33 @@ def simulate(
     max_turnover: float,
     max_stale: int,
     recovery: float,
-) -> tuple[Matrix, NDArray[np.int64], Matrix]:
-    """Return ((equity, turnover, cost, impact, borrow), (blocked, stale, written off), weights held), all per date.
+    held: Matrix,
+    add: bool,
+) -> tuple[Matrix, NDArray[np.int64]]:
+    """Return ((equity, turnover, cost, impact, borrow, gross), (blocked, stale, written off)), all per date.
 
     See `backtest`; `costs` are those of buying, selling and borrowing, `impact` has no dates where there is none.
+    `held`, of zeros, takes the weights held; with `add` the weights times the equity are added to what is there.
     """
     num_dates, num_symbols = price.shape
     buy_cost, sell_cost, borrow = costs
-    series = np.zeros((5, num_dates))
+    series = np.zeros((6, num_dates))
     no_impact = np.zeros(num_symbols)
     counts = np.zeros((3, num_dates), dtype=np.int64)
-    held = np.zeros((num_dates, num_symbols))
+    weight = np.zeros(num_symbols)
     value, last_price = np.zeros(num_symbols), np.full(num_symbols, np.nan)
     num_missing = np.zeros(num_symbols, dtype=np.int64)
     cash, before = 1.0, 1.0
     for date in range(num_dates):
-        if borrow > 0.0:
-            fee = borrow * -np.minimum(value, 0.0).sum()
-            cash -= fee
-            series[4, date] = fee / before
-        received, counts[1, date], counts[2, date] = _revalue(
+        received, short, worth, counts[1, date], counts[2, date] = _revalue(
             value, last_price, num_missing, price[date], max_stale, recovery
         )
+        if borrow > 0.0:
+            fee = borrow * short
+            cash -= fee
+            series[4, date] = fee / before
         cash += received
-        equity = cash + value.sum()
+        equity = cash + worth
         if equity <= 0.0:
             break
         if date >= delay and decided[date - delay]:
@@ -59,8 +63,12 @@ def simulate(
             if equity <= 0.0:
                 break
         series[0, date], before = equity, equity
-        held[date] = value / equity
-    return series, counts, held
+        for symbol in range(num_symbols):
+            weight[symbol] = value[symbol] / equity
+            held[date, symbol] = held[date, symbol] + equity * weight[symbol] if add else weight[symbol]
+            weight[symbol] = abs(weight[symbol])
+        series[5, date] = row_sum(weight)
+    return series, counts
 
 
 @kernel(nogil=True)
@@ -71,11 +79,15 @@ def _revalue(
     price: Series,
     max_stale: int,
     recovery: float,
-) -> tuple[float, int, int]:
-    """Bring values to the prices of the date, in place: (cash from positions written off, stale, written off)."""
-    received, num_stale, num_written_off = 0.0, 0, 0
+) -> tuple[float, float, float, int, int]:
+    """Bring values to the prices of the date, in place.
+
+    Return (cash from positions written off, what was short before, the sum of the values, stale, written off).
+    """
+    received, short, worth, num_stale, num_written_off = 0.0, 0.0, 0.0, 0, 0
     for symbol in range(len(price)):
         now = price[symbol]
+        short += min(value[symbol], 0.0)
         if not np.isnan(now):
             if value[symbol] != 0.0:
                 value[symbol] *= now / last_price[symbol]
@@ -90,7 +102,8 @@ def _revalue(
                 num_written_off += 1
             else:
                 num_stale += 1
-    return received, num_stale, num_written_off
+        worth += value[symbol]
+    return received, -short, worth, num_stale, num_written_off
 
 
 @kernel(nogil=True)

@@ -7,7 +7,7 @@ trades no share changes hands, so weights drift with prices. Dates must be in or
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -150,41 +150,82 @@ def backtest(
     array([1.  , 1.  , 1.05])
     """
     rules = TradingRules() if rules is None else rules
-    wanted, prices = as_matrix("weights", weights), as_matrix("price", price)
-    check_same_shape("weights", wanted, "price", prices)
-    axis = _ordered_dates(dates, len(wanted))
-    _refuse_worthless(prices)
-    decided = decided_dates(wanted)
-    series, counts, held = simulate(
-        wanted,
-        decided,
-        prices,
-        _impact_rates(impact, prices),
-        rules.delay,
-        (rules.buy_cost, rules.sell_cost, rules.borrow),
-        rules.max_turnover,
-        rules.max_stale,
-        rules.recovery,
-    )
-    equity, turnover, cost, paid_impact, borrow = series
-    before = np.concatenate([[1.0], equity[:-1]])
-    returns = np.divide(equity, before, out=np.full(len(equity), np.nan), where=before > 0.0) - 1.0
-    traded = np.flatnonzero(decided[: max(len(wanted) - rules.delay, 0)])
-    returns[: traded[0] + rules.delay if len(traded) else len(returns)] = np.nan
+    given = checked_book(weights, price, dates, impact)
+    held = np.zeros(given.price.shape)
+    series, counts = given.simulate(rules, held)
+    equity, turnover, cost, paid_impact, borrow, gross = series
     return Backtest(
-        dates=axis,
+        dates=given.dates,
         equity=equity,
-        returns=returns,
+        returns=given.returns(equity, rules),
         turnover=turnover,
         cost=cost,
         impact=paid_impact,
         borrow=borrow,
-        gross=np.abs(held).sum(axis=1),
+        gross=gross,
         net=held.sum(axis=1),
         weights=held,
         num_blocked=counts[0],
         num_stale=counts[1],
         num_written_off=counts[2],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenBook:
+    """The arguments of a book, checked."""
+
+    wanted: Matrix
+    decided: NDArray[np.bool_]
+    """(num_dates,) dates with a decision."""
+    price: Matrix
+    dates: NDArray[Any]
+    impact: Matrix
+    """Rates by date; without dates where there are none."""
+
+    def every(self, step: int, first: int) -> GivenBook:
+        """Return the book that goes by the decisions of every `step`-th date from `first` (`rebalance_every`)."""
+        mine = np.arange(len(self.decided)) % step == first
+        return replace(self, decided=self.decided & mine)
+
+    def simulate(self, rules: TradingRules, held: Matrix, add: bool = False) -> tuple[Matrix, NDArray[np.int64]]:
+        """Return what `accounting.simulate` does."""
+        found: tuple[Matrix, NDArray[np.int64]] = simulate(
+            self.wanted,
+            self.decided,
+            self.price,
+            self.impact,
+            rules.delay,
+            (rules.buy_cost, rules.sell_cost, rules.borrow),
+            rules.max_turnover,
+            rules.max_stale,
+            rules.recovery,
+            held,
+            add,
+        )
+        return found
+
+    def returns(self, equity: Series, rules: TradingRules) -> Series:
+        """Return the returns of an equity; NaN until the first trade and after ruin."""
+        before = np.concatenate([[1.0], equity[:-1]])
+        returns = np.divide(equity, before, out=np.full(len(equity), np.nan), where=before > 0.0) - 1.0
+        traded = np.flatnonzero(self.decided[: max(len(self.wanted) - rules.delay, 0)])
+        returns[: traded[0] + rules.delay if len(traded) else len(returns)] = np.nan
+        return returns
+
+
+def checked_book(weights: ArrayLike, price: ArrayLike, dates: ArrayLike, impact: ArrayLike | None) -> GivenBook:
+    """Return the arguments of `backtest` as they are needed; ValueError where one is wrong."""
+    wanted, prices = as_matrix("weights", weights), as_matrix("price", price)
+    check_same_shape("weights", wanted, "price", prices)
+    axis = _ordered_dates(dates, len(wanted))
+    _refuse_worthless(prices)
+    return GivenBook(
+        wanted=wanted,
+        decided=decided_dates(wanted),
+        price=prices,
+        dates=axis,
+        impact=_impact_rates(impact, prices),
     )
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from factor_metrics.checks import Matrix, as_matrix, as_series, check_at_least, check_same_shape
+from factor_metrics.checks import Matrix, Series, as_matrix, as_series, check_at_least, check_same_shape
 from factor_metrics.dispersion import no_dispersion
 from factor_metrics.labels import same_labels
-from factor_metrics.portfolio.trailing import last_known, trailing_mean
+from factor_metrics.trailing import last_known, trailing_mean
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Impact:
+    """Rates of the price impact that are known already, for several books at the same prices."""
+
+    rates: Matrix
+    """(num_dates, num_symbols) as `impact_rates` returns them."""
 
 
 @same_labels("price", "traded")
@@ -56,10 +65,16 @@ def impact_rates(
     with np.errstate(invalid="ignore"):
         rates = coefficient * np.sqrt(variance * money / mean_volume)
     known = np.isfinite(rates)
-    median = np.zeros(len(rates))
-    some = known.any(axis=1)
-    median[some] = np.nanmedian(np.where(known[some], rates[some], np.nan), axis=1)
-    return np.where(known, rates, median[:, None])
+    return np.where(known, rates, _median_known(rates, known)[:, None])
+
+
+def _median_known(values: Matrix, known: NDArray[np.bool_]) -> Series:
+    """Return the median of what is known of each row, 0 where nothing is."""
+    ordered = np.sort(np.where(known, values, np.inf), axis=1)
+    count, row = known.sum(axis=1), np.arange(len(values))
+    middle = (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1))
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, (ordered[row, middle[0]] + ordered[row, middle[1]]) / 2.0, 0.0)
 
 
 @same_labels("returns", "turnover")

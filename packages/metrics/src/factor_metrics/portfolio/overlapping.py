@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from factor_metrics.checks import Matrix, as_matrix, check_at_least
 from factor_metrics.labels import same_labels
-from factor_metrics.portfolio.backtest import Backtest, TradingRules, backtest
-from factor_metrics.portfolio.weights import rebalance_every
+from factor_metrics.portfolio.backtest import Backtest, TradingRules, backtest, checked_book
 
 
 @same_labels("weights", "price", "impact")
@@ -48,29 +47,23 @@ def overlapping_backtest(
     check_at_least("num_books", num_books, 1)
     if num_books == 1:
         return backtest(weights, price, dates, rules, impact=impact)
-    wanted, prices = as_matrix("weights", weights), as_matrix("price", price)
+    rules = TradingRules() if rules is None else rules
+    # A part of the money moves prices less.
     rates = None if impact is None else as_matrix("impact", impact) / np.sqrt(num_books)
-    num_dates = len(wanted)
+    given = checked_book(weights, price, dates, rates)
+    num_dates = len(given.dates)
     sums = np.zeros((7, num_dates))  # equity, equity before the trade, traded, paid, impact, borrow, gross
     counts = np.zeros((3, num_dates), dtype=np.int64)
-    held: Matrix = np.zeros(prices.shape)
+    held: Matrix = np.zeros(given.price.shape)
     began = np.zeros(num_dates, dtype=bool)
     for offset in range(num_books):
-        book = backtest(rebalance_every(wanted, num_books, offset), prices, dates, rules, impact=rates)
-        before = book.equity / np.maximum(1.0 - book.cost, 1e-300)
-        earlier = np.concatenate([[1.0], book.equity[:-1]])
-        sums += [
-            book.equity,
-            before,
-            book.turnover * before,
-            book.cost * before,
-            book.impact * before,
-            book.borrow * earlier,
-            book.gross * book.equity,
-        ]
-        counts += [book.num_blocked, book.num_stale, book.num_written_off]
-        held += book.equity[:, None] * book.weights
-        began |= ~np.isnan(book.returns)
+        book = given.every(num_books, offset)
+        (own, turnover, cost, paid, fee, size), noted = book.simulate(rules, held, add=True)
+        whole = own / np.maximum(1.0 - cost, 1e-300)
+        earlier = np.concatenate([[1.0], own[:-1]])
+        sums += [own, whole, turnover * whole, cost * whole, paid * whole, fee * earlier, size * own]
+        counts += noted
+        began |= ~np.isnan(book.returns(own, rules))
     equity, before, traded, paid, moved, fee, gross = sums / num_books
     held /= num_books
     earlier = np.concatenate([[1.0], equity[:-1]])
@@ -83,7 +76,7 @@ def overlapping_backtest(
     first = np.flatnonzero(began)
     returns[: first[0] if len(first) else num_dates] = np.nan
     return Backtest(
-        dates=book.dates,
+        dates=given.dates,
         equity=equity,
         returns=returns,
         turnover=share(traded, before),

@@ -81,7 +81,12 @@ def accuracy(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     >>> accuracy([[1, 1, 0, 0]], [[1, 0, 0, 0]])
     array([0.75])
     """
-    true_up, false_up, true_down, false_down = confusion(predicted, outcome)
+    return accuracy_of(confusion(predicted, outcome))
+
+
+def accuracy_of(counts: Confusion) -> Series:
+    """Return `accuracy` of counts."""
+    true_up, false_up, true_down, false_down = counts
     return _ratio(true_up + true_down, true_up + false_up + true_down + false_down)
 
 
@@ -100,7 +105,12 @@ def mcc(predicted: ArrayLike, outcome: ArrayLike) -> Series:
     and observed secondary structure of T4 phage lysozyme". NaN where all calls or all outcomes are one class,
     as for every correlation here (scikit-learn says 0 there).
     """
-    true_up, false_up, true_down, false_down = (counts.astype(float) for counts in confusion(predicted, outcome))
+    return mcc_of(confusion(predicted, outcome))
+
+
+def mcc_of(counts: Confusion) -> Series:
+    """Return `mcc` of counts."""
+    true_up, false_up, true_down, false_down = (one.astype(float) for one in counts)
     calls = (true_up + false_up) * (true_down + false_down)
     outcomes = (true_up + false_down) * (true_down + false_up)
     return _ratio(true_up * true_down - false_up * false_down, np.sqrt(calls) * np.sqrt(outcomes))
@@ -112,7 +122,12 @@ def f1_score(predicted: ArrayLike, outcome: ArrayLike) -> Series:
 
     NaN where nothing was called up and nothing went up.
     """
-    true_up, false_up, _, false_down = confusion(predicted, outcome)
+    return f1_of(confusion(predicted, outcome))
+
+
+def f1_of(counts: Confusion) -> Series:
+    """Return `f1_score` of counts."""
+    true_up, false_up, _, false_down = counts
     return _ratio(2 * true_up, 2 * true_up + false_up + false_down)
 
 

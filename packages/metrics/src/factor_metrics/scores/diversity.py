@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from factor_metrics.checks import Matrix, as_float_array, as_matrix
+from factor_metrics.checks import Matrix, Series, as_float_array, as_matrix
 from factor_metrics.dispersion import no_dispersion_by_date, rounding_of
-from factor_metrics.information_coefficient.ic import rank_ic, rank_ic_by_horizon
+from factor_metrics.information_coefficient.ic import rank_ic
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import OrderedMatrix, as_ordered
 
 
 @same_labels("predictions")
@@ -32,12 +34,12 @@ def prediction_correlation(predictions: ArrayLike, min_symbols: int = 10) -> Mat
         (num_models, num_models) symmetric. NaN where two models share no usable date; the diagonal is 1, or
         NaN for a model that is constant or missing on every date.
     """
-    predictions_MDS = as_float_array("predictions", predictions, 3)
-    num_models = len(predictions_MDS)
+    ordered = _ordered_models(predictions)
+    num_models = len(ordered)
     matrix = np.full((num_models, num_models), np.nan)
     for first in range(num_models):
-        against_MD = rank_ic_by_horizon(predictions_MDS[first], predictions_MDS[first:], min_symbols)
-        for second, per_date in enumerate(against_MD, start=first):
+        for second in range(first, num_models):
+            per_date = rank_ic(ordered[first], ordered[second], min_symbols)
             defined = per_date[~np.isnan(per_date)]
             if len(defined):
                 matrix[first, second] = matrix[second, first] = defined.mean()
@@ -114,23 +116,36 @@ def error_correlation(predictions: ArrayLike, outcome: ArrayLike, min_symbols: i
         (num_models, num_models) symmetric. NaN where two models share no usable date, also of a model with itself
         where it is constant, missing or right on every date; else the diagonal is 1.
     """
-    predictions_MDS = as_float_array("predictions", predictions, 3)
-    outcome_DS = as_matrix("outcome", outcome)
-    num_models = len(predictions_MDS)
+    target = as_ordered("outcome", outcome)
+    known = ~np.isnan(target.values)
+    models = [one.where(known) for one in _ordered_models(predictions)]
+    alone = [rank_ic(one, target, min_symbols) for one in models]
+    there = [~np.isnan(one.values) for one in models]
+    num_models = len(models)
     matrix = np.full((num_models, num_models), np.nan)
     for first in range(num_models):
         for second in range(first, num_models):
-            per_date = _error_correlation_of(predictions_MDS[first], predictions_MDS[second], outcome_DS, min_symbols)
+            pair = models[first], models[second]
+            of_both: tuple[Series, ...] = (alone[first], alone[second])
+            if not np.array_equal(there[first], there[second]):  # each is judged where the other one is, too
+                shared = there[first] & there[second]
+                of_both = tuple(rank_ic(one.where(shared), target, min_symbols) for one in pair)
+            per_date = _error_correlation_of(of_both[0], of_both[1], rank_ic(*pair, min_symbols))
             if np.isfinite(per_date).any():
                 matrix[first, second] = matrix[second, first] = np.nanmean(per_date)
     return matrix
 
 
-def _error_correlation_of(one: NDArray, other: NDArray, outcome: Matrix, min_symbols: int) -> NDArray[np.float64]:
-    shared = np.isfinite(one) & np.isfinite(other) & np.isfinite(outcome)
-    one_DS, other_DS, outcome_DS = (np.where(shared, values, np.nan) for values in (one, other, outcome))
-    a, b = rank_ic(one_DS, outcome_DS, min_symbols), rank_ic(other_DS, outcome_DS, min_symbols)
-    r = rank_ic(one_DS, other_DS, min_symbols)
+def _ordered_models(predictions: ArrayLike | Sequence[OrderedMatrix]) -> list[OrderedMatrix]:
+    """Return each model's forecasts in order; (num_models, num_dates, num_symbols) or ordered matrices."""
+    given: Any = predictions
+    if isinstance(given, list | tuple) and given and isinstance(given[0], OrderedMatrix):
+        return list(given)
+    return [OrderedMatrix(one, "predictions") for one in as_float_array("predictions", given, 3)]
+
+
+def _error_correlation_of(a: Series, b: Series, r: Series) -> Series:
+    """Return the correlation of errors by the rank ICs of two models, and their own rank correlation."""
     scale = 2.0 * np.sqrt(np.maximum((1.0 - a) * (1.0 - b), 0.0))
     defined = scale > 1e-9
     return np.where(defined, (1.0 - a - b + r) / np.where(defined, scale, 1.0), np.nan)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Series, as_float_array, check_at_least, check_quantiles
+from factor_metrics.checks import Series, check_at_least, check_quantiles
+from factor_metrics.ordering.ordered import as_rows
 from factor_metrics.ordering.quantiles import quantile_of
 from factor_metrics.ordering.ranks import row_blocks
 
@@ -36,7 +37,7 @@ def turnover(prediction: ArrayLike, num_quantiles: int = 5, horizon: int = 1) ->
     array([nan, 0.5])
     """
     check_at_least("horizon", horizon, 1)
-    prediction_DS = as_float_array("prediction", prediction, 2)
+    prediction_DS = as_rows("prediction", prediction)
     check_quantiles(num_quantiles, prediction_DS.shape[1])
     side = np.empty(prediction_DS.shape, dtype=np.int8)  # of all dates, so one byte a symbol; quantiles by block
     for block in row_blocks(*prediction_DS.shape):

@@ -7,6 +7,8 @@ that dependence. Missing dates are dropped first; the dates that remain are trea
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -222,16 +224,27 @@ def _circular_sums_drawn(values: Series, length: int, num_bootstrap: int, seed: 
     whole_sums = _circular_sums(values, length)
     rest_sums = _circular_sums(values, remainder)
     num_blocks = num_whole + (remainder > 0)
-    generator = np.random.default_rng(seed)
-    sums = np.empty(num_bootstrap)
     chunk = max(1, _DRAWN_AT_ONCE // num_blocks)
-    for first in range(0, num_bootstrap, chunk):
-        last = min(first + chunk, num_bootstrap)
-        starts = generator.integers(0, num_dates, size=(last - first, num_blocks))
-        sums[first:last] = whole_sums[starts[:, :num_whole]].sum(axis=1)
+    if chunk >= num_bootstrap:
+        parts: Iterable[NDArray[np.int64]] = [_starts_drawn(num_dates, num_bootstrap, num_blocks, seed)]
+    else:
+        generator = np.random.default_rng(seed)
+        sizes = (min(chunk, num_bootstrap - first) for first in range(0, num_bootstrap, chunk))
+        parts = (generator.integers(0, num_dates, size=(size, num_blocks)) for size in sizes)
+    sums = []
+    for starts in parts:
+        sums.append(whole_sums[starts[:, :num_whole]].sum(axis=1))
         if remainder:
-            sums[first:last] += rest_sums[starts[:, -1]]
-    return sums
+            sums[-1] += rest_sums[starts[:, -1]]
+    return np.concatenate(sums)
+
+
+@lru_cache(maxsize=8)
+def _starts_drawn(num_dates: int, num_bootstrap: int, num_blocks: int, seed: int) -> NDArray[np.int64]:
+    """Return (num_bootstrap, num_blocks) first dates of blocks: series of one length are resampled alike."""
+    starts = np.random.default_rng(seed).integers(0, num_dates, size=(num_bootstrap, num_blocks))
+    starts.flags.writeable = False
+    return starts
 
 
 def _circular_sums(values: Series, length: int) -> Series:

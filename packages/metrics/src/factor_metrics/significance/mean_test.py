@@ -11,10 +11,11 @@ Missing dates are dropped first; the dates that remain are treated as consecutiv
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import as_series, check_at_least, check_share
 from factor_metrics.dispersion import no_dispersion, reason, rounding_of
@@ -112,10 +113,17 @@ def num_cosines(num_dates: int, horizon: int) -> int:
 
 def _long_run_variance(values: np.ndarray, horizon: int, num: int) -> float:
     """T times the variance of the mean, from cosines 1..num, over the share they see of an overlap's triangle."""
-    num_dates = len(values)
+    cosines, seen = _cosines(len(values), horizon, num)
+    # Sums in numpy's own order: a matrix product may round differently on another CPU.
+    return float(np.square((cosines * values).sum(axis=1)).mean() / seen)
+
+
+@lru_cache(maxsize=8)
+def _cosines(num_dates: int, horizon: int, num: int) -> tuple[NDArray[np.float64], float]:
+    """Return (num, num_dates) cosines 1..num, and the mean share that they see of the triangle of an overlap."""
     angles = np.pi * np.arange(1, num + 1) / num_dates
     cosines = math.sqrt(2.0 / num_dates) * np.cos(np.outer(angles, np.arange(num_dates) + 0.5))
+    cosines.flags.writeable = False
     lags = np.arange(1, horizon)
     seen = (1.0 + 2.0 * (np.cos(np.outer(angles, lags)) * (1.0 - lags / horizon)).sum(axis=1)) / horizon
-    # Sums in numpy's own order: a matrix product may round differently on another CPU.
-    return float(np.square((cosines * values).sum(axis=1)).mean() / seen.mean())
+    return cosines, float(seen.mean())

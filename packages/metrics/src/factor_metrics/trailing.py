@@ -63,11 +63,11 @@ def _trailing_mean(values: Matrix, num_bars: int, least: int) -> Matrix:
         total[:] = 0.0
         count[:] = 0.0
         for past in range(max(0, date - num_bars + 1), date + 1):
-            for symbol in range(num_symbols):
+            for symbol in range(num_symbols):  # without a branch, so that it is done for several symbols at once
                 value = values[past, symbol]
-                if not np.isnan(value):
-                    total[symbol] += value
-                    count[symbol] += 1.0
+                known = value == value
+                total[symbol] += value if known else 0.0
+                count[symbol] += 1.0 if known else 0.0
         for symbol in range(num_symbols):
             if count[symbol] >= least:
                 means[date, symbol] = total[symbol] / count[symbol]
