@@ -5,6 +5,8 @@ LightGBM on Alpha158 alone, which is what the peer does: its handler is made ane
 processors run, and the fitted model predicts that date. The handler is made over all bars, and over the last 80 dates,
 the least that its longest window needs. Its bars lie in its store beforehand, so that writing them costs it nothing.
 
+The default stack is measured a second time with its members as ONNX graphs, which need no torch.
+
 Members are trained on a small simulated market: their sizes decide the time, their weights do not. The two sides are
 processes that run one after the other, one thread each; CPU seconds, and wall seconds beside them.
 
@@ -78,6 +80,14 @@ def write_bundle(folder: Path, changes: dict[str, Any], models: list[str]) -> Pa
     return bundle
 
 
+def write_export(bundle: Path, folder: Path) -> Path:
+    """The bundle's members as graphs; ours of it shows ONNX Runtime beside torch."""
+    if not folder.exists():
+        command = [sys.executable, "-m", "factor_serve", "export", str(bundle), "--onnx", "--out", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
 def run(folder: Path, stage: str, *arguments: str) -> None:
     """Run a stage in a folder; its message where it fails."""
     command = [sys.executable, "-m", f"stages.{stage}", *arguments]
@@ -106,7 +116,7 @@ def ours(folder: Path, bundle: Path) -> dict[str, Any]:
     bars, news = pd.read_parquet(folder / "bars.parquet"), pd.read_parquet(folder / "news.parquet")
     dates = np.sort(bars["timestamp"].unique())
     new = dates[-NEW_DATES:]
-    state = folder / f"state-{bundle.parents[2].name}"
+    state = folder / f"state-{'-'.join(bundle.relative_to(folder).parts)}"
     if state.exists():  # a restart: what counts is how soon the first new date is forecast
         started = time.perf_counter()
         forecaster = Forecaster.restore(forecaster.bundle, state)
@@ -224,6 +234,7 @@ def main(peer: str, work: str | None) -> None:
             "default stack": write_bundle(folder / "default", {}, default),
             "LightGBM on Alpha158": write_bundle(folder / "alpha158", alpha, ["lightgbm"]),
         }
+        bundles["default stack as ONNX graphs"] = write_export(bundles["default stack"], folder / "onnx")
         write_bars(folder)
         mine = {name: ask(sys.executable, "--ours", str(folder), str(bundle)) for name, bundle in bundles.items()}
         again = {name: ask(sys.executable, "--ours", str(folder), str(bundle)) for name, bundle in bundles.items()}

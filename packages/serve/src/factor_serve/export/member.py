@@ -47,8 +47,8 @@ class Exported:
     difference: Mapping[str, float]
     """Largest difference on random inputs and on those of the canary, a tenth of the random ones missing."""
     moved: Mapping[str, float] = field(default_factory=dict)
-    """Largest difference of a stack, in deviations of the date, with what symbols make of it that all but tie for a
-    member, and change places by its rounding."""
+    """Largest difference of a stack as a whole, in deviations of the date: symbols that all but tie for a member may
+    change places by its rounding. Nothing for a member."""
 
     @property
     def is_equal(self) -> bool:
