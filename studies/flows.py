@@ -85,7 +85,7 @@ FLOWS = {
         symbols=500,
         days=1500,
         seed=7,
-        cpu_minutes=30,
+        cpu_minutes=16,
         settings={
             "models": ["linear", "lightgbm", "tcn_attention", "lstm"],
             "split": {"folds": {"train": 1000, "valid": 200, "test": 500, "step": 500}},
