@@ -13,9 +13,7 @@ from factor_experiments.sweeps import Sweep, drawn_value, trial_name
 MOST_REPEATS = 50
 """Proposals one after another that were made before: then the space is taken to be used up."""
 LEAST_STARTUP = 5
-"""Random trials before Optuna begins to propose, unless few are wanted."""
-LEAST_OTHERS = 2
-"""Trials that went to their end before one is stopped: fewer of them cost less than what waiting for more does."""
+"""Random trials before Optuna begins to propose, and trials with folds before one is stopped, unless few are wanted."""
 
 
 class Choice(Protocol):
@@ -94,7 +92,7 @@ class Guided:
                 seed=sweep.seed, n_startup_trials=startup, multivariate=True, constant_liar=sweep.jobs > 1
             ),
             pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=LEAST_OTHERS, n_warmup_steps=(sweep.stop_after or 1) - 1
+                n_startup_trials=startup, n_warmup_steps=(sweep.stop_after or 1) - 1, n_min_trials=startup - 1
             ),
         )
         self._space = {key: _distribution(optuna, values) for key, values in sweep.parameters.items()}
