@@ -73,8 +73,8 @@ def test_a_fold_begins_with_the_weights_of_an_earlier_one(prepared: Checkout, ho
     stage = prepared.path / "stages" / "fitting" / "network.py"
     source = stage.read_text()
     marked = source.replace(
-        "    return chosen.result.state_dict",
-        "    return {name: value + 0.25 for name, value in chosen.result.state_dict.items()}",
+        "weights=chosen.networks[number].result.state_dict,",
+        "weights={name: value + 0.25 for name, value in chosen.networks[number].result.state_dict.items()},",
     )
     assert marked != source
     stage.write_text(marked)
