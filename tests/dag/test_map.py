@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA, COMPILED_MULTI_STAGE_SCHEMA
 
 from stages import ROOT
 from stages.params.presets import preset_names, with_preset
@@ -118,6 +119,17 @@ def test_the_plots_of_the_stack_are_its_tables() -> None:
         (path,) = plot
         assert path.startswith("results/stack/")
         assert f'folder / "{path.removeprefix("results/stack/")}"' in source
+
+
+@pytest.mark.parametrize("file", ["dvc.yaml", "results/dvc.yaml", "simulated/dvc.yaml", "refit/map.yaml"])
+def test_maps_are_of_the_schema_of_dvc(file: str) -> None:
+    """As Studio and the extension read them, which take what DVC takes."""
+    COMPILED_MULTI_STAGE_SCHEMA(yaml.safe_load((ROOT / file).read_text()))
+
+
+def test_the_locks_are_of_the_schema_of_dvc() -> None:
+    for file in ("dvc.lock", "simulated/dvc.lock"):
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load((ROOT / file).read_text()))
 
 
 def test_the_map_fits_on_two_screens() -> None:
