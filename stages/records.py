@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from factor_data.whole_file import write_bytes
 from factor_metrics import to_json_safe
 from stages.json_files import read_json
 
@@ -24,7 +25,7 @@ def write_record(path: Path, record: object) -> None:
     """Write a dataclass as JSON on one line: series of thousands of dates are not for people to read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, (text + "\n").encode())
 
 
 def read_record(path: Path, kind: type[T]) -> T:
