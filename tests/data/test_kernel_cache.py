@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cProfile
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +225,50 @@ def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
         entry.write_bytes(content[: len(content) - 10] if number == 0 else content)
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 1]
+
+
+def test_of_processes_that_need_a_kernel_at_once_one_compiles_it(tmp_path: Path) -> None:
+    code, folder = SMALL.format(before=""), tmp_path / "factor_data"
+    assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
+    made = {path: path.read_bytes() for path in folder.iterdir()}
+    with ExitStack() as held:
+        for path in made:
+            path.unlink()
+            fcntl.lockf(held.enter_context(path.with_suffix(".compiling").open("wb")), fcntl.LOCK_EX)
+        other = start(SOURCE.parent, tmp_path, code)
+        assert other.stderr is not None
+        assert "compiling kernels" in other.stderr.readline()
+        for path, content in made.items():
+            path.write_bytes(content)
+        assert other.poll() is None
+    assert result(other)[0] == [SHARES, 1]
+    assert {path: path.read_bytes() for path in made} == made
+
+
+def test_a_process_that_is_halted_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernel_cache, "PATIENCE", 0.1)
+    holder = "import fcntl, sys\nfile = open(sys.argv[1], 'wb')\nfcntl.lockf(file, fcntl.LOCK_EX)\nprint(flush=True)\ninput()"
+    entries, path = kernel_cache._Entries(kernel_cache.kernel()(lambda: 0)), tmp_path / "a.nbc"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(path.with_suffix(".compiling"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert not entries._is_held_after_waiting(path)
+        other.kill()
+    assert entries._is_held_after_waiting(path)
+
+
+def test_a_profiler_changes_no_digest() -> None:
+    """Numba clears flags of the code of a kernel that it calls while a profiler looks on."""
+    twice = kernel_cache.kernel(nogil=True)(lambda number: 2 * number)
+    before = kernel_cache._digest(twice)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    assert twice(1) == 2
+    profiler.disable()
+    assert kernel_cache._digest(twice) == before
 
 
 def test_what_was_set_anew_in_a_process_is_not_kept(tmp_path: Path) -> None:

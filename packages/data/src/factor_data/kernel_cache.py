@@ -13,8 +13,9 @@ each process counts from a random number.
 
 The folder is `FACTORCAST_KERNEL_CACHE`, by default `factorcast/kernels` in the user's cache folder
 (`XDG_CACHE_HOME`, `~/.cache`). Where it cannot be written, numba's own places are tried in numba's order: its
-`NUMBA_CACHE_DIR`, `__pycache__`, its folder of the user. An entry that was not used for 30 days is deleted. Numba
-loads entries with pickle: the folder must belong to somebody whom you trust.
+`NUMBA_CACHE_DIR`, `__pycache__`, its folder of the user. Of processes that need a kernel at once one compiles it, and
+the others wait. An entry that was not used for 30 days is deleted. Numba loads entries with pickle: the folder must
+belong to somebody whom you trust.
 
 This file lies in more than one package, the same to the byte (a test compares them), since packages do not import
 each other. Only functions under `kernel` are affected.
@@ -24,7 +25,9 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import fcntl
 import hashlib
+import inspect
 import itertools
 import os
 import sys
@@ -35,7 +38,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numba
 import numpy as np
@@ -51,6 +54,10 @@ DAYS_KEPT = 30
 FORMAT = 2
 """Format of entries; the first one named called functions by numbers that other processes give to others."""
 PACKAGE = __name__.partition(".")[0]
+PATIENCE = 60.0
+"""Seconds to wait for the machine code of another process, which may have been halted; then this one compiles too."""
+SIGNATURE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+"""Those flags of code that numba reads; it clears others where a profiler looks on."""
 PLAIN = (bool, int, float, complex, str, bytes, slice, EllipsisType, np.dtype, Type)  # their repr says all
 # What else decides the machine code; the signature and the CPU are in numba's own key.
 FLAGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")
@@ -120,12 +127,13 @@ class _NoPlace:
 class _Entries(IndexDataCacheFile):
     """The files of one kernel: one per digest, signature and CPU, written whole, so that no index is needed.
 
-    Processes that compile the same at once write the same entry under temporary names; the last one stays. A file
-    ends with the SHA-256 of what it holds, and with a wrong one counts as absent.
+    Whoever finds no entry holds a file beside its place until it has compiled; whoever does not get that file looks
+    again. A file ends with the SHA-256 of what it holds, and with a wrong one counts as absent.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
+        self._held: dict[Path, IO[bytes]] = {}
 
     def load(self, key: tuple) -> Any:
         """Return what was kept under numba's key (signature, CPU, bytecode), None: it must be compiled."""
@@ -135,17 +143,51 @@ class _Entries(IndexDataCacheFile):
             warnings.warn(f"{_full_name(self._dispatcher)}: {reason}; not kept on disk", stacklevel=2)
             return None
         folder = _folder()
-        if folder is not None:
-            with contextlib.suppress(OSError):
-                path = folder / self._file_name(digest, key)
-                content = path.read_bytes()
-                if hashlib.sha256(content[:-32]).digest() == content[-32:]:
-                    _mark_used(path)
-                    stored, data = self._load_data(str(path))
-                    if stored == key:
-                        return data
-        _say_once(folder)
+        if folder is None:
+            _say_once(folder)
+            return None
+        path = folder / self._file_name(digest, key)
+        kept = self._kept(path, key)
+        if kept is None:
+            _say_once(folder)
+            if self._is_held_after_waiting(path):
+                kept = self._kept(path, key)
+        if kept is not None:
+            self._let_go(path)
+        return kept
+
+    def _kept(self, path: Path, key: tuple) -> Any:
+        """Return what a whole file holds, None: there is none."""
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+                _mark_used(path)
+                stored, data = self._load_data(str(path))
+                if stored == key:
+                    return data
         return None
+
+    def _is_held_after_waiting(self, path: Path) -> bool:
+        """Wait until no other process compiles this entry, and hold it for this one; False: another still does.
+
+        What is held is the process's: two of its threads do not wait for each other, and its end lets go.
+        """
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(OSError):  # then the entry cannot be written either
+            if path not in self._held:  # to close it a second time would let go
+                self._held[path] = path.with_suffix(".compiling").open("wb")
+            while time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.lockf(self._held[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                time.sleep(0.02)
+        return False
+
+    def _let_go(self, path: Path) -> None:
+        """The next process that needs the entry finds it."""
+        if file := self._held.pop(path, None):
+            path.with_suffix(".compiling").unlink(missing_ok=True)
+            file.close()
 
     def save(self, key: tuple, data: Any) -> None:
         """Keep what was compiled; a full disk is no reason to fail."""
@@ -159,6 +201,9 @@ class _Entries(IndexDataCacheFile):
             return
         except OSError as error:
             warnings.warn(f"{folder}: a compiled kernel could not be written: {error}", stacklevel=2)
+        finally:
+            for path in list(self._held):
+                self._let_go(path)
 
     def flush(self) -> None:
         """Nothing to forget: there is no index."""
@@ -219,7 +264,7 @@ def _described(function: FunctionType, called: list[Any]) -> Iterator[Any]:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     yield [_describe(value, called) for value in cells]
     for code in _codes(function.__code__):
-        numbers = (code.co_flags, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
+        numbers = (code.co_flags & SIGNATURE, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         yield code.co_code, code.co_exceptiontable, numbers, names
         for value in code.co_consts:
