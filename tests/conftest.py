@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.assertion import rewrite
 from filelock import FileLock
 
 from checkout import Checkout, make_checkout
@@ -41,10 +44,23 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers share one process that has imported the libraries; nothing waits for disks."""
+    """Workers are forked from one process that has imported the libraries; nothing waits for disks."""
     os.fsync = no_sync
-    if getattr(config.option, "numprocesses", None):
-        share_with_workers()
+    if getattr(config.option, "numprocesses", None) and (folder := share_with_workers()):
+        config.option.tx = [f"popen//python={folder / 'python'}" for _ in config.option.tx]
+        with subprocess.Popen([folder / "python", "-u", "-c", ""]):  # it imports the libraries meanwhile
+            if not sys.dont_write_bytecode:
+                rewrite_asserts(config)
+
+
+def rewrite_asserts(config: pytest.Config) -> None:
+    """Do once what each worker would do for every file of tests that has changed or was cloned."""
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        folder = rewrite.get_cache_dir(path)
+        compiled = folder / (path.stem + rewrite.PYC_TAIL)
+        if rewrite._read_pyc(path, compiled) is None and rewrite.try_makedirs(folder):
+            status, code = rewrite._rewrite_test(path, config)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, status, compiled)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

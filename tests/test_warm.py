@@ -24,10 +24,14 @@ LOCKS = {
 PROCESS = """
 import warm_lock
 warm_lock.use_libyaml()
-from dvc.utils.serialize import modify_yaml
+from dvc.utils.serialize import modify_yaml, parse_yaml
 from dvc.utils.strictyaml import load
 for round_trip in (False, True):
     assert load("dvc.lock", round_trip=round_trip) == load("other.lock", round_trip=round_trip)
+for _ in range(2):
+    parsed = parse_yaml("a: [1]", "params.yaml")
+    assert parsed == {"a": [1]}, "what one caller changes another does not see"
+    parsed["a"].append(2)
 for path in ("dvc.lock", "other.lock"):
     with modify_yaml(path) as data:
         data["stages"]["new"] = {"cmd": "python -m stages.new", "outs": [{"path": "new", "nfiles": 3}]}

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Never
 
 import psutil
@@ -44,7 +45,7 @@ LIBRARIES = (
     "dvc.repo.experiments.executor.local", "dvc.utils.strictyaml", "dulwich.porcelain", "networkx",
 )  # fmt: skip
 """What stages and DVC load."""
-PROGRAMS = ("python", "dvc", "torchrun", "deepspeed")
+PROGRAMS = ("python", "dvc", "torchrun", "deepspeed", "factor-data", "factor-exp", "factor-metrics", "factor-serve")
 READ_AT_IMPORT = (
     "ATEN", "CUDA", "DS_", "GOMP", "KMP", "LD_", "MKL", "NPY", "NUMBA", "OMP", "OPENBLAS", "PYTHON",
     "TORCHDYNAMO", "TORCHINDUCTOR",
@@ -66,10 +67,11 @@ def no_sync(file: object) -> None:
     """Stand for `os.fsync`: what a test has written need not outlive a failing computer, and disks take long."""
 
 
-def share_with_workers() -> None:
-    """Let one process serve all that this one starts from now on; nothing where nothing can be forked."""
+def share_with_workers() -> Path | None:
+    """Let one process serve all that this one starts from now on; None where nothing can be forked."""
     if folder := warm_folder():
         os.environ[FOLDER] = str(folder)
+    return folder
 
 
 @cache
@@ -120,7 +122,7 @@ def main() -> None:
     importlib.import_module("numba").njit(abs_of)(-1)  # it loads a fifth of itself with the first function
     own = [name for name in sys.modules if name.startswith(("stages", "factor_"))]
     assert not own, f"{own} would come from another copy"
-    importlib.import_module("warm_lock").use_libyaml()
+    faster_dvc = importlib.import_module("warm_lock").use_libyaml
     os.fsync = no_sync
     gc.collect()
     gc.freeze()  # so that no fork looks through, and so copies, what is there already
@@ -129,7 +131,9 @@ def main() -> None:
     if request is None:
         shutil.rmtree(folder)
         os._exit(0)
-    sys.executable = str(folder / "python")
+    if "-c" not in request["arguments"][:2]:  # a worker of pytest starts others as users do, and tests DVC itself
+        sys.executable = str(folder / "python")
+        faster_dvc()
     run_to_end(take_place(request))
 
 
@@ -151,6 +155,10 @@ def take_place(request: dict[str, Any]) -> Callable[[], object]:
     if arguments[0] == "-u":
         sys.stdout.reconfigure(write_through=True)
         del arguments[0]
+    if arguments[0] == "-c":
+        sys.argv, sys.path[:1] = ["-c", *arguments[2:]], [""]
+        sys.modules["__main__"] = ModuleType("__main__")
+        return partial(exec, arguments[1], vars(sys.modules["__main__"]))
     is_module = arguments[0] == "-m"
     sys.argv = arguments[1:] if is_module else arguments
     first = request["folder"] if is_module else str(Path(arguments[0]).resolve().parent)
