@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics import Evaluation, EvaluationConfig, paired_difference, rank_ic
+from factor_metrics import Evaluation, EvaluationConfig, OrderedMatrix, paired_difference, rank_ic
 from factor_metrics.report import Contribution
 from factor_models import Members, StackConfig, StackResult, stack_members
 
 
 def rank_ics_without(
-    members: Members, stack: StackConfig, purge: int, outcome: NDArray, num_models: int, min_symbols: int
+    members: Members, stack: StackConfig, purge: int, outcome: OrderedMatrix, min_symbols: int
 ) -> NDArray[np.float64]:
     """Return (num_models, num_dates) rank IC of the stack without each model; NaN where there is no other.
 
     `outcome` (num_dates, num_symbols) is that of the rows of `members`. Weights are learned again without the model.
     """
-    if num_models == 1:
+    if members.num_models == 1:
         return np.full((1, len(outcome)), np.nan)
-    others = (stack_members(members, stack, purge, without=place).prediction for place in range(num_models))
+    others = (stack_members(members, stack, purge, without=place).prediction for place in range(members.num_models))
     return np.stack([rank_ic(one.reshape(outcome.shape), outcome, min_symbols) for one in others])
 
 

@@ -125,7 +125,7 @@ def combine(
             None if direction is None else direction.reshape(-1),
         )
         weights, equal = (stack_members(members, how, purge) for how in (stack, equally_weighted))
-        without = rank_ics_without(members, stack, purge, outcome, len(models), config.min_symbols)
+        without = rank_ics_without(members, stack, purge, view.ordered(outcome), config.min_symbols)
         levels = {}
     stacked = weights.prediction.reshape(outcome.shape)
     scored = np.isfinite(stacked).any(axis=1)

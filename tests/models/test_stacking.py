@@ -18,6 +18,7 @@ from factor_metrics import rank_ic
 from factor_models import Members, StackConfig, rank_standardise, stack_members, stack_oof
 from factor_models.stacking.choice import choose_learner, nearest_to_equal
 from factor_models.stacking.evidence import date_blocks, learned_weights
+from factor_models.stacking.grid import Grid, column_products, column_ranks, column_sums, number_groups
 from factor_models.stacking.learners import LEARNERS
 from factor_models.stacking.moments import Moments
 
@@ -509,3 +510,23 @@ def test_ranks_of_dates_side_by_side_are_those_of_rows_in_any_order() -> None:
     by_date = np.argsort(date_code, kind="stable")
     found = rank_standardise(predictions[:, by_date], date_code[by_date])
     np.testing.assert_array_equal(found, rank_standardise(predictions, date_code)[:, by_date])
+
+
+@pytest.mark.parametrize("num_dates", [1, 2, 40])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_sums_and_ranks_by_column_are_those_of_the_rows_one_after_the_other(num_dates: int, shuffled: bool) -> None:
+    generator = np.random.default_rng(num_dates)
+    group = np.repeat(np.arange(num_dates), 37)
+    if shuffled:  # dates of many lengths, in any order
+        group = number_groups(generator.permutation(group[generator.random(len(group)) < 0.8]))
+    grid, (x, y) = Grid(group), generator.standard_normal((2, len(group))) * 10.0 ** generator.integers(-8, 8)
+    assert grid.is_whole is (not shuffled or num_dates == 1)
+    np.testing.assert_array_equal(grid.rows(grid.spread(x)), x)
+    filled = [np.nan_to_num(grid.spread(one)) for one in (x, y)]
+    np.testing.assert_array_equal(column_sums(filled[0]), np.bincount(group, x))
+    np.testing.assert_array_equal(column_products(*filled), np.bincount(group, x * y))
+    ties = np.where(generator.random(len(x)) < 0.1, np.nan, x.round(-int(np.log10(np.abs(x).max()))))
+    ranks = grid.rows(column_ranks(grid.by_group(ties)))
+    for one in range(num_dates):
+        expected = scipy.stats.rankdata(ties[group == one], nan_policy="omit") - 1.0
+        np.testing.assert_array_equal(ranks[group == one], expected)

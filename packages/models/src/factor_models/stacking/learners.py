@@ -24,7 +24,7 @@ import scipy.linalg
 import scipy.optimize
 
 from factor_models.stacking.config import StackConfig
-from factor_models.stacking.moments import Moments
+from factor_models.stacking.moments import Moments, definite
 
 _SWEEPS, _CLOSE = 1000, 1e-12
 
@@ -41,7 +41,7 @@ def shrunk(moments: Moments, config: StackConfig) -> np.ndarray:
     """Return ridge weights drawn to equal ones, of the size that fits best and is not negative."""
     moment, gram = moments.mean()
     slope = max(moment.sum() / gram.sum(), 0.0) if gram.sum() > _CLOSE else 0.0
-    return _solve(gram, moment + config.alpha * slope, config.alpha)
+    return _solve(moments.definite_gram, moment + config.alpha * slope, config.alpha)
 
 
 def icir(moments: Moments, config: StackConfig) -> np.ndarray:
@@ -55,21 +55,19 @@ def icir(moments: Moments, config: StackConfig) -> np.ndarray:
 
 def non_negative(moments: Moments, config: StackConfig) -> np.ndarray:
     """Return the weights of ridge under w >= 0."""
-    moment, gram = moments.mean()
-    upper = scipy.linalg.cholesky(_definite(gram) + config.alpha * np.eye(len(moment)))
+    moment, gram = moments.mean()[0], moments.definite_gram
+    upper = scipy.linalg.cholesky(gram + config.alpha * np.eye(len(moment)))
     return scipy.optimize.nnls(upper, scipy.linalg.solve_triangular(upper, moment, trans="T"))[0]
 
 
 def ridge(moments: Moments, config: StackConfig) -> np.ndarray:
     """Return the weights of ridge."""
-    moment, gram = moments.mean()
-    return _solve(gram, moment, config.alpha)
+    return _solve(moments.definite_gram, moments.mean()[0], config.alpha)
 
 
 def elastic_net(moments: Moments, config: StackConfig) -> np.ndarray:
     """Return the weights of the elastic net, by coordinate descent until none moves by 1e-12."""
-    moment, gram = moments.mean()
-    gram = _definite(gram)
+    moment, gram = moments.mean()[0], moments.definite_gram
     threshold = config.l1 * float(np.abs(moment).max(initial=0.0))
     weights = np.zeros(len(moment))
     for _ in range(_SWEEPS):
@@ -88,7 +86,7 @@ def exponential(moments: Moments, config: StackConfig) -> np.ndarray:
     """Return the weights of ridge where a date counts half after `half_life` dates of the calendar."""
     age = moments.dates.max(initial=0) - moments.dates
     moment, gram = moments.mean(np.exp2(-age / config.half_life))
-    return _solve(gram, moment, config.alpha)
+    return _solve(definite(gram), moment, config.alpha)
 
 
 LEARNERS: dict[str, Learner] = {
@@ -104,10 +102,4 @@ LEARNERS: dict[str, Learner] = {
 
 
 def _solve(gram: np.ndarray, moment: np.ndarray, alpha: float) -> np.ndarray:
-    return scipy.linalg.solve(_definite(gram) + alpha * np.eye(len(moment)), moment, assume_a="pos")
-
-
-def _definite(gram: np.ndarray) -> np.ndarray:
-    """Return the nearest matrix without negative eigenvalues: means over unlike sets of dates may have some."""
-    values, vectors = np.linalg.eigh(gram)
-    return gram if values[0] >= 0.0 else (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return scipy.linalg.solve(gram + alpha * np.eye(len(moment)), moment, assume_a="pos")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from factor_models.stacking.moments import Moments, date_moments, direction_moments
-from factor_models.stacking.standardise import number_groups, rank_standardise
+from factor_models.stacking.grid import Grid, column_counts, column_products, column_sums, number_groups
+from factor_models.stacking.moments import Moments, date_moments, direction_moments, joined
+from factor_models.stacking.standardise import standard_ranks
 
 LEAST_ROWS = 3
 """Rows of a date that a spread is taken from; of fewer, forecasts are scaled by the sizes of the weights."""
@@ -15,6 +18,28 @@ MOST_MODELS = 16
 
 DECIMALS = 12
 """Decimals that tell combined forecasts apart, in standard deviations of a date."""
+
+CELLS_AT_ONCE = 1 << 16
+"""Cells of a model that are combined at once, so that they stay in the cache; no influence on results."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Some consecutive dates of a fold, a date in each column."""
+
+    grid: Grid
+    dates: np.ndarray
+    """(num_groups,) positions in the calendar."""
+    values: np.ndarray
+    """(num_models, num_places, num_groups) standardised ranks, 0 = absent."""
+    present: np.ndarray
+    """Whether they are there, of the same shape."""
+    patterns: tuple[np.ndarray, np.ndarray]
+    """(num_places, num_groups) the number of each row's pattern, and (num_patterns, num_models) which are there."""
+
+    def combine(self, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Return (num_rows,) combined forecasts, as `Members.combine` says."""
+        return self.grid.rows(_combine(self.values, self.patterns, weights, wanted))
 
 
 class Members:
@@ -32,26 +57,41 @@ class Members:
         fold: np.ndarray,
         direction: np.ndarray | None = None,
     ) -> None:
-        self.num_rows = predictions.shape[1]
-        self.rows = np.flatnonzero(fold >= 0)
-        self.date_code, self.fold = date_code[self.rows].astype(np.int64), fold[self.rows].astype(np.int64)
-        self.forecasts = rank_standardise(np.asarray(predictions, np.float64)[:, self.rows], self.date_code, self.fold)
-        width = int(self.date_code.max(initial=0)) + 1
-        places = self.fold * width + self.date_code
-        self.group = number_groups(places)
-        dates = np.zeros(int(self.group.max(initial=-1)) + 1, dtype=np.int64)
-        dates[self.group] = places
-        self.fold_of_group = dates // width
-        self.moments: Moments = date_moments(self.forecasts, label[self.rows], self.group, dates % width)
+        self.num_models, self.num_rows = predictions.shape
+        rows = np.flatnonzero(fold >= 0)
+        width = int(date_code[rows].max(initial=0)) + 1
+        place_of_row = fold[rows].astype(np.int64) * width + date_code[rows].astype(np.int64)
+        group = number_groups(place_of_row)
+        if (group[1:] < group[:-1]).any():  # date by date, the rows of a date as they come
+            order = np.argsort(group, kind="stable")
+            rows, group, place_of_row = rows[order], group[order], place_of_row[order]
+        self.rows = rows
+        """The rows that are out of fold, date by date."""
+        self.first = np.append(np.searchsorted(group, np.arange(int(group.max(initial=-1)) + 1)), len(rows))
+        """(num_groups + 1,) where the rows of each date begin; then their number."""
+        places = place_of_row[self.first[:-1]]
+        self.fold_of_group, dates = places // width, places % width
+        self.folds = np.unique(self.fold_of_group)
+        self.blocks: list[list[Block]] = []
+        """Blocks of dates by fold."""
+        self.start = np.array([dates[self.fold_of_group == one].min() for one in self.folds], dtype=np.int64)
+        moments, lessons = list[Moments](), list[Moments]()
+        for number in self.folds:
+            mine = []
+            for part in self._parts(np.flatnonzero(self.fold_of_group == number)):
+                within = slice(int(self.first[part[0]]), int(self.first[part[-1] + 1]))
+                chosen = _as_slice(rows[within])
+                block = _block(predictions[:, chosen], group[within] - part[0], dates[part])
+                told = block.values, block.present
+                moments.append(date_moments(*told, block.grid.spread(label[chosen]), block.dates))
+                if direction is not None:
+                    lessons.append(direction_moments(*told, block.grid.spread(direction[chosen]), block.dates))
+                mine.append(block)
+            self.blocks.append(mine)
+        self.moments = joined(moments) if moments else _no_moments(self.num_models)
         """Moments of the label, in whose units the stack forecasts."""
-        self.lessons = self.moments
+        self.lessons = joined(lessons) if lessons else self.moments
         """What weights are learned from."""
-        if direction is not None:
-            self.lessons = direction_moments(self.forecasts, direction[self.rows], self.group, dates % width)
-        self.folds = np.unique(self.fold)
-        self.here = [_rows_of(self.fold == one) for one in self.folds]
-        """The rows of each fold."""
-        self.start = np.array([self.date_code[here].min() for here in self.here], dtype=np.int64)
 
     def teaching(self, place: int, purge: int) -> Moments:
         """Return what dates in earlier folds than the one at `place` teach whose labels were known as it began."""
@@ -65,7 +105,12 @@ class Members:
         earlier = self.fold_of_group < self.folds[place]
         return earlier & (self.moments.dates + purge < self.start[place])
 
-    def combine(self, place: int, weights: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _parts(self, groups: np.ndarray) -> list[np.ndarray]:
+        """Return the groups of a fold in parts that fit the cache."""
+        widest = int(np.diff(self.first)[groups].max())
+        return np.array_split(groups, -(-len(groups) * widest // CELLS_AT_ONCE))
+
+    def combine(self, place: int, weights: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
         """Return (rows of the fold at `place`, their combined forecasts); NaN only where no `wanted` member is present.
 
         Weights (num_models,) are those of the members that are present, which is a row's pattern. A pattern's
@@ -74,13 +119,36 @@ class Members:
         weights of those present are 0, they count the same. Sums of ranks that are equal stay so: what differs by less
         than 1e-12 is rounding.
         """
-        here = self.here[place]
-        return self.rows[here], combine_ranks(self.forecasts[:, here], self.group[here], weights, wanted)
+        groups = np.flatnonzero(self.fold_of_group == self.folds[place])
+        rows = self.rows[self.first[groups[0]] : self.first[groups[-1] + 1]]
+        return rows, np.concatenate([block.combine(weights, wanted) for block in self.blocks[place]])
+
+    def shares(self, place: int, wanted: np.ndarray) -> np.ndarray:
+        """Return (num_models,) on which share of the rows that `wanted` members combine each model is present."""
+        there, stacked = np.zeros(self.num_models, dtype=np.int64), 0
+        for block in self.blocks[place]:
+            number, table = block.patterns
+            count = np.bincount(number.reshape(-1), minlength=len(table)) * (table & wanted).any(axis=1)
+            there += count @ table
+            stacked += int(count.sum())
+        return there / stacked if stacked else np.zeros(self.num_models)
 
 
-def _rows_of(mask: np.ndarray) -> np.ndarray | slice:
-    """Return the rows of a mask that has some; as a slice where they lie together, so that they need not be copied."""
-    rows = np.flatnonzero(mask)
+def _block(predictions: np.ndarray, group: np.ndarray, dates: np.ndarray) -> Block:
+    grid = Grid(group)
+    ranks = np.stack([standard_ranks(grid, np.asarray(row, np.float64)) for row in predictions])
+    present = np.isfinite(ranks)
+    ranks[~present] = 0.0
+    return Block(grid=grid, dates=dates, values=ranks, present=present, patterns=_patterns(present))
+
+
+def _no_moments(num_models: int) -> Moments:
+    shape = 0, num_models
+    return Moments(dates=np.zeros(0, np.int64), ics=np.zeros(shape), grams=np.zeros((*shape, num_models)))
+
+
+def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
+    """Return rows as a slice where they lie together, so that they need not be copied."""
     return slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
 
 
@@ -90,54 +158,71 @@ def combine_ranks(forecasts: np.ndarray, group: np.ndarray, weights: np.ndarray,
     `forecasts` (num_models, num_rows) are ranks as `rank_standardise` gives them, `group` (num_rows,) whole numbers
     that tell the dates apart.
     """
-    group = number_groups(group)
-    present = np.isfinite(forecasts) & wanted[:, None]
-    values = np.where(present, forecasts, 0.0)
-    pattern_of_row, examples = _number_patterns(present)
-    combined = np.full(len(group), np.nan)
-    for number, pattern in enumerate(present[:, examples].T):
+    grid = Grid(number_groups(group))
+    ranks = np.stack([grid.spread(row) for row in forecasts])
+    present = np.isfinite(ranks)
+    return grid.rows(_combine(np.where(present, ranks, 0.0), _patterns(present), weights, wanted))
+
+
+def _combine(
+    values: np.ndarray, patterns: tuple[np.ndarray, np.ndarray], weights: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Return (num_places, num_groups) combined values (num_models, num_places, num_groups), 0 = absent."""
+    number, table = patterns
+    kept, kept_of = np.unique(table & wanted, axis=0, return_inverse=True)
+    combined = np.full(values.shape[1:], np.nan)
+    for place, pattern in enumerate(kept):
         if not pattern.any():
             continue
         used = np.where(pattern, weights, 0.0)
         used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
-        rows = np.flatnonzero(present[pattern].all(axis=0))
-        scaled = _centred_and_scaled(_dot_in_order(used, values[:, rows]), np.abs(used).sum(), group[rows])
-        mine = pattern_of_row[rows] == number
-        combined[rows[mine]] = scaled[mine]
+        has_all, mine = table[:, pattern].all(axis=1), kept_of.ravel() == place
+        scaled = _centred_and_scaled(
+            _dot_in_order(used, values), np.abs(used).sum(), None if has_all.all() else has_all[number]
+        )
+        np.copyto(combined, scaled, where=True if mine.all() else mine[number])
     return np.round(combined, DECIMALS)
 
 
-def _number_patterns(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (num_rows,) a number for each row's pattern (num_models, num_rows), and a row that has each."""
-    if len(present) > MOST_MODELS:
-        number, examples = np.zeros(present.shape[1], dtype=np.int64), np.zeros(0, dtype=np.int64)
-        for row in present:
-            _, examples, number = np.unique(2 * number + row, return_index=True, return_inverse=True)
-        return number.ravel(), examples
-    code = np.zeros(present.shape[1], dtype=np.int64)
+def _patterns(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the patterns of presence (num_models, num_places, num_groups) each row has, and what they are."""
+    num_models = len(present)
+    if num_models > MOST_MODELS:
+        found, number = np.unique(present.reshape(num_models, -1), axis=1, return_inverse=True)
+        return number.reshape(present.shape[1:]), found.T
+    code = np.zeros(present.shape[1:], dtype=np.uint16)
     for row in present:
         code = 2 * code + row
-    example = np.full(1 << len(present), -1)
-    example[code[::-1]] = np.arange(len(code))[::-1]  # of several rows the last one written stays, which is the first
-    found = np.flatnonzero(example >= 0)
-    number_of_code = np.zeros(len(example), dtype=np.int64)
+    seen = np.zeros(1 << num_models, dtype=bool)
+    seen[code] = True
+    found = np.flatnonzero(seen)
+    number_of_code = np.zeros(len(seen), dtype=np.uint16)
     number_of_code[found] = np.arange(len(found))
-    return number_of_code[code], example[found]
+    return number_of_code[code], (found[:, None] >> np.arange(num_models)[::-1]) & 1 > 0
 
 
-def _centred_and_scaled(values: np.ndarray, size: float, group: np.ndarray) -> np.ndarray:
-    """Return values with mean 0 and variance 1 per group; over `size` where a group has few or they do not differ."""
-    count = np.bincount(group)
-    mean = np.bincount(group, values) / np.maximum(count, 1)
-    centred = values - mean[group]
-    deviation = np.sqrt(np.bincount(group, centred**2) / np.maximum(count, 1))
+def _centred_and_scaled(values: np.ndarray, size: float, rows: np.ndarray | None) -> np.ndarray:
+    """Return values with mean 0 and variance 1 per column, over its `rows`, None: all of them.
+
+    They are over `size` where a column has few or they do not differ.
+    """
+    if rows is None:
+        count, centred = np.full(values.shape[1], len(values)), values - column_sums(values) / max(len(values), 1)
+    else:
+        count = column_counts(rows)
+        mean = column_sums(np.where(rows, values, 0.0)) / np.maximum(count, 1)
+        centred = np.where(rows, values - mean, 0.0)
+    deviation = np.sqrt(column_products(centred, centred) / np.maximum(count, 1))
     spread = (count >= LEAST_ROWS) & (deviation > 1e-9 * size)
-    return np.where(spread[group], centred / np.where(spread, deviation, 1.0)[group], values / size)
+    if spread.all():
+        return centred / deviation
+    return np.where(spread, centred / np.where(spread, deviation, 1.0), values / size)
 
 
 def _dot_in_order(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of weighted rows, added up in their order: the same bits on every machine."""
-    total = np.zeros(values.shape[1])
-    for weight, row in zip(weights, values, strict=True):
-        total += weight * row
+    """Return the sum of weighted matrices, added up in their order: the same bits on every machine."""
+    total = np.zeros(values.shape[1:])
+    for weight, matrix in zip(weights, values, strict=True):
+        if weight != 0.0:
+            total += weight * matrix
     return total

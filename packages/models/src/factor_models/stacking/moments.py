@@ -6,12 +6,13 @@ in which every date weighs the same. A model that is absent on a date is absent 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from factor_models.stacking.standardise import average_ranks, standardise
+from factor_models.stacking.grid import column_counts, column_products, column_ranks, standardised_columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,10 +43,15 @@ class Moments:
         return self._plain_mean if weight is None else self._mean(weight)
 
     @cached_property
-    def _plain_mean(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._mean(np.ones(len(self.dates)))
+    def definite_gram(self) -> np.ndarray:
+        """(num_models, num_models) mean products over all dates without negative eigenvalues (`definite`)."""
+        return definite(self._plain_mean[1])
 
-    def _mean(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def _plain_mean(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._mean(None)
+
+    def _mean(self, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         ics = _mean(self.ics, weights, np.zeros(self.ics.shape[1]))
         return ics, _mean(self.grams, weights, np.eye(len(ics)))
 
@@ -62,31 +68,28 @@ class Moments:
         return np.where(defined, moment / np.sqrt(np.where(defined, variance, 1.0)), np.nan)
 
 
-def date_moments(forecasts: np.ndarray, label: np.ndarray, group: np.ndarray, date_of_group: np.ndarray) -> Moments:
+def date_moments(values: np.ndarray, present: np.ndarray, label: np.ndarray, dates: np.ndarray) -> Moments:
     """Return the moments of every group of rows: the date of a fold.
 
     Parameters
     ----------
-    forecasts : (num_models, num_rows) standardised per group, NaN = absent
-    label : (num_rows,) NaN = unknown. It is standardised here, on rows that some model forecasts; a group whose labels
-        are all the same has NaN for moments
-    group : (num_rows,) whole numbers 0, 1, 2 ...
-    date_of_group : (num_groups,) position of each group's date in the calendar
+    values : (num_models, num_places, num_groups) forecasts standardised per group, 0 = absent
+    present : of the same shape, whether they are there
+    label : (num_places, num_groups) NaN = unknown. It is standardised here, on rows that some model forecasts; a group
+        whose labels are all the same has NaN for moments
+    dates : (num_groups,) position of each group's date in the calendar
     """
-    num_groups = len(date_of_group)
-    known = np.isfinite(label) & np.isfinite(forecasts).any(axis=0)
-    target = standardise(np.where(known, label, np.nan).astype(np.float64), group)
+    known = np.isfinite(label) & present.any(axis=0)
+    target = standardised_columns(np.where(known, label, np.nan).astype(np.float64))
     rows = np.isfinite(target)
-    group, target, forecasts = group[rows], target[rows], forecasts[:, rows]
-    present = np.isfinite(forecasts)
-    products = np.where(present, forecasts, 0.0) * target
-    ics = [_group_mean(*both, group, num_groups) for both in zip(products, present, strict=True)]
-    return Moments(dates=date_of_group, ics=np.stack(ics, axis=1), grams=_grams(forecasts, group, num_groups))
+    there = _on_rows(present, rows)
+    target = np.where(rows, target, 0.0)
+    counts = _Counts(there)
+    ics = [counts.mean(column_products(row, target), place, place) for place, row in enumerate(values)]
+    return Moments(dates=dates, ics=np.stack(ics, axis=1), grams=_grams(values, rows, counts))
 
 
-def direction_moments(
-    forecasts: np.ndarray, direction: np.ndarray, group: np.ndarray, date_of_group: np.ndarray
-) -> Moments:
+def direction_moments(values: np.ndarray, present: np.ndarray, direction: np.ndarray, dates: np.ndarray) -> Moments:
     """Return moments as `date_moments` does, with 2 AUC - 1 in the place of the IC.
 
     That is the mean rank of the ups less that of the downs, over half the number of rows: a moment of first order in
@@ -94,44 +97,81 @@ def direction_moments(
 
     Parameters
     ----------
-    direction : (num_rows,) 1 up, 0 down, NaN unknown. A group of one class has NaN for its AUC
+    direction : (num_places, num_groups) 1 up, 0 down, NaN unknown. A group of one class has NaN for its AUC
     """
-    num_groups = len(date_of_group)
-    rows = np.isfinite(direction) & np.isfinite(forecasts).any(axis=0)
-    group, up = group[rows], direction[rows] > 0.0
-    ranks = np.stack([average_ranks(row, group) for row in forecasts[:, rows]])
-    gains = []
-    for row in ranks:
-        here = np.isfinite(row)
-        values, count = np.where(here, row, 0.0), np.bincount(group, here, minlength=num_groups)
-        lead = _group_mean(values * up, here & up, group, num_groups)
-        lead -= _group_mean(values * ~up, here & ~up, group, num_groups)
-        gains.append(2.0 * lead / np.maximum(count, 1))
-    scaled = np.stack([standardise(row, group) for row in ranks])
-    return Moments(dates=date_of_group, ics=np.stack(gains, axis=1), grams=_grams(scaled, group, num_groups))
+    rows = np.isfinite(direction) & present.any(axis=0)
+    up, there = direction > 0.0, _on_rows(present, rows)
+    gains, scaled = [], []
+    for row, here in zip(values, there, strict=True):
+        ranks = column_ranks(np.where(here, row, np.nan).T)
+        numbers = np.where(here, ranks, 0.0)
+        lead = _mean_of(column_products(numbers, up), column_counts(here & up))
+        lead -= _mean_of(column_products(numbers, ~up), column_counts(here & ~up))
+        gains.append(2.0 * lead / np.maximum(column_counts(here), 1))
+        scaled.append(standardised_columns(ranks))
+    tells = np.isfinite(np.stack(scaled))
+    filled = np.where(tells, np.stack(scaled), 0.0)
+    return Moments(dates=dates, ics=np.stack(gains, axis=1), grams=_grams(filled, rows, _Counts(tells)))
 
 
-def _grams(forecasts: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:
-    """Return (num_groups, num_models, num_models) mean products of forecasts (num_models, num_rows), NaN = absent."""
-    num_models, present = len(forecasts), np.isfinite(forecasts)
-    values = np.where(present, forecasts, 0.0)
-    grams = np.full((num_groups, num_models, num_models), np.nan)
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of groups that follow each other."""
+    return Moments(
+        dates=np.concatenate([one.dates for one in parts]),
+        ics=np.concatenate([one.ics for one in parts]),
+        grams=np.concatenate([one.grams for one in parts]),
+    )
+
+
+class _Counts:
+    """On how many rows of each group two models are both there; counted once for models that are there alike."""
+
+    def __init__(self, there: np.ndarray) -> None:
+        self.there = there
+        self.alike = [next(at for at, other in enumerate(there) if np.array_equal(one, other)) for one in there]
+        self.found: dict[tuple[int, int], np.ndarray] = {}
+
+    def mean(self, total: np.ndarray, first: int, second: int) -> np.ndarray:
+        """Return (num_groups,) sums over the rows of two models divided by their number; NaN without any."""
+        key = self.alike[first], self.alike[second]
+        if key not in self.found:
+            self.found[key] = column_counts(self.there[key[0]] & self.there[key[1]])
+        return _mean_of(total, self.found[key])
+
+
+def _on_rows(present: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return present if rows.all() else present & rows
+
+
+def _mean_of(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _grams(values: np.ndarray, rows: np.ndarray, counts: _Counts) -> np.ndarray:
+    """Return (num_groups, num_models, num_models) mean products of forecasts, 0 = absent, on these rows."""
+    num_models = len(values)
+    grams = np.full((values.shape[2], num_models, num_models), np.nan)
+    seen = values if rows.all() else np.where(rows, values, 0.0)
     for first in range(num_models):
         for second in range(first, num_models):
-            both = present[first] & present[second]
-            grams[:, first, second] = _group_mean(values[first] * values[second], both, group, num_groups)
+            grams[:, first, second] = counts.mean(column_products(seen[first], seen[second]), first, second)
             grams[:, second, first] = grams[:, first, second]
     return grams
 
 
-def _group_mean(products: np.ndarray, counted: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:
-    total = np.bincount(group, products, minlength=num_groups)
-    count = np.bincount(group, counted, minlength=num_groups)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def definite(gram: np.ndarray) -> np.ndarray:
+    """Return the nearest matrix without negative eigenvalues: means over unlike sets of dates may have some."""
+    values, vectors = np.linalg.eigh(gram)
+    return gram if values[0] >= 0.0 else (vectors * np.maximum(values, 0.0)) @ vectors.T
 
 
-def _mean(values: np.ndarray, weights: np.ndarray, without: np.ndarray) -> np.ndarray:
-    weight = np.where(np.isfinite(values), weights.reshape(-1, *[1] * (values.ndim - 1)), 0.0)
-    total = weight.sum(axis=0)
-    mean = np.sum(weight * np.where(np.isfinite(values), values, 0.0), axis=0) / np.where(total > 0.0, total, 1.0)
-    return np.where(total > 0.0, mean, without)
+def _mean(values: np.ndarray, weights: np.ndarray | None, without: np.ndarray) -> np.ndarray:
+    """Return the mean over dates, weighted where there are weights; `without` where no date is known."""
+    known = np.isfinite(values)
+    filled = values if known.all() else np.where(known, values, 0.0)
+    if weights is None:
+        total, whole = known.sum(axis=0).astype(np.float64), filled.sum(axis=0)
+    else:
+        weight = np.where(known, weights.reshape(-1, *[1] * (values.ndim - 1)), 0.0)
+        total, whole = weight.sum(axis=0), (weight * filled).sum(axis=0)
+    return np.where(total > 0.0, whole / np.where(total > 0.0, total, 1.0), without)

@@ -106,7 +106,7 @@ def stack_members(
     `purge`.
     """
     num_overlapping = purge if overlap is None else overlap
-    num_models = len(members.forecasts)
+    num_models = members.num_models
     wanted = np.arange(num_models) != without
     prediction = np.full(members.num_rows, np.nan)
     weights = np.zeros((len(members.folds), num_models))
@@ -126,9 +126,7 @@ def stack_members(
             scales[place] = max(float(np.nanmean(shown)), LEAST_SCALE)
         rows, combined = members.combine(place, weights[place], wanted)
         prediction[rows] = scales[place] * combined
-        stacked = np.isfinite(combined)
-        there = np.isfinite(members.forecasts[:, members.here[place]]) & stacked
-        present[place] = there.sum(axis=1) / stacked.sum() if stacked.any() else 0.0
+        present[place] = members.shares(place, wanted)
         learners.append(name if can_learn(taught, num_overlapping) else "equal")
         pruned += gone
     return StackResult(
