@@ -22,6 +22,7 @@ from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.floor_members import floor_members, is_floor, scores_alone
+from stages.judging.floors import kept_floors
 from stages.judging.judge import ordered_outcomes, profile, row_counts
 from stages.judging.origin import origin
 from stages.judging.pages import (
@@ -61,7 +62,8 @@ def main() -> None:
     valid = {name: read_json(stored(f"evaluate/{name}", "metrics.json")) for name in known}
     valid |= scores_alone({name: models[name] for name in names if is_floor(name)}, store, config.min_symbols)
     with stage_output("stack") as folder:
-        results = [combine(label, store, panel, models, params, config) for label in listed]
+        kept = kept_floors(plan)
+        results = [combine(label, store, panel, models, params, config, kept) for label in listed]
         stacked = {one.label: (one.dates, one.prediction) for one in results}
         books = judge_books(stacked, store, panel, config, stored("split", "expected.parquet"))
         net = {one.label: books.scores(one.label) for one in results}

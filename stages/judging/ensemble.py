@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from factor_metrics import (
 from factor_metrics.report import Contribution
 from factor_models import Members, StackResult, stack_members
 from stages.judging.diversity import contributions, rank_ics_without
-from stages.judging.judge import attainable_rank_ic, floor_signals, judge_floors, mean_of_known
+from stages.judging.floors import floor_signals, floors_beside
+from stages.judging.judge import attainable_rank_ic, mean_of_known
+from stages.judging.kept import Kept
 from stages.judging.stack_over_time import StackOverTime
 from stages.judging.time_series import (
     OPPOSITE,
@@ -102,8 +105,12 @@ def combine(
     models: dict[str, OutOfFold],
     stack: StackParams,
     config: EvaluationConfig,
+    kept: Kept | None = None,
 ) -> LabelResult:
-    """Stack one label and judge stack, models and floors on the dates that have a stack."""
+    """Stack one label and judge stack, models and floors on the dates that have a stack.
+
+    Floors that are `kept` are not judged again.
+    """
     how, overlap = store.heads[label], store.overlap(label)
     dates, fold = tested_dates(models.values())
     forecasts = [model.matrix(label, "test", dates=dates) for model in models.values()]
@@ -145,7 +152,11 @@ def combine(
     }
     rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
     shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
-    signals = floor_signals(panel, dates, config.seed, how)
+
+    @cache
+    def signals() -> dict[str, NDArray[np.float64]]:
+        return floor_signals(panel, dates, config.seed, how)
+
     compared = [view.ordered(one) for one in (forecasts if over_time else predictions[:, scored])]
     return LabelResult(
         label=label,
@@ -156,8 +167,15 @@ def combine(
         equal=view.judge(view.ordered(equally), known, overlap, config),
         stack=judged_whole,
         models=judged,
-        floors=judge_floors(
-            {name: view.ordered(signal) for name, signal in signals.items()}, whole, known, overlap, config, view
+        floors=floors_beside(
+            lambda: {name: view.ordered(signal) for name, signal in signals().items()},
+            whole,
+            known,
+            how,
+            overlap,
+            config,
+            view,
+            kept,
         ),
         weights=weights,
         correlation=prediction_correlation(compared, config.min_symbols),
@@ -167,7 +185,7 @@ def combine(
         present=shares,
         attainable=None if over_time else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
         levels=levels,
-        pooled=pooled_scores(stacked, label, dates, store, config, signals[OPPOSITE]) if over_time else {},
+        pooled=pooled_scores(stacked, label, dates, store, config, signals()[OPPOSITE]) if over_time else {},
         directions={} if direction is None else direction_aucs(stacked, equally, forecasts, view, direction[scored]),
     )
 

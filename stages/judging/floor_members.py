@@ -16,7 +16,7 @@ import pandas as pd
 
 from factor_data import FeatureStore, Fold
 from factor_metrics import rank_ic
-from factor_models import SelectedRows, Table, save_model
+from factor_models import SelectedRows, Table
 from factor_models.tabular.linear import LinearConfig, RidgeRegressor
 from stages.judging.judge import mean_of_known
 from stages.params.stack import FLOOR_INPUTS
@@ -66,6 +66,8 @@ def floor_model(member: str, store: FeatureStore, fold: Fold) -> RidgeRegressor:
 
 def save_floor(member: str, store: FeatureStore, fold: Fold, folder: Path) -> None:
     """Write a floor as the folder of a linear model."""
+    from factor_models import save_model  # which loads torch: seconds that a stack without floors need not spend
+
     model = floor_model(member, store, fold)
     config = {
         "name": "linear", "num_features": model.num_features, "num_horizons": model.num_horizons, "alpha": 0.0,

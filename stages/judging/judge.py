@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Label, Panel, decided_by_delisting, read_parquet
 from factor_metrics import (
-    Evaluation,
     EvaluationConfig,
     OrderedMatrix,
     Profile,
-    price_floors,
     profile_forecast,
-    random_ranking,
-    volatility_floors,
 )
 from factor_metrics.judging.profile import DELAYS
 from factor_metrics.report import RowCounts
@@ -28,43 +24,9 @@ TRUE_DELAY = 1
 """Delay of the labels whose true expectation a simulated market brings along."""
 
 
-def floor_signals(
-    panel: Panel, dates: NDArray[np.datetime64], seed: int, label: Label | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """Signals (len(dates), num_symbols) that need no model: of adjusted closes up to each date, and a random one.
-
-    A label that measures volatility is also held against what past moves say of its own bars.
-    """
-    closes = panel.to_matrix(panel.adjusted("close"))
-    floors = price_floors(closes)
-    if label is not None and (bars := volatility_bars(label)):
-        floors |= volatility_floors(closes, *bars)
-    position = np.searchsorted(panel.dates, dates)
-    signals = {name: signal[position] for name, signal in floors.items()}
-    return {**signals, "random": random_ranking((len(dates), panel.num_symbols), seed)}
-
-
-def volatility_bars(label: Label) -> tuple[int, int] | None:
-    """Horizon and delay of a label that measures volatility; None of another, for which all floors are the same."""
-    return (label.horizon, label.delay) if label.measure == "volatility" and label.horizon is not None else None
-
-
 def mean_of_known(by_date: NDArray[np.float64]) -> float:
     """Return the mean of the values that are defined; NaN where none is."""
     return float(np.nanmean(by_date)) if np.isfinite(by_date).any() else float("nan")
-
-
-def judge_floors(
-    signals: Mapping[str, OrderedMatrix],
-    prediction: OrderedMatrix,
-    outcome: OrderedMatrix,
-    overlap: int,
-    config: EvaluationConfig,
-    view: View = BY_DATE,
-) -> dict[str, Evaluation]:
-    """Each floor on exactly the dates and symbols that the model predicted; all as `view.ordered` returns them."""
-    covered = ~np.isnan(prediction.values)
-    return {floor: view.judge(signal.where(covered), outcome, overlap, config) for floor, signal in signals.items()}
 
 
 def attainable_rank_ic(path: Path, label: Label, dates: NDArray[np.datetime64]) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,14 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Panel, training_target
 from factor_metrics import (
     EvaluationConfig,
+    OrderedMatrix,
     best_floor_rank_ic,
     direction_scores,
     rank_ic,
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
-from stages.judging.judge import (
-    attainable_rank_ic,
-    floor_signals,
-    judge_floors,
-    mean_of_known,
-    ordered_outcomes,
-    profile,
-    row_counts,
-    volatility_bars,
-)
+from stages.judging.floors import floor_signals, floors_beside, kept_floors, volatility_bars
+from stages.judging.judge import attainable_rank_ic, mean_of_known, ordered_outcomes, profile, row_counts
 from stages.judging.time_series import (
     OPPOSITE,
     is_over_time,
@@ -45,11 +39,13 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
     kind, listed = plan.value("train.target"), plan.value("labels")
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
     view = scoring_view(config, dates, oof.fold_of_date())
-    kinds = {volatility_bars(label): label for label in store.heads.values()}
-    signals = {
-        bars: {name: view.ordered(signal) for name, signal in floor_signals(panel, dates, config.seed, label).items()}
-        for bars, label in kinds.items()
-    }
+    kinds, kept = {volatility_bars(label): label for label in store.heads.values()}, kept_floors(plan)
+
+    @cache
+    def signals(bars: tuple[int, int] | None) -> dict[str, OrderedMatrix]:
+        found = floor_signals(panel, dates, config.seed, kinds[bars])
+        return {name: view.ordered(signal) for name, signal in found.items()}
+
     outcomes = ordered_outcomes(listed, dates, store, view)
     subjects = []
     for label in listed:
@@ -64,8 +60,15 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
                 overlap=view.overlap(store.overlap(label)),
                 dates=view.dates,
                 judged=view.judge(prediction, outcome, store.overlap(label), config),
-                floors=judge_floors(
-                    signals[volatility_bars(how)], prediction, outcome, store.overlap(label), config, view
+                floors=floors_beside(
+                    partial(signals, volatility_bars(how)),
+                    prediction,
+                    outcome,
+                    how,
+                    store.overlap(label),
+                    config,
+                    view,
+                    kept,
                 ),
                 attainable=None
                 if is_over_time(config)

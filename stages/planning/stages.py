@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from factor_models import KLINE_MODELS, LOSSES, MODELS
@@ -24,6 +25,7 @@ from stages.running import planned
 ZOO_TABLE = "factor_models.zoo_table"
 LOSS_TABLE = "factor_models.losses.table"
 PAGE_FILES = "packages/metrics/src/factor_metrics/report/**/*.*"
+FLOORS = "stages.judging.floors"
 SCORING = ("evaluate.min_symbols", "evaluate.scoring")
 """What decides how a training is scored on its valid dates."""
 
@@ -49,6 +51,8 @@ class PlannedStage:
     """(params, model) -> its settings, nested as in params.yaml."""
     roots: Callable[[Params, str], Roots]
     per_model: bool = False
+    shared: tuple[str, ...] = ()
+    """Modules whose numbers it has in common with other stages (`Plan.shared`)."""
 
 
 def keys(*wanted: str) -> Callable[[Params, str], dict[str, Any]]:
@@ -217,8 +221,13 @@ STAGES: dict[str, PlannedStage] = {
     "tokenize_kline": PlannedStage(settings=kline_settings, roots=kline_roots),
     "inputs": PlannedStage(settings=keys("models"), roots=script("inputs")),
     "train": PlannedStage(settings=train_settings, roots=train_roots, per_model=True),
-    "evaluate": PlannedStage(settings=keys("labels", "evaluate", "train.target"), roots=evaluate_roots, per_model=True),
-    "stack": PlannedStage(settings=stack_settings, roots=stack_roots),
+    "evaluate": PlannedStage(
+        settings=keys("labels", "evaluate", "train.target"),
+        roots=evaluate_roots,
+        per_model=True,
+        shared=(FLOORS,),
+    ),
+    "stack": PlannedStage(settings=stack_settings, roots=stack_roots, shared=(FLOORS,)),
     "refit": PlannedStage(settings=refit_settings, roots=refit_roots),
     "report": PlannedStage(
         settings=report_settings,
@@ -251,7 +260,12 @@ def stage_names(params: Params) -> list[tuple[str, str]]:
 def plan_of(name: str, model: str, params: Params) -> planned.Plan:
     """The plan of a stage as params.yaml stands, for what runs beside the DAG."""
     document = make_plan(name, model, params)
-    return planned.Plan(stage=document["stage"], settings=document["settings"], modules=document["modules"])
+    return planned.Plan(
+        stage=document["stage"],
+        settings=document["settings"],
+        modules=document["modules"],
+        shared=document.get("shared", {}),
+    )
 
 
 def make_plan(name: str, model: str, params: Params) -> dict[str, Any]:
@@ -268,7 +282,16 @@ def make_plan(name: str, model: str, params: Params) -> dict[str, Any]:
         "modules": digests,
         "distributions": found.distributions(without=planned.ROOMS_IN_NO_PLAN),
     }
+    if stage.shared:
+        document["shared"] = {name: shared_digest(name) for name in stage.shared}
     return {**document, planned.DIGEST: planned.digest_of(document)}
+
+
+@cache
+def shared_digest(module: str) -> str:
+    """Return one digest of the code that a module can load, and of the versions of the libraries."""
+    found, without = closure((module,)), planned.ROOMS_IN_NO_PLAN
+    return planned.digest_of({"modules": found.digests(without), "distributions": found.distributions(without)})
 
 
 def file_digests(pattern: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,8 @@ class Plan:
     """Sections of params.yaml, with defaults filled in, and of each no more keys than decide the result."""
     modules: dict[str, str]
     """Project modules and the digests of their code."""
+    shared: dict[str, str] = field(default_factory=dict)
+    """By module whose numbers several stages share: one digest of all code and of the libraries that decide them."""
 
     @property
     def code(self) -> str:
@@ -103,7 +105,8 @@ def read_plan(stage: str, model: str | None = None) -> Plan:
     digest = document.pop(DIGEST, None) if isinstance(document, dict) else None
     if digest != digest_of(document):
         raise StageError(f"{path} is not what was written there: run 'python -m stages.plan' again")
-    return Plan(stage=name, settings=document["settings"], modules=document["modules"])
+    shared = document.get("shared", {})
+    return Plan(stage=name, settings=document["settings"], modules=document["modules"], shared=shared)
 
 
 def digest_of(document: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from factor_metrics import Gate, OrderedMatrix, evaluate_predictions
 from factor_metrics.report import Contribution, DriftRow, Subject, floor_rows
 from market_samples import make_store, returns_over
 from metrics.report_example import book, rested_on, taken_apart
-from stages.judging.judge import floor_signals, judge_floors, ordered_outcomes, profile, row_counts
+from stages.judging.floors import floor_signals, judge_floors
+from stages.judging.judge import ordered_outcomes, profile, row_counts
 from stages.judging.pages import Books, ModelPage, StackedLabel, StackPage
 from stages.judging.time_series import BY_DATE
 from stages.params.evaluate import EvaluateParams

@@ -16,7 +16,8 @@ from factor_metrics.report import (
 from market_samples import make_store, returns_over
 from stages.commands.show import cell
 from stages.drawing.model_page import beside_floor, overfit
-from stages.judging.judge import floor_signals, judge_floors, ordered_outcomes, profile, row_counts
+from stages.judging.floors import floor_signals, judge_floors
+from stages.judging.judge import ordered_outcomes, profile, row_counts
 from stages.judging.tables import per_fold
 from stages.judging.time_series import BY_DATE
 from stages.params.evaluate import EvaluateParams

@@ -17,7 +17,7 @@ from factor_data import FeatureStore, Panel, read_folds, write_sums
 from factor_serve import load_bundle
 from factor_serve.canary import compare_canary
 from stages.judging.floor_members import floor_members
-from stages.judging.judge import floor_signals
+from stages.judging.floors import floor_signals
 from stages.params.reading import parse_params
 from stages.params.stack import FLOOR_INPUTS
 from stages.predictions import OutOfFold

@@ -55,9 +55,7 @@ def drift(
     before, after = (np.sort(_known(name, values)) for name, values in (("reference", reference), ("sample", sample)))
     if not (len(before) and len(after)):
         return Drift(psi=math.nan, distance=math.nan, p_value=math.nan)
-    places = np.concatenate([before, after])
-    below = [np.searchsorted(side, places, side="right") / len(side) for side in (before, after)]
-    distance = float(np.abs(below[0] - below[1]).max())
+    distance = max(_largest_distance(before, after), _largest_distance(after, before))
     worth = (float(len(before)), float(len(after))) if independent is None else independent
     effective = worth[0] * worth[1] / (worth[0] + worth[1])
     root = math.sqrt(effective)
@@ -73,13 +71,20 @@ def _known(name: str, values: ArrayLike) -> np.ndarray:
     return array[~np.isnan(array)]
 
 
+def _largest_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest distance of two distribution functions at the values of `one`; both are sorted."""
+    last = np.flatnonzero(np.append(one[1:] != one[:-1], True))  # of equal values, up to which all of them count
+    below = (last + 1) / len(one), np.searchsorted(other, one[last], side="right") / len(other)
+    return float(np.abs(below[0] - below[1]).max())
+
+
 def _stability_index(before: np.ndarray, after: np.ndarray, num_bins: int) -> float:
     edges = np.unique(np.quantile(before, np.arange(1, num_bins) / num_bins))
     first, last = (np.searchsorted(before, edges, side=side) for side in ("left", "right"))
     # What lies above a value of many ties, such as the 0 of a flag, is another bin.
     edges = np.union1d(edges, np.nextafter(edges[(last - first) * num_bins > len(before)], np.inf))
-    bins = [np.searchsorted(edges, side, side="right") for side in (before, after)]
-    counts = np.array([np.bincount(place, minlength=len(edges) + 1) for place in bins])
+    ends = [np.concatenate([[0], np.searchsorted(side, edges), [len(side)]]) for side in (before, after)]
+    counts = np.diff(np.array(ends), axis=1)
     counts = counts[:, counts.any(axis=0)]  # between tied values a bin is empty on both sides
     p, q = np.maximum(counts, 0.5) / np.array([[len(before)], [len(after)]])
     return float(((q - p) * np.log(q / p)).sum())
