@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from factor_data import Panel, write_sums
 from factor_serve import Bundle, Forecaster
@@ -93,6 +95,16 @@ def update_date_by_date(bundle: Bundle, panel: Panel, news: pd.DataFrame | None,
         bars = frame[frame["timestamp"] == date]
         said.append(forecaster.update(bars, news_between(news, before, date), "all"))
     return pd.concat(said).sort_values(ORDER, ignore_index=True)
+
+
+def arrow_stream(*frames: pd.DataFrame) -> bytes:
+    """Frames as streams of Arrow, one behind the other."""
+    sink = io.BytesIO()
+    for frame in frames:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue()
 
 
 def columns(frame: pd.DataFrame) -> dict[str, list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,15 +14,20 @@ import pytest
 import torch
 
 from checkout import Checkout
-from factor_models import MODELS, Table, build_model, get_loss, input_kind, model_sizes
+from factor_data import Label
+from factor_models import Table, build_model, get_loss, input_kind, model_sizes
+from factor_models.kline import KlineTokenizerConfig, Kronos, KronosConfig, KronosTokenizer, PathForecaster
+from factor_models.kline.draws import uniform_numbers
 from factor_serve import Bundle
 from factor_serve.cli import main
 from factor_serve.export import bundle as export
 from factor_serve.export import member as of_member
 from factor_serve.export.graphs import NotExportable, floor32, graph_of_table
-from factor_serve.export.member import TOLERANCE, largest_difference, network_graph, random_feeds
+from factor_serve.export.kline import random_windows
+from factor_serve.export.member import TOLERANCE, largest_difference, network_graph, paths_graph, random_feeds
 from factor_serve.export.names import INPUT
-from factor_serve.export.networks import Served, traced
+from factor_serve.export.networks import Served
+from factor_serve.export.paths import Prompt
 from factor_serve.members import Member
 from stages.commands.checks import before
 from stages.commands.checks.asked import NotYet
@@ -29,8 +35,6 @@ from stages.commands.checks.asked import NotYet
 pytest.importorskip("onnx", reason="onnx is not installed (factor-serve[onnx])")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (factor-serve[onnx])")
 
-EXPORTED = ("tft", "stocknet", "pen")
-"""Networks whose graph torch.export makes (docs/serving.md)."""
 NUM_INPUTS, SIZES = 6, {"num_tokens": 8, "num_symbols": 5, "text_dim": 4}
 
 
@@ -46,34 +50,80 @@ def member_of(name: str, mask: bool = False, **settings: Any) -> Member:
     return Member(name=name, kind=input_kind(name), model=model, config=config, metadata=metadata)
 
 
-@pytest.mark.parametrize(("name", "mask"), [("lstm", True), ("tcn_attention", False), ("han", False)])
-def test_a_network_is_its_graph(name: str, mask: bool) -> None:
-    member = member_of(name, mask, lookback=8)
+@pytest.mark.parametrize(
+    ("name", "mask", "settings"),
+    [
+        ("lstm", True, {}),
+        ("tcn_attention", False, {"symbol_embedding": True}),
+        ("tft", False, {"symbol_embedding": True}),
+        ("han", False, {}),
+        ("scinet", False, {"levels": 1, "kernel": 4}),
+        ("dtml", True, {"market_features": 2}),
+        ("dtml", False, {"beta": 0.0}),
+        ("stockmixer", False, {"patches": (1, 3)}),
+        ("master", False, {"market_features": 2, "gate_bar": "last"}),
+    ],
+)
+def test_a_network_is_its_graph(name: str, mask: bool, settings: dict[str, Any]) -> None:
+    """With settings that a run of all models with their defaults does not have (tests/serve/test_every_model.py)."""
+    member = member_of(name, mask, lookback=8, **settings)
     assert isinstance(member.model, torch.nn.Module)
     served = Served(member.model, get_loss("mse", ["h1", "h5"]), mask).eval()
-    feeds = random_feeds(member, NUM_INPUTS)
+    feeds = random_feeds(member, NUM_INPUTS, documents=3)
     found = network_graph(member, served, {"random": feeds})
     assert found.is_equal, found.difference
     assert found.inputs["windows"] == ("tensor(float)", ["batch", 8, NUM_INPUTS])
     assert np.isnan(feeds[-1]["windows"]).any()
 
 
-def graph_of(name: str, *ways: Any) -> of_member.Exported | None:
-    """The graph of a network of the zoo by the first of the ways that gives an equal one, or none."""
-    member = member_of(name, lookback=8)
-    assert isinstance(member.model, torch.nn.Module)
-    served = Served(member.model, get_loss("mse", ["h1", "h5"]), False).eval()
-    try:
-        found = network_graph(member, served, {"random": random_feeds(member, NUM_INPUTS)}, ways)
-    except NotExportable:
-        return None
-    return found if found.is_equal else None
+def kline_member(blocks: int, top_p: float, samples: int) -> Member:
+    """A K-line model with the weights of its seed."""
+    torch.manual_seed(0)
+    sizes = KlineTokenizerConfig(d_model=8, n_heads=2, ff_dim=8, n_dec_layers=blocks, s1_bits=3, s2_bits=2)
+    tokenizer = KronosTokenizer(**sizes.arguments()).eval()
+    model = Kronos(**KronosConfig(d_model=8, n_layers=blocks).arguments(sizes.s1_bits, sizes.s2_bits)).eval()
+    pair = PathForecaster(
+        model=model, tokenizer=tokenizer, lookback=6, num_ahead=4, clip=5.0, max_context=10, temperature=0.8,
+        top_p=top_p, samples=samples, seed=17,
+    )  # fmt: skip
+    return Member(name="kronos", kind="kline", model=pair, config={"name": "kronos"}, metadata={})
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if input_kind(name) != "last_bar"])
-def test_the_check_before_training_knows_which_networks_have_a_graph(name: str) -> None:
-    """By tracing, which takes no second; three more have one by torch.export, which takes minutes."""
-    assert (graph_of(name, traced) is not None) == (name not in (*before.WITHOUT_GRAPH, *EXPORTED))
+PATH_LABELS = (
+    Label(horizon=1),
+    Label(horizon=3, delay=0),
+    Label(horizon=2, price="open"),
+    Label(horizon=3, measure="volatility"),
+)
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize(("blocks", "top_p", "samples"), [(2, 1.0, 3), (1, 0.7, 1)])
+def test_a_model_of_paths_is_its_graph_path_by_path(blocks: int, top_p: float, samples: int) -> None:
+    member = kline_member(blocks, top_p, samples)
+    assert isinstance(member.model, PathForecaster)
+    windows = random_windows(member.model)
+    assert (windows[-1].bars[:, :, 4] == 0.0).all(axis=1).any(), "nothing was traded in some"
+    found = paths_graph(member, PATH_LABELS, {"random": windows})
+    assert found.drawn_otherwise == {"random": 0.0}
+    assert found.difference["random"] < 1e-5
+    assert found.outputs["forecasts"] == ("tensor(float)", ["batch", 4])
+    assert found.outputs["drawn"] == ("tensor(int64)", ["batch", samples, 4, 2])
+    session = onnxruntime.InferenceSession(found.content)
+    feed = windows[-1].feed(member.model)
+    other = feed | {"uniform": uniform_numbers(1, 4, samples)}
+    assert (session.run(["drawn"], feed)[0] != session.run(["drawn"], other)[0]).any(), "the draws are what is given"
+
+
+def test_a_graph_that_draws_other_paths_is_not_equal_and_a_window_that_slides_has_none() -> None:
+    graph = of_member.Exported(name="kronos", content=b"", inputs={}, outputs={}, opsets={}, difference={"random": 0.0})
+    assert graph.is_equal
+    assert replace(graph, drawn_otherwise={"random": 0.01}).is_equal
+    assert not replace(graph, drawn_otherwise={"random": 0.011}).is_equal
+    pair = kline_member(1, 1.0, 1).model
+    assert isinstance(pair, PathForecaster)
+    with pytest.raises(NotExportable, match="its windows slide: 6 bars and 4 ahead exceed max_context = 9"):
+        Prompt(replace(pair, max_context=9))
 
 
 def test_small_forecasts_are_compared_beside_their_spread() -> None:
@@ -88,14 +138,17 @@ def test_small_forecasts_are_compared_beside_their_spread() -> None:
     assert largest_difference([said], [holes]) == np.inf
 
 
-def test_what_torch_cannot_make_a_graph_of_is_named(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(of_member, "find_spec", lambda name: None)  # the longer way needs onnxscript
-    member = member_of("master", lookback=8)
-    assert isinstance(member.model, torch.nn.Module)
+class Unknown(torch.nn.Module):
+    """A network with an operator that no graph has."""
+
+    def forward(self, x_BLF: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals(x_BLF)[:, :2]
+
+
+def test_what_torch_cannot_make_a_graph_of_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    member = replace(member_of("lstm", lookback=8), model=Unknown())
     served = Served(member.model, get_loss("mse", ["h1", "h5"]), False).eval()
-    with pytest.raises(NotExportable, match=r"torch cannot make a graph of it: .*Sort"):
+    with pytest.raises(NotExportable, match=r"torch cannot make a graph of it: .*svdvals"):
         network_graph(member, served, {"random": random_feeds(member, NUM_INPUTS)})
     assert capfd.readouterr().out == "", "the graph that torch prints would be pages"
 
@@ -119,35 +172,69 @@ def test_a_tabular_model_is_its_graph_at_its_thresholds_too(name: str, kind: str
         np.testing.assert_allclose(session.run(None, {INPUT: inputs})[0], said, atol=1e-4, rtol=1e-4)
 
 
-def test_thresholds_go_down_and_what_has_columns_of_its_own_is_named() -> None:
+@pytest.mark.numeric
+@pytest.mark.parametrize("leaders", [2, 0])
+def test_trees_that_see_the_other_assets_are_their_graph_on_each_date(leaders: int) -> None:
+    """The mean of ranks is 0 but for rounding, by which trees split too: the graph has the same bits of it."""
+    generator, num_dates, num_symbols = np.random.default_rng(0), 60, 25
+    rows = [
+        (date, symbol) for date in range(num_dates) for symbol in generator.permutation(num_symbols)[: 18 + date % 5]
+    ]
+    dates, symbols = np.array(rows).T
+    x = generator.standard_normal((len(rows), 4)).astype(np.float32)
+    for date in range(num_dates):
+        own = x[dates == date, :2].argsort(axis=0).argsort(axis=0)
+        x[dates == date, :2] = ((own + 0.5) / len(own) - 0.5) * np.sqrt(12.0)
+    x[generator.random(x.shape) < 0.1] = np.nan
+    y = np.nan_to_num(x[:, :2]) + (dates % 5)[:, None] + 0.1 * generator.standard_normal((len(rows), 2))
+    table = Table(features=x, targets=y.astype(np.float32), groups=dates, symbols=symbols + 1)
+    sizes = {"rounds": 20, "min_rows_in_leaf": 5, "leaders": leaders, "num_threads": 1}
+    model: Any = build_model("cross_asset_lightgbm", num_features=4, num_horizons=2, num_symbols=26, **sizes)
+    model.fit(table)
+    split = np.flatnonzero(model.boosters[0].feature_importance("split"))
+    assert np.isin(np.arange(4, 12), split).sum() > 4, "trees look at the state of the market"
+    assert len(model.leaders) == leaders
+    session = onnxruntime.InferenceSession(graph_of_table(model).SerializeToString())
+    assert {one.name for one in session.get_inputs()} == {INPUT, *(["symbols"] if leaders else [])}
+    without = 0
+    for date in range(num_dates):
+        on = dates == date
+        said = model.predict(Table(features=x[on], groups=dates[on], symbols=symbols[on] + 1))
+        feed = {INPUT: x[on], "symbols": symbols[on] + 1}
+        found = session.run(None, {one.name: feed[one.name] for one in session.get_inputs()})[0]
+        np.testing.assert_allclose(found, said, atol=1e-6)
+        without += not np.isin(model.leaders, symbols[on] + 1).all()
+    assert without or not leaders, "a leader is missing on some date"
+
+
+def test_thresholds_go_down_and_a_model_that_is_not_known_is_named() -> None:
     assert floor32(0.1) <= 0.1 < float(np.nextafter(np.float32(floor32(0.1)), np.float32(1.0)))
     assert floor32(0.5) == 0.5
-    model = build_model("cross_asset_lightgbm", num_features=NUM_INPUTS, num_horizons=2, num_symbols=3)
-    with pytest.raises(NotExportable, match="CrossAssetTrees reads other columns besides its inputs"):
-        graph_of_table(model)
+    with pytest.raises(NotExportable, match="dict reads other columns besides its inputs"):
+        graph_of_table({})
 
 
-def test_what_has_no_graph_is_known_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_graphs_can_be_made_is_known_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: Any = SimpleNamespace(params=SimpleNamespace(models=["linear", "lstm", "master", "kronos"]))
-    assert before.onnx(asked) == "graphs can be made of 2 of 4 models, none of master, kronos"
+    assert before.onnx(asked) == "graphs can be made of all 4 models and of their stack"
     monkeypatch.setattr(before, "find_spec", lambda name: None)
     with pytest.raises(NotYet, match=r"onnx and onnxruntime not installed \(factor-serve\[onnx\]\)"):
         before.onnx(asked)
 
 
 @pytest.mark.end_to_end
-def test_a_bundle_is_exported_whole_and_what_a_graph_cannot_be_is_named(
+def test_a_bundle_is_exported_whole(
     finished_run: Checkout, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, out = str(finished_run.path / "results" / "stack" / "bundle"), tmp_path / "onnx"
     command = ["export", bundle, "--onnx", "--out", str(out)]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "kronos: left out: its forecast is the mean of paths" in said
-    assert "stack: left out: the stack is made of kronos too" in said
-    assert f"5 of 6 members in {out}" in said
+    assert "left out" not in said
+    assert f"6 of 6 members in {out}" in said
     document = json.loads((out / "onnx.json").read_text())
-    assert set(document["members"]) == {"linear", "lightgbm", "lstm", "tcn_attention", "token_transformer"}
+    assert set(document["members"]) == {"linear", "lightgbm", "lstm", "tcn_attention", "token_transformer", "kronos"}
+    assert document["members"]["kronos"]["drawn_otherwise"].keys() == {"random", "canary"}
     for name, one in document["members"].items():
         content = (out / one["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == one["sha256"]

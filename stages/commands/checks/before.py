@@ -15,7 +15,7 @@ import torch
 from packaging.requirements import Requirement
 
 from factor_data import encoder_digest
-from factor_models import KLINE_MODELS, Kronos, KronosTokenizer
+from factor_models import Kronos, KronosTokenizer
 from factor_models.training.optimizers import emulates_bf16
 from stages.commands.checks.asked import Asked, NotYet
 from stages.kline.bars import read_pretrained
@@ -29,8 +29,6 @@ from stages.texts import check_encoder
 DIRECT, LOCK = Path("requirements.in"), Path("requirements.lock")
 COPIES_OF_DATA = 4
 """Panel, store, results and DVC's cache of them take about as much as the data each."""
-WITHOUT_GRAPH = ("cross_asset_lightgbm", "dtml", "master", "scinet", "stockmixer")
-"""Models that `factor-serve export` leaves out, besides K-line models (docs/serving.md)."""
 TRAINED_TIMES = 4
 """A network that trains holds weights, gradients and Adam's two moments."""
 
@@ -158,15 +156,10 @@ def device(asked: Asked) -> str:
 
 
 def onnx(asked: Asked) -> str:
-    """Return which models `factor-serve export --onnx` can make a graph of, before they are trained."""
-    models = asked.params.models
-    without = [name for name in models if name in KLINE_MODELS or name in WITHOUT_GRAPH]
-    if len(without) == len(models):
-        raise NotYet(f"no graph can be made of {', '.join(without)}", never=True)
+    """Return whether `factor-serve export --onnx` can make graphs here, before anything is trained."""
     if lacking := [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]:
         raise NotYet(f"not exported: {' and '.join(lacking)} not installed (factor-serve[onnx])", never=True)
-    said = f", none of {', '.join(without)}" if without else ""
-    return f"graphs can be made of {len(models) - len(without)} of {len(models)} models{said}"
+    return f"graphs can be made of all {len(asked.params.models)} models and of their stack"
 
 
 CHECKS: dict[str, Callable[[Asked], str]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import canonical_json
+from factor_models.kline.draws import date_seed, uniform_numbers
+from factor_models.kline.windows import SERIES_AT_ONCE
 from factor_serve.bundle import HASH, MOST_BYTES, Bundle, BundleError, differing_files, read_manifest, with_members
-from factor_serve.export.names import BUNDLE, DOCUMENT, DOCUMENT_HASH, INPUT, WINDOWS
+from factor_serve.export.names import (
+    AHEAD,
+    BARS,
+    BUNDLE,
+    DOCUMENT,
+    DOCUMENT_HASH,
+    INPUT,
+    OUTPUT,
+    STAMPS,
+    UNIFORM,
+    WINDOWS,
+)
+from factor_serve.kline import path_windows
 from factor_serve.member import AnyMember, Forecast
 from factor_serve.rows import Rows
 
@@ -49,12 +63,18 @@ class GraphMember(AnyMember):
     @property
     def knows_symbols(self) -> bool:
         """Whether it has learned a vector for each symbol: a graph has no input that decides nothing."""
-        return self.reads_symbols
+        return self.reads_symbols and self.kind != "last_bar"  # trees learn no vector
 
     def forecast(self, rows: Rows, codes: NDArray[np.integer], bundle: Bundle) -> Forecast:
         """Return forecasts of the universe's rows on the dates of `codes` that have the history; none may be left."""
         found = [np.empty(0, np.int64)]
         values = [np.empty((0, len(bundle.labels)), np.float32)]
+        if self.kind == "kline":
+            for code in codes:
+                for places, said in self._of_paths(rows, int(code), bundle):
+                    found.append(places)
+                    values.append(said)
+            return _in_order(found, values)
         for batch in self.windows(rows, codes, bundle.vocabulary, mask=False).batches(1):
             every = {WINDOWS: batch.windows, "symbols": batch.symbols, "texts": batch.texts}
             if self.kind == "last_bar":
@@ -62,8 +82,24 @@ class GraphMember(AnyMember):
             feed = {name: np.ascontiguousarray(every[name]) for name in self.metadata["inputs"]}
             found.append(batch.rows)
             values.append(self.session.run(None, feed)[0])
-        order = np.argsort(np.concatenate(found), kind="stable")
-        return np.concatenate(found)[order], np.concatenate(values)[order]
+        return _in_order(found, values)
+
+    def _of_paths(self, rows: Rows, code: int, bundle: Bundle) -> Iterator[Forecast]:
+        """Forecasts of the symbols of one date by the paths that are drawn for it, some symbols at a time."""
+        draws = self.metadata["draws"]
+        num_ahead = int(draws["num_ahead"])
+        found, bars, stamps, ahead = path_windows(rows, code, self.lookback, num_ahead, bundle.train_dates)
+        uniform = uniform_numbers(date_seed(int(draws["seed"]), rows.dates[code]), num_ahead, int(draws["samples"]))
+        for start in range(0, len(found), SERIES_AT_ONCE):
+            piece = slice(start, start + SERIES_AT_ONCE)
+            feed = {BARS: bars[piece], STAMPS: stamps[piece], AHEAD: ahead, UNIFORM: uniform}
+            yield found[piece], self.session.run([OUTPUT], feed)[0]
+
+
+def _in_order(found: list[NDArray[np.int64]], values: list[NDArray[np.float32]]) -> Forecast:
+    """Forecasts of several dates as one, by rows."""
+    order = np.argsort(np.concatenate(found), kind="stable")
+    return np.concatenate(found)[order], np.concatenate(values)[order]
 
 
 def is_export(folder: Path) -> bool:

@@ -37,6 +37,17 @@ def future_stamps(
     return result
 
 
+def stamps_ahead(date: np.datetime64, known: NDArray[np.datetime64], num_ahead: int) -> NDArray[np.int64]:
+    """Return the five numbers of each of the next stamps after a date, (num_ahead, 5); see `future_stamps`."""
+    return stamp_features(pd.DatetimeIndex(future_stamps(np.array([date]), known, num_ahead)[0]))
+
+
+def stamps_of(codes: NDArray[np.int64], dates: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Return the five numbers of the stamps of bars (..., 5) by the codes of their dates in a calendar."""
+    found, place = np.unique(codes, return_inverse=True)
+    return stamp_features(pd.DatetimeIndex(dates[found]))[place.reshape(codes.shape)]
+
+
 def _weekday(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
     """Monday 0; 1970-01-01 was a Thursday."""
     return (days.astype("datetime64[D]").astype(np.int64) + 3) % 7

@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from factor_models.checkpoints import METADATA_FILE, METADATA_HASH, content_hash
-from factor_models.kline.calendar import future_stamps, stamp_features
+from factor_models.kline.calendar import stamps_ahead, stamps_of
+from factor_models.kline.draws import date_seed
 from factor_models.kline.factors import PathFactors, path_factors
 from factor_models.kline.generation import Sampling, generate
 from factor_models.kline.predictor import Kronos
 from factor_models.kline.tokenizer import KronosTokenizer
-from factor_models.kline.windows import KlineBars, normalise
+from factor_models.kline.windows import SERIES_AT_ONCE, KlineBars, normalise
 from factor_models.writing import read_json
 
-SERIES_AT_ONCE = 512
 COLUMN_OF_PRICE = {"open": 0, "close": 3}
 TOKENIZER_FOLDER = "tokenizer"
 NEEDED = ("kline_tokenizer_sha256", "window", "max_context", "sampling", "seed")
@@ -98,34 +97,39 @@ class PathForecaster:
         date : the rows' date
         known : stamps that future ones are told by (`future_stamps`), those of the training dates
         """
-        ahead = stamp_features(pd.DatetimeIndex(future_stamps(np.array([date]), known, self.num_ahead)[0]))
-        seconds = int(date.astype("datetime64[s]").astype(np.int64))
-        sampling = Sampling(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            sample_count=self.samples,
-            seed=(self.seed * 1_000_003 + seconds) % 2**63,
-            coupled=True,
-        )
+        ahead, seed = stamps_ahead(date, known, self.num_ahead), date_seed(self.seed, date)
         pieces = (rows[start : start + SERIES_AT_ONCE] for start in range(0, len(rows), SERIES_AT_ONCE))
-        return np.concatenate([self._piece(bars, dates, piece, ahead, sampling, labels) for piece in pieces])
+        found = []
+        for piece in pieces:
+            ends = bars.position_of_row[piece]
+            past = stamps_of(bars.dates(ends, self.lookback), dates)
+            found.append(self.of_windows(bars.read(ends, self.lookback), past, ahead, seed, labels)[0])
+        return np.concatenate(found)
 
-    def _piece(
+    def of_windows(
         self,
-        bars: KlineBars,
-        dates: NDArray[np.datetime64],
-        rows: NDArray[np.int64],
-        stamps_ahead: NDArray[np.int64],
-        sampling: Sampling,
+        values: NDArray[np.float32],
+        past: NDArray[np.int64],
+        ahead: NDArray[np.int64],
+        seed: int,
         labels: Sequence[PathLabel],
-    ) -> NDArray[np.float32]:
-        ends, device = bars.position_of_row[rows], next(self.model.parameters()).device
-        values = bars.read(ends, self.lookback)
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return what the paths of some windows say, as `of_date`, and their tokens (W, S, num_ahead, 2).
+
+        Parameters
+        ----------
+        values : bars (W, lookback, 6) as they are
+        past : the five numbers of their stamps (W, lookback, 5)
+        ahead : those of the bars ahead (num_ahead, 5), the same for all windows
+        seed : of the draws
+        """
+        device = next(self.model.parameters()).device
         x, center, scale = normalise(values, self.lookback, self.clip)
-        codes, place = np.unique(bars.dates(ends, self.lookback), return_inverse=True)
-        past = stamp_features(pd.DatetimeIndex(dates[codes]))[place.reshape(len(rows), self.lookback)]
-        ahead = np.broadcast_to(stamps_ahead, (len(rows), *stamps_ahead.shape)).copy()
-        inputs, before, after = (torch.from_numpy(one).to(device) for one in (x, past, ahead))
+        every = np.broadcast_to(ahead, (len(values), *ahead.shape)).copy()
+        inputs, before, after = (torch.from_numpy(one).to(device) for one in (x, past, every))
+        sampling = Sampling(
+            temperature=self.temperature, top_p=self.top_p, sample_count=self.samples, seed=seed, coupled=True
+        )
         tokenizer, context = self.tokenizer.to(device), self.max_context
         paths = generate(tokenizer, self.model, inputs, before, after, context, sampling)
         generated, last = paths.bars.float().cpu().numpy(), values[:, -1, 3]
@@ -139,7 +143,7 @@ class PathForecaster:
                 raise ValueError("a K-line model has nothing to say of a label that is a ready-made column")
             made = prices(COLUMN_OF_PRICE[label.price])
             columns.append(statistic_columns(path_factors(made, last, label.delay, label.horizon)))
-        return np.stack(columns, axis=1)
+        return np.stack(columns, axis=1), torch.stack([paths.s1, paths.s2], dim=-1).cpu().numpy()
 
 
 def statistic_columns(factors: PathFactors) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume", "amount")
 OFFICIAL_EPSILON = 1e-5
+SERIES_AT_ONCE = 512  # whose paths are drawn together
 SCALE_EPSILON = 1e-6  # of a column's mean size: a hundredth of a basis point of a price
 
 

@@ -20,7 +20,7 @@ class DateLayout:
 
     Parameters
     ----------
-    groups_B : date of each window, any integers; None: all windows are of one date
+    groups_B : date of each window, any integers
     num_windows : B
     device : of what is laid out
 
@@ -30,9 +30,7 @@ class DateLayout:
     mask_GS : True where there is a stock
     """
 
-    def __init__(self, groups_B: Tensor | None, num_windows: int, device: torch.device) -> None:
-        if groups_B is None:
-            groups_B = torch.zeros(num_windows, dtype=torch.int64, device=device)
+    def __init__(self, groups_B: Tensor, num_windows: int, device: torch.device) -> None:
         if tuple(groups_B.shape) != (num_windows,):
             raise ValueError(
                 f"groups have shape {tuple(groups_B.shape)}: must be one date per window, ({num_windows},)"
@@ -69,6 +67,42 @@ class DateLayout:
         """Population standard deviation over the stocks of each date, (G, ...); not below 1e-3."""
         centred_B = x_B - self.of_window(self.mean(x_B))
         return (self.mean(centred_B.square()) + 1e-6).sqrt()
+
+
+class OneDate(DateLayout):
+    """The layout of a batch whose windows are all of one date: nothing is sorted, and there is no padding.
+
+    It is made of operators that ONNX has too, for any number of windows. Sums are taken in another order than those of
+    `DateLayout`, so the two agree up to rounding.
+
+    Parameters
+    ----------
+    x_B : the windows (B, ...), by which their number is known
+    """
+
+    def __init__(self, x_B: Tensor) -> None:
+        self.mask_GS = torch.ones_like(x_B.flatten(1)[:, 0], dtype=torch.bool).unsqueeze(0)
+
+    def by_date(self, x_B: Tensor) -> Tensor:
+        """(B, ...) as (1, B, ...)."""
+        return x_B.unsqueeze(0)
+
+    def by_window(self, x_GS: Tensor) -> Tensor:
+        """(1, B, ...) as (B, ...)."""
+        return x_GS.squeeze(0)
+
+    def of_window(self, x_G: Tensor) -> Tensor:
+        """(1, ...) as it is, to be broadcast over the windows."""
+        return x_G
+
+    def mean(self, x_B: Tensor) -> Tensor:
+        """Mean over all windows, (1, ...)."""
+        return x_B.mean(dim=0, keepdim=True)
+
+
+def layout(groups_B: Tensor | None, x_B: Tensor) -> DateLayout:
+    """Return the layout of windows (B, ...) by the date (B,) of each; None: all are of one date."""
+    return OneDate(x_B) if groups_B is None else DateLayout(groups_B, len(x_B), x_B.device)
 
 
 class StockAttention(nn.Module):

@@ -24,6 +24,7 @@ from factor_models.networks.cross_section import (
     DateLayout,
     StockAttention,
     check_market_features,
+    layout,
     split_market,
 )
 from factor_models.networks.pretrained import ZooNetwork
@@ -104,7 +105,7 @@ class DTMLForecaster(ZooNetwork):
     def forward(self, x_BLF: Tensor, groups: Tensor | None = None) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN, and the date (B,) of each."""
         check_windows(x_BLF, self.config.lookback, self.num_features)
-        dates = DateLayout(groups, len(x_BLF), x_BLF.device)
+        dates = layout(groups, x_BLF)
         own_BLF, index_BLF = split_market(x_BLF, self.config.market_features)
         context_BD = self._normalised(self.stock(own_BLF), dates)
         if self.market is not None:

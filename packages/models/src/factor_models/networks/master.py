@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from factor_models.checks import check_at_least, check_one_of, check_share, check_windows
 from factor_models.networks.blocks import TransformerBlock
-from factor_models.networks.cross_section import DateLayout, check_market_features, split_market
+from factor_models.networks.cross_section import DateLayout, check_market_features, layout, split_market
 from factor_models.networks.pretrained import ZooNetwork
 
 
@@ -102,7 +102,7 @@ class MASTERForecaster(ZooNetwork):
 
     def states(self, x_BLF: Tensor, groups: Tensor | None = None) -> Tensor:
         """State of each bar among the other stocks' of its date, (B, L, D)."""
-        dates = DateLayout(groups, len(x_BLF), x_BLF.device)
+        dates = layout(groups, x_BLF)
         own_BLF, index_BLF = split_market(x_BLF, self.config.market_features)
         gated_BLF = own_BLF * dates.of_window(self.feature_weights(own_BLF, index_BLF, dates))
         state_BLD = self.along_time(self.project(gated_BLF) + self.position_LD.to(x_BLF.dtype))

@@ -119,7 +119,7 @@ class SharedRepresentation(nn.Module):
 
     def forward(self, x_BLF: Tensor, texts: Tensor | None) -> Shared:
         """Return states and salience of all bars."""
-        state_BM = memory_BM = x_BLF.new_zeros(len(x_BLF), self.hidden)
+        state_BM = memory_BM = x_BLF.new_zeros(x_BLF.shape[0], self.hidden)
         if self.text_dim:
             documents_BLKD, present_BLK = read_documents(texts, x_BLF, self.text_dim)
             text_BLKE = self.embedding(documents_BLKD, present_BLK)

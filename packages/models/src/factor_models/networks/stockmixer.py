@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from factor_models.checks import check_at_least, check_share, check_windows
-from factor_models.networks.cross_section import DateLayout
+from factor_models.networks.cross_section import layout
 from factor_models.networks.pretrained import ZooNetwork
 
 
@@ -149,7 +149,7 @@ class StockMixerForecaster(ZooNetwork):
     def forward(self, x_BLF: Tensor, groups: Tensor | None = None) -> Tensor:
         """Predictions (B, H) from windows (B, L, F) without NaN, and the date (B,) of each."""
         check_windows(x_BLF, self.lookback, self.num_features)
-        dates = DateLayout(groups, len(x_BLF), x_BLF.device)
+        dates = layout(groups, x_BLF)
         projected_BLC = self.project(x_BLF)
         mixed = torch.cat([scale(projected_BLC).flatten(1) for scale in self.scales], dim=-1)
         own_BD = self.dropout(self.to_vector(mixed))

@@ -137,7 +137,7 @@ class StockNetForecaster(ZooNetwork):
 
     def _earlier_movements(self, x_BLF: Tensor) -> Tensor:
         """Sign of the next day's movement for each day, (B, L); 0 where unknown: always on the last."""
-        unknown_B1 = x_BLF.new_zeros(len(x_BLF), 1)
+        unknown_B1 = x_BLF.new_zeros(x_BLF.shape[0], 1)
         if self.config.movement_feature is None:
             return unknown_B1.expand(-1, self.lookback)
         return torch.cat([x_BLF[:, 1:, self.config.movement_feature].sign(), unknown_B1], dim=1)

@@ -91,6 +91,7 @@ class FeatureNetworks(nn.Module):
     def __init__(self, num_features: int, dim: int, dropout: float) -> None:
         super().__init__()
         shape = (num_features, 1, dim)
+        self.dim = dim
         # Without biases to start with, the normalisation would leave no more than the sign of a feature.
         self.embed, self.embed_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.randn(shape))
         self.inner, self.inner_bias = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.randn(shape))
@@ -106,7 +107,7 @@ class FeatureNetworks(nn.Module):
         gate_FND = torch.baddbmm(self.gate_bias, self.dropout(inner_FND), self.gate)
         embedded_FND = torch.baddbmm(self.embed_bias, x_FN1, self.embed)
         joint_FND = embedded_FND + functional.glu(gate_FND, dim=-1)
-        normed_FND = functional.layer_norm(joint_FND, joint_FND.shape[-1:])
+        normed_FND = functional.layer_norm(joint_FND, (self.dim,))
         return torch.addcmul(self.shift, normed_FND, self.scale)
 
 
@@ -125,10 +126,12 @@ class VariableSelection(nn.Module):
 
     def forward(self, x_BLF: Tensor, context_BD: Tensor | None) -> Tensor:
         """The features of each bar as one vector (B, L, D)."""
-        weight_NF = self.weights(x_BLF, context_BD).flatten(0, 1)
-        parts = zip(x_BLF.flatten(0, 1).split(BARS_AT_ONCE), weight_NF.split(BARS_AT_ONCE), strict=True)
+        bars_NF, weight_NF = x_BLF.flatten(0, 1), self.weights(x_BLF, context_BD).flatten(0, 1)
+        parts = [(bars_NF, weight_NF)]
+        if not torch.jit.is_tracing():  # a graph cannot have as many pieces as there are bars
+            parts = list(zip(bars_NF.split(BARS_AT_ONCE), weight_NF.split(BARS_AT_ONCE), strict=True))
         selected = [(self.features(x_NF) * w_NF.T.unsqueeze(-1)).sum(dim=0) for x_NF, w_NF in parts]
-        return torch.cat(selected).unflatten(0, x_BLF.shape[:2])
+        return torch.cat(selected).unflatten(0, (-1, x_BLF.shape[1]))
 
 
 class InterpretableAttention(nn.Module):
@@ -206,7 +209,8 @@ class TFTForecaster(ZooNetwork):
     def _last_states(self, x_BLF: Tensor, symbols: Tensor | None, num_last: int) -> Tensor:
         contexts = self._contexts(symbols, len(x_BLF))
         selected_BLD = self.selection(x_BLF, contexts.get("selection"))
-        start = (contexts["hidden"].unsqueeze(0), contexts["cell"].unsqueeze(0)) if contexts else None
+        nothing_1BD = selected_BLD.new_zeros(1, x_BLF.shape[0], self.recurrence.hidden_size)
+        start = (contexts["hidden"].unsqueeze(0), contexts["cell"].unsqueeze(0)) if contexts else (nothing_1BD,) * 2
         recurrent_BLD, _ = self.recurrence(selected_BLD, start)
         temporal_BLD = self.recurrence_skip(recurrent_BLD, selected_BLD)
         context_B1D = contexts["enrichment"].unsqueeze(1) if contexts else None

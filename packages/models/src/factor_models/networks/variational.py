@@ -112,14 +112,14 @@ class LatentChain(nn.Module):
         Without evidence the latents are the means of the prior and the divergence is 0. With it they are drawn from the
         posterior, or its means in evaluation mode.
         """
-        before_BZ = state_BLS.new_zeros(len(state_BLS), self.latent)
+        before_BZ = state_BLS.new_zeros(state_BLS.shape[0], self.latent)
         latents, divergences = [], []
         for bar in range(state_BLS.shape[1]):
             given_BS = torch.cat([state_BLS[:, bar], before_BZ], dim=-1)
             prior = self.prior(given_BS)
             if evidence_BLY is None:
                 before_BZ = prior.mean
-                divergences.append(state_BLS.new_zeros(len(state_BLS)))
+                divergences.append(state_BLS.new_zeros(state_BLS.shape[0]))
             else:
                 posterior = self.posterior(torch.cat([given_BS, evidence_BLY[:, bar]], dim=-1))
                 before_BZ = posterior.sample() if self.training else posterior.mean

@@ -13,6 +13,7 @@ from typing import Any
 
 from factor_data.atomic import canonical_json, new_folder, write_json
 from factor_data.sums import file_sha256
+from factor_models.kline import PathForecaster
 from factor_serve.bundle import MANIFEST, Bundle
 from factor_serve.canary import canary_rows
 from factor_serve.export.graphs import NotExportable
@@ -24,6 +25,7 @@ from factor_serve.members import Member
 
 FITTED_ON = ("window_rules", "heads", "normaliser_sha256", "tokenizer_sha256")
 """What a member says of itself that is held against the bundle when its graph is loaded."""
+DRAWN = "drawn_otherwise"
 OTHERWISE = "its graph forecasts otherwise"
 """How the reason of a member begins whose graph is not equal; what torch says of others may have any words."""
 
@@ -100,10 +102,21 @@ def _exported(bundle: Bundle) -> Export:
     return Export(members=tuple(done), left_out={}, stack=None if why else stack, without_stack=why)
 
 
+def draws_of(member: Member) -> dict[str, Any]:
+    """Return what decides the draws of a member; nothing where it draws none."""
+    pair = member.model
+    if not isinstance(pair, PathForecaster):
+        return {}
+    return {"draws": {"num_ahead": pair.num_ahead, "samples": pair.samples, "seed": pair.seed}}
+
+
 def differences_of(one: Exported) -> str:
     """Return in words what a graph differs by."""
     said = ", ".join(f"{value:.1e} on {which} inputs" for which, value in one.difference.items())
-    return said + "".join(f", {value:.1e} of places on {which} inputs" for which, value in one.moved.items())
+    said += "".join(f", {value:.1e} of places on {which} inputs" for which, value in one.moved.items())
+    return said + "".join(
+        f", {value:.1%} of windows drawn otherwise on {which} inputs" for which, value in one.drawn_otherwise.items()
+    )
 
 
 def _document(bundle: Bundle, done: Export) -> dict[str, Any]:
@@ -115,12 +128,13 @@ def _document(bundle: Bundle, done: Export) -> dict[str, Any]:
             "inputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.inputs.items()},
             "outputs": {name: {"type": kind, "shape": shape} for name, (kind, shape) in one.outputs.items()},
             "largest_difference": dict(one.difference),
-        } | ({"moved": dict(one.moved)} if one.moved else {})
+        } | {key: dict(found) for key, found in (("moved", one.moved), (DRAWN, one.drawn_otherwise)) if found}
 
     def reads(one: Exported) -> dict[str, Any]:
         member = bundle.members[one.name]
+        assert isinstance(member, Member)
         said = {key: member.metadata[key] for key in FITTED_ON if key in member.metadata}
-        return said | {"lookback": member.lookback}
+        return said | {"lookback": member.lookback} | draws_of(member)
 
     return {
         "format": FORMAT,

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_models.tabular.cross_asset import CrossAssetTrees
 from factor_models.tabular.lightgbm_trees import LightGBMTrees
 from factor_models.tabular.linear import RidgeRegressor
 from factor_models.tabular.xgboost_trees import XGBoostTrees
 from factor_serve.export.names import INPUT, OUTPUT
+from factor_serve.export.nodes import Graph
 
 OPSET, TREE_OPSET = 18, 3
 
@@ -84,14 +86,57 @@ class Nodes:
 
 
 def graph_of_table(model: Any) -> Any:
-    """Return the ONNX model of a tabular member; NotExportable for one whose columns are not the inputs alone."""
+    """Return the ONNX model of a tabular member; NotExportable for one of a class that is not known here."""
     if isinstance(model, RidgeRegressor):
         return _linear(model)
+    if isinstance(model, CrossAssetTrees):
+        columns = Graph()
+        nodes, base = _lightgbm_nodes(model)
+        tree = _tree_node(nodes, base, _cross_asset_columns(columns, model.leaders.tolist()), model.num_horizons)
+        reads_symbols = len(model.leaders) > 0
+        return _model(
+            [*columns.nodes, tree], columns.constants, model.num_features, model.num_horizons, symbols=reads_symbols
+        )
     if type(model) is LightGBMTrees:  # what is built on it has columns of its own
         return _trees(*_lightgbm_nodes(model), model.num_features, model.num_horizons)
     if isinstance(model, XGBoostTrees):
         return _trees(*_xgboost_nodes(model), model.num_features, model.num_horizons)
     raise NotExportable(f"{type(model).__name__} reads other columns besides its inputs")
+
+
+def _cross_asset_columns(graph: Graph, leaders: Sequence[int]) -> str:
+    """The columns of `CrossAssetTrees`, (batch, columns) float32, of rows that are all of one date.
+
+    Sums are taken row by row in double, as numpy's `bincount` takes them, and so have its bits: trees may split on what
+    rounding has left of the mean of ranks, which is the same on each date.
+    """
+    x, zero, nan = graph.cast(INPUT, np.float64), graph.constant(0.0), graph.constant(np.nan)
+    missing = graph.add("IsNaN", x)
+    count = graph.sum(graph.cast(graph.add("Not", missing), np.float64), 0)
+    none = graph.add("Equal", count, zero)
+    divisor = graph.add("Where", none, graph.constant(1.0), count)
+
+    def mean_of(values: str) -> str:
+        running = graph.add("CumSum", graph.add("Where", missing, zero, values), graph.constant(0, np.int64))
+        last = graph.add("Gather", running, graph.constant([-1], np.int64), axis=0)
+        return str(graph.add("Div", last, divisor))
+
+    mean = mean_of(x)
+    rest = graph.add("Sub", x, mean)
+    deviation = graph.add("Sqrt", mean_of(graph.add("Mul", rest, rest)))
+    blocks = [graph.cast(graph.add("Where", none, nan, each), np.float32) for each in (mean, deviation)]
+    blocks += [_row_of(graph, leader) for leader in leaders]
+    shape = graph.add("Shape", INPUT)
+    return str(graph.add("Concat", INPUT, *(graph.add("Expand", each, shape) for each in blocks), axis=1))
+
+
+def _row_of(graph: Graph, symbol: int) -> str:
+    """The inputs of one symbol of the date (1, num_features); NaN where it has no row."""
+    its = graph.add("Equal", "symbols", graph.constant(symbol, np.int64))
+    there = graph.add("ReduceMax", graph.cast(its, np.int32), keepdims=1)
+    place = graph.add("ArgMax", graph.cast(its, np.int32), axis=0, keepdims=1)
+    found = graph.add("Gather", INPUT, place, axis=0)
+    return str(graph.add("Where", graph.cast(there, np.bool_), found, graph.constant(np.nan, np.float32)))
 
 
 def _linear(model: RidgeRegressor) -> Any:
@@ -120,11 +165,15 @@ def _linear(model: RidgeRegressor) -> Any:
 
 
 def _trees(nodes: Nodes, base: NDArray[np.float64], num_features: int, num_horizons: int) -> Any:
+    return _model([_tree_node(nodes, base, INPUT, num_horizons)], [], num_features, num_horizons)
+
+
+def _tree_node(nodes: Nodes, base: NDArray[np.float64], columns: str, num_horizons: int) -> Any:
     from onnx import helper
 
-    node = helper.make_node(
+    return helper.make_node(
         "TreeEnsembleRegressor",
-        [INPUT],
+        [columns],
         [OUTPUT],
         domain="ai.onnx.ml",
         n_targets=num_horizons,
@@ -133,16 +182,18 @@ def _trees(nodes: Nodes, base: NDArray[np.float64], num_features: int, num_horiz
         post_transform="NONE",
         **nodes.attributes(),
     )
-    return _model([node], [], num_features, num_horizons)
 
 
-def _model(nodes: Sequence[Any], tensors: Sequence[Any], num_features: int, num_horizons: int) -> Any:
+def _model(
+    nodes: Sequence[Any], tensors: Sequence[Any], num_features: int, num_horizons: int, *, symbols: bool = False
+) -> Any:
     from onnx import TensorProto, checker, helper
 
+    ids = [helper.make_tensor_value_info("symbols", TensorProto.INT64, ["batch"])] if symbols else []
     graph = helper.make_graph(
         nodes,
         "member",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", num_features])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", num_features]), *ids],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", num_horizons])],
         tensors,
     )

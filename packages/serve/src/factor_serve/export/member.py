@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from factor_data import Label
 from factor_models import SelectedRows, Table
+from factor_models.kline import PathForecaster, point_forecasts
 from factor_serve.bundle import Bundle
 from factor_serve.canary import STACK_TOLERANCE
 from factor_serve.export.graphs import NotExportable, graph_of_table
-from factor_serve.export.names import INPUT, WINDOWS
-from factor_serve.export.networks import Served, exported, traced
+from factor_serve.export.kline import Windows, canary_windows, random_windows
+from factor_serve.export.loop import path_graph
+from factor_serve.export.names import DRAWN, INPUT, OUTPUT, WINDOWS
+from factor_serve.export.networks import Served, traced
 from factor_serve.members import Member, computing_threads
 from factor_serve.rows import Rows
 
@@ -28,10 +31,12 @@ TOLERANCE = 1e-4
 """Largest difference of a forecast that is still equal: of a number near 1 or below, relative above."""
 SPREADS = 100.0
 """A difference counts beside so many times the spread of the forecasts, where that is less than 1."""
+MOST_DRAWN_OTHERWISE = 1e-2
 BATCHES = (1, 3, 200)
 MISSING = 0.1
+DOCUMENTS = 2
+"""Of a bar, where no bundle says how many."""
 Feed = dict[str, NDArray[Any]]
-Way = Callable[[Served, Sequence[torch.Tensor]], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +54,24 @@ class Exported:
     moved: Mapping[str, float] = field(default_factory=dict)
     """Largest difference of a stack as a whole, in deviations of the date: symbols that all but tie for a member may
     change places by its rounding. Nothing for a member."""
+    drawn_otherwise: Mapping[str, float] = field(default_factory=dict)
+    """Share of windows of which a K-line model's graph draws another path: rounding decides where a number all but
+    meets the edge between two tokens. `difference` is of all others. Nothing for what draws none."""
 
     @property
     def is_equal(self) -> bool:
         """Return whether the graph gives the forecasts of the member, or of the stack."""
         equal = all(value <= TOLERANCE for value in self.difference.values())
-        return equal and all(value <= STACK_TOLERANCE for value in self.moved.values())
+        drawn = all(value <= MOST_DRAWN_OTHERWISE for value in self.drawn_otherwise.values())
+        return equal and drawn and all(value <= STACK_TOLERANCE for value in self.moved.values())
 
 
 def export_member(member: Member, bundle: Bundle, rows: Rows) -> Exported:
     """Return a member as a graph with what it differs by; NotExportable where no graph can be made of it."""
     if member.kind == "kline":
-        raise NotExportable("its forecast is the mean of paths that it draws bar by bar, no graph of fixed size")
-    feeds = random_feeds(member, len(bundle.manifest["inputs"]))
+        return export_paths(member, bundle, rows)
+    per_bar = DOCUMENTS if bundle.vectoriser is None else bundle.vectoriser.config.documents_per_bar
+    feeds = random_feeds(member, len(bundle.manifest["inputs"]), per_bar)
     every = {"random": feeds, "canary": [_canary_feed(member, bundle, rows)]}
     if member.kind == "last_bar":
         return compared(member, graph_of_table(member.model).SerializeToString(), forecasts_of_table(member), every)
@@ -74,30 +84,47 @@ def served_network(member: Member, heads: list[str]) -> Served:
     return Served(member.model, member.loss(heads), member.rules.missing_mask).eval()
 
 
-def network_graph(
-    member: Member, served: Served, feeds: Mapping[str, list[Feed]], ways: Sequence[Way] | None = None
-) -> Exported:
-    """Return a network as a graph by the first way that gives an equal one, else the last; NotExportable for none.
+def export_paths(member: Member, bundle: Bundle, rows: Rows) -> Exported:
+    """Return a K-line model as a graph with what it differs by."""
+    assert isinstance(member.model, PathForecaster)
+    feeds = {"random": random_windows(member.model), "canary": [canary_windows(member.model, bundle, rows)]}
+    return paths_graph(member, list(bundle.labels.values()), feeds)
 
-    `ways` are by default `traced` and, where onnxscript is installed, `exported`.
-    """
-    if ways is None:
-        ways = (traced, exported) if find_spec("onnxscript") else (traced,)
-    example = [torch.from_numpy(values) for values in feeds["random"][1].values()]
-    found, said = None, ""
-    for way in ways:
-        try:
+
+def paths_graph(member: Member, labels: Sequence[Label], feeds: Mapping[str, list[Windows]]) -> Exported:
+    """Return a K-line model as a graph, compared on windows; NotExportable where none can be made of it."""
+    pair = member.model
+    assert isinstance(pair, PathForecaster)
+    example = [torch.from_numpy(values) for values in feeds["random"][1].feed(pair).values()]
+    with computing_threads(member.threads):
+        content = path_graph(pair, labels, example)
+    session = opened(content)
+    difference, otherwise = {}, {}
+    for which, batches in feeds.items():
+        now, then, same = [], [], []
+        for one in batches:
+            said, drawn = session.run([OUTPUT, DRAWN], one.feed(pair))
             with computing_threads(member.threads):
-                content = way(served, example)
-            found = compared(member, content, forecasts_of(served), feeds)
-        except Exception as error:  # whatever torch and ONNX Runtime raise on what they do not know
-            said = said or " ".join(str(error).split())[:160]
-            continue
-        if found.is_equal:
-            break
-    if found is None:
-        raise NotExportable(f"torch cannot make a graph of it: {said}")
-    return found
+                values, tokens = pair.of_windows(one.bars, one.stamps, one.stamps_ahead, one.seed, labels)
+            now.append(said)
+            then.append(point_forecasts(values, labels).astype(np.float64))
+            same.append((drawn == tokens).all(axis=(1, 2, 3)))
+        alike = np.concatenate(same)
+        difference[which] = largest_difference([np.concatenate(now)[alike]], [np.concatenate(then)[alike]])
+        otherwise[which] = float(1.0 - alike.mean())
+    return described(member.name, content, session, difference, drawn_otherwise=otherwise)
+
+
+def network_graph(member: Member, served: Served, feeds: Mapping[str, list[Feed]]) -> Exported:
+    """Return a network as a graph, compared; NotExportable where torch can make none of it."""
+    example = [torch.from_numpy(values) for values in feeds["random"][1].values()]
+    try:
+        with computing_threads(member.threads):
+            content = traced(served, example)
+        return compared(member, content, forecasts_of(served), feeds)
+    except Exception as error:  # whatever torch and ONNX Runtime raise on what they do not know
+        said = " ".join(str(error).split())[:160]
+        raise NotExportable(f"torch cannot make a graph of it: {said}") from error
 
 
 def compared(
@@ -130,6 +157,7 @@ def described(
     session: onnxruntime.InferenceSession,
     difference: Mapping[str, float],
     moved: Mapping[str, float] | None = None,
+    drawn_otherwise: Mapping[str, float] | None = None,
 ) -> Exported:
     """Return a graph with what it reads and gives."""
     import onnx
@@ -142,6 +170,7 @@ def described(
         opsets={one.domain or "ai.onnx": int(one.version) for one in onnx.load_from_string(content).opset_import},
         difference=difference,
         moved=moved or {},
+        drawn_otherwise=drawn_otherwise or {},
     )
 
 
@@ -178,20 +207,27 @@ def forecasts_of_table(member: Member) -> Callable[[Feed], NDArray[np.float32]]:
     def forecast(feed: Feed) -> NDArray[np.float32]:
         x = feed[INPUT]
         assert not isinstance(member.model, nn.Module)
-        table = Table(features=SelectedRows(x, np.arange(len(x))), groups=np.zeros(len(x), dtype=np.int64))
+        table = Table(
+            features=SelectedRows(x, np.arange(len(x))),
+            groups=np.zeros(len(x), dtype=np.int64),
+            symbols=feed.get("symbols"),
+        )
         return np.asarray(member.model.predict(table))  # type: ignore[union-attr]
 
     return forecast
 
 
-def random_feeds(member: Member, num_inputs: int) -> list[Feed]:
-    """Return inputs of several sizes, a tenth of the numbers missing."""
+def random_feeds(member: Member, num_inputs: int, documents: int = DOCUMENTS) -> list[Feed]:
+    """Return inputs of several sizes, a tenth of the numbers missing; `documents` are those of a bar."""
     generator = np.random.default_rng(0)
     config = member.config
     feeds = []
     for size in BATCHES:
         if member.kind == "last_bar":
-            feeds.append({INPUT: with_holes(generator, (size, num_inputs))})
+            of_row: Feed = {INPUT: with_holes(generator, (size, num_inputs))}
+            if member.reads_symbols:
+                of_row["symbols"] = random_symbols(generator, size, int(config["num_symbols"]))
+            feeds.append(of_row)
             continue
         shape = (size, member.lookback, num_inputs)
         if member.kind == "tokens":
@@ -201,9 +237,9 @@ def random_feeds(member: Member, num_inputs: int) -> list[Feed]:
             feed = {WINDOWS: with_holes(generator, shape)}
         extras = getattr(member.model, "extra_inputs", ())
         if "symbols" in extras:
-            feed["symbols"] = generator.integers(0, int(config["num_symbols"]), size)
+            feed["symbols"] = random_symbols(generator, size, int(config["num_symbols"]))
         if "texts" in extras:
-            feed["texts"] = random_texts(generator, (size, member.lookback, 2, int(config["text_dim"])))
+            feed["texts"] = random_texts(generator, (size, member.lookback, documents, int(config["text_dim"])))
         feeds.append({name: feed[name] for name in (WINDOWS, *extras) if name in feed})
     return feeds
 
@@ -213,6 +249,12 @@ def with_holes(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArra
     values = generator.standard_normal(shape).astype(np.float32)
     values[generator.random(shape) < MISSING] = np.nan
     return values
+
+
+def random_symbols(generator: np.random.Generator, size: int, num_symbols: int) -> NDArray[np.int64]:
+    """Return ids of symbols on a date: each but 0, the unknown one, at most once."""
+    drawn = generator.permutation(max(size, num_symbols))[:size]
+    return np.where(drawn < num_symbols, drawn, 0).astype(np.int64)
 
 
 def random_texts(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -228,7 +270,10 @@ def _canary_feed(member: Member, bundle: Bundle, rows: Rows) -> Feed:
     code = np.array([len(rows.dates) - 1])
     if member.kind == "last_bar":
         assert rows.inputs is not None
-        return {INPUT: np.asarray(rows.inputs[rows.on(code)], dtype=np.float32)}
+        found = rows.on(code)
+        ids = member.symbol_ids(rows, bundle.vocabulary)
+        own = {} if ids is None else {"symbols": np.asarray(ids[found], dtype=np.int64)}
+        return {INPUT: np.asarray(rows.inputs[found], dtype=np.float32)} | own
     batch = next(iter(member.windows(rows, code, bundle.vocabulary, mask=False).batches(1)))
     feed: Feed = {WINDOWS: np.ascontiguousarray(batch.windows)}
     for name in getattr(member.model, "extra_inputs", ()):

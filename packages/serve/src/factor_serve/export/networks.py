@@ -6,13 +6,14 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.onnx import symbolic_helper
 
 from factor_models import Loss
 from factor_serve.export.graphs import OPSET
@@ -40,7 +41,9 @@ class Served(nn.Module):
             if self.missing_mask:
                 x = torch.cat([x, missing.to(x.dtype)], dim=2)
         given: dict[str, Any] = dict(zip(self.names, extras, strict=True))
-        if self.reads_dates:
+        if (
+            self.reads_dates and not torch.jit.is_tracing()
+        ):  # of a graph all windows are of one date, so dates need no sorting
             given["groups"] = torch.zeros_like(x[:, 0, 0], dtype=torch.int64)
         return self.loss.point(self.model(x, **given))
 
@@ -50,42 +53,29 @@ def traced(served: Served, example: Sequence[Tensor]) -> bytes:
 
     What a trace would freeze shows in a comparison with other batches than the example's.
     """
-    torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, OPSET)
+    named = dict(zip([WINDOWS, *served.names], example, strict=True))
+    return graph_of(served.eval(), named, [OUTPUT], {name: {0: "batch"} for name in (*named, OUTPUT)})
+
+
+def graph_of(
+    module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str], axes: Mapping[str, Mapping[int, str]]
+) -> bytes:
+    """Return the ONNX file of a module by tracing it on an example of its inputs; `axes` are those of any size."""
+    for operator, symbol in SYMBOLS.items():
+        torch.onnx.register_custom_op_symbolic(f"aten::{operator}", symbol, OPSET)
     file = io.BytesIO()
-    names = [WINDOWS, *served.names]
     with torch.no_grad(), warnings.catch_warnings(), _silence():
         warnings.simplefilter("ignore")  # of the tracer, on shapes that do not change
         torch.onnx.export(
-            served.eval(),
-            tuple(example),
+            module,
+            tuple(example.values()),
             file,  # type: ignore[arg-type]  # a file that is open will do
             dynamo=False,
             opset_version=OPSET,
-            input_names=names,
-            output_names=[OUTPUT],
-            dynamic_axes={name: {0: "batch"} for name in (*names, OUTPUT)},
+            input_names=list(example),
+            output_names=list(outputs),
+            dynamic_axes={name: dict(one) for name, one in axes.items()},
         )
-    return file.getvalue()
-
-
-def exported(served: Served, example: Sequence[Tensor]) -> bytes:
-    """Return the same by `torch.export`, which knows more operators, takes up to a minute and needs onnxscript."""
-    any_size = {0: torch.export.Dim.DYNAMIC}
-    file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings(), _silence():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            served.eval(),
-            tuple(example),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[WINDOWS, *served.names],
-            output_names=[OUTPUT],
-            dynamic_shapes=(any_size, tuple(any_size for _ in served.names)),
-            verbose=False,
-        )
-        assert program is not None
-        program.save(file)  # type: ignore[arg-type]  # a file that is open will do
     return file.getvalue()
 
 
@@ -93,6 +83,33 @@ def _expm1(graph: Any, x: Any) -> Any:
     """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), exact near 0 too: ONNX has no operator for it."""
     one, half = (graph.op("Constant", value_t=torch.tensor(value)) for value in (1.0, 0.5))
     return graph.op("Mul", graph.op("Tanh", graph.op("Mul", x, half)), graph.op("Add", graph.op("Exp", x), one))
+
+
+@symbolic_helper.parse_args("v", "i", "i", "i")
+def _unfold(graph: Any, x: Any, axis: int, size: int, step: int) -> Any:
+    """Runs of `size` values along an axis, side by side: torch's own symbol needs an axis whose length it knows."""
+    if step != 1:
+        raise ValueError(f"unfold with a step of {step}: only runs that start at each value have a graph")
+
+    def constant(value: int) -> Any:
+        return graph.op("Constant", value_t=torch.tensor([value]))
+
+    ends = [place + 1 - size or torch.iinfo(torch.int64).max for place in range(size)]
+    shifted = [graph.op("Slice", x, constant(place), constant(end), constant(axis)) for place, end in enumerate(ends)]
+    return graph.op("Concat", *(graph.op("Unsqueeze", one, constant(-1)) for one in shifted), axis_i=-1)
+
+
+@symbolic_helper.parse_args("v", "v", "v", "f")
+def _rms_norm(graph: Any, x: Any, shape: Any, weight: Any, epsilon: float) -> Any:
+    """x over its root mean square along the last axis, the only one that is asked for here, times the weight."""
+    two, least = (graph.op("Constant", value_t=torch.tensor(value)) for value in (2.0, epsilon))
+    last = graph.op("Constant", value_t=torch.tensor([-1]))
+    mean = graph.op("ReduceMean", graph.op("Pow", x, two), last, keepdims_i=1)
+    return graph.op("Mul", graph.op("Div", x, graph.op("Sqrt", graph.op("Add", mean, least))), weight)
+
+
+SYMBOLS: dict[str, Callable[..., Any]] = {"expm1": _expm1, "unfold": _unfold, "rms_norm": _rms_norm}
+"""Operators of torch that its exporter by tracing does not know, or not for a batch of any size."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ What `factor_serve.ensemble` does in numpy, in float64 as there. Which members h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,22 @@ from numpy.typing import NDArray
 from factor_metrics.dispersion import rounding_of
 from factor_models.stacking.members import LEAST_ROWS
 from factor_serve.export.graphs import OPSET, TREE_OPSET
-from factor_serve.export.names import INPUT, KNOWN, OUTPUT, TOKENS, WINDOWS
+from factor_serve.export.names import (
+    AHEAD,
+    BARS,
+    INPUT,
+    KNOWN,
+    OUTPUT,
+    STAMPS,
+    TOKENS,
+    UNIFORM,
+    WINDOWS,
+)
+from factor_serve.export.nodes import Graph, prefixed
 
 IR_VERSION = 10
+NUM_COLUMNS, STAMP_NUMBERS = 6, 5
+"""Columns of a bar of K-line models, and numbers of a stamp."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,48 +55,9 @@ class MemberGraph:
     content: bytes
     lookback: int
     reads_tokens: bool = False
-
-
-@dataclass(eq=False)
-class Nodes:
-    """Nodes and constants of a graph, each result with a name of its own."""
-
-    nodes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)
-
-    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node; return the name of its result, or the names of several."""
-        from onnx import helper
-
-        names = [f"{operator.lower()}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def constant(self, value: Any, dtype: Any = np.float64) -> str:
-        """Return the name of a constant."""
-        from onnx import numpy_helper
-
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    def cast(self, value: str, dtype: Any) -> str:
-        """Return a value as another type."""
-        from onnx import helper
-
-        return str(self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))))
-
-    def sum(self, value: str, axis: int) -> str:
-        """Return sums along an axis, which stays with the size 1."""
-        return str(self.add("ReduceSum", value, self.constant([axis], np.int64), keepdims=1))
-
-    def at(self, value: str, place: int, axis: int) -> str:
-        """Return what lies at a place of an axis, which goes."""
-        return str(self.add("Gather", value, self.constant(place, np.int64), axis=axis))
-
-    def as_row(self, value: str) -> str:
-        """Return (n,) as (1, n)."""
-        return str(self.add("Unsqueeze", value, self.constant([0], np.int64)))
+    num_ahead: int = 0
+    """Bars ahead of a K-line model, and its paths of each symbol; 0 for other members."""
+    samples: int = 0
 
 
 def stack_graph(recipe: Recipe, graphs: Mapping[str, MemberGraph], sizes: Mapping[str, int]) -> bytes:
@@ -98,25 +72,30 @@ def stack_graph(recipe: Recipe, graphs: Mapping[str, MemberGraph], sizes: Mappin
     -----
     Inputs: `windows` (batch, longest look-back, num_inputs) float32, `tokens` of the same shape, `symbols` (batch,) and
     `texts` where a member reads them, `known` (batch, num_members) bool. Bars that a symbol does not have are NaN, or
-    0 among tokens. A row is a symbol of the date.
+    0 among tokens. A row is a symbol of the date. Where a member is a K-line model: `bars` and `stamps` of the longest
+    look-back, `stamps_ahead`, and `uniform.MEMBER` for each such member.
     """
-    from onnx import TensorProto, checker, compose, helper, load_from_string
+    from onnx import TensorProto, checker, helper, load_from_string
 
-    whole = Nodes()
-    parts, functions, opsets = [], [], {"": OPSET, "ai.onnx.ml": TREE_OPSET}
+    whole = Graph()
+    parts, opsets = [], {"": OPSET, "ai.onnx.ml": TREE_OPSET}
     said: dict[str, str] = {}
     for place, name in enumerate(recipe.members):
-        own, graph = load_from_string(graphs[name].content), graphs[name]
-        for one in own.opset_import:
+        graph = graphs[name]
+        for one in load_from_string(graph.content).opset_import:
             opsets[one.domain] = max(opsets.get(one.domain, 0), one.version)
-        part = compose.add_prefix(own, f"{name}/")
+        part = prefixed(graph.content, f"{name}/")
         rows, known = _rows_of(whole, place)
-        for wanted in part.graph.input:
-            given = _given(whole, wanted.name.removeprefix(f"{name}/"), graph)
+        for wanted in part.input:
+            own_name = wanted.name.removeprefix(f"{name}/")
+            if own_name in (AHEAD, UNIFORM):  # of the date, not of its symbols
+                of_date = f"{UNIFORM}.{name}" if own_name == UNIFORM else _first_ahead(whole, graph.num_ahead)
+                whole.nodes.append(helper.make_node("Identity", [of_date], [wanted.name]))
+                continue
+            given = _given(whole, own_name, graph)
             whole.nodes.append(helper.make_node("Gather", [given, rows], [wanted.name], axis=0))
-        whole.nodes.extend(part.graph.node)
+        whole.nodes.extend(part.node)
         parts.append(part)
-        functions.extend(part.functions)
         found = _spread(whole, f"{name}/{OUTPUT}", rows, known, len(recipe.heads))
         said[name] = f"{OUTPUT}.{name}"
         whole.nodes.append(helper.make_node("Identity", [found], [said[name]]))
@@ -126,12 +105,11 @@ def stack_graph(recipe: Recipe, graphs: Mapping[str, MemberGraph], sizes: Mappin
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", len(recipe.heads)])
         for name in (OUTPUT, *said.values())
     ]
-    constants = [*whole.constants, *(one for part in parts for one in part.graph.initializer)]
+    constants = [*whole.constants, *(one for part in parts for one in part.initializer)]
     model = helper.make_model(
         helper.make_graph(whole.nodes, "stack", inputs, outputs, constants),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
         ir_version=IR_VERSION,
-        functions=functions,
     )
     checker.check_model(model)
     return bytes(model.SerializeToString())
@@ -141,7 +119,7 @@ def ensemble_graph(recipe: Recipe) -> bytes:
     """Return the part of the stack behind its members alone: from `forecasts.MEMBER`, NaN for none, to `forecasts`."""
     from onnx import TensorProto, helper
 
-    whole = Nodes()
+    whole = Graph()
     shape: list[str | int | None] = ["batch", len(recipe.heads)]
     said = {name: f"{OUTPUT}.{name}" for name in recipe.members}
     whole.nodes.append(helper.make_node("Identity", [_stacked(whole, recipe, said)], [OUTPUT]))
@@ -160,8 +138,9 @@ def _inputs(graphs: Mapping[str, MemberGraph], sizes: Mapping[str, int], num_mem
     def longest(wanted: Sequence[str]) -> int:
         return max((graphs[name].lookback for name in wanted), default=0)
 
+    paths = [name for name, graph in graphs.items() if graph.num_ahead]
     tokens = longest([name for name, graph in graphs.items() if graph.reads_tokens])
-    windows = longest([name for name, graph in graphs.items() if not graph.reads_tokens])
+    windows = longest([name for name, graph in graphs.items() if not graph.reads_tokens and name not in paths])
     texts = longest([name for name in graphs if "texts" in read[name]])
     width = sizes["num_inputs"]
     shapes: dict[str, tuple[int, list[Any]]] = {
@@ -172,10 +151,17 @@ def _inputs(graphs: Mapping[str, MemberGraph], sizes: Mapping[str, int], num_mem
     found = [helper.make_tensor_value_info(k, kind, ["batch", *shape]) for k, (kind, shape) in shapes.items() if shape]
     if any("symbols" in one for one in read.values()):
         found.append(helper.make_tensor_value_info("symbols", TensorProto.INT64, ["batch"]))
+    if paths:
+        lookback, ahead = longest(paths), max(graphs[name].num_ahead for name in paths)
+        found.append(helper.make_tensor_value_info(BARS, TensorProto.FLOAT, ["batch", lookback, NUM_COLUMNS]))
+        found.append(helper.make_tensor_value_info(STAMPS, TensorProto.INT64, ["batch", lookback, STAMP_NUMBERS]))
+        found.append(helper.make_tensor_value_info(AHEAD, TensorProto.INT64, [ahead, STAMP_NUMBERS]))
+        shapes_of = {f"{UNIFORM}.{name}": [graphs[name].num_ahead, 2, graphs[name].samples] for name in paths}
+        found += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes_of.items()]
     return [*found, helper.make_tensor_value_info(KNOWN, TensorProto.BOOL, ["batch", num_members])]
 
 
-def _given(whole: Nodes, name: str, graph: MemberGraph) -> str:
+def _given(whole: Graph, name: str, graph: MemberGraph) -> str:
     """The name of what a member's input is cut from, over all symbols."""
     if name == "symbols":
         return name
@@ -186,7 +172,13 @@ def _given(whole: Nodes, name: str, graph: MemberGraph) -> str:
     return str(whole.add("Slice", source, *ends[:2], ends[2]))
 
 
-def _rows_of(whole: Nodes, place: int) -> tuple[str, str]:
+def _first_ahead(whole: Graph, num_ahead: int) -> str:
+    """The stamps of so many bars ahead, of as many as any member looks at."""
+    start, end, axis = (whole.constant([value], np.int64) for value in (0, num_ahead, 0))
+    return str(whole.add("Slice", AHEAD, start, end, axis))
+
+
+def _rows_of(whole: Graph, place: int) -> tuple[str, str]:
     """The symbols that a member forecasts, and whether each is one; the first one where there is none.
 
     Some operators know no batch of no rows.
@@ -202,7 +194,7 @@ def _rows_of(whole: Nodes, place: int) -> tuple[str, str]:
     return str(rows), known
 
 
-def _spread(whole: Nodes, forecasts: str, rows: str, known: str, num_heads: int) -> str:
+def _spread(whole: Graph, forecasts: str, rows: str, known: str, num_heads: int) -> str:
     """Forecasts of some symbols over all of them, NaN for the others."""
     shape = whole.add("Concat", whole.add("Shape", known), whole.constant([num_heads], np.int64), axis=0)
     missing = whole.constant(np.nan, np.float32)
@@ -213,7 +205,7 @@ def _spread(whole: Nodes, forecasts: str, rows: str, known: str, num_heads: int)
     return str(whole.add("Where", of_symbol, everywhere, missing))
 
 
-def _stacked(whole: Nodes, recipe: Recipe, said: Mapping[str, str]) -> str:
+def _stacked(whole: Graph, recipe: Recipe, said: Mapping[str, str]) -> str:
     """The stack of all labels, (batch, num_heads) float32, from the forecasts of members."""
     columns = []
     for head, label in enumerate(recipe.heads):
@@ -231,7 +223,7 @@ def _stacked(whole: Nodes, recipe: Recipe, said: Mapping[str, str]) -> str:
     return str(whole.add("Concat", *columns, axis=1))
 
 
-def _rank(whole: Nodes, row: str) -> str:
+def _rank(whole: Graph, row: str) -> str:
     """Ranks (1, batch) with mean 0 and variance 1 of one member's forecasts; NaN for all where they tell none apart."""
     known = whole.add("Not", whole.add("IsNaN", row))
     beyond, zero, one, half = (whole.constant(value) for value in (np.inf, 0.0, 1.0, 0.5))
@@ -253,7 +245,7 @@ def _rank(whole: Nodes, row: str) -> str:
     return str(whole.add("Where", whole.add("And", known, usable), unit, whole.constant(np.nan)))
 
 
-def _constant(whole: Nodes, row: str, known: str, count: str) -> str:
+def _constant(whole: Graph, row: str, known: str, count: str) -> str:
     """Whether a member's forecasts are one up to the rounding of float32, (1, 1): then they order nothing."""
     relative, least = rounding_of(dtype=np.float32)
     lowest, highest = whole.constant(np.inf), whole.constant(-np.inf)
@@ -267,7 +259,7 @@ def _constant(whole: Nodes, row: str, known: str, count: str) -> str:
     return str(whole.add("Not", whole.add("And", several, differ)))
 
 
-def _ranks_combined(whole: Nodes, ranks: str, weights: Sequence[float]) -> str:
+def _ranks_combined(whole: Graph, ranks: str, weights: Sequence[float]) -> str:
     """Ranks (num_members, batch) combined as by `combine_ranks`, (batch,).
 
     Rows are combined by their pattern of members that are there: a pattern's weighted sum is centred and scaled over
@@ -309,7 +301,7 @@ def _ranks_combined(whole: Nodes, ranks: str, weights: Sequence[float]) -> str:
     return str(whole.add("Squeeze", mine, whole.constant([0], np.int64)))
 
 
-def _levels_combined(whole: Nodes, rows: str, weights: Sequence[float], levels: Sequence[tuple[float, float]]) -> str:
+def _levels_combined(whole: Graph, rows: str, weights: Sequence[float], levels: Sequence[tuple[float, float]]) -> str:
     """Forecasts (num_members, batch) combined as by `combine_levels`, (batch,)."""
     means, deviations = (np.array([one[place] for one in levels]).reshape(-1, 1) for place in (0, 1))
     usable: NDArray[np.bool_] = deviations > 0.0
