@@ -63,21 +63,6 @@ def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> N
     write_sums(bundle)
 
 
-def with_members_only(bundle: Path, names: Sequence[str]) -> None:
-    """Leave a bundle these members, whose weights are equal; the stack that its canary has stored is another's."""
-
-    def change(manifest: dict[str, Any]) -> None:
-        for key in ("members", "left_out"):
-            manifest[key] = {name: kind for name, kind in manifest[key].items() if name in names}
-        manifest["weights"] = {head: dict.fromkeys(names, 1.0 / len(names)) for head in manifest["heads"]}
-        gone = [path for path in manifest["files"] if path.startswith("models/") and path.split("/")[1] not in names]
-        for path in gone:
-            del manifest["files"][path]
-            (bundle / path).unlink()
-
-    change_manifest(bundle, change)
-
-
 def news_between(news: pd.DataFrame | None, after: np.datetime64 | None, upto: np.datetime64) -> pd.DataFrame | None:
     """Documents that are known after the cut-off of one date, up to that of another."""
     if news is None:

@@ -18,18 +18,28 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Fold, Panel, SymbolVocabulary, read_bars, read_folds, read_news, training_targets
 from factor_models import MODELS, build_model, input_kind, save_model
 from factor_models.networks.blocks import symbol_tables
 from factor_serve import Bundle, BundleError, forecast, load_bundle
+from factor_serve.arrivals import panel_of
 from factor_serve.bundle import check_members
-from factor_serve.forecasts import said_of_strangers
+from factor_serve.export import bundle as export
+from factor_serve.export.bundle import export_bundle
+from factor_serve.forecasts import forecast_with_rows, strangers_of
+from factor_serve.http import service
+from factor_serve.http.app import make_app
+from factor_serve.http.bodies import ARROW
+from factor_serve.http.service import Service
+from factor_serve.http.settings import HttpSettings
 from factor_serve.writing import read_forecasts
-from serve.bundle_samples import assert_equal_bits, update_date_by_date
+from serve.bundle_samples import ORDER, arrow_stream, assert_equal_bits, columns, update_date_by_date
 from stages.fitting.contract import Conditions
 from stages.fitting.inputs import FoldInputs
 from stages.fitting.network import NetworkFold, network_loss
@@ -148,9 +158,64 @@ def test_forecasts_of_every_model_are_those_of_its_stage_in_a_batch_and_date_by_
     assert_equal_bits(update_date_by_date(bundle, panel, news, case.dates), batch)
 
 
-def test_a_symbol_keeps_its_vector_whatever_comes_beside_it_and_a_stranger_has_none(case: Case, tmp_path: Path) -> None:
+def raw(case: Case) -> tuple[Panel, pd.DataFrame | None]:
+    """The bars that a case comes from up to the last test date, and the news where its bundle reads news."""
+    panel = read_bars(case.workplace.path / "data" / "bars")
+    frame = panel.to_pandas()
+    panel = panel_of(frame[frame["timestamp"] <= case.dates[-1]])
+    news = case.workplace.path / "data" / "news"
+    return panel, read_news(news, calendar=panel.dates) if case.bundle.reads_news else None
+
+
+def test_http_answers_with_the_bits_of_every_model(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "compare_canary", lambda bundle: ())  # it is of the bundle that all models were put in
+    panel, news = raw(case)
+    expected = forecast(case.bundle, panel, news, model="all").sort_values(ORDER, ignore_index=True)
+    app = make_app(Service(case.bundle.folder, unpromoted=True), HttpSettings(unpromoted=True))
+    with TestClient(app) as client:
+        document = {"bars": columns(panel.to_pandas()), "model": "all"}
+        said = client.post("/predict", json=document if news is None else document | {"news": columns(news)})
+        assert said.status_code == 200, said.text
+        told = pd.DataFrame(said.json()["forecasts"]).sort_values(ORDER, ignore_index=True)
+        assert (told[["model", "label", "symbol"]] == expected[["model", "label", "symbol"]].astype(str)).all(axis=None)
+        np.testing.assert_array_equal(told["prediction"].to_numpy(np.float32), expected["prediction"])
+        tables = [panel.to_pandas()] if news is None else [panel.to_pandas(), news]
+        stream = arrow_stream(*tables)
+        said = client.post("/predict", content=stream, headers={"Content-Type": ARROW}, params={"model": "all"})
+        assert said.status_code == 200, said.text
+        assert_equal_bits(
+            pa.ipc.open_stream(said.content).read_all().to_pandas().astype({"timestamp": "datetime64[ns]"}), expected
+        )
+
+
+def test_graphs_of_every_model_and_of_the_stack_forecast_as_they_do(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On random inputs and on those of the last date, a tenth missing, then from raw bars as an export is served."""
+    pytest.importorskip("onnx", reason="onnx is not installed (factor-serve[onnx])")
+    panel, news = raw(case)
+    said, rows, _ = forecast_with_rows(case.bundle, panel, news, None, "all")
+    monkeypatch.setattr(export, "canary_rows", lambda bundle: rows)
+    done = export_bundle(case.bundle, tmp_path / "onnx")
+    assert not done.left_out, done.left_out
+    assert {one.name for one in done.members} == set(MODELS)
+    assert done.stack is not None, done.without_stack
+    assert max(value for one in (*done.members, done.stack) for value in one.difference.values()) < 1e-5
+    served = load_bundle(tmp_path / "onnx")
+    now = forecast(served, panel, news, model="all").sort_values(ORDER, ignore_index=True)
+    then = said.sort_values(ORDER, ignore_index=True)
+    assert (now[ORDER].astype(str) == then[ORDER].astype(str)).all(axis=None)
+    np.testing.assert_allclose(now["prediction"], then["prediction"], atol=1e-4)
+    told = [name for name, member in case.bundle.members.items() if member.knows_symbols]
+    assert [name for name, member in served.members.items() if member.knows_symbols] == told
+
+
+def test_a_symbol_keeps_its_vector_whatever_comes_beside_it_and_a_stranger_has_none(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In another process, from bars in another order with another first symbol, by which all have other places."""
     bundle, workplace = case.bundle, case.workplace
+    monkeypatch.setattr(service, "compare_canary", lambda bundle: ())  # it is of the bundle that all models were put in
     told = [name for name, member in bundle.members.items() if member.knows_symbols]
     assert told == (["tcn_attention", "tft"] if bundle.reads_news else [])
     if not told:
@@ -167,8 +232,17 @@ def test_a_symbol_keeps_its_vector_whatever_comes_beside_it_and_a_stranger_has_n
         [*command, *options, "--out", str(tmp_path / "out.parquet")], capture_output=True, text=True, check=True
     )
     assert "note: 1 of the symbols were not trained on, A: tcn_attention, tft forecast them by their" in done.stderr
+    with TestClient(make_app(Service(bundle.folder, unpromoted=True), HttpSettings(unpromoted=True))) as client:
+        document = {"bars": columns(renamed), "news": columns(nothing), "model": "tft", "at": str(last[0])[:10]}
+        strangers = {"symbols": ["A"], "members": told}
+        said = client.post("/predict", json=document)
+        assert said.json()["not_trained_on"] == strangers
+        said = client.post("/predict", json=document, headers={"Accept": ARROW})
+        assert json.loads(pa.ipc.open_stream(said.content).schema.metadata[b"not_trained_on"]) == strangers
+        known = client.post("/predict", json=document | {"bars": columns(bars)}).json()
+        assert known.keys() == {"bundle", "forecasts"}
     own = forecast(bundle, panel, nothing, last, "tft")
-    assert said_of_strangers(bundle, own) is None
+    assert strangers_of(bundle, own) is None
     now, then = (
         table.pivot(index="symbol", columns="label", values="prediction")
         for table in (read_forecasts(tmp_path / "out.parquet"), own)

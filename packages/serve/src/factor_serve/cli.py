@@ -108,7 +108,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 def run_predict(options: argparse.Namespace) -> int:
     """Forecast one date or several, and write them; with --follow go on."""
     from factor_serve.follow import follow
-    from factor_serve.forecasts import STACK, forecast, said_of_strangers, switched
+    from factor_serve.forecasts import STACK, forecast, strangers_of, switched
     from factor_serve.sources import bars_of, news_of
     from factor_serve.writing import check_ending, write_forecasts
 
@@ -135,7 +135,7 @@ def run_predict(options: argparse.Namespace) -> int:
         )
     frame = forecast(bundle, panel, news_of(options.news, bundle, panel), dates, options.model)
     write_forecasts(frame, out)
-    if note := said_of_strangers(bundle, frame):
+    if note := strangers_of(bundle, frame):
         print(f"note: {note}", file=sys.stderr)
     print(f"{len(frame):,} forecasts of {frame['timestamp'].nunique()} dates in {out}")
     return 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from factor_data import Panel
 from factor_serve.arrivals import ArrivalRules, check_share
 from factor_serve.bundle import Bundle
-from factor_serve.forecasts import ALL, STACK, Model, forecast, said_of_strangers
+from factor_serve.forecasts import ALL, STACK, Model, forecast, strangers_of
 from factor_serve.inputs import clean
 from factor_serve.sources import bars_of, modified, news_of
 from factor_serve.writing import read_forecasts, write_forecasts
@@ -71,7 +71,7 @@ def _append(bundle: Bundle, options: argparse.Namespace, out: Path) -> None:
         return
     new = forecast(bundle, panel, news_of(options.news, bundle, panel), dates, options.model)
     write_forecasts(new if before is None else pd.concat([before, new], ignore_index=True), out)
-    if note := said_of_strangers(bundle, new):
+    if note := strangers_of(bundle, new):
         print(f"note: {note}", file=sys.stderr)
     print(f"{len(new):,} forecasts of {dates[0]!s:.16} to {dates[-1]!s:.16} in {out}", flush=True)
 

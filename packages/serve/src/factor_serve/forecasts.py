@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,21 +74,31 @@ def forecast_with_rows(
     return forecast_rows(bundle, rows, codes, model), rows, codes
 
 
-def said_of_strangers(bundle: Bundle, frame: pd.DataFrame) -> str | None:
-    """Say in words which symbols of forecasts the members have no vector for; None where there are none.
+@dataclass(frozen=True, kw_only=True)
+class Strangers:
+    """Symbols that were not trained on, of forecasts by members that have learned a vector of each symbol.
 
-    A member that knows symbols forecasts any other by its inputs alone: its id is 0, whose vector is zero.
+    Such a member forecasts any other by its inputs alone: its id is 0, whose vector is zero.
     """
-    told = [name for name, one in bundle.members.items() if one.knows_symbols]
+
+    symbols: tuple[str, ...]
+    members: tuple[str, ...]
+    """The members that know symbols."""
+
+    def __str__(self) -> str:
+        first = ", ".join(self.symbols[:SHOWN]) + (" ..." if len(self.symbols) > SHOWN else "")
+        return (
+            f"{len(self.symbols)} of the symbols were not trained on, {first}: {', '.join(self.members)} "
+            f"{'forecasts' if len(self.members) == 1 else 'forecast'} them by their inputs alone"
+        )
+
+
+def strangers_of(bundle: Bundle, frame: pd.DataFrame) -> Strangers | None:
+    """Return which symbols of forecasts the members have no vector for; None where there are none."""
+    told = tuple(name for name, one in bundle.members.items() if one.knows_symbols)
     known = set(bundle.vocabulary.symbols)
-    strangers = sorted({str(symbol) for symbol in frame["symbol"].unique()} - known)
-    if not told or not strangers:
-        return None
-    first = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-    return (
-        f"{len(strangers)} of the symbols were not trained on, {first}: {', '.join(told)} "
-        f"{'forecasts' if len(told) == 1 else 'forecast'} them by their inputs alone"
-    )
+    symbols = tuple(sorted({str(symbol) for symbol in frame["symbol"].unique()} - known))
+    return Strangers(symbols=symbols, members=told) if told and symbols else None
 
 
 def forecast_rows(bundle: Bundle, rows: Rows, codes: NDArray[np.integer], model: Model = STACK) -> pd.DataFrame:

@@ -153,9 +153,9 @@ class Application:
                 wanted = bodies.read_json(body, settings.max_rows)
             else:
                 wanted = bodies.read_arrow(body, asked.get("at"), asked.get("model"), settings.max_rows)
-            frame, identity = self.service.forecast(wanted)
+            told = self.service.forecast(wanted)
             write = bodies.write_arrow if media == bodies.ARROW else bodies.write_json
-            return write(frame, identity), len(frame)
+            return write(told), len(told.frame)
 
         content, count = await self.turn.run(work, settings.timeout)
         self.counts.forecast(count)

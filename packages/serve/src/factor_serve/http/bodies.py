@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Never
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from factor_serve.forecasts import Strangers
 from factor_serve.http.problems import Problem
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -59,21 +60,42 @@ def read_arrow(body: bytes, at: str | None, model: str | None, max_rows: int) ->
     return Request(bars=bars, news=news, at=at, model=model)
 
 
-def write_json(frame: pd.DataFrame, bundle: str) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a client is told."""
+
+    frame: pd.DataFrame
+    """The forecasts."""
+    bundle: str
+    """Identity of the bundle that made them."""
+    strangers: Strangers | None = None
+    """Symbols that members forecast without having been trained on them."""
+
+
+def write_json(answer: Answer) -> bytes:
     """Return forecasts as JSON: a list per column. A number read as float32 has the bits of the forecast."""
+    frame = answer.frame
     columns: dict[str, Any] = {name: frame[name].astype(str).tolist() for name in ("symbol", "label", "model")}
     columns["timestamp"] = [stamp.isoformat() for stamp in frame["timestamp"]]
     columns["prediction"] = frame["prediction"].astype(np.float64).tolist()
-    return json.dumps({"bundle": bundle, "forecasts": columns}, allow_nan=False).encode()
+    told = {"bundle": answer.bundle, **_not_trained_on(answer.strangers), "forecasts": columns}
+    return json.dumps(told, allow_nan=False).encode()
 
 
-def write_arrow(frame: pd.DataFrame, bundle: str) -> bytes:
-    """Return forecasts as a stream of Arrow; the schema's metadata name the bundle."""
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"bundle": bundle})
+def write_arrow(answer: Answer) -> bytes:
+    """Return forecasts as a stream of Arrow; the schema's metadata name the bundle, and what was not trained on."""
+    said = {key: json.dumps(value) for key, value in _not_trained_on(answer.strangers).items()}
+    table = pa.Table.from_pandas(answer.frame, preserve_index=False)
+    table = table.replace_schema_metadata({"bundle": answer.bundle, **said})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _not_trained_on(strangers: Strangers | None) -> dict[str, Any]:
+    """The key that names symbols that were not trained on, and the members that know symbols; nothing for none."""
+    return {} if strangers is None else {"not_trained_on": asdict(strangers)}
 
 
 def _table(document: Any, name: str, max_rows: int) -> pd.DataFrame:

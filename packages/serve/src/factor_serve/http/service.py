@@ -17,8 +17,17 @@ from factor_serve.arrivals import check_news, panel_of
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.canary import compare_canary
 from factor_serve.forecaster import sorted_documents
-from factor_serve.forecasts import ALL, STACK, Model, forecast_with_rows, known_models, members_for, switched
-from factor_serve.http.bodies import Request
+from factor_serve.forecasts import (
+    ALL,
+    STACK,
+    Model,
+    forecast_with_rows,
+    known_models,
+    members_for,
+    strangers_of,
+    switched,
+)
+from factor_serve.http.bodies import Answer, Request
 from factor_serve.http.problems import Problem
 from factor_serve.rows import Rows
 from factor_serve.shadow.judge import InputDrift, Reference, Rules, drifted_inputs
@@ -138,8 +147,8 @@ class Service:
             raise Problem(503, None, "no bundle is loaded", retry_after=10)
         return served
 
-    def forecast(self, request: Request) -> tuple[pd.DataFrame, str]:
-        """Return forecasts and the identity of the bundle that made them."""
+    def forecast(self, request: Request) -> Answer:
+        """Return forecasts, the identity of the bundle that made them, and the symbols that are new to it."""
         served = self.current()
         bundle = served.bundle
         panel = _panel(request.bars)
@@ -157,7 +166,7 @@ class Service:
         except ValueError as error:
             raise Problem(422, "bars", str(error)) from None
         self.recent = self.recent.take(served, frame, rows, codes)
-        return frame, bundle.identity
+        return Answer(frame=frame, bundle=bundle.identity, strangers=strangers_of(bundle, frame))
 
     def drift(self) -> tuple[InputDrift, ...]:
         """Return how far the inputs of recent dates have moved from training rows; nothing where there are none."""
