@@ -204,6 +204,7 @@ def main() -> int:
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"{wide['symbol'].nunique()} symbols, {memory} bars each; {load}")
     limits = ["--unpromoted", "--port", str(PORT), "--rate", "1000000", "--workers", str(options.workers)]
+    limits += ["--ensemble", "all"]
     command = [sys.executable, "-m", "factor_serve", "http", str(options.bundle), *limits]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:

@@ -237,6 +237,8 @@ def schemathesis(bundle: Path, most: int) -> int:
         "http",
         str(bundle),
         "--unpromoted",
+        "--ensemble",
+        "all",
         "--port",
         port,
         "--rate",

@@ -93,15 +93,23 @@ def test_the_ensemble_is_switched_on_label_by_label_by_the_command_or_the_enviro
         assert len(both) == len(said) == len(wanted[wanted["timestamp"] == said["timestamp"].max()])
         np.testing.assert_array_equal(both["prediction_x"], both["prediction_y"])
 
+    assert main(command) == 0
+    told(off)
+    by = ", ".join(f"{label} by {model}" for label, model in off.items())
+    assert f"note: the ensemble is off for {by}; --ensemble" in capsys.readouterr().err
     assert main([*command, "--ensemble", first]) == 0
     told(off | {first: "stack"})
+    assert f"note: the ensemble is off for {others[0]} by" in capsys.readouterr().err
     assert main([*command, "--ensemble", "none"]) == 0
     told(off)
     monkeypatch.setenv("FACTOR_SERVE_ENSEMBLE", ",".join(others))
     assert main(command) == 0
     told(off | dict.fromkeys(others, "stack"))
-    assert main([*command, "--ensemble", "all"]) == 0
-    told(dict.fromkeys(bundle.labels, "stack"))
+    capsys.readouterr()
+    for on in (["--ensemble", "all"], ["--model", "stack"]):
+        assert main([*command, *on]) == 0
+        told(dict.fromkeys(bundle.labels, "stack"))
+        assert "ensemble" not in capsys.readouterr().err
     assert main([*command, "--ensemble", "h7"]) == 2
     assert "ensemble: 'h7' must be all, none, or labels of" in capsys.readouterr().err
     assert main([*command, "--ensemble", "all", "--model", "linear"]) == 2
@@ -233,7 +241,7 @@ def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_clean
     whole[whole["timestamp"] <= first].to_parquet(bars)
     documents = str(finished_run.path / "data" / "news")
     command = ["predict", str(bundle.folder), str(bars), "--news", documents, "--out", str(out), "--follow"]
-    assert main([*command, "--unpromoted"]) == 130
+    assert main([*command, "--unpromoted", "--ensemble", "all"]) == 130
     assert main([*command, "--unpromoted", "--model", "linear"]) == 2, "the file has those of the stack"
     days = [str(date)[:10] for date in (first, broken, last)]
     assert told == [days[:1], days[:1], days[:1], [days[0], days[2]]]

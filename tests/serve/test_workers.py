@@ -38,6 +38,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "factor_serve", "http", str(folder), "--port", str(self.port), "--unpromoted"]
+        command += ["--ensemble", "all"]
         self.process = subprocess.Popen(
             [*command, "--workers", str(WORKERS), *options],
             env=os.environ | {"TMPDIR": str(temporary)},

@@ -9,7 +9,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from factor_data import LAYOUTS, Panel
 from factor_serve.bundle import Bundle, BundleError, load_bundle
 from factor_serve.export.command import add_export_arguments, run_export
+from factor_serve.export.names import STACK
 from factor_serve.http.command import add_http_arguments, run_http
 from factor_serve.shadow.command import add_compare_arguments, add_shadow_arguments, run_compare, run_shadow
 from factor_serve.shadow.due import add_due_arguments, run_due
@@ -26,6 +27,8 @@ from factor_serve.stamps import without_zone
 
 ENSEMBLE = "FACTOR_SERVE_ENSEMBLE"
 """Variable of the environment that stands for --ensemble."""
+OFF = "none"
+"""What --ensemble is where neither says: no label is forecast by the stack."""
 
 
 class Command(NamedTuple):
@@ -70,14 +73,20 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
         "--ensemble",
         metavar="LABELS",
         help="labels that the stack forecasts, or all, or none; others are forecast by their best member out of fold "
-        f"(default: ${ENSEMBLE})",
+        f"(default: ${ENSEMBLE}, or {OFF})",
     )
 
 
-def switched_on(options: argparse.Namespace) -> str | None:
-    """Return the labels whose ensemble is switched on, by the command or the environment; None where neither says."""
+def switched_on(options: argparse.Namespace) -> str:
+    """Return the labels whose ensemble is switched on, by the command or the environment; `OFF` where neither says."""
     found: str | None = options.ensemble if options.ensemble is not None else os.environ.get(ENSEMBLE)
-    return found or None
+    return found or OFF
+
+
+def said_of_switch(models: Mapping[str, str]) -> str | None:
+    """Say in words which labels the stack does not forecast, and what does; None where it forecasts all."""
+    off = [f"{label} by {model}" for label, model in models.items() if model != STACK]
+    return f"the ensemble is off for {', '.join(off)}; --ensemble says where it is on" if off else None
 
 
 def served(folder: str, unpromoted: bool, sha256: str | None = None) -> Bundle:
@@ -97,7 +106,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--news", metavar="PATH", help="news documents, where the bundle reads news; none: there were none"
     )
-    parser.add_argument("--model", help="stack, all, or a member's name (default: stack)")
+    parser.add_argument("--model", help="stack, all, or a member's name (default: as --ensemble says)")
     add_ensemble(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file")
     parser.add_argument("--follow", action="store_true", help="go on: append each date that comes to BARS")
@@ -108,7 +117,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 def run_predict(options: argparse.Namespace) -> int:
     """Forecast one date or several, and write them; with --follow go on."""
     from factor_serve.follow import follow
-    from factor_serve.forecasts import STACK, forecast, strangers_of, switched
+    from factor_serve.forecasts import forecast, strangers_of, switched
     from factor_serve.sources import bars_of, news_of
     from factor_serve.writing import check_ending, write_forecasts
 
@@ -121,8 +130,10 @@ def run_predict(options: argparse.Namespace) -> int:
     bundle = served(options.bundle, options.unpromoted, options.sha256)
     if options.model is not None and options.ensemble is not None:
         raise ValueError("--model and --ensemble: give one of them")
-    on = switched_on(options) if options.model is None else None
-    options.model = (options.model or STACK) if on is None else switched(bundle, on)
+    if options.model is None:
+        options.model = switched(bundle, switched_on(options))
+        if off := said_of_switch(options.model):
+            print(f"note: {off}", file=sys.stderr)
     if options.follow:
         if options.at is not None:
             raise ValueError("--at names one date, --follow goes on with those that come: give one of them")

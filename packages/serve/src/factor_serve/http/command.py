@@ -29,7 +29,7 @@ def add_http_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unpromoted", action="store_true", help="also if the stack has not passed its gates")
 
 
-def run_http(options: argparse.Namespace, ensemble: str | None) -> int:
+def run_http(options: argparse.Namespace, ensemble: str) -> int:
     """Serve until the process is told to end; `ensemble` as for `switched`."""
     key = read_key(options.key_file)
     check_host(options.host, key)
