@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from factor_models import build_model, get_loss, set_seed
-from factor_models.networks.cross_section import DateLayout, StockAttention
+from factor_models.networks.cross_section import DateLayout, OneDate, StockAttention
 from factor_models.networks.master import sinusoids
 from factor_models.networks.stockmixer import CausalMixing, StockMixing
 
@@ -239,7 +239,7 @@ def test_the_gate_of_master_has_mean_one_and_reads_the_market() -> None:
 def test_master_equals_its_steps_stock_by_stock_and_bar_by_bar() -> None:
     model = build("master").eval()
     x_BLF = windows(5)
-    dates = DateLayout(None, 5, x_BLF.device)
+    dates = OneDate(x_BLF)
     gated = x_BLF * model.feature_weights(x_BLF, x_BLF[..., :0], dates)[0]
     alone = torch.stack([model.along_time(model.project(x)[None] + model.position_LD)[0] for x in gated])
     everyone = torch.ones(1, 1, 1, 5, dtype=torch.bool)

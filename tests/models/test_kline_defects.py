@@ -30,6 +30,7 @@ from factor_models.kline import (
     sample_token,
     tokenizer_quality,
 )
+from factor_models.kline.draws import uniform_numbers
 from factor_models.kline.predictor import HierarchicalEmbedding
 from factor_models.training.inputs import tensor_batch
 from models.kline_samples import bars, make_predictor, make_tokenizer, stamps
@@ -263,6 +264,13 @@ def test_20_every_bar_is_read_once_in_generation(monkeypatch: pytest.MonkeyPatch
     arguments = (make_tokenizer(), make_predictor(), bars(2, 8), stamps(2, 8), stamps(2, 4, start=8), 32)
     generate(*arguments, Sampling(sample_count=3))
     assert read == [(2, 8), (6,), (6,), (6,)]
+
+
+@pytest.mark.parametrize("seed", [0, 7, 7 * 1_000_003 + 1_706_659_200, 2**63 - 1])
+def test_the_numbers_of_numpy_are_those_of_torch_to_the_bit(seed: int) -> None:
+    orders = (torch.arange(8), torch.arange(8))
+    draws = CoupledDraws(21, 5, orders, torch.Generator().manual_seed(seed), torch.device("cpu"), 2)
+    np.testing.assert_array_equal(uniform_numbers(seed, 21, 5), draws.uniform.numpy())
 
 
 def test_coupled_numbers_are_spread_evenly_over_the_samples_of_a_bar() -> None:
