@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
+from factor_models import get_loss
+from factor_models.losses.quantitative import RiskBounds
 from stages import ROOT
 from stages.commands import preset as command
 from stages.params.__main__ import main as check
@@ -164,3 +170,37 @@ def test_a_preset_that_does_not_fit_is_refused_and_nothing_is_written(
 def test_the_command_names_the_presets(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StageError, match=r"say which preset: make preset NAME=<one of .*smoke>"):
         apply(name, monkeypatch)
+
+
+def turned(loss: nn.Module, steps: int = 40, dates: int = 4, symbols: int = 200, inputs: int = 32) -> float:
+    """How far a linear head that begins with the wrong sign has turned towards what its targets are made of."""
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=generator)
+    head, groups = nn.Linear(inputs, 1), torch.arange(dates).repeat_interleave(symbols)
+    with torch.no_grad():
+        head.weight.copy_(draw(1, inputs) / inputs**0.5)
+        head.bias.zero_()
+    start = functional.normalize(head.weight[0].detach(), dim=0)
+    true = functional.normalize(functional.normalize(draw(inputs), dim=0) - 0.6 * start, dim=0)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=0.003)
+    for _ in range(steps):
+        x_BF = draw(dates * symbols, inputs)
+        order_DN = (0.1 * x_BF @ true + draw(dates * symbols)).reshape(dates, symbols).argsort(1).argsort(1)
+        target_BH = ((order_DN + 0.5) / symbols - 0.5).reshape(-1, 1)
+        optimiser.zero_grad()
+        torch.stack(list(loss(head(x_BF), target_BH, groups, dates).values())).sum().backward()
+        optimiser.step()
+    return float(functional.normalize(head.weight[0].detach(), dim=0) @ true - start @ true)
+
+
+def test_the_risk_of_factors_daily_lets_a_head_turn_that_begins_with_the_wrong_sign() -> None:
+    """The default bound of leverage does not: a bell of forecasts lies above it, and its gradient above the IC's."""
+    settings = read_document(ROOT / "presets" / "factors_daily.yaml")["train"]["loss_settings"]
+    of_preset, default = (
+        get_loss(
+            "quantitative", ["ema1d"], target_ic=settings["target_ic"]["ema1d"], rho=settings["rho"]["ema1d"], **more
+        )
+        for more in ({"bounds": RiskBounds(**settings.get("bounds", {}))}, {})
+    )
+    assert turned(of_preset) > 0.15
+    assert turned(default) < 0.08
