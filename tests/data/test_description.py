@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from ruamel.yaml import YAML
 
 from factor_data import import_data, parse_description
+from factor_data.description import parse_plain
 from layout_samples import write_vendor
 from stages import split
 from stages.running.stage import StageError
@@ -72,7 +75,27 @@ BAD = {
     "too long": (GOOD + "# " + "x" * 2**20 + "\n", "at most 1,048,576 are read"),
     "no UTF-8": (GOOD.encode() + b"a: \xff\xfe\n", "no valid YAML|codec"),
     "control characters": (GOOD + "a: \x07\n", "no valid YAML"),
+    "a number with a 0 before it": (GOOD + "lot: 010\n", "'010' is one thing in YAML 1.1 and another in 1.2.*line 3"),
+    "a country": ("name: x\nuniverse: NO\n", "'NO' is one thing in YAML 1.1 and another in 1.2"),
 }
+
+
+SPELLINGS = [
+    "0", "7", "08", "007", "010", "-010", "0o17", "0x1F", "1:30", "1:30.5", "09:30", "9:30", "yes", "NO", "On", "off",
+    "y", "true", "False", "null", "~", ".5", "1.", "1.5", "a_b", "1_a", "10-20", "1.2.3", "000001", "SH600000",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_spellings_that_two_versions_of_yaml_read_differently_are_refused(text: str) -> None:
+    """Whoever reads the file elsewhere would see another value: 010 is 8 in the one and 10 in the other."""
+    old, new = yaml.safe_load(text), YAML(typ="safe").load(text)
+    if (type(old), old) == (type(new), new):
+        assert parse_plain(f"a: {text}", "d.yaml") == {"a": old}
+    else:
+        with pytest.raises(ValueError, match=f"d.yaml: '{text}' is one thing in YAML 1.1 and another in 1.2"):
+            parse_plain(f"a: {text}", "d.yaml")
+    assert parse_plain(f"a: '{text}'", "d.yaml") == {"a": text}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from factor_data import FoldConfig, Panel, ReadConfig, import_data, make_folds, read_bars, read_news
@@ -99,6 +101,32 @@ def test_the_unit_and_the_form_of_stamps_can_be_said(tmp_path: Path) -> None:
 )
 def test_year_month_day_is_read_with_one_digit_or_two(text: str, expected: str, tmp_path: Path) -> None:
     assert dates_of(write(bars([text]), tmp_path / "bars.csv")) == [expected]
+
+
+@pytest.mark.parametrize("offset", ["+25:00", "+16:00", "+05:75", "-99", "+1260"])
+def test_an_offset_that_no_zone_has_is_refused(offset: str, tmp_path: Path) -> None:
+    path = write(bars([f"2024-01-02T00:00{offset}"]), tmp_path / "bars.csv")
+    with pytest.raises(ValueError, match=r"bars.csv: timestamp is not ISO 8601.*first 1 \('2024-01-02T00:00"):
+        read_bars(path)
+
+
+@pytest.mark.parametrize(("unit", "number"), [("ms", 2**62), ("s", 10**11), ("us", 2**62)])
+def test_stamps_of_a_coarse_unit_do_not_wrap_around(unit: str, number: int, tmp_path: Path) -> None:
+    """2**62 ms were 1970-01-01: they were compared in microseconds, which they do not fit into."""
+    table = pa.Table.from_pandas(bars(["2024-01-02"]), preserve_index=False)
+    stamp = pa.array([number], pa.timestamp(unit))
+    pq.write_table(table.set_column(0, "timestamp", stamp), tmp_path / "bars.parquet")
+    with pytest.raises(ValueError, match=r"bars.parquet: timestamp is not in the years 1678 to 2261 in 1 row, first 1"):
+        read_bars(tmp_path / "bars.parquet")
+
+
+def test_a_zone_that_is_none_is_refused_by_file(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(bars(["2024-01-02"]), preserve_index=False)
+    pq.write_table(
+        table.set_column(0, "timestamp", pa.array([0], pa.timestamp("us", "Mars/Olympus"))), tmp_path / "bars.parquet"
+    )
+    with pytest.raises(ValueError, match=r"bars.parquet: timestamp has the time zone 'Mars/Olympus', which is none"):
+        read_bars(tmp_path / "bars.parquet")
 
 
 HOURS = pd.date_range("2024-11-02", "2024-11-05", freq="h", tz="UTC").tz_convert("America/New_York")

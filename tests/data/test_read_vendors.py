@@ -258,6 +258,62 @@ def test_numbers_with_other_signs_are_refused_with_the_key_that_reads_them(tmp_p
     assert (panel.columns["open"][0], panel.columns["volume"][0]) == (1.5, 1e6)
 
 
+@pytest.mark.parametrize(("written", "number"), [("1,234.5", 1234.5), ("-12,34,567", -1234567.0), (" 1,234 ", 1234.0)])
+def test_thousands_are_parted_by_the_sign_that_was_said(written: str, number: float, tmp_path: Path) -> None:
+    (tmp_path / "A.csv").write_text(f'Date;Open;High;Low;Close;Volume\n2024-01-02;1;1;1;1;"{written}"\n')
+    assert read_bars(tmp_path, config=ReadConfig(thousands=",")).columns["volume"][0] == number
+
+
+@pytest.mark.parametrize("written", ["1,5", "1,00,0", "1234,567", ",5", "1.5,000"])
+def test_a_sign_of_thousands_that_parts_none_is_refused(written: str, tmp_path: Path) -> None:
+    """1,5 with thousands said to be parted by a comma became 15."""
+    (tmp_path / "A.csv").write_text(f"Date;Open;High;Low;Close;Volume\n2024-01-02;{written};1;1;1;1\n")
+    with pytest.raises(ValueError, match=r"A.csv: column 'open' has ',' where it does not part thousands in 1 row"):
+        read_bars(tmp_path, config=ReadConfig(thousands=","))
+
+
+@pytest.mark.parametrize("header", ["", "Unnamed: 0"])
+def test_numbers_of_rows_that_pandas_writes_are_no_column(header: str, tmp_path: Path) -> None:
+    """A number that grows with time is the date to a model."""
+    source = tmp_path / "source"
+    source.mkdir()
+    text = f"{header},timestamp,symbol,open,high,low,close,volume\n0,2024-01-02,A,1,1,1,1,5\n1,2024-01-03,A,1,1,1,1,5\n"
+    (source / "bars.csv").write_text(text)
+    summary = import_data(source, tmp_path / "data")
+    assert [one.path for one in summary.left_out] == [f"column {header!r}"]
+    assert set(read_bars(tmp_path / "data").columns) == {"open", "high", "low", "close", "volume"}
+
+
+def test_a_symbol_has_one_form_whichever_way_its_accents_are_written(tmp_path: Path) -> None:
+    """Some systems write E and an accent apart: that was another symbol, with a history of its own."""
+    line = "{},{},1,1,1,1,5\n"
+    head, one, other = "timestamp,symbol,open,high,low,close,volume\n", "\u00c9", "E\u0301"
+    path = tmp_path / "bars.csv"
+    path.write_text(head + line.format("2024-01-02", one) + line.format("2024-01-03", other))
+    assert read_bars(path).symbols.tolist() == [one]
+    path.write_text(head + line.format("2024-01-02", one) + line.format("2024-01-02", other))
+    with pytest.raises(ValueError, match=r"1 duplicate \(symbol, timestamp\): \u00c9 at .*row 1 .*row 2"):
+        read_bars(path)
+    path.unlink()
+    (tmp_path / f"{other}.csv").write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,1\n")
+    assert read_bars(tmp_path).symbols.tolist() == [one]
+
+
+@pytest.mark.parametrize("place", ["column", "file", "folder"])
+@pytest.mark.parametrize("symbol", ["A ", "A\u200b", "A" * 256])
+def test_what_is_no_symbol_is_refused_wherever_it_stands(place: str, symbol: str, tmp_path: Path) -> None:
+    if place != "column" and len(symbol) > 200:
+        pytest.skip("file systems have no such name")
+    head, values = "timestamp,open,high,low,close,volume", "2024-01-02,1,1,1,1,1"
+    folder = tmp_path / f"symbol={symbol}" if place == "folder" else tmp_path
+    folder.mkdir(exist_ok=True)
+    name = f"{symbol}.csv" if place == "file" else "bars.csv"
+    more = ("symbol,", f"{symbol},") if place == "column" else ("", "")
+    (folder / name).write_text(f"{more[0]}{head}\n{more[1]}{values}\n")
+    with pytest.raises(ValueError, match=r"must be printable text without blanks around it, at most 255 signs"):
+        read_bars(tmp_path)
+
+
 def test_names_and_lines_above_them_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "A.csv").write_text("https://vendor.example\n2024-01-02,1,2,1,2,7\n2024-01-03,1,2,1,2,7\n")
     config = ReadConfig(skip_lines=1, names=("timestamp", "open", "high", "low", "close", "volume"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -11,6 +12,12 @@ import yaml
 MOST_BYTES = 2**20
 MOST_VALUES = 10_000
 DEEPEST = 16
+# What YAML 1.1, which is read here, takes for a flag or a number, and YAML 1.2 for something else
+OF_1_1 = re.compile(
+    r"(?i:yes|no|on|off)|[-+]?0[0-9_]*(?:[89_]|[1-9][0-9_])[0-9_]*|[-+]?0[bo][0-9_]+|[-+]?0x[0-9a-fA-F]*_[0-9a-fA-F_]*"
+    r"|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*"
+    r"|[-+]?[0-9][0-9.]*_[0-9_.]*(?:e[-+]?[0-9]+)?"
+)
 UNREAD_TAGS = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"}
 UNKNOWN = "unknown"
 UNKNOWN_UNIVERSE = "not stated: treat results as if the symbols were picked with hindsight (survivorship bias)"
@@ -108,6 +115,8 @@ def _check_events(text: bytes | str) -> None:
             rule = "anchors (&) and aliases (*) are not read"
         elif tag not in (None, "!"):
             rule = f"tags are not read, as {tag}"
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and OF_1_1.fullmatch(event.value):
+            rule = f"{event.value!r} is one thing in YAML 1.1 and another in 1.2: write it plainly, or in quotes"
         elif documents > 1:
             rule = "one document is read, and a second begins"
         elif depth > DEEPEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,10 +12,12 @@ from factor_data.bar_columns import PRICE_COLUMNS, REQUIRED_COLUMNS
 from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.notes import Notes
+from factor_data.reading.table import SYMBOL_RULE, composed, is_symbol
 from factor_data.reading.vendors import ALIASES, VENDORS, plain_name, vendor_of
 
 KEY = ("timestamp", "symbol")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what programs call the folder of rows without a value
+NAMELESS = r"\s*|Unnamed: \d+"
 OF_TIME = ("year", "month", "week", "day", "hour", "date")  # folders by what the stamps say too
 
 
@@ -87,6 +90,9 @@ def find_columns(header: Header, config: ReadConfig) -> Columns:
     partition = next((v for name, v in header.partitions.items() if plain_name(name) in ALIASES["symbol"]), None)
     if partition == NO_VALUE:
         raise ValueError(f"{header.file}: symbol is missing: it lies in the folder of rows without one, {NO_VALUE}")
+    if partition is not None and not is_symbol(partition):
+        raise ValueError(f"{header.file}: symbol {partition!r}, the name of its folder, {SYMBOL_RULE}")
+    partition = None if partition is None else composed(partition)
     return Columns(roles=roles, vendor=vendor, partition=partition, times=times)
 
 
@@ -101,19 +107,15 @@ def number_columns(
     keys = {columns.roles.get(name) for name in (*KEY, "time_of_day")}
     vendor = VENDORS[columns.vendor] if columns.vendor else None
     ours = {written: name for name, written in columns.roles.items()}
-    unread = {name.lower() for name in vendor.leave_out} if vendor else set()
     numbers: dict[str, str] = {}
     for written in header.names:
         if written in keys or written in config.texts:
             continue
         notes.names[written] = None
         name = ours.get(written) or (written if is_long else plain_name(written))
-        if any(fnmatchcase(written, pattern) for pattern in config.leave_out):
-            notes.leave_out_column(written, header.file.path, "left out as told")
-        elif written not in ours and written.lower().strip() in unread:
-            notes.leave_out_column(written, header.file.path, f"no number of a bar in tables of {columns.vendor}")
-        elif name not in REQUIRED_COLUMNS and written in header.unfit:
-            notes.leave_out_column(written, header.file.path, header.unfit[written])
+        reason = _reason(written, name, header, columns, config)
+        if reason is not None:
+            notes.leave_out_column(written, header.file.path, reason)
         elif name in numbers:
             raise ValueError(f"{header.file}: columns repeat when case and blanks are ignored: {shown(header.names)}")
         else:
@@ -131,6 +133,19 @@ def number_columns(
             f"{shown(header.names)}; {proposal(header, columns, refused)}"
         )
     return numbers, tuple(missing)
+
+
+def _reason(written: str, name: str, header: Header, columns: Columns, config: ReadConfig) -> str | None:
+    """Why a column is no number that is read; None where it is one. `name` is what we call it."""
+    if any(fnmatchcase(written, pattern) for pattern in config.leave_out):
+        return "left out as told"
+    unread = VENDORS[columns.vendor].leave_out if columns.vendor else ()
+    if written not in columns.roles.values():
+        if re.fullmatch(NAMELESS, written):
+            return "no name, as the numbers of rows that pandas writes"
+        if written.lower().strip() in {one.lower() for one in unread}:
+            return f"no number of a bar in tables of {columns.vendor}"
+    return header.unfit.get(written) if name not in REQUIRED_COLUMNS else None
 
 
 def check_intervals(files: Sequence[tuple[str, str | None]]) -> None:

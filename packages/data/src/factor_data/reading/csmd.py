@@ -15,6 +15,7 @@ from factor_data.reading.notes import Notes
 from factor_data.reading.per_day import day_of
 from factor_data.reading.per_symbol import symbol_bars
 from factor_data.reading.sources import File
+from factor_data.reading.table import composed
 
 PRICE_COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 
@@ -47,7 +48,9 @@ def csmd_news(root: File, config: ReadConfig, notes: Notes) -> list[NewsFile]:
             header = read_header(listed, config, notes)
             header.require("created_at", "text")
             found.append(
-                NewsFile(file=file, time_column="created_at", symbol=stock.name, day=day, dialect=header.dialect)
+                NewsFile(
+                    file=file, time_column="created_at", symbol=composed(stock.name), day=day, dialect=header.dialect
+                )
             )
     return found
 

@@ -21,6 +21,7 @@ from factor_data.reading.config import ReadConfig
 from factor_data.reading.header import Header, shown
 from factor_data.reading.keyed_file import KeyedFile
 from factor_data.reading.notes import Notes
+from factor_data.reading.table import SYMBOL_RULE, composed, is_symbol
 from factor_data.reading.tabular import format_of
 from factor_data.reading.vendors import VENDORS
 
@@ -65,9 +66,9 @@ def _symbol_file(header: Header, config: ReadConfig, notes: Notes) -> tuple[Keye
         )
     numbers, absent = number_columns(header, columns, config, notes, is_long=False)
     pattern = VENDORS[columns.vendor].symbol_pattern if columns.vendor else None
-    symbol = config.symbol_of(header.file.path, header.file.stem, pattern)
-    if symbol != symbol.strip() or not symbol.isprintable() or not symbol:
-        raise ValueError(f"{header.file}: symbol {symbol!r} must be printable text without blanks around it")
+    symbol = composed(config.symbol_of(header.file.path, header.file.stem, pattern))
+    if not is_symbol(symbol):
+        raise ValueError(f"{header.file}: symbol {symbol!r} {SYMBOL_RULE}")
     _note_guesses(header, columns, config, notes, symbol)
     file = KeyedFile(
         **format_of(header, config),

@@ -23,7 +23,7 @@ from factor_data.reading.notes import Notes
 from factor_data.reading.place import Place
 from factor_data.reading.sources import File
 from factor_data.reading.stamps import Stamps, parse_stamps
-from factor_data.reading.table import Table, frame_of
+from factor_data.reading.table import Table, frame_of, is_symbol
 from factor_data.reading.zones import OneZone
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # no folder names in Windows
@@ -161,7 +161,7 @@ def _instruments(folder: File, config: ReadConfig) -> dict[str, list[tuple[np.da
     found: dict[str, list[tuple[np.datetime64, np.datetime64]]] = {}
     for file in files:
         lines = [line.split("\t") for line in _lines(file)]
-        wrong = np.array([len(line) != 3 or not line[0].strip() for line in lines])
+        wrong = np.array([len(line) != 3 or not is_symbol(line[0].strip()) for line in lines])
         if wrong.any():
             Place(file.path).refuse("needs symbol, first and last stamp, apart by tabs, has not in", wrong)
         ends = [_column_of_stamps(file, [line[i] for line in lines], config) for i in (1, 2)]

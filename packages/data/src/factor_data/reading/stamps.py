@@ -17,7 +17,8 @@ from factor_data.reading.place import Place
 # ISO 8601, or year/month/day with an hour of one digit: a day, or a day and a time that may have a zone
 STAMP = (
     r"^\s*(?P<day>\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2}|\d{8})"
-    r"(?:[T ](?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*(?P<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?\s*$"
+    r"(?:[T ](?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*"
+    r"(?P<zone>Z|UTC|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?)?)?\s*$"  # no zone is 16 hours from UTC
 )
 DIGITS = r"^\s*(\d{1,7}|\d{9,19})\s*$"  # eight are a day
 # how many digits stamps as numbers have: an epoch from 2001 to 2286, or a date written without signs
@@ -72,7 +73,7 @@ def parse_stamps(place: Place, column: pa.ChunkedArray, name: str, clock: Clock 
     if is_text(kind):
         return in_zone(place, _parse_text(place, different.cast(pa.string()), code, name, clock), clock)
     zone = kind.tz if pa.types.is_timestamp(kind) else None
-    wall = pc.local_timestamp(different) if zone else different
+    wall = _local(place, different, name) if zone else different
     values = np.asarray(wall.to_numpy(zero_copy_only=False))
     no_zone = np.zeros(len(values), dtype=np.int64)
     nanoseconds = _nanoseconds(place, values, code, name)
@@ -81,6 +82,15 @@ def parse_stamps(place: Place, column: pa.ChunkedArray, name: str, clock: Clock 
         instants = different.cast(pa.timestamp(kind.unit)).to_numpy(zero_copy_only=False).astype("datetime64[ns]")
         offset = (nanoseconds - instants).astype(np.int64) // MINUTE
     return in_zone(place, Stamps(nanoseconds, no_zone, (zone,), code, values, offset), clock)
+
+
+def _local(place: Place, different: pa.Array, name: str) -> pa.Array:
+    """The wall clock of stamps with a zone."""
+    try:
+        return pc.local_timestamp(different)
+    except pa.ArrowInvalid:
+        place.refuse(f"{name} has the time zone {different.type.tz!r}, which is none")
+        raise
 
 
 def in_zone(place: Place, stamps: Stamps, clock: Clock) -> Stamps:
@@ -202,7 +212,8 @@ def _parse_one_by_one(
 def _nanoseconds(
     place: Place, wall: NDArray[np.datetime64], code: NDArray[np.int64], name: str
 ) -> NDArray[np.datetime64]:
-    outside = (wall < EARLIEST) | (wall >= LATEST)
+    own = wall.dtype  # in another unit stamps may wrap around before they are compared
+    outside = (wall < EARLIEST.astype(own)) | (wall >= LATEST.astype(own))
     if outside.any():
         place.refuse(f"{name} is not in the years 1678 to 2261 in", outside[code], wall[code].astype(str).tolist())
     return wall.astype("datetime64[ns]")

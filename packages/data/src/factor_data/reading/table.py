@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from factor_data.reading.stamps import is_text
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 LARGEST_EXACT = 2**53  # the largest integer up to which float64 holds every integer
+LONGEST_SYMBOL = 255  # signs; arrays have room for the longest in each place
+SYMBOL_RULE = f"must be printable text without blanks around it, at most {LONGEST_SYMBOL} signs"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, dialect: Di
     written = column
     if dialect is not None:
         if dialect.thousands:
-            column = pc.replace_substring(column, dialect.thousands, "")
+            column = _without_thousands(place, column, name, dialect)
         if dialect.decimal != ".":
             column = pc.replace_substring(column, dialect.decimal, ".")
         try:
@@ -112,6 +115,19 @@ def _parse_numbers(place: Place, column: pa.ChunkedArray, name: str, dialect: Di
     return column.cast(pa.float64())
 
 
+def _without_thousands(place: Place, column: pa.ChunkedArray, name: str, dialect: Dialect) -> pa.ChunkedArray:
+    """Text without the sign between thousands; refused where it stands elsewhere, as in 1,5, which is no 15."""
+    sign, point = re.escape(dialect.thousands), re.escape(dialect.decimal)
+    grouped = rf"^\s*[+-]?\d{{1,3}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}(?:{point}\d*)?\s*$"
+    has = pc.match_substring(column, dialect.thousands)
+    wrong = np.asarray(pc.fill_null(pc.and_not(has, pc.match_substring_regex(column, grouped)), False), dtype=bool)
+    if wrong.any():
+        place.refuse(
+            f"column {name!r} has {dialect.thousands!r} where it does not part thousands in", wrong, column.to_pylist()
+        )
+    return pc.replace_substring(column, dialect.thousands, "")
+
+
 def _flags_as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     lower = pc.utf8_lower(column)
     for number, flag in enumerate(reversed(FLAGS)):
@@ -128,8 +144,18 @@ def _signs_advice(value: str) -> str:
     return ""
 
 
+def composed(symbol: str) -> str:
+    """The symbol in Unicode's composed form (NFC), since some systems write E and an accent apart: one, not two."""
+    return unicodedata.normalize("NFC", symbol)
+
+
+def is_symbol(symbol: str) -> bool:
+    """Return whether a text may be a symbol: `SYMBOL_RULE`."""
+    return symbol == symbol.strip() and symbol.isprintable() and 0 < len(symbol) <= LONGEST_SYMBOL
+
+
 def to_symbols(place: Place, column: pa.ChunkedArray, name: str, integers: bool = False) -> NDArray[np.object_]:
-    """Return str objects, each different symbol one object; whole numbers are symbols only with `integers`."""
+    """Return str objects, composed (`composed`); whole numbers are symbols only with `integers`."""
     if pa.types.is_integer(column.type) and integers:
         column = column.cast(pa.string())
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -143,10 +169,11 @@ def to_symbols(place: Place, column: pa.ChunkedArray, name: str, integers: bool 
     missing = np.append(np.array([n is None or n == "" for n in names], dtype=bool), True)
     if missing[code].any():
         place.refuse(f"{name} is missing in", missing[code])
-    wrong = np.array([n != n.strip() or not n.isprintable() for n in names], dtype=bool)
+    wrong = np.array([not is_symbol(n) for n in names], dtype=bool)
     if wrong.any():
-        place.refuse(f"{name} must be printable text without blanks around it, is not in", wrong[code], names[code])
-    return names[code]
+        shown = np.array([n[:LONGEST_SYMBOL] for n in names], dtype=object)
+        place.refuse(f"{name} {SYMBOL_RULE}, is not in", wrong[code], shown[code])
+    return np.array([composed(n) for n in names], dtype=object)[code]
 
 
 def to_text(place: Place, column: pa.ChunkedArray, name: str) -> NDArray[np.object_]:
