@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from factor_models import (
     save_model,
     set_seed,
 )
+from factor_models.sealed import seal
 from factor_models.training.inputs import Batch, micro_batches, tensor_batch
 from factor_models.training.loop import EpochRecord
 from factor_models.training.states import EngineState
@@ -200,6 +202,82 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert damage is Path.unlink or f"{damaged.name} cannot be read" in caplog.text
     assert not damaged.exists()
     again.save(engine, FitState(next_epoch=4))
+
+
+def of_another_run(path: Path) -> None:
+    """A whole checkpoint under the name of ours: its weights would go on as if they were those of this run."""
+    engine = CountingEngine()
+    for engine.step in (3, 6):
+        weights = {"steps": torch.arange(5.0) * 7}
+        RunFolder(path.parent, "other").save(engine, FitState(best_epoch=engine.step - 1, best_weights=weights))
+    path.write_bytes((path.parent / "other" / path.name).read_bytes())
+
+
+def of_another_step(path: Path) -> None:
+    path.write_bytes(path.with_name(path.name.replace("6", "3")).read_bytes())
+
+
+def of_another_version(path: Path) -> None:
+    path.write_bytes(seal({"x": torch.zeros(1)}, {"state": "{}"}))
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [of_another_run, of_another_step, of_another_version, a_pipe, a_folder])
+@pytest.mark.parametrize("kind", ["step_00000006", "best_00000006"])
+def test_what_is_no_checkpoint_of_this_run_and_step_is_passed_over(
+    kind: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_a_damaged_checkpoint_is_passed_over_for_the_one_before(kind, damage, tmp_path, caplog)
+
+
+def test_a_pipe_in_the_place_of_a_number_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "key")
+    folder.directory.mkdir()
+    os.mkfifo(folder.directory / "shortages")
+    with pytest.raises(ValueError, match="shortages is no file: delete it"):
+        folder.shortages()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_features": 3}, r"model.safetensors: does not hold the network of config.json: .* has shape"),
+        ({"name": "gru"}, r"model.safetensors: does not hold the network of config.json"),
+        ({"num_features": 0}, r"config.json: makes no model: .*num_features = 0"),
+        ({"name": ["lstm"]}, r"config.json: makes no model: .* is unknown"),
+        ({"zzz": 1}, r"config.json: makes no model"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_weights_is_refused_by_its_file(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Hashes written anew, as by who edits a folder by hand."""
+    save_model(tmp_path, build_model(**CONFIG), CONFIG | changes, {})
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "linear"])
+@pytest.mark.parametrize("content", [b"", b"tree\nversion=v4\nmax_feature_idx=2"])
+def test_a_file_that_holds_no_trees_and_no_line_is_refused_by_its_name(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library raises of such a file is no ValueError."""
+    config = {"name": name, "num_features": 3, "num_horizons": 1}
+    model = build_model(**config)
+    monkeypatch.setattr(type(model), "save_weights", lambda self, path: path.write_bytes(content))
+    save_model(tmp_path, model, config, {})
+    with pytest.raises(ValueError, match=rf"{model.weights_file}: does not hold the model of config.json: "):
+        load_model(tmp_path)
 
 
 def test_what_lies_about_in_a_run_folder_does_no_harm(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import nn
 
-from factor_models.sizes import check_columns, check_network_sizes
+from factor_models.sizes import check_columns, check_network_sizes, check_shapes, read_shapes
 from factor_models.tabular.base import TabularModel
 from factor_models.whole_file import write_bytes
 from factor_models.writing import read_json, write_json
@@ -82,20 +82,37 @@ def load_model(
         raise ValueError(f"{directory / METADATA_FILE}: was changed after it was written: it does not match its hash")
     _check_hash(directory / CONFIG_FILE, metadata.get(CONFIG_HASH))
     check_expected(directory, metadata, expected)
-    if input_kind(str(config.get("name"))) == "last_bar":
+    try:
+        kind = input_kind(str(config.get("name")))
+    except ValueError as error:
+        raise ValueError(f"{directory / CONFIG_FILE}: makes no model: {error}") from error
+    if kind == "last_bar":
         check_columns(config, directory / CONFIG_FILE)
     else:
         _check_hash(directory / WEIGHTS_FILE, metadata.get(WEIGHTS_HASH))
         check_network_sizes(config, directory / CONFIG_FILE, directory / WEIGHTS_FILE)
-    model = build_model(**config)
+    try:
+        model = build_model(**config)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ValueError(f"{directory / CONFIG_FILE}: makes no model: {error}") from error
     weights = directory / _weights_file(model)
     if isinstance(model, nn.Module):  # its hash is checked: sizes were read from the weights before it was built
+        check_shapes(model, read_shapes(weights), f"{weights}: does not hold the network of {CONFIG_FILE}")
         model.load_state_dict(load(weights.read_bytes()))
         model.eval()
     else:
         _check_hash(weights, metadata.get(WEIGHTS_HASH))
-        model.load_weights(weights)
+        _load_weights(model, weights)
     return model, metadata
+
+
+def _load_weights(model: TabularModel, weights: Path) -> None:
+    """Have a model of the last bar read its file; ValueError naming it, whatever its library says of what is none."""
+    try:
+        model.load_weights(weights)
+    except Exception as error:  # XGBoost and LightGBM have errors of their own, which are no ValueError
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{weights}: does not hold the model of {CONFIG_FILE}: {said}") from error
 
 
 def check_expected(directory: Path, metadata: dict[str, Any], expected: dict[str, Any] | None) -> None:

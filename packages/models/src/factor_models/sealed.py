@@ -29,7 +29,9 @@ def seal(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) 
 
 
 def unseal(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and texts of a file that `seal` made; DamagedError naming any other file."""
+    """Return the tensors and texts of a file that `seal` made; DamagedError naming any other file, pipes among them."""
+    if not path.is_file():
+        raise DamagedError(f"{path} cannot be read (it is no file)")
     try:
         with safe_open(path, framework="pt") as file:
             texts = dict(file.metadata() or {})

@@ -5,6 +5,7 @@ The same rows and seed give the same trees, whatever the number of threads.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -101,6 +102,9 @@ class LightGBMTrees(TreesPerHorizon):
         with from_extra("trees"):
             import lightgbm
 
+        sizes = re.search(r"^tree_sizes=([\d ]*)$", text, re.MULTILINE)
+        if sizes is None or "\nend of trees" not in text or len(sizes[1].split()) != text.count("\nTree="):
+            raise ValueError("is no whole text of LightGBM's trees")  # LightGBM would end the process
         return lightgbm.Booster(model_str=text)
 
     def _count_trees(self, booster: Any) -> int:

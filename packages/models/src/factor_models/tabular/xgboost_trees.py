@@ -85,6 +85,8 @@ class XGBoostTrees(TreesPerHorizon):
         with from_extra("trees"):
             import xgboost
 
+        if not isinstance(json.loads(text), dict):
+            raise ValueError("is no JSON of XGBoost's trees")  # XGBoost would end the process
         booster = xgboost.Booster({"nthread": self.config.num_threads})
         booster.load_model(bytearray(text.encode()))
         return booster

@@ -65,7 +65,9 @@ class RunFolder:
     def shortages(self) -> int:
         """Return the number of measures against a lack of memory that earlier attempts had to take."""
         path = self.directory / "shortages"
-        text = path.read_bytes() if path.exists() else b"0"
+        text = path.read_bytes() if path.is_file() else b"0"
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no file: delete it")
         if not re.fullmatch(rb"\d{1,4}", text):
             raise ValueError(f"{path} holds {text[:20]!r}, no number of measures against a lack of memory: delete it")
         return int(text)
@@ -91,6 +93,7 @@ class RunFolder:
             content = _loop_content(state)
             content["numbers"] = {name: moment.engine.numbers for name, moment in moments.items()}
             content["world_size"] = ranks().world_size
+            content |= {"run": self.directory.name, "step": engine.step}
             self._best_epochs[engine.step] = state.best_epoch
             write_bytes(self._path(engine.step), seal(tensors, {"state": json.dumps(content)}))
             self._delete_old()
@@ -136,7 +139,7 @@ class RunFolder:
     def _write_best(self, state: FitState) -> None:
         path = self._path(state.best_epoch + 1, "best")
         if state.best_epoch >= 0 and not path.exists():
-            write_bytes(path, seal(state.best_weights))
+            write_bytes(path, seal(state.best_weights, self._identity(state.best_epoch)))
 
     def _read_newest(self) -> tuple[dict[str, Any] | None, dict[str, Tensor], dict[str, Tensor]]:
         """State, tensors and best weights of the newest checkpoint that can be read whole."""
@@ -151,18 +154,37 @@ class RunFolder:
         path, best = self._path(step), None
         try:
             tensors, texts = unseal(path)
-            content = json.loads(texts["state"])
+            content = self._content(path, texts, step)
+            weights: dict[str, Tensor] = {}
             if content["best_epoch"] >= 0:
                 best = self._path(content["best_epoch"] + 1, "best")
-            weights = {} if best is None else unseal(best)[0]
+                weights, texts = unseal(best)
+                if texts != self._identity(content["best_epoch"]):
+                    raise DamagedError(f"{best} cannot be read (it is of another run or epoch)")
         except DamagedError as error:
             log.warning("%s: the checkpoint before it is taken, or the beginning", error)
-            path.unlink()
+            _remove(path)
             if best is not None:
-                best.unlink(missing_ok=True)
+                _remove(best)
             return None
         self._best_epochs[step] = content["best_epoch"]
         return content, tensors, weights
+
+    def _identity(self, best_epoch: int) -> dict[str, str]:
+        """Return what a file of best weights says of itself: a name can be given to any file."""
+        return {"run": self.directory.name, "epoch": str(best_epoch)}
+
+    def _content(self, path: Path, texts: dict[str, str], step: int) -> dict[str, Any]:
+        """Return the state of the loop that a checkpoint holds; DamagedError of another run's, step's or version's."""
+        try:
+            content: dict[str, Any] = json.loads(texts["state"])
+            known = {key: content[key] for key in ("run", "step", "best_epoch", "numbers", "world_size")}
+            _loop_state(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"{path} cannot be read (it is of another version: {error!r})") from error
+        if (known["run"], known["step"]) != (self.directory.name, step):
+            raise DamagedError(f"{path} cannot be read (it is step {known['step']} of the run {known['run']})")
+        return content
 
     def _delete_old(self) -> None:
         """Keep the newest checkpoints and the best weights that they name; of these all that are whole."""
@@ -176,6 +198,14 @@ class RunFolder:
                 path.unlink()
         for path in self.directory.glob(".*.safetensors.*"):  # half written, by a run that was killed
             path.unlink()
+
+
+def _remove(path: Path) -> None:
+    """Delete what lies under the name of a checkpoint, whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _moment(name: str, numbers: dict[str, float], tensors: dict[str, Tensor]) -> Anchor:
