@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_SIGNS = 2**20
 MOST_ENTRIES = 100_000
 MOST_DEEP = 50
 
@@ -28,7 +29,10 @@ def parse_yaml(text: str) -> Any:
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> Any:
     """Read a text once: `plan` needs params.yaml twice, and two readers take a tenth of a second each time."""
+    if len(text) > MOST_SIGNS:
+        raise ValueError(f"has {len(text):,} signs, at most {MOST_SIGNS:,} are read")
     try:
+        check_depth(text)
         document = YAML(typ="safe").load(text)
         older = yaml.load(text, Loader=LOADER)
     except MarkedYAMLError as error:
@@ -42,6 +46,15 @@ def _parsed(text: str) -> Any:
     for key, value, other in misread(document, older):
         raise ValueError(f"{key}: is {value!r} in YAML 1.2 and {other!r} in YAML 1.1: write it so that both agree")
     return document
+
+
+def check_depth(text: str) -> None:
+    """ValueError for lists or mappings too deep: the reader of 1.2 takes minutes for a few thousand."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEEP:
+            raise ValueError(f"lists or mappings are more than {MOST_DEEP} deep")
 
 
 def check_size(document: Any) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from factor_data import CachedEncoder, FolderEncoder
+from factor_data import CachedEncoder, FolderEncoder, encoder_digest
 from tiny_bert import save_tiny_bert
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "profit", "loss", "beats", "misses", "record"]
@@ -63,12 +66,56 @@ def test_what_was_encoded_before_a_kill_is_kept(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_a_broken_part_of_the_cache_is_named(tmp_path: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def of_no_version(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, keys=np.zeros((1, 32), np.uint8), vectors=np.zeros((1, 2), np.float32))
+
+
+def changed(path: Path) -> None:
+    """A zip file in order, of other numbers."""
+    with np.load(path) as arrays:
+        found = dict(arrays)
+    with path.open("wb") as file:
+        np.savez(file, **found | {"vectors": found["vectors"] * 3})  # type: ignore[arg-type]
+
+
+def header_of_terabytes(path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 4)})
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("keys", "vectors", "sha256"):
+            file.writestr(f"{name}.npy", header.getvalue())
+
+
+@pytest.mark.parametrize("damage", [cut, a_pipe, one_array, of_no_version, changed, header_of_terabytes])
+def test_a_broken_part_of_the_cache_is_named(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    """A pipe hung, an array was a traceback, other numbers were believed."""
     CachedEncoder(Counting(), tmp_path).encode(["a"])
-    part = next(tmp_path.glob("part_*.npz"))
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"part_.*npz: is no part of a vector cache"):
+    damage(next(tmp_path.glob("part_*.npz")))
+    with pytest.raises(ValueError, match=r"part_.*npz: is no part of a vector cache; remove it"):
         CachedEncoder(Counting(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.json", "model.safetensors", "vocab.txt"])
+def test_what_is_no_file_in_the_folder_of_an_encoder_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}: is no file"):
+        encoder_digest(tmp_path)
 
 
 def test_without_transformers_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_random_draws_keep_to_their_range_and_come_again() -> None:
             "low: False must be a number",
         ),
         ({"parameters": {"a": [1]}, "seed": -1}, "seed: -1 must be >= 0"),
+        ({"parameters": {f"a{n}": list(range(10)) for n in range(30)}}, "the grid has more than 10,000 trials"),
     ],
 )
 def test_a_wrong_sweep_is_refused(settings: dict[str, Any], said: str) -> None:

@@ -265,6 +265,16 @@ def test_files_round_trip_to_the_byte_and_name_what_is_wrong(tmp_path: Path) -> 
         Kronos.from_pretrained(tmp_path / "absent")
 
 
+def test_weights_that_are_no_numbers_are_refused_though_no_hash_lies_beside_them(tmp_path: Path) -> None:
+    model = make_tokenizer()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    model.save_pretrained(tmp_path)
+    (tmp_path / "sha256.json").unlink()
+    with pytest.raises(ValueError, match=r"model\.safetensors: .* has numbers that are not finite"):
+        KronosTokenizer.from_pretrained(tmp_path)
+
+
 def frame(num_bars: int, seed: int = 0) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(generator.normal(0, 0.002, num_bars)))

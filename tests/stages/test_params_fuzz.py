@@ -104,6 +104,8 @@ def test_null_and_a_huge_number_are_lawful_or_refused_in_a_line(value: int | Non
         ("train: &a {lr: *a}", "holds itself"),
         ("\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]), "entries"),
         ("train: " + "[" * 2000 + "]" * 2000, "deep"),
+        ("train: " + "[" * 100_000 + "]" * 100_000, "deep"),  # 5,000 took longer than 10 s
+        ("# " + "x" * 2**20, "has 1,048,578 signs, at most 1,048,576 are read"),
         ("train: {start: 2020-01-01}", "train.start: 2020-01-01 is read as a date"),
         ("train: {1: 2}", "train.1: the key 1 must be text"),
         ("train: !!set {a, b}", "is read as a set"),

@@ -64,6 +64,8 @@ class Sweep:
             raise ValueError(f"seed: {self.seed} must be >= 0")
         for key, values in self.parameters.items():
             _check_values(key, values, self.method)
+        if self.method == "grid" and self.trials is None and math.prod(map(len, self.parameters.values())) > MOST:
+            raise ValueError(f"the grid has more than {MOST:,} trials: say how many with trials")
 
     def expand(self) -> list[dict[str, Any]]:
         """Return the values of every trial, each point once, in a fixed order; at most `trials`.
@@ -79,10 +81,8 @@ class Sweep:
         elif self.method == "list":
             found = [dict(point) for point in self.points]
         else:
-            combinations = islice(product(*self.parameters.values()), self.trials or MOST + 1)
+            combinations = islice(product(*self.parameters.values()), self.trials)
             found = [dict(zip(self.parameters, values, strict=True)) for values in combinations]
-        if len(found) > MOST:
-            raise ValueError(f"the grid has more than {MOST:,} trials: say how many with trials")
         return list({json.dumps(point, sort_keys=True): point for point in found}.values())
 
 

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -20,6 +23,11 @@ from factor_data.news.vectors import TextEncoder
 from factor_data.whole_file import write_atomically
 
 TEXTS_PER_PART = 1024
+DAMAGES = (
+    ValueError, OSError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, TokenError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and numpy raise on bytes that are no archive of arrays."""
 
 
 class FolderEncoder:
@@ -133,16 +141,37 @@ class CachedEncoder:
 
 
 def _write_part(file: IO[bytes], keys: bytes, vectors: NDArray[np.float32]) -> None:
-    np.savez(file, keys=np.frombuffer(keys, dtype=np.uint8).reshape(-1, 32), vectors=vectors)
+    known = np.frombuffer(keys, dtype=np.uint8).reshape(-1, 32)
+    digest = np.frombuffer(_digest(known, vectors), dtype=np.uint8)
+    np.savez(file, keys=known, vectors=vectors, sha256=digest)
 
 
 def _read_part(path: Path) -> dict[bytes, NDArray[np.float32]]:
+    """Return vectors by key; ValueError naming a file that is not what was written."""
+    advice = "is no part of a vector cache; remove it"
+    if not path.is_file():  # a pipe would be waited on
+        raise ValueError(f"{path}: {advice} (it is no file)")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            keys, vectors = arrays["keys"], arrays["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: is no part of a vector cache; remove it ({error})") from error
+        with zipfile.ZipFile(path) as opened:  # np.load would take other files too
+            keys, vectors, digest = (_array(opened, name) for name in ("keys", "vectors", "sha256"))
+    except DAMAGES as error:
+        raise ValueError(f"{path}: {advice} ({error})") from error
+    if digest.tobytes() != _digest(keys, vectors):
+        raise ValueError(f"{path}: {advice} (its vectors are not those that were written)")
     return {key.tobytes(): vector for key, vector in zip(keys, vectors, strict=True)}
+
+
+def _array(opened: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with opened.open(f"{name}.npy") as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _digest(keys: NDArray[np.uint8], vectors: NDArray[np.float32]) -> bytes:
+    """Return the sha256 of a part: a zip file vouches for bytes, not for who wrote them."""
+    digest = hashlib.sha256()
+    for array in (keys, vectors):
+        digest.update(repr((array.dtype.str, array.shape)).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.digest()
 
 
 def _import_transformers() -> tuple[Any, Any]:
@@ -166,5 +195,7 @@ def encoder_digest(folder: str | Path) -> str:
         raise ValueError(f"{folder}: holds no encoder: config.json is missing")
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".txt", ".model"):
+            if not path.is_file():
+                raise ValueError(f"{path}: is no file, which an encoder's folder holds under such a name")
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

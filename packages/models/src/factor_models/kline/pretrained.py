@@ -59,9 +59,12 @@ class Pretrained(nn.Module):
         cls._check_sizes(config, folder)
         model = cls(**config, **options)
         try:
-            model.load_state_dict(load(path.read_bytes()))
+            tensors = load(path.read_bytes())
+            model.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:
             raise ValueError(f"{path}: does not hold a {cls.__name__} of {CONFIG_FILE}: {error}") from error
+        if wrong := [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]:
+            raise ValueError(f"{path}: {wrong[0]} has numbers that are not finite: no {cls.__name__} was saved so")
         return model.eval()
 
     @classmethod
