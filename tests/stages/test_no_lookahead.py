@@ -8,9 +8,10 @@ Features, fitted inputs, tokens and out-of-fold predictions are made by the code
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,15 +87,40 @@ def cut(fold: Fold) -> np.datetime64:
     return fold.test[20]
 
 
-def write_store(
-    folder: Path, panel: Panel, news: pd.DataFrame | None, folds: Fold | Sequence[Fold], smoke: Params
-) -> FeatureStore:
-    """The store as tokenize writes it; news of dates that the panel has no bar of are not known yet."""
-    known = None if news is None else news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
-    panel.save(folder / "panel")
-    workers, folds = Workers(max_bytes=300_000), [folds] if isinstance(folds, Fold) else folds
-    fill_store(folder / "store", open_panel(folder / "panel"), folds, known, smoke.tokenize, workers, None)
-    return FeatureStore(folder / "store")
+@dataclass(frozen=True)
+class Stores:
+    """Stores as tokenize writes them, each written once: tests that fit on equal bars, folds and settings share it."""
+
+    root: Path
+    written: dict[str, Path] = field(default_factory=dict)
+
+    def write(
+        self, panel: Panel, news: pd.DataFrame | None, folds: Sequence[Fold], params: Params
+    ) -> tuple[FeatureStore, Path]:
+        """Return the store and the folder of the panel; news of dates that it has no bar of are not known yet."""
+        known = None if news is None else news[news["timestamp"] <= panel.timestamp.max() + np.timedelta64(1, "D")]
+        bars = {"symbol": panel.symbol, "timestamp": panel.timestamp, **panel.columns}
+        texts = None if known is None else pd.util.hash_pandas_object(known).sum()
+        parts = [hashlib.sha256(np.ascontiguousarray(values)).hexdigest() for values in bars.values()]
+        ranges = [(fold.index, *(array.tolist() for array in (fold.train, fold.valid, fold.test))) for fold in folds]
+        name = repr((params.tokenize, list(bars), parts, ranges, texts))
+        if name not in self.written:
+            folder = self.root / str(len(self.written))
+            panel.save(folder / "panel")
+            workers = Workers(max_bytes=300_000)
+            fill_store(folder / "store", open_panel(folder / "panel"), folds, known, params.tokenize, workers, None)
+            self.written[name] = folder
+        return FeatureStore(self.written[name] / "store"), self.written[name] / "panel"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    return Stores(tmp_path_factory.mktemp("stores"))
+
+
+def expected_at(panel: Panel, expected: NDArray, function: Callable[[Panel], NDArray]) -> Callable[[Panel], NDArray]:
+    """The function, whose values on this panel are known already."""
+    return lambda bars: expected if bars is panel else function(bars)
 
 
 @pytest.mark.parametrize("name", [*FEATURES, *FEATURE_SETS, "return_1@S0003"])
@@ -125,24 +151,22 @@ def test_no_window_of_bars_changes_with_a_later_split_or_a_unit(
 @pytest.mark.parametrize("what", ["inputs", "tokens"])
 def test_nothing_fitted_per_fold_looks_ahead(
     what: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory,
+    stores: Stores,
 ) -> None:  # fmt: skip
     def fitted(panel: Panel) -> NDArray:
-        folder = tmp_path_factory.mktemp("store")
-        return np.array(getattr(write_store(folder, panel, market[1], fold, smoke), what)(fold.index))
+        return np.array(getattr(stores.write(panel, market[1], [fold], smoke)[0], what)(fold.index))
 
     assert_no_lookahead(fitted, market[0], cut)
 
 
 def predictions_of(
-    model: str, news: pd.DataFrame, fold: Fold, params: Params, new_folder: Callable[[], Path]
+    model: str, news: pd.DataFrame, fold: Fold, params: Params, stores: Stores
 ) -> Callable[[Panel], NDArray]:
     """Train and predict as the stages do; (num_rows, num_labels), NaN where the fold predicts nothing."""
 
     def predict(panel: Panel) -> NDArray:
-        folder = new_folder()
-        store = write_store(folder, panel, news, fold, params)
-        fitted = fit(fold_model(model, store, fold, params, folder / "panel"), model)
+        store, bars = stores.write(panel, news, [fold], params)
+        fitted = fit(fold_model(model, store, fold, params, bars), model)
         fitted.discard_checkpoints()
         result = np.full((panel.num_rows, len(store.heads)), np.nan)
         for segment in ("valid", "test"):
@@ -184,12 +208,13 @@ def by_row(frame: pd.DataFrame, store: FeatureStore) -> tuple[NDArray, NDArray]:
 @pytest.mark.parametrize("model", ["linear", "lightgbm", "lstm", "tcn_attention", "token_transformer"])
 def test_no_prediction_looks_ahead(
     model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    predict = predictions_of(model, market[1], fold, smoke, lambda: tmp_path_factory.mktemp("store"))
+    predict = predictions_of(model, market[1], fold, smoke, stores)
     expected = predict(market[0])
     assert np.isfinite(expected[fold.rows(market[0], "test")]).any(), "nothing was predicted: the gate would be blind"
+    predict = expected_at(market[0], expected, predict)
     assert_no_lookahead(predict, market[0], cut, rounding=0.0 if model == "lightgbm" else ROUNDING_FLOAT32)
 
 
@@ -197,7 +222,7 @@ def test_no_prediction_looks_ahead(
 @pytest.mark.parametrize("model", ["linear", "lstm"])
 def test_directions_weights_and_a_teacher_do_not_look_ahead(
     model: str, market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     teacher = DistillationParams(teacher="lightgbm", settings={"rounds": 5}, share=0.5, blocks=3)
@@ -217,13 +242,14 @@ def test_directions_weights_and_a_teacher_do_not_look_ahead(
         train=with_loss_settings(train, heads, where="train."),
         tokenize=replace(smoke.tokenize, labels=labels),
     )
-    predict = predictions_of(model, market[1], fold, chosen, lambda: tmp_path_factory.mktemp("store"))
-    assert np.isfinite(predict(market[0])[fold.rows(market[0], "test")]).any()
-    assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
+    predict = predictions_of(model, market[1], fold, chosen, stores)
+    expected = predict(market[0])
+    assert np.isfinite(expected[fold.rows(market[0], "test")]).any()
+    assert_no_lookahead(expected_at(market[0], expected, predict), market[0], cut, rounding=ROUNDING_FLOAT32)
 
 
 def stack_of_folds(
-    models: Sequence[str], folds: Sequence[Fold], params: Params, new_folder: Callable[[], Path]
+    models: Sequence[str], folds: Sequence[Fold], params: Params, stores: Stores
 ) -> Callable[[Panel], NDArray]:
     """Train fold by fold, each with those before it at hand; (num_rows, num_models + 1) forecasts and their stack.
 
@@ -231,14 +257,13 @@ def stack_of_folds(
     """
 
     def predict(panel: Panel) -> NDArray:
-        folder = new_folder()
-        store = write_store(folder, panel, None, folds, params)
+        store, bars = stores.write(panel, None, folds, params)
         there = [fold for fold in folds if store.rows(fold, "test").any()]
         result, of_row = np.full((len(models), panel.num_rows), np.nan), np.full(panel.num_rows, -1)
         for place, model in enumerate(models):
             fitted: list[Fitted] = []
             for fold in there:
-                fitted.append(fit(fold_model(model, store, fold, params, folder / "panel"), model, fitted))
+                fitted.append(fit(fold_model(model, store, fold, params, bars), model, fitted))
                 rows, values = by_row(fitted[-1].predict("test").frame, store)
                 result[place, rows], of_row[rows] = values[:, 0], fold.index
             for one in fitted:
@@ -263,25 +288,23 @@ def with_every_inheritance(smoke: Params) -> Params:
 
 
 def test_folds_that_begin_with_each_other_and_their_stack_do_not_look_ahead(
-    market: tuple[Panel, pd.DataFrame], smoke: Params, tmp_path_factory: pytest.TempPathFactory,
+    market: tuple[Panel, pd.DataFrame], smoke: Params, stores: Stores,
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     """Two cuts: in the test range of the fold that inherits and is stacked, and in that of the one before."""
     monkeypatch.chdir(tmp_path)
     folds = walk_forward(market[0].dates, train=120, valid=20, test=45, step=45, purge=21, embargo=0)[:2]
     params = with_every_inheritance(smoke)
-    predict = stack_of_folds(("linear", "lstm"), folds, params, lambda: tmp_path_factory.mktemp("store"))
+    predict = stack_of_folds(("linear", "lstm"), folds, params, stores)
     expected = predict(market[0])
     last = folds[1].rows(market[0], "test")
     assert np.isfinite(expected[last]).any(axis=0).all(), "nothing was predicted or stacked: the gate would be blind"
     for cut in (folds[1].test[20], folds[0].test[20]):
-        assert_no_lookahead(
-            lambda panel: expected if panel is market[0] else predict(panel), market[0], cut, rounding=ROUNDING_FLOAT32
-        )
+        assert_no_lookahead(expected_at(market[0], expected, predict), market[0], cut, rounding=ROUNDING_FLOAT32)
 
 
 def test_weights_that_a_fold_inherits_from_one_that_trained_on_its_test_dates_are_caught(
-    market: tuple[Panel, pd.DataFrame], smoke: Params, tmp_path_factory: pytest.TempPathFactory,
+    market: tuple[Panel, pd.DataFrame], smoke: Params, stores: Stores,
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     """What split.folds.scheme: cpcv with train.start: previous would do, were it not refused."""
@@ -289,9 +312,7 @@ def test_weights_that_a_fold_inherits_from_one_that_trained_on_its_test_dates_ar
     dates = market[0].dates
     before = Fold(index=0, train=dates[180:300], valid=dates[140:160], test=dates[60:100])
     after = Fold(index=1, train=dates[60:160], valid=dates[185:205], test=dates[230:270])
-    predict = stack_of_folds(
-        ("lstm",), (before, after), with_every_inheritance(smoke), lambda: tmp_path_factory.mktemp("store")
-    )
+    predict = stack_of_folds(("lstm",), (before, after), with_every_inheritance(smoke), stores)
     judged = after.rows(market[0], "test")
 
     def of_the_last_fold(panel: Panel) -> NDArray:
@@ -320,11 +341,11 @@ def test_a_stack_that_learns_from_labels_not_known_yet_is_caught(
 
 def test_a_forecast_that_knows_a_trace_of_the_next_return_is_caught(
     market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     """Forecasts are of order 1; the trace moves them by little more than the bound."""
     monkeypatch.chdir(tmp_path)
-    predict = predictions_of("linear", market[1], fold, smoke, lambda: tmp_path_factory.mktemp("store"))
+    predict = predictions_of("linear", market[1], fold, smoke, stores)
 
     def knowing(panel: Panel) -> NDArray:
         is_up = np.nan_to_num(forward_return(panel, horizon=1, delay=0)) > 0
@@ -337,14 +358,14 @@ def test_a_forecast_that_knows_a_trace_of_the_next_return_is_caught(
 @pytest.mark.slow
 def test_no_token_tokenizer_or_path_looks_ahead(
     market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     fitted: list[tuple[str, bytes, str]] = []
 
     def predict(panel: Panel) -> NDArray:
         folder = tmp_path_factory.mktemp("kline")
-        store, data = write_store(folder, panel, market[1], fold, smoke), KlineData(panel)
+        store, data = stores.write(panel, market[1], [fold], smoke)[0], KlineData(panel)
         plan = Plan(stage="train@kronos", settings={"evaluate": {"min_symbols": 10}}, modules={})
         (report,) = fit_tokenizers(data, [fold], smoke.tokenize_kline, store.reach, folder, plan.code)
         tokens = np.load(folder / "fold_00" / "train_tokens.npy").tobytes()
@@ -363,7 +384,7 @@ def test_no_token_tokenizer_or_path_looks_ahead(
 
     expected = predict(market[0])
     assert np.isfinite(expected[fold.rows(market[0], "test")]).any()
-    assert_no_lookahead(predict, market[0], cut, rounding=ROUNDING_FLOAT32)
+    assert_no_lookahead(expected_at(market[0], expected, predict), market[0], cut, rounding=ROUNDING_FLOAT32)
     assert len(fitted) >= 3
     assert len(set(fitted)) == 1
 
@@ -393,14 +414,13 @@ def test_a_leaking_feature_is_caught(
 
 def test_a_leak_through_the_fit_is_caught(
     market: tuple[Panel, pd.DataFrame], fold: Fold, cut: np.datetime64, smoke: Params,
-    tmp_path_factory: pytest.TempPathFactory,
+    stores: Stores,
 ) -> None:  # fmt: skip
     """A tokenizer fitted on test dates too is what the gate must not let pass."""
     everything = replace(fold, train=market[0].dates)
 
     def fitted(panel: Panel) -> NDArray:
-        store = write_store(tmp_path_factory.mktemp("store"), panel, market[1], everything, smoke)
-        return np.array(store.tokens(fold.index))
+        return np.array(stores.write(panel, market[1], [everything], smoke)[0].tokens(fold.index))
 
     with pytest.raises(LookAheadError):
         assert_no_lookahead(fitted, market[0], cut)
