@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -120,6 +121,8 @@ def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     importlib.import_module("numba").njit(abs_of)(-1)  # it loads a fifth of itself with the first function
+    inspect.stack()  # it looks up the file of every module, once; torchrun asks many times for its stack
+    inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # else it looks them up anew for each such frame: a second
     own = [name for name in sys.modules if name.startswith(("stages", "factor_"))]
     assert not own, f"{own} would come from another copy"
     faster_dvc = importlib.import_module("warm_lock").use_libyaml

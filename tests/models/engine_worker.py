@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Never
@@ -29,7 +30,7 @@ from factor_models.training.resume import RunFolder
 NUM_DATES, NUM_SYMBOLS, LOOKBACK, NUM_FEATURES, NUM_HORIZONS = 12, 10, 6, 5, 2
 NUM_TOKENS = 4
 DATES_PER_BATCH = 4
-EPOCHS = 4
+EPOCHS = 3
 
 
 def make_batches(ranks: Ranks, dates_per_batch: Any = DATES_PER_BATCH) -> Any:
@@ -80,7 +81,10 @@ def train(
     plain: bool = False,
     **settings: Any,
 ) -> Any:
-    """Last weights and the result of `fit`; after `stop_at` steps a checkpoint is written and `stop` called."""
+    """Last weights and the result of `fit`; after `stop_at` steps a checkpoint is written and `stop` called.
+
+    Where the folder has a checkpoint, the run goes on from it.
+    """
     set_seed(11)
     batches = make_batches(ranks, dates_per_batch)
     if name == "token_transformer":
@@ -96,9 +100,8 @@ def train(
         return -float(np.abs(predictions).mean()) + trainer.step
 
     def save_or_stop(record: Any, state: Any) -> None:
-        if folder is not None and (stop_at is None or trainer.step == stop_at):
-            folder.save(trainer, state)
         if trainer.step == stop_at:
+            folder.save(trainer, state)
             stop()
 
     state = folder.restore(trainer) if folder is not None else None
@@ -120,19 +123,22 @@ class StopHere(Exception):
     """Ends a run in the middle."""
 
 
-def interrupted(ranks: Ranks, stage: int, root: Path, then: Any = None, **settings: Any) -> Any:
-    """The same training, stopped in the middle of epoch 1 and continued by a new engine, maybe at another stage."""
-    folder = RunFolder(root, f"stage{stage}-{then}-{len(settings)}")
+def interrupted(ranks: Ranks, stage: int, root: Path, *then: int, **settings: Any) -> list[Any]:
+    """The same training, stopped in the middle of epoch 1 and continued by a new engine at each of these stages."""
+    folder = RunFolder(root, f"stage{stage}-{len(settings)}")
 
     def stop() -> Never:
         raise StopHere
 
-    try:
+    weights = []
+    with suppress(StopHere):
         train(ranks, stage, folder=folder, stop_at=5, stop=stop, **settings)
-    except StopHere:
+    assert folder.steps() == [5]
+    for after in then:
         torch.manual_seed(999)
-    weights, result = train(ranks, stage if then is None else then, folder=folder, **settings)
-    assert len(result.history) == EPOCHS
+        last, result = train(ranks, after, folder=folder, **settings)
+        assert len(result.history) == EPOCHS
+        weights.append(last)
     folder.delete()
     assert not folder.directory.exists()
     return weights
@@ -143,9 +149,9 @@ def run_every_way(ranks: Ranks, out: Path) -> None:
     if ranks.world_size == 1:
         ways["plain"] = train(ranks, 0, plain=True)[0]
     ways["averaged"] = train(ranks, 2, ema_decay=0.9)[0]
-    ways["resumed_averaged"] = interrupted(ranks, 2, out / "runs", ema_decay=0.9)
+    (ways["resumed_averaged"],) = interrupted(ranks, 2, out / "runs", 2, ema_decay=0.9)
     for stage, then in ((3, 1), (0, 3), (2, 0)):
-        ways[f"moved{stage}to{then}"] = interrupted(ranks, stage, out / "runs", then)
+        ways[f"resumed{stage}"], ways[f"moved{stage}to{then}"] = interrupted(ranks, stage, out / "runs", stage, then)
     ways["again"] = train(ranks, 2)[0]
     ways["accumulated"] = train(ranks, 2, accumulation=3)[0]
     ways["uneven"] = train(ranks, 2, dates_per_batch=5)[0]
@@ -156,8 +162,6 @@ def run_every_way(ranks: Ranks, out: Path) -> None:
             ways[f"{name}{stage}"] = train(ranks, stage, name=name)[0]
     ways["token_transformer_bf16"] = train(ranks, 3, name="token_transformer", precision="bf16")[0]
     ways["bf16"] = train(ranks, 2, precision="bf16")[0]
-    for stage in (0, 2, 3):
-        ways[f"resumed{stage}"] = interrupted(ranks, stage, out / "runs")
     write(ranks, out, ways)
 
 
@@ -204,7 +208,8 @@ def main() -> None:
         weights, _ = train(ranks, 2, folder=RunFolder(out, "run"), stop_at=stop_at, stop=lambda: os._exit(9))
         save_file(weights, out / "run.safetensors")
     assert threads_of_exchange(), "the threads are looked for by another name"
-    gc.unfreeze()  # of a fork of warm.py: what holds a group has to be found
+    if mode == "bytes":
+        gc.unfreeze()  # of a fork of warm.py: what holds a group has to be found
     finish_distributed()
     if mode == "bytes":  # others leave an engine unclosed, or use ZeRO 3, whose engines DeepSpeed holds
         assert threads_of_exchange() == [], "a thread that outlives the interpreter may abort the process at exit"

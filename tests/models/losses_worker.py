@@ -32,7 +32,7 @@ from factor_models.training.engine import Engine, finish_distributed, start_dist
 from factor_models.training.engine_config import EngineConfig, ZeroConfig
 from factor_models.training.resume import RunFolder
 
-EPOCHS = 3
+EPOCHS = 2
 TARGETS = ("h1", "h5")
 REGIME = {"memory": 4, "least": 1, "volatile": 1.02, "calm": 0.98}
 
@@ -101,12 +101,12 @@ def train(ranks: Ranks, name: str, folder: Path | None = None, **settings: Any) 
 
 
 def interrupted(ranks: Ranks, name: str, root: Path, **settings: Any) -> Any:
-    """The same training, stopped after epoch 1 and continued by a new engine from its folder."""
+    """The same training, stopped after epoch 0 and continued by a new engine from its folder."""
 
     class Stopping(RunFolder):
         def save(self, engine: Any, state: Any) -> None:
             super().save(engine, state)
-            if state.next_epoch == 2:
+            if state.next_epoch == 1:
                 raise StopHere
 
     try:

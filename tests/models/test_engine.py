@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
-# Weights are of order 0.1 to 1 and take 12 steps of size 1e-2: what differs is the order of float32 sums.
+# Weights are of order 0.1 to 1 and take 9 steps of size 1e-2: what differs is the order of float32 sums.
 TOLERANCE = 2e-5
 
 
@@ -59,7 +59,7 @@ def largest_difference(first: Path, second: Path) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-# Largest absolute difference of a weight from the plain loop in torch alone, after 12 steps.
+# Largest absolute difference of a weight from the plain loop in torch alone, after 9 steps.
 TABLE = {
     (1, "stage0"): 1e-7,
     **{(1, f"stage{stage}"): 1e-6 for stage in (1, 2, 3)},

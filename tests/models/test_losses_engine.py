@@ -12,7 +12,7 @@ from models.test_engine import launch_worker
 
 pytestmark = pytest.mark.slow
 
-# As in test_engine.py: weights take 12 steps of size 1e-2, what differs is the order of float32 sums.
+# As in test_engine.py: weights take 6 steps of size 1e-2, what differs is the order of float32 sums.
 TOLERANCE = 2e-5
 
 

@@ -368,8 +368,9 @@ def _keep_freed_memory() -> None:
 
 def _quiet_deepspeed() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # The shared-memory operator would be compiled at first use, for minutes; gloo serves as well. Private table, which
+    # DeepSpeed asks about this operator alone: to read it would try every operator, compilers and setuptools included.
+    vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
 
