@@ -135,8 +135,8 @@ def make_repository(path: Path) -> Fabricated:
     path.mkdir(parents=True, exist_ok=True)
     made = Fabricated(path)
     made.run("git", "init", "--quiet", "--initial-branch", "main")
-    made.run("git", "config", "user.email", "tests@factorcast.invalid")
-    made.run("git", "config", "user.name", "tests")
+    with (path / ".git" / "config").open("a") as file:
+        file.write("[user]\n\temail = tests@factorcast.invalid\n\tname = tests\n")
     (path / ".gitignore").write_text("/.dvc/cache\n/.dvc/tmp\n")
     (path / ".dvc").mkdir()
     (path / ".dvc" / "config").write_text("")

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,19 +62,18 @@ def test_missing_rank_ics_stay_missing(tmp_path: Path) -> None:
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     made = make_repository(tmp_path)
     made.commit("first")
-    code = (
-        "import sys\nfrom test_ledger import some\nfrom factor_experiments.ledger import Ledger\n"
-        "from factor_experiments.git import Git\n"
-        "for trial in some(4, int(sys.argv[2])): Ledger(Git(sys.argv[1])).add([trial])\n"
-    )
-    path = [str(Path(__file__).parent), *sys.path]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{code}", str(tmp_path), str(seed)]
-        )
-        for seed in range(4)
-    ]
-    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    running = []
+    for seed in range(4):
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                for trial in some(4, seed):
+                    Ledger(Git(tmp_path)).add([trial])
+                status = 0
+            finally:
+                os._exit(status)
+        running.append(child)
+    assert [os.waitpid(child, 0)[1] for child in running] == [0, 0, 0, 0]
     assert Ledger(Git(tmp_path)).count() == 16
 
 
@@ -271,19 +270,28 @@ def test_a_damaged_trial_of_a_remote_is_named_and_left_out(content: bytes, tmp_p
     assert len(mine.read()) == 2
 
 
-def two_clones(folder: Path) -> tuple[Ledger, Ledger]:
-    """Two clones of one remote, whose ledgers are the same."""
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two clones of one remote, whose ledgers are the same; the addresses of the remote are relative."""
+    folder = tmp_path_factory.mktemp("cloned")
     made = make_repository(folder / "a")
     made.commit("first")
-    made.run("git", "init", "--quiet", "--bare", str(folder / "bare"))
-    made.run("git", "remote", "add", "origin", str(folder / "bare"))
+    made.run("git", "init", "--quiet", "--bare", "../bare")
+    made.run("git", "remote", "add", "origin", "../bare")
     made.run("git", "push", "--quiet", "origin", "main")
-    made.run("git", "clone", "--quiet", str(folder / "bare"), str(folder / "b"))
+    made.run("git", "clone", "--quiet", "../bare", "../b")
     here, there = Ledger(made.git), Ledger(Git(folder / "b"))
+    there.git.run("remote", "set-url", "origin", "../bare")
     here.add(some(2))
     here.push("origin")
     there.fetch("origin")
-    return here, there
+    return folder
+
+
+def two_clones(cloned: Path, folder: Path) -> tuple[Ledger, Ledger]:
+    """Copies of these."""
+    shutil.copytree(cloned, folder, dirs_exist_ok=True, symlinks=True)
+    return Ledger(Git(folder / "a")), Ledger(Git(folder / "b"))
 
 
 FORGED: dict[str, Callable[[dict[str, dict[str, bytes]]], dict[str, bytes | None]]] = {
@@ -300,10 +308,10 @@ FORGED: dict[str, Callable[[dict[str, dict[str, bytes]]], dict[str, bytes | None
 
 @pytest.mark.parametrize("forged", FORGED)
 def test_a_damaged_ledger_that_comes_by_fast_forward_does_not_lock_out(
-    forged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    forged: str, cloned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The remote's commits follow ours; what is good in them is taken in, the rest is counted and named, every time."""
-    here, there = two_clones(tmp_path)
+    here, there = two_clones(cloned, tmp_path)
     before = {trial.id for trial in here.read()}
     files: dict[str, dict[str, bytes]] = {"trials/": {}, "lists/": {}}
     paths = there.git.files(REF)
