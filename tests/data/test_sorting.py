@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.conftest import random_frame
 from equality import assert_same_files, assert_same_panel
 from factor_data import (
     CleanRules,
@@ -26,6 +27,12 @@ from factor_data import (
 
 RULES = CleanRules(min_history=5)
 BUDGETS = [1, 2_000, 20_000, 10**9]  # a symbol at a time, a few, many, all
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    """Four months, every row of which is a table and a run of its own under the smallest budget."""
+    return random_frame(num_dates=80)
 
 
 def write_files(bars: pd.DataFrame, folder: Path, by: str) -> Path:
