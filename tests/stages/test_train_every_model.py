@@ -26,9 +26,26 @@ from stages.processes.process import Process
 from stages.processes.watch import Watch
 from stages.scoring import Scoring
 from stages.train import train
-from workplace import Workplace, in_this_process
+from workplace import Workplace, in_this_process, make_workplace, smoke_document
 
 pytestmark = pytest.mark.end_to_end
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """Up to tokenize, with vectors and documents of the news; as few symbols and dates as every model can be fit on.
+
+    Tests must not change it.
+    """
+    document = smoke_document()
+    document["models"] = ["linear"]
+    document["sample"] |= {"symbols": 24, "bars": 214}
+    document["split"]["folds"] |= {"train": 120, "valid": 12, "test": 16, "step": 16}
+    document["tokenize"]["news_vectors"] = {"dimensions": 4, "cutoff_minutes": 960, "documents_per_bar": 3}
+    workplace = make_workplace(tmp_path_factory.mktemp("small") / "factorcast", document)
+    for stage in ("plan", "sample", "split", "tokenize_features"):
+        workplace.run(stage)
+    return workplace
 
 
 def train_here(workplace: Workplace, name: str) -> None:
@@ -47,9 +64,9 @@ def test_every_model_has_a_section_in_params() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(name: str, tokenized: Workplace) -> None:
-    train_here(tokenized, name)
-    folder = tokenized.results / "train" / name
+def test_a_model_is_trained_predicts_out_of_fold_and_can_be_loaded(name: str, small: Workplace) -> None:
+    train_here(small, name)
+    folder = small.results / "train" / name
     frame = pd.read_parquet(folder / "predictions.parquet")
     assert np.isfinite(frame["prediction"]).all()
     assert set(frame["label"]) == {"h1", "h5", "h20"}
@@ -81,7 +98,7 @@ def round_forecasts(monkeypatch: pytest.MonkeyPatch, last_bits: int) -> None:
 @pytest.mark.parametrize("last_bits", [None, 0, 3])
 @pytest.mark.parametrize("name", ["linear", "tft"])
 def test_a_model_whose_output_is_constant_fails_the_stage_where_that_is_asked_for(
-    name: str, last_bits: int | None, tokenized: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, last_bits: int | None, small: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inputs that do not tell symbols apart: every forecast of a date is the same number, up to rounding.
 
@@ -89,7 +106,7 @@ def test_a_model_whose_output_is_constant_fails_the_stage_where_that_is_asked_fo
     """
     if last_bits is not None:
         round_forecasts(monkeypatch, last_bits)
-    copy = tokenized.copy(tmp_path / "copy")
+    copy = small.copy(tmp_path / "copy")
     for path in (copy.results / "tokenize").rglob("inputs.npy"):
         np.save(path, np.zeros_like(np.load(path)))
     write_sums(copy.results / "tokenize")
@@ -100,8 +117,8 @@ def test_a_model_whose_output_is_constant_fails_the_stage_where_that_is_asked_fo
     assert not (copy.results / "train" / name).exists(), "nothing is left that could be evaluated"
 
 
-def test_all_levels_of_quantiles_are_kept(tokenized: Workplace, tmp_path: Path) -> None:
-    copy = tokenized.copy(tmp_path / "copy")
+def test_all_levels_of_quantiles_are_kept(small: Workplace, tmp_path: Path) -> None:
+    copy = small.copy(tmp_path / "copy")
     settings = {"loss": "quantile", "loss_settings": {"levels": [0.025, 0.5, 0.975]}, "epochs": 1}
     copy.change_params(lambda params: params["train"].update(settings))
     train_here(copy, "gru")
@@ -115,9 +132,9 @@ def test_all_levels_of_quantiles_are_kept(tokenized: Workplace, tmp_path: Path) 
 
 
 def test_without_news_nothing_of_them_is_stored_and_models_that_read_texts_read_prices(
-    tokenized: Workplace, tmp_path: Path
+    small: Workplace, tmp_path: Path
 ) -> None:
-    copy = tokenized.copy(tmp_path / "copy")
+    copy = small.copy(tmp_path / "copy")
     copy.change_params(lambda params: params["tokenize"].update(use_news=False))
     (copy.results / "split" / "news.parquet").write_bytes(b"never opened")
     copy.run("plan")
