@@ -21,6 +21,7 @@ from numba.core.caching import FunctionCache
 
 import factor_data
 from factor_data import kernel_cache
+from warm import path_of_programs
 
 SOURCE = Path(factor_data.__file__).parent
 
@@ -83,11 +84,12 @@ HARMLESS = [
 ]  # fmt: skip
 
 
-def start(tree: Path, cache: Path, code: str = COMPUTE, **variables: str) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(tree), kernel_cache.VARIABLE: str(cache), **variables}
+def start(tree: Path, cache: Path, program: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Run a program with the package as it stands in `tree`; libraries alone are loaded already, where they can be."""
+    environment = {**os.environ, "PATH": path_of_programs(), "PYTHONPATH": str(tree)}
     return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree,
+        ["python", str(program), *arguments], env=environment | {kernel_cache.VARIABLE: str(cache), **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree,
     )  # fmt: skip
 
 
@@ -96,6 +98,12 @@ def result(process: subprocess.Popen) -> tuple[dict[str, Any], str]:
     out, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     return json.loads(out), said
+
+
+def written(folder: Path, code: str) -> Path:
+    program = folder / "program.py"
+    program.write_text(code)
+    return program
 
 
 def copy_sources(tree: Path) -> Path:
@@ -115,8 +123,8 @@ def edit(tree: Path, edits: list[tuple[str, str, str]]) -> None:
 
 @pytest.mark.slow
 def test_values_follow_the_code_and_copies_share_what_was_compiled(tmp_path: Path) -> None:
-    cache, tree = tmp_path / "cache", copy_sources(tmp_path / "one")
-    both = [start(tree, cache), start(tree, cache)]  # at once, on an empty cache
+    cache, tree, program = tmp_path / "cache", copy_sources(tmp_path / "one"), written(tmp_path, COMPUTE)
+    both = [start(tree, cache, program), start(tree, cache, program)]  # at once, on an empty cache
     (first, said), (other, said_too) = (result(one) for one in both)
     assert {**other, "hits": None} == {**first, "hits": None}, "either may find what the other has compiled already"
     for one in (said, said_too):
@@ -125,12 +133,12 @@ def test_values_follow_the_code_and_copies_share_what_was_compiled(tmp_path: Pat
     assert not list(tree.rglob("*.nb[ic]")), "nothing is kept in the checkout"
 
     edit(tree, HARMLESS)
-    again, said = result(start(tree, cache))
+    again, said = result(start(tree, cache, program))
     assert again == {**first, "hits": [1, 1, 1, 1]}
     assert "compiling" not in said
 
     edit(tree, EDITS)
-    changed, _ = result(start(tree, cache))
+    changed, _ = result(start(tree, cache, program))
     assert changed["hits"] == [0, 0, 0, 0]
     assert (first["tokens"], changed["tokens"]) == ([1, 2, 3, 3], [1, 1, 2, 3])
     assert changed["gains"] != first["gains"]
@@ -138,10 +146,10 @@ def test_values_follow_the_code_and_copies_share_what_was_compiled(tmp_path: Pat
     assert (first["guarded"], changed["guarded"]) == ([pytest.approx(1.0)], [pytest.approx(2.0 / 2.5)])
 
     edit(tree, [(file, new, old) for file, old, new in EDITS])
-    undone, _ = result(start(tree, cache))
+    undone, _ = result(start(tree, cache, program))
     assert undone == again
 
-    clone, _ = result(start(copy_sources(tmp_path / "another" / "place"), cache))
+    clone, _ = result(start(copy_sources(tmp_path / "another" / "place"), cache, program))
     assert clone == again
 
 
@@ -157,7 +165,7 @@ SHARES = [0.25, 0.5]
 
 
 NAMESAKES = """
-import itertools, os, sys
+import itertools, json, os, sys
 import numpy as np
 from numba.core.bytecode import FunctionIdentity
 FunctionIdentity._unique_ids = itertools.count(1 + int(os.environ["SKIPPED"]))  # as numba counts, some in between
@@ -175,28 +183,16 @@ values = np.arange(60)[::-1] * 0.5
 for name in sys.argv[1:]:
     expected = {"ordered": np.sort, "places": np.argsort}[name](values)
     np.testing.assert_array_equal(globals()[name](values), expected, err_msg=name)
+print(json.dumps(sys.argv[1:]))
 """
 
 
 def test_machine_code_of_two_processes_does_not_find_each_others_functions(tmp_path: Path) -> None:
     """Both kernels call a `run_quicksort1`, numba's for values and for places: by its count each is the seventh."""
-    program = tmp_path / "namesakes.py"
-    program.write_text(NAMESAKES)
+    program, cache = written(tmp_path, NAMESAKES), tmp_path / "cache"
     for skipped, names in (("0", ["ordered"]), ("3", ["places"]), ("0", ["ordered", "places"])):
-        variables = {
-            "FACTORCAST_KERNEL_CACHE": str(tmp_path / "cache"),
-            "SKIPPED": skipped,
-            "PYTHONPATH": str(SOURCE.parent),
-        }
-        done = subprocess.run(
-            [sys.executable, str(program), *names],
-            env=os.environ | variables,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 2, "the third process compiles nothing"
+        assert result(start(SOURCE.parent, cache, program, *names, SKIPPED=skipped))[0] == names
+    assert len(list(cache.rglob("*.nbc"))) == 2, "the third process compiles nothing"
 
 
 def test_a_process_and_its_fork_give_functions_numbers_of_their_own() -> None:
@@ -215,7 +211,7 @@ def test_a_process_and_its_fork_give_functions_numbers_of_their_own() -> None:
 
 
 def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
-    code = SMALL.format(before="")
+    code = written(tmp_path, SMALL.format(before=""))
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
     entries = list((tmp_path / "factor_data").iterdir())
     assert len(entries) == 3
@@ -228,7 +224,7 @@ def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
 
 
 def test_of_processes_that_need_a_kernel_at_once_one_compiles_it(tmp_path: Path) -> None:
-    code, folder = SMALL.format(before=""), tmp_path / "factor_data"
+    code, folder = written(tmp_path, SMALL.format(before="")), tmp_path / "factor_data"
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
     made = {path: path.read_bytes() for path in folder.iterdir()}
     with ExitStack() as held:
@@ -247,7 +243,10 @@ def test_of_processes_that_need_a_kernel_at_once_one_compiles_it(tmp_path: Path)
 
 def test_a_process_that_is_halted_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kernel_cache, "PATIENCE", 0.1)
-    holder = "import fcntl, sys\nfile = open(sys.argv[1], 'wb')\nfcntl.lockf(file, fcntl.LOCK_EX)\nprint(flush=True)\ninput()"
+    holder = (
+        "import fcntl, sys\nfile = open(sys.argv[1], 'wb')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print(flush=True)\ninput()"
+    )
     entries, path = kernel_cache._Entries(kernel_cache.kernel()(lambda: 0)), tmp_path / "a.nbc"
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(path.with_suffix(".compiling"))],
@@ -278,7 +277,7 @@ from numba import njit
 quantiles.count_below(np.array([1.0]), 1.0)
 quantiles.count_below.py_func.__defaults__ = (1.0,)
 """
-    (made, hits), said = result(start(SOURCE.parent, tmp_path, SMALL.format(before=before)))
+    (made, hits), said = result(start(SOURCE.parent, tmp_path, written(tmp_path, SMALL.format(before=before))))
     assert (made, hits) == (SHARES, 0)
     assert "count_below changed after it was compiled in this process; not kept on disk" in said
     assert not list((tmp_path / "factor_data").glob("*shares_below*"))
@@ -286,7 +285,7 @@ quantiles.count_below.py_func.__defaults__ = (1.0,)
 
 def test_a_folder_that_cannot_be_written_is_named_once_and_another_taken(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    tree, code = copy_sources(tmp_path / "one"), SMALL.format(before="")
+    tree, code = copy_sources(tmp_path / "one"), written(tmp_path, SMALL.format(before=""))
     numbas = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
     (made, _), said = result(start(tree, tmp_path / "file" / "cache", code, **numbas))
     assert made == SHARES
@@ -334,7 +333,7 @@ def test_a_kernel_that_reads_what_has_no_content_is_refused_a_place() -> None:
         kernel_cache._digest(reads)
 
 
-def test_every_kernel_of_the_package_can_be_kept() -> None:
+def test_every_kernel_of_the_package_can_be_kept(tmp_path: Path) -> None:
     code = """
 import importlib, json, pkgutil, factor_data
 from factor_data import kernel_cache
@@ -346,7 +345,7 @@ for module in pkgutil.walk_packages(factor_data.__path__, "factor_data."):
                 kernels[kernel_cache._full_name(value)] = kernel_cache._digest(value)
 print(json.dumps(kernels))
 """
-    kernels, _ = result(start(SOURCE.parent, SOURCE / "unused", code))
+    kernels, _ = result(start(SOURCE.parent, SOURCE / "unused", written(tmp_path, code)))
     assert len(kernels) > 60
     assert len(set(kernels.values())) == len(kernels)
     sources = "".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "kernel_cache.py")
