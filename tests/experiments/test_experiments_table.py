@@ -6,14 +6,13 @@ import json
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments_samples import Fabricated, make_repository
 from stages import ROOT
+from warm import path_of_programs
 
 MODELS = [
     "linear", "lightgbm", "xgboost", "lstm", "gru", "tcn_attention", "token_transformer", "lru", "mlp", "adv_alstm",
@@ -37,7 +36,7 @@ def write(repository: Fabricated, models: list[str], shift: float) -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Fabricated:
     """A commit with ten models, and two experiments in which all differs, one with six."""
     made = make_repository(tmp_path_factory.mktemp("table") / "factorcast")
-    made.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    made.environment["PATH"] = path_of_programs()
     (made.path / "results").mkdir()
     (made.path / "dvc.yaml").write_text("metrics: [results/summary.json]\n")
     write(made, MODELS, 0.0)

@@ -28,6 +28,7 @@ from stages.commands.sweep import check_clean, check_name, check_values, main, r
 from stages.commands.sweep_view import trials_table
 from stages.params.reading import read_document
 from stages.running.stage import StageError
+from warm import path_of_programs
 from workplace import smoke_document
 
 
@@ -483,8 +484,8 @@ def test_folds_are_read_of_the_label_that_decides(tmp_path: Path) -> None:
 
 
 WORK = """import json, os, pathlib, signal, time
-from ruamel.yaml import YAML
-alpha = YAML(typ="safe").load(pathlib.Path("params.yaml"))["zoo"]["linear"]["alpha"]
+import yaml
+alpha = yaml.load(pathlib.Path("params.yaml").read_text(), yaml.CSafeLoader)["zoo"]["linear"]["alpha"]
 if "MENDED" not in os.environ:
     assert alpha != 3.0, "error: alpha must not be 3"
     if alpha == 4.0:
@@ -510,7 +511,7 @@ def pipeline(tmp_path: Path) -> Fabricated:
     with (made.path / ".gitignore").open("a") as file:
         file.write("/.live\n")
     document = smoke_document()
-    document["models"], document["zoo"]["linear"]["alpha"], document["train"]["threads"] = ["linear"], 1.0, 1
+    document["models"], document["zoo"], document["train"]["threads"] = ["linear"], {"linear": {"alpha": 1.0}}, 1
     (made.path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     (made.path / "work.py").write_text(WORK)
     (made.path / "dvc.yaml").write_text(
@@ -524,16 +525,26 @@ def pipeline(tmp_path: Path) -> Fabricated:
 @pytest.mark.slow
 def test_tasks_of_the_queue_are_counted_apart(pipeline: Fabricated) -> None:
     assert queue_counts(pipeline.path) == {"queued": 0, "running": 0, "failed": 0}
+    pipeline.environment["PATH"] = path_of_programs()
     for alpha in ("2.0", "5.0"):
         pipeline.run("dvc", "exp", "run", "--queue", "--set-param", f"zoo.linear.alpha={alpha}")
     assert queue_counts(pipeline.path) == {"queued": 2, "running": 0, "failed": 0}
 
 
+# The group of a fork is that of all forks, and the trial with alpha 4 kills its own.
+COLD_WHERE_KILLED = """#!/bin/sh
+case "$*" in *alpha=4.0*) PATH="{cold}";; *) PATH="{warm}";; esac
+exec dvc "$@"
+"""
+
+
 @pytest.mark.slow
 def test_of_eight_trials_the_refused_failed_and_killed_are_named_and_a_second_run_does_what_is_missing(
-    pipeline: Fabricated, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pipeline: Fabricated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`make sweep` itself, with DVC itself; one trial has the values of the commit that the sweep starts from."""
+    program = COLD_WHERE_KILLED.format(cold=path_of_programs(cold=True), warm=path_of_programs())
+    put_program(tmp_path, monkeypatch, program)
     (pipeline.path / "sweeps").mkdir()
     (pipeline.path / "sweeps" / "s.yaml").write_text(
         "model: linear\nlabel: h1\njobs: 2\nparameters:\n"

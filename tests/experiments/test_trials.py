@@ -18,6 +18,7 @@ from factor_experiments.stored import Stored
 from factor_experiments.trials import Verdict, clusters, judge
 from factor_metrics import deflated_sharpe_ratio, judge_trials, superior_predictive_ability
 from factor_metrics.significance.distributions import moments
+from warm import path_of_programs
 
 
 def gathered(made: Fabricated, *, remotes: bool = True) -> Gathered:
@@ -224,6 +225,7 @@ def test_a_removed_experiment_stays_in_the_books(made: Fabricated) -> None:
     made.run("git", "update-ref", ref, commit)
     made.run("git", "reset", "--quiet", "--hard", base)
     assert "linear @ vapid-knit" in gathered(made).names.values()
+    made.environment["PATH"] = path_of_programs()
     made.run("dvc", "exp", "remove", "vapid-knit")
     assert not made.run("git", "for-each-ref", ref)
     made.run("git", "reflog", "expire", "--expire=now", "--all")
