@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -61,41 +62,47 @@ class ArrayFile:
 
     def read(self, first: int, last: int) -> NDArray:
         """Rows `first:last`."""
-        return self.gather(np.array([[first, last]]))
+        return self._read([(first, max(first, last))])
 
     def gather(self, spans: Spans) -> NDArray:
         """Read the rows of the spans, one span after the other."""
-        merged = merge_adjacent(spans)
-        result = np.empty((int((merged[:, 1] - merged[:, 0]).sum()), *self.shape[1:]), dtype=self.dtype)
-        view, done = result.reshape(-1).view(np.uint8).data, 0
-        with self.path.open("rb", buffering=0) as file:
-            for start, size in self._bytes(merged):
-                _read_exactly(file, view[done : done + size], start)
-                done += size
-        return result
+        return self._read(merge_adjacent(spans).tolist())
 
     def write(self, first: int, values: NDArray) -> None:
         """Write rows from `first` on."""
-        self.scatter(np.array([[first, first + len(values)]]), values)
+        self._write([(first, first + len(values))], values)
 
     def scatter(self, spans: Spans, values: NDArray) -> None:
         """Write what `gather` of the same spans will give."""
-        merged = merge_adjacent(spans)
-        count = int((merged[:, 1] - merged[:, 0]).sum())
+        self._write(merge_adjacent(spans).tolist(), values)
+
+    def _read(self, spans: Sequence[Sequence[int]]) -> NDArray:
+        count, size, done = _num_rows(spans), self.row_bytes, 0
+        result = np.empty((count, *self.shape[1:]), dtype=self.dtype)
+        view = result.reshape(-1).view(np.uint8).data
+        with self.path.open("rb", buffering=0) as file:
+            for first, last in spans:
+                end = done + (last - first) * size
+                _read_exactly(file, view[done:end], self.offset + first * size)
+                done = end
+        return result
+
+    def _write(self, spans: Sequence[Sequence[int]], values: NDArray) -> None:
+        count, size, done = _num_rows(spans), self.row_bytes, 0
         if values.shape != (count, *self.shape[1:]) or values.dtype != self.dtype:
             raise ValueError(
                 f"{self.path}: {count} rows of {self.shape[1:]} {self.dtype} are due, got {values.shape} {values.dtype}"
             )
-        view, done = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, 0
+        view = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         with self.path.open("r+b", buffering=0) as file:
-            for start, size in self._bytes(merged):
-                _write_exactly(file, view[done : done + size], start)
-                done += size
+            for first, last in spans:
+                end = done + (last - first) * size
+                _write_exactly(file, view[done:end], self.offset + first * size)
+                done = end
 
-    def _bytes(self, spans: Spans) -> list[list[int]]:
-        """Return offset and length in the file of each span."""
-        starts = self.offset + spans[:, 0] * self.row_bytes
-        return np.column_stack([starts, (spans[:, 1] - spans[:, 0]) * self.row_bytes]).tolist()
+
+def _num_rows(spans: Sequence[Sequence[int]]) -> int:
+    return sum(last - first for first, last in spans)
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> int:
