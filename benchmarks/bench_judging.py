@@ -42,6 +42,8 @@ def main() -> None:
     pages = sorted(place.results("report").glob("*/report.html"), key=lambda path: path.stat().st_size)
     print(f"evaluate and stack: {spent['evaluate'] + spent['stack']:.1f} CPU s (bar 60)")
     print(f"pages: {spent['report'] + spent['report_stack']:.1f} CPU s")
+    for page in pages:
+        print(f"page {page.parent.name}: {page.stat().st_size / 1e6:.2f} MB")
     print(f"largest page: {pages[-1].parent.name}, {pages[-1].stat().st_size / 1e6:.2f} MB (bar 1.5)")
 
 

@@ -14,7 +14,7 @@ from factor_metrics import Importance, to_json_safe
 from factor_models import KLINE_MODELS
 from stages.json_files import write_json
 from stages.judging.anatomy import anatomies
-from stages.judging.books import judge_books
+from stages.judging.books import judge_books, kept_books
 from stages.judging.drift import forecast_drift
 from stages.judging.model import beside_floors, judge_heads, model_metrics, valid_rank_ic
 from stages.judging.origin import origin
@@ -43,13 +43,13 @@ def main() -> None:
     check_benchmark({"portfolio": vars(config.portfolio)}, store.symbols)
     oof = OutOfFold(stored(f"train/{name}", "predictions.parquet"), store)
     with stage_output(f"evaluate/{name}") as folder:
-        subjects = judge_heads(name, oof, store, plan, config)
+        subjects, ordered = judge_heads(name, oof, store, plan, config)
         floors = [row for one in subjects for row in beside_floors(one, config)]
         valid = {label: valid_rank_ic(store, oof, label, config) for label in plan.value("labels")}
         dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
         view = scoring_view(config, dates, oof.fold_of_date())
         predictions = {one.label: (dates, oof.matrix(one.label, "test")) for one in subjects}
-        books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"))
+        books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"), kept_books(plan))
         found = model_metrics(subjects, valid, oof, store, plan, config)
         of_seeds = seed_scores(
             read_seeds(stored(f"train/{name}", "folds"), store), subjects, store, view, config.min_symbols
@@ -75,7 +75,7 @@ def main() -> None:
             fold_of_date=view.fold,
             calendar=store.dates,
             left_out=left_out_of_folds(store, oof),
-            anatomies=anatomies(predictions, store, panel, config),
+            anatomies=anatomies(predictions, store, panel, config, ordered),
             books=books,
             drift=tuple(forecast_drift(oof)),
             origin=origin(plan, ("split/panel", "tokenize", f"train/{name}")),

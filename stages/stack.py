@@ -17,7 +17,7 @@ from factor_metrics import format_gates, promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.anatomy import anatomies
-from stages.judging.books import judge_books
+from stages.judging.books import judge_books, kept_books
 from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
@@ -65,7 +65,7 @@ def main() -> None:
         kept = kept_floors(plan)
         results = [combine(label, store, panel, models, params, config, kept) for label in listed]
         stacked = {one.label: (one.dates, one.prediction) for one in results}
-        books = judge_books(stacked, store, panel, config, stored("split", "expected.parquet"))
+        books = judge_books(stacked, store, panel, config, stored("split", "expected.parquet"), kept_books(plan))
         net = {one.label: books.scores(one.label) for one in results}
         gates = hold_against_gates(results, models, store, params, config, measured=net, alone=valid)
         if params.on_fail == "stop" and not promoted(gates):
@@ -79,7 +79,7 @@ def main() -> None:
             valid=valid,
             left_out=left_out,
             calendar=store.dates,
-            anatomies=anatomies(stacked, store, panel, config),
+            anatomies=anatomies(stacked, store, panel, config, {one.label: one.ordered for one in results}),
             books=books,
             drift=tuple(input_drift(store, read_folds(stored("split", "folds.json")))),
             origin=origin(plan, ("split/panel", "tokenize", *(f"train/{name}" for name in known))),
@@ -140,7 +140,7 @@ def stacked_label(
         judged=result.stack,
         floors=result.floors,
         attainable=result.attainable,
-        profile=profile(result.view.ordered(result.prediction), target, label, outcomes, store, config, result.view),
+        profile=profile(result.ordered[0], target, label, outcomes, store, config, result.view),
         row_counts=row_counts(result.prediction, label, dates, store, panel),
     )
     return StackedLabel(

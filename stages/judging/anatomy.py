@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore, Panel
 from factor_metrics import Anatomy, OrderedMatrix, anatomy, exposures, regimes
 from stages.judging.books import bars_of, benchmark_returns, sectors_of
-from stages.judging.time_series import is_over_time
+from stages.judging.time_series import Ordered, is_over_time
 from stages.params.evaluate import EvaluateParams
 from stages.universe import UNIVERSE
 
@@ -20,10 +20,11 @@ def anatomies(
     store: FeatureStore,
     panel: Panel,
     config: EvaluateParams,
+    ordered: Mapping[str, Ordered],
 ) -> dict[str, Anatomy]:
     """Return each label's forecast taken apart; without prices by calendar alone.
 
-    Nothing of no forecast, nor where forecasts are compared over time.
+    Nothing of no forecast, nor where forecasts are compared over time. `ordered` has each forecast and its label.
     """
     given = {label: one for label, one in forecasts.items() if np.isfinite(one[1]).any()}
     if not given or is_over_time(config):
@@ -37,17 +38,16 @@ def anatomies(
         known = exposures(bars.price, bars.traded, market)
         in_regime = regimes(market, scored)
     sectors = sectors_of(panel, config)
-    ordered: dict[bytes, dict[str, OrderedMatrix]] = {}
+    loadings: dict[bytes, dict[str, OrderedMatrix]] = {}
     found = {}
-    for label, (dates, prediction) in given.items():
+    for label, (dates, _) in given.items():
         place = np.searchsorted(panel.dates, dates)
-        if place.tobytes() not in ordered:
-            ordered[place.tobytes()] = {name: OrderedMatrix(values[place], name) for name, values in known.items()}
+        if place.tobytes() not in loadings:
+            loadings[place.tobytes()] = {name: OrderedMatrix(values[place], name) for name, values in known.items()}
         found[label] = anatomy(
-            prediction,
-            store.matrix(store.label(label), dates),
+            *ordered[label],
             dates,
-            ordered[place.tobytes()],
+            loadings[place.tobytes()],
             {name: on[place] for name, on in in_regime.items()},
             overlap=store.overlap(label),
             sector=None if sectors is None else sectors[place],

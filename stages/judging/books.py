@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,12 @@ from factor_metrics import BookResult, TradingRules, beside_truth, constant_date
 from factor_metrics.portfolio.costs import Impact, impact_rates
 from factor_metrics.trailing import last_known
 from stages.judging.judge import TRUE_DELAY
+from stages.judging.kept import Arrays, Kept
 from stages.judging.pages import Books
 from stages.judging.time_series import is_over_time
 from stages.params.evaluate import EvaluateParams
+from stages.records import plain
+from stages.running.planned import Plan
 from stages.running.stage import StageError
 from stages.universe import UNIVERSE, check_sector
 
@@ -26,6 +31,10 @@ NO_PRICES = "the data have no prices, so books do not apply"
 OVER_TIME = "forecasts are compared over time, and a book needs the symbols of a date in order"
 NO_RETURN = "the label is a volatility, which no book earns"
 NO_FORECAST = "there is no forecast to make a book of"
+SHARPE = "net_sharpe"
+"""Name under which the net Sharpe ratio of a book of the truth is kept: one number, or none where nobody knows it."""
+
+Book = Callable[[NDArray], BookResult]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,14 +67,15 @@ def judge_books(
     panel: Panel,
     config: EvaluateParams,
     expected: Path,
+    kept: Kept | None = None,
 ) -> Books:
     """Return the book of each label's forecast, given with its dates and as (num_dates, num_symbols).
 
     `expected` is the table of the true expectation of a simulated market, without rows where nobody knows it: the same
-    symbols on the same dates are then a book of the truth, too.
+    symbols on the same dates are then a book of the truth, too, which is the same for all that forecast them (`kept`).
     """
     found, without = {}, {}
-    truths, sectors = read_parquet(expected), sectors_of(panel, config)
+    truths, sectors = cache(partial(read_parquet, expected)), sectors_of(panel, config)
     bars, impacts = cache(partial(bars_of, panel)), cache(partial(impact_from, config=config))
     for name, (dates, prediction) in forecasts.items():
         label = store.heads[name]
@@ -81,13 +91,27 @@ def judge_books(
             without[name] = NO_PRICES
         else:
             sector = None if sectors is None else sectors[np.searchsorted(panel.dates, dates)]
-            found[name] = book_of(prediction, dates, label, store.overlap(name), quotes, config, sector)
-            truth = true_expectation(truths, label, dates, store.symbols)
-            if truth is not None:
-                known = np.where(np.isfinite(prediction), truth, np.nan)
-                best = book_of(known, dates, label, store.overlap(name), quotes, config, sector)
-                found[name] = beside_truth(found[name], best)
+            book = partial(
+                book_of, dates=dates, label=label, held=store.overlap(name), quotes=quotes, config=config, sector=sector
+            )
+            found[name], there = book(prediction), np.isfinite(prediction)
+
+            def best(book: Book = book, there: NDArray[np.bool_] = there, at: Label = label, on: Any = dates) -> Arrays:
+                truth = true_expectation(truths(), at, on, store.symbols)
+                sharpe = [] if truth is None else [book(np.where(there, truth, np.nan)).scores.net_sharpe]
+                return {SHARPE: np.array(sharpe, dtype=np.float64)}
+
+            settings = json.dumps([plain(label), store.overlap(name), plain(config)])
+            decided_by = [settings.encode(), dates.tobytes(), str(there.shape).encode(), np.packbits(there).tobytes()]
+            for sharpe in (best() if kept is None else kept.arrays(decided_by, best))[SHARPE].tolist():
+                truth = replace(found[name], scores=replace(found[name].scores, net_sharpe=sharpe))
+                found[name] = beside_truth(found[name], truth)
     return Books(found=found, without=without)
+
+
+def kept_books(plan: Plan) -> Kept:
+    """Return where books of the truth are kept."""
+    return Kept.by(plan, __name__)
 
 
 def bars_of(panel: Panel, price: str) -> Bars:

@@ -30,6 +30,7 @@ from stages.judging.kept import Kept
 from stages.judging.stack_over_time import StackOverTime
 from stages.judging.time_series import (
     OPPOSITE,
+    Ordered,
     View,
     is_over_time,
     outcomes_of,
@@ -54,6 +55,8 @@ class LabelResult:
     """How these dates are scored."""
     prediction: NDArray[np.float64]
     """(num_dates, num_symbols) of the stack; NaN where no model has a forecast."""
+    ordered: Ordered
+    """The same in order as it is scored, and the label."""
     stack: Evaluation
     equal: Evaluation
     """The same models with equal weights: the floor of a stack."""
@@ -164,6 +167,7 @@ def combine(
         dates=dates,
         view=view,
         prediction=stacked,
+        ordered=(whole, known),
         equal=view.judge(view.ordered(equally), known, overlap, config),
         stack=judged_whole,
         models=judged,

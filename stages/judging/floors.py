@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import Label, Panel
-from factor_data.sums import SUMS, file_sha256
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
@@ -23,7 +22,6 @@ from factor_metrics import (
 from stages.judging.kept import Arrays, Kept
 from stages.judging.time_series import BY_DATE, View
 from stages.records import parse, plain
-from stages.running.files import RESULTS
 from stages.running.planned import Plan
 
 SUMMARIES = "summaries"
@@ -31,8 +29,8 @@ SUMMARIES = "summaries"
 
 
 def kept_floors(plan: Plan) -> Kept:
-    """Return where the floors of a run are kept, by the code that judges them and the bars that they are made of."""
-    return Kept(plan.shared[__name__].encode(), file_sha256(RESULTS / "split" / "panel" / SUMS).encode())
+    """Return where judged floors are kept."""
+    return Kept.by(plan, __name__)
 
 
 def floor_signals(

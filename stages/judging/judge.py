@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Label, Panel, decided_by_delisting, read_parquet
+from factor_data import FeatureStore, Label, Panel, TargetKind, decided_by_delisting, read_parquet, training_target
 from factor_metrics import (
     EvaluationConfig,
     OrderedMatrix,
@@ -18,7 +19,9 @@ from factor_metrics import (
 )
 from factor_metrics.judging.profile import DELAYS
 from factor_metrics.report import RowCounts
+from stages.judging.kept import Kept
 from stages.judging.time_series import BY_DATE, View
+from stages.records import plain
 
 TRUE_DELAY = 1
 """Delay of the labels whose true expectation a simulated market brings along."""
@@ -68,6 +71,15 @@ def ordered_outcomes(
 ) -> dict[str, OrderedMatrix]:
     """Return the labels on some dates, by name, as `view.ordered` does."""
     return {name: view.ordered(store.matrix(store.label(name), dates)) for name in listed}
+
+
+def target_on(
+    dates: NDArray[np.datetime64], store: FeatureStore, kind: TargetKind, label: str, kept: Kept
+) -> NDArray[np.float32]:
+    """Return what models are fitted to for a label, (num_dates, num_symbols) on some dates; read where it is kept."""
+    decided_by = [json.dumps([kind, label, plain(store.heads[label])]).encode(), dates.tobytes()]
+    found = kept.arrays(decided_by, lambda: {"target": store.matrix(training_target(store, kind, label), dates)})
+    return found["target"]
 
 
 def row_counts(

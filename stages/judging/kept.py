@@ -1,10 +1,11 @@
 """What is the same for every model of a run, judged once: kept beside the run under a digest of all that decides it.
 
-The floors of a label are judged on the symbols that a model forecasts. Where all models forecast the same ones, each of
-them, and their stack, would judge the same floors again. What one stage has judged lies in .live/kept, in a file whose
-name is the sha256 of what it is a function of: the code and the libraries (`Plan.shared`), the settings, the data, the
-dates, symbols and labels. It is no output of a stage, and nothing depends on its being there: without it the same bytes
-are computed again. A file begins with the sha256 of the rest; one that is damaged is reported, and computed again.
+The floors of a label, and the book of the truth on a simulated market, are judged on the symbols that a model
+forecasts. Where all models forecast the same ones, each of them, and their stack, would judge the same again; and what
+they are calibrated against is the same for all. What one stage has made lies in .live/kept, in a file whose name is the
+sha256 of what it is a function of: the code and the libraries (`Plan.shared`), the settings, the data, the dates,
+symbols and labels. It is no output of a stage, and nothing depends on its being there: without it the same bytes are
+computed again. A file begins with the sha256 of the rest; one that is damaged is reported, and computed again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from factor_data.sums import SUMS, file_sha256
 from factor_data.whole_file import write_bytes
+from stages.running.files import RESULTS
+from stages.running.planned import Plan
 
 FOLDER = Path(".live") / "kept"
-MOST_FILES = 48
-"""Files that stay, the latest ones: three labels of as many as 16 sets of symbols."""
+MOST_FILES = 36
+"""Files that stay, the latest ones: a label has three, and three more for every other set of symbols forecast."""
 
 Arrays = dict[str, NDArray]
 
@@ -32,6 +36,12 @@ class Kept:
 
     def __init__(self, *decided_by: bytes, folder: Path = FOLDER) -> None:
         self.folder, self.common = folder, decided_by
+
+    @classmethod
+    def by(cls, plan: Plan, module: str) -> Kept:
+        """Return where numbers of a module are kept, by its code and all that `split` and `tokenize` have written."""
+        sums = (file_sha256(RESULTS / name / SUMS) for name in ("split/panel", "split", "tokenize"))
+        return cls(plan.shared[module].encode(), *(one.encode() for one in sums))
 
     def arrays(self, decided_by: Iterable[bytes], compute: Callable[[], Arrays]) -> Arrays:
         """Return what `compute` returns, read where it is kept."""

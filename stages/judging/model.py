@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_data import FeatureStore, Panel, training_target
+from factor_data import FeatureStore, Panel
 from factor_metrics import (
     EvaluationConfig,
     OrderedMatrix,
@@ -19,9 +19,11 @@ from factor_metrics import (
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.judging.floors import floor_signals, floors_beside, kept_floors, volatility_bars
-from stages.judging.judge import attainable_rank_ic, mean_of_known, ordered_outcomes, profile, row_counts
+from stages.judging.judge import attainable_rank_ic, mean_of_known, ordered_outcomes, profile, row_counts, target_on
+from stages.judging.kept import Kept
 from stages.judging.time_series import (
     OPPOSITE,
+    Ordered,
     is_over_time,
     outcomes_of,
     pooled_scores,
@@ -34,12 +36,15 @@ from stages.running.planned import Plan
 from stages.universe import check_forecasts
 
 
-def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig) -> list[Subject]:
-    """The model and its floors for every label, as params.yaml lists them."""
+def judge_heads(
+    name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig
+) -> tuple[list[Subject], dict[str, Ordered]]:
+    """Return the model and its floors for every label, as params.yaml lists them, and by label what `Ordered` says."""
     kind, listed = plan.value("train.target"), plan.value("labels")
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
     view = scoring_view(config, dates, oof.fold_of_date())
-    kinds, kept = {volatility_bars(label): label for label in store.heads.values()}, kept_floors(plan)
+    kinds = {volatility_bars(label): label for label in store.heads.values()}
+    kept, kept_targets = kept_floors(plan), Kept.by(plan, target_on.__module__)
 
     @cache
     def signals(bars: tuple[int, int] | None) -> dict[str, OrderedMatrix]:
@@ -47,11 +52,12 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
         return {name: view.ordered(signal) for name, signal in found.items()}
 
     outcomes = ordered_outcomes(listed, dates, store, view)
-    subjects = []
+    subjects, ordered = [], {}
     for label in listed:
         how, outcome = store.heads[label], outcomes[label]
-        forecast, target = oof.matrix(label, "test"), store.matrix(training_target(store, kind, label), dates)
+        forecast, target = oof.matrix(label, "test"), target_on(dates, store, kind, label, kept_targets)
         prediction = view.ordered(forecast)
+        ordered[label] = prediction, outcome
         check_forecasts(name, label, config, prediction.values, outcome.values)
         subjects.append(
             Subject(
@@ -77,7 +83,7 @@ def judge_heads(name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, conf
                 row_counts=row_counts(forecast, label, dates, store, panel),
             )
         )
-    return subjects
+    return subjects, ordered
 
 
 def beside_floors(subject: Subject, config: EvaluationConfig) -> list[FloorRow]:

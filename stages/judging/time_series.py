@@ -82,6 +82,9 @@ class View:
         return replace(judged, turnover=np.full(len(judged.turnover), np.nan))
 
 
+Ordered = tuple[OrderedMatrix, OrderedMatrix]
+"""A forecast and its label, as `View.ordered` returns them."""
+
 BY_DATE = View(dates=np.array([], dtype="datetime64[ns]"), fold=np.array([], dtype=np.int64))
 """Each date by itself, whichever dates they are."""
 

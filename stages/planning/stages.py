@@ -25,7 +25,8 @@ from stages.running import planned
 ZOO_TABLE = "factor_models.zoo_table"
 LOSS_TABLE = "factor_models.losses.table"
 PAGE_FILES = "packages/metrics/src/factor_metrics/report/**/*.*"
-FLOORS = "stages.judging.floors"
+SHARED = ("stages.judging.floors", "stages.judging.books", "stages.judging.judge")
+"""Modules of which evaluations and the stack share numbers."""
 SCORING = ("evaluate.min_symbols", "evaluate.scoring")
 """What decides how a training is scored on its valid dates."""
 
@@ -225,9 +226,9 @@ STAGES: dict[str, PlannedStage] = {
         settings=keys("labels", "evaluate", "train.target"),
         roots=evaluate_roots,
         per_model=True,
-        shared=(FLOORS,),
+        shared=SHARED,
     ),
-    "stack": PlannedStage(settings=stack_settings, roots=stack_roots, shared=(FLOORS,)),
+    "stack": PlannedStage(settings=stack_settings, roots=stack_roots, shared=SHARED),
     "refit": PlannedStage(settings=refit_settings, roots=refit_roots),
     "report": PlannedStage(
         settings=report_settings,

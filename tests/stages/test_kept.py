@@ -15,7 +15,7 @@ from stages.judging.floors import floors_beside, packed, unpacked
 from stages.judging.kept import Kept
 from stages.judging.time_series import BY_DATE
 from stages.params.reading import Params
-from stages.planning.stages import FLOORS, make_plan
+from stages.planning.stages import SHARED, make_plan
 
 CONFIG = EvaluationConfig(bootstrap=50, min_symbols=5)
 
@@ -101,6 +101,7 @@ def test_parts_do_not_run_into_each_other() -> None:
     assert room.digest([b"ab", b"c"]) != room.digest([b"a", b"bc"])
 
 
-def test_plans_of_all_models_and_of_the_stack_share_the_code_of_floors(smoke: Params) -> None:
+def test_plans_of_all_models_and_of_the_stack_share_the_code_of_what_is_kept(smoke: Params) -> None:
     plans = [make_plan("evaluate", name, smoke) for name in smoke.models] + [make_plan("stack", "", smoke)]
-    assert len({plan["shared"][FLOORS] for plan in plans}) == 1
+    assert [list(plan["shared"]) for plan in plans] == [list(SHARED)] * len(plans)
+    assert len({tuple(plan["shared"].values()) for plan in plans}) == 1
