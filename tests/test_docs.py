@@ -105,6 +105,12 @@ def test_every_python_file_that_is_named_exists(document: Path) -> None:
 
 
 @every_document
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text(encoding="utf-8")):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+@every_document
 def test_every_make_target_exists(document: Path) -> None:
     named: set[str] = set()
     for line in code(document.read_text(encoding="utf-8")):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score, matthews_corrcoef, roc_auc_score
 
 from factor_data import FeatureStore, Label, Panel, forward_return, open_panel, write_sums
 from factor_metrics import har_volatility, rank_ic
@@ -102,6 +103,10 @@ def test_a_classifier_calls_each_label_by_its_own_thresholds(mixed: Workplace) -
     right = (test["prediction"].to_numpy() > 0) == up
     assert 0 < (up | down).sum() < len(up)
     assert called["sign5"]["accuracy"] == pytest.approx(right[up | down].mean())
+    outcome, forecast = up[up | down], test["prediction"].to_numpy()[up | down]
+    assert called["sign5"]["mcc"] == pytest.approx(matthews_corrcoef(outcome, forecast > 0))
+    assert called["sign5"]["f1"] == pytest.approx(f1_score(outcome, forecast > 0))
+    assert called["sign5"]["auc"] == pytest.approx(roc_auc_score(outcome, forecast))
     assert "accuracy" not in document(mixed.results / "evaluate" / "linear" / "metrics.json")["sign5"]
 
 

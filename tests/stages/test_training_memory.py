@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from factor_data import WindowDataset
+from factor_data.sums import SUMS
 from stages.fitting.memory import made_ahead, smaller
 from stages.kline.memory import shorter
 from stages.processes.memory import SECONDS, MemoryWatch, share_of_group, shares_in_use
@@ -151,6 +152,18 @@ def test_the_advice_goes_from_dates_to_lookback_to_context() -> None:
     )
     assert "zoo.kronos.max_context from 130 to 129" in shorter("zoo.kronos", 1, 256, 1, max_context=130)
     assert shorter("tokenize_kline", 1, 2, 1) == "make the network smaller"
+
+
+@pytest.mark.end_to_end
+def test_a_budget_of_a_mebibyte_changes_no_byte_of_split_and_tokenize(
+    tokenized: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORCAST_MEMORY_MB", "1")
+    place = tokenized.copy(tmp_path / "copy")
+    for stage in ("split", "tokenize_features"):
+        place.run(stage)
+    for stage in ("split", "tokenize"):
+        assert (place.results / stage / SUMS).read_bytes() == (tokenized.results / stage / SUMS).read_bytes()
 
 
 @pytest.mark.slow
