@@ -203,6 +203,8 @@ def cost_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"Of these in trainings: {trained}.")
     if "not_counted" in result:  # written by hand, where a run was ended in a way that leaves no count
         lines.append(f"Not counted: {result['not_counted']}.")
+    if "since" in result:  # written by hand, where the preset has changed after the run
+        lines += ["", f"Since then: {result['since']}."]
     return lines
 
 
