@@ -76,6 +76,19 @@ def test_no_part_of_any_layout_may_be_a_link_to_nothing_a_pipe_or_a_folder(
         import_data(source, tmp_path / "data")
 
 
+def test_names_that_are_no_utf8_are_refused_or_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error of a library named no file, and what was left out could not be printed."""
+    source = tmp_path / "source"
+    source.mkdir()
+    write_vendor(source)
+    (source / os.fsdecode(b"notes\xff.txt")).write_text("x")
+    assert main(["import", str(source), str(tmp_path / "data")]) == 0
+    assert "left out notes" in capsys.readouterr().out
+    (source / os.fsdecode(b"AA\xff.csv")).write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,1\n")
+    with pytest.raises(ValueError, match=r"AA.*csv: cannot be read: has a name that is no UTF-8"):
+        read_bars(source)
+
+
 def test_what_is_not_read_is_named_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -6,6 +6,7 @@ A sub-command is one function that adds its arguments and one that runs, both li
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import time
@@ -44,6 +45,8 @@ class Command(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input ends as one line on stderr and status 2, Ctrl-C with 130; bugs keep a traceback."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8, or no text of this locale
     command = COMMANDS[options.command]
     try:
         command.run(options)

@@ -94,6 +94,8 @@ class File:
         """What keeps this from being a file or folder, None where nothing does: a pipe would be waited on for ever."""
         if not self.is_local:
             return None if self.is_file() or self.is_folder() else "is neither a file nor a folder"
+        if not self.location.isascii() and self.location.encode(errors="ignore").decode() != self.location:
+            return "has a name that is no UTF-8, which libraries cannot open"
         try:
             mode = Path(self.location).stat().st_mode
         except FileNotFoundError:
