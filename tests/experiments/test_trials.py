@@ -188,6 +188,7 @@ def test_many_lost_looks_can_still_be_survived(made: Fabricated) -> None:
     sweep(made, [draws(1, seed=1)[0] + 0.03])
     found = verdict_over(made)
     assert (found.num_bare, found.finding) == (150, "survives")
+    assert found.path["luck"][-1] == found.luck > 0.0  # the curve that the page draws, where it was 0
     assert 0.0 < found.corrected_p_value < 0.05
 
 

@@ -160,7 +160,7 @@ def judge_label(
     errors = np.array([mean_test(column, overlap).standard_error for column in values.T])
     beside = _beside_floors(judged, label, dates[common], values)
     floor = _superior(beside, overlap, num_bootstrap, seed)
-    path = _path(judged, names, values, groups, errors)
+    path = _path(judged, names, values, groups, errors, [trial.time for trial in (*partial, *bare)])
     verdict = Verdict(
         label=label,
         finding=_finding(best.mean, corrected, deflated),
@@ -264,10 +264,11 @@ def _path(
     values: NDArray[np.float64],
     groups: NDArray[np.int64],
     errors: NDArray[np.float64],
+    beyond: Sequence[str],
 ) -> dict[str, list[Any]]:
     """Return the best so far against what luck would give, trial by trial in the order of time.
 
-    Luck is that of the groups that had a trial by then.
+    Luck is that of the groups that had a trial by then, and of the looks that cannot be judged, made at `beyond`.
     """
     means = values.mean(axis=0)
     first = np.unique(groups, return_index=True)[1]
@@ -277,7 +278,10 @@ def _path(
         "name": [names[trial.id] for trial in judged],
         "rank_ic": means.tolist(),
         "best": np.maximum.accumulate(means).tolist(),
-        "luck": [luck_of(count, errors) for count in seen.tolist()],
+        "luck": [
+            luck_of(count + sum(time <= trial.time for time in beyond), errors)
+            for count, trial in zip(seen.tolist(), judged, strict=True)
+        ],
     }
 
 

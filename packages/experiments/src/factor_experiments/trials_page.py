@@ -70,8 +70,8 @@ def _luck(verdict: Verdict) -> Section:
         ],
     )
     note = (
-        "Trials from left to right in the order of time. Luck: the mean that the best of so many looks without skill "
-        "is expected to show, from the standard error of the means."
+        "Trials from left to right in the order of time. Luck: the mean that the best of so many looks without skill, "
+        "those that cannot be judged among them, is expected to show, from the standard error of the means."
     )
     return Section(
         key="luck",
