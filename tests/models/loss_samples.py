@@ -46,10 +46,14 @@ def outputs_of(variant: str) -> int:
 
 
 def example(
-    variant: str = "mse", seed: int = 0, missing: bool = True, ties: bool = False
+    variant: str = "mse",
+    seed: int = 0,
+    missing: bool = True,
+    ties: bool = False,
+    sizes: tuple[int, ...] = SIZES,
 ) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    groups = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))
+    groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     prediction = torch.randn(len(groups), outputs_of(variant), generator=generator, dtype=torch.float64)
     target = torch.randn(len(groups), 2, generator=generator, dtype=torch.float64)
     if ties:

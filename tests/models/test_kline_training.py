@@ -256,9 +256,9 @@ def coupled(samples: int, seed: int = 0) -> Sampling:
     return Sampling(top_p=1.0, sample_count=samples, seed=seed, coupled=True)
 
 
-def paths_of(x: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+def paths_of(x: torch.Tensor, sampling: Sampling, num_bars: int = 3) -> torch.Tensor:
     tokenizer, model = make_tokenizer(), make_predictor()
-    arguments = (stamps(len(x), x.shape[1]), stamps(len(x), 3, start=x.shape[1]), 64)
+    arguments = (stamps(len(x), x.shape[1]), stamps(len(x), num_bars, start=x.shape[1]), 64)
     return generate(tokenizer, model, x, *arguments, sampling).s1
 
 
@@ -271,8 +271,8 @@ def test_coupled_draws_do_not_depend_on_the_rest_of_the_batch() -> None:
 
 def test_coupled_draws_have_the_frequencies_of_independent_ones() -> None:
     x = bars(1, 8)
-    one = torch.stack([paths_of(x, coupled(16, seed))[0, :, 0] for seed in range(60)]).flatten()
-    other = paths_of(x, Sampling(top_p=1.0, sample_count=4000, seed=1))[0, :, 0]
+    one = torch.stack([paths_of(x, coupled(16, seed), 1)[0, :, 0] for seed in range(60)]).flatten()
+    other = paths_of(x, Sampling(top_p=1.0, sample_count=4000, seed=1), 1)[0, :, 0]
     expected = torch.bincount(other, minlength=16) / len(other)
     torch.testing.assert_close(torch.bincount(one, minlength=16) / len(one), expected, atol=0.03, rtol=0)
 

@@ -29,7 +29,7 @@ for name, code in json.loads(sys.argv[1]).items():
     read, write = os.pipe()
     if os.fork() == 0:
         exec(code)
-        loaded = [name for name in sys.modules if name.split(".")[0] in ("factor_models", "deepspeed", "sklearn")]
+        loaded = [name for name in sys.modules if name.split(".")[0] in json.loads(sys.argv[2])]
         os.write(write, json.dumps(sorted(loaded)).encode())
         os._exit(0)
     os.close(write)
@@ -45,8 +45,12 @@ CODE = {
     "quantile": "factor_models.get_loss('quantile', ['h1'], target_weights='learned')",
     "kronos": "from factor_models import Kronos, KronosTokenizer",
     "config": "factor_models.EngineConfig()",
+    "estimators": "factor_models.FactorRegressor",
     "entries": "factor_models.MODELS, factor_models.LOSSES, factor_models.KLINE_MODELS",
 }
+
+EXTRAS = ("deepspeed", "lightgbm", "sklearn", "xgboost")
+"""Libraries that only what needs them loads."""
 
 LOSS_NAMES = {"named", "table", "entry", "settings"}
 """What `is_classification`, which the probe asks first, needs of the losses; free of torch."""
@@ -54,12 +58,12 @@ LOSS_NAMES = {"named", "table", "entry", "settings"}
 
 @pytest.fixture(scope="module")
 def loaded() -> dict:
-    probe = [sys.executable, "-c", PROBE, json.dumps(CODE)]
+    probe = [sys.executable, "-c", PROBE, json.dumps(CODE), json.dumps(["factor_models", *EXTRAS])]
     return json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
 
 
 def test_the_face_and_the_names_of_models_and_losses_load_no_torch(loaded: dict) -> None:
-    assert not {"torch", "numpy", "pandas", "deepspeed", "sklearn"} & set(loaded["first"]["modules"])
+    assert not {"torch", "numpy", "pandas", *EXTRAS} & set(loaded["first"]["modules"])
     assert [name for name in loaded["first"]["modules"] if name.startswith("factor_models")] == ["factor_models"]
     assert "torch" not in loaded["first"]["after_names"]
     assert loaded["first"]["seconds"] < 0.1
@@ -100,12 +104,17 @@ def test_what_a_name_loads_of_a_part(loaded: dict, name: str, part: str, expecte
     assert found == expected
 
 
-@pytest.mark.parametrize("name", CODE)
+@pytest.mark.parametrize("name", [name for name in CODE if name != "estimators"])
 def test_nothing_else_comes_with_it(loaded: dict, name: str) -> None:
     others = {"card", "checkpoints", "stacking", "uncertainty", "estimators"}
     others |= set() if name == "kronos" else {"kline"}
     assert not {f"factor_models.{other}" for other in others} & set(loaded[name])
     assert not {"deepspeed", "sklearn"} & {module.split(".")[0] for module in loaded[name]}
+
+
+def test_an_estimator_brings_scikit_learn_and_no_deepspeed(loaded: dict) -> None:
+    assert "sklearn" in loaded["estimators"]
+    assert "deepspeed" not in loaded["estimators"]
 
 
 @pytest.mark.parametrize("face", FACES)

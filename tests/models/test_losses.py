@@ -25,6 +25,9 @@ from models.loss_samples import (
 
 pytestmark = pytest.mark.numeric
 
+SMALLER = (4, 11, 7, 5)
+"""Dates where every forecast is moved by itself, twice."""
+
 every_loss = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -43,10 +46,10 @@ def test_the_mean_over_equal_shares_of_the_dates_is_the_loss_of_all(variant: str
 
 @every_loss
 def test_gradients_are_right(variant: str) -> None:
-    prediction, target, groups = example(variant)
+    prediction, target, groups = example(variant, sizes=SMALLER)
     prediction.requires_grad_()
     loss = total_of(variant)
-    assert torch.autograd.gradcheck(lambda p: loss(p, target, groups, len(SIZES)), prediction)
+    assert torch.autograd.gradcheck(lambda p: loss(p, target, groups, len(SMALLER)), prediction)
 
 
 @every_loss

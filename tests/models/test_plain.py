@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +17,6 @@ from factor_models import Rules, build_model, fit, get_loss, set_seed
 from factor_models.training.engine_config import EngineConfig
 from factor_models.training.plain import PlainTrainer
 
-HERE = Path(__file__)
-SOURCES = HERE.parents[2] / "packages" / "models" / "src"
 SETTINGS = {"plain": {}, "accumulated": {"accumulation": 3}, "unclipped": {"clip_norm": 0.0}}
 
 
@@ -68,9 +64,9 @@ def train_engine(out: Path) -> None:
 def engine_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Weights of DeepSpeed ZeRO in a process of its own, by settings."""
     out = tmp_path_factory.mktemp("engine")
-    environment = os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    from models.test_engine import launch_worker  # not there in that process
+
+    done = launch_worker("test_plain", str(out), processes=1)
     assert done.returncode == 0, done.stderr[-3000:]
     return {name: load_file(out / f"{name}.safetensors") for name in SETTINGS}
 

@@ -47,7 +47,8 @@ def test_a_fit_and_a_forecast_allocate_less_than_the_matrix(
     train = table(is_known, is_weighted)
     settings = {} if name == "linear" else {"rounds": 1}
     model = build_model(name, num_features=NUM_FEATURES, num_horizons=1, **settings)
-    model.fit(table(True))  # so that libraries are loaded before memory is watched
+    few = Table(features=train.features[:500], targets=train.targets[:500])
+    model.fit(few)  # so that libraries are loaded before memory is watched
     tracemalloc.start()
     model.fit(train)
     model.predict(train)
