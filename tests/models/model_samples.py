@@ -124,7 +124,7 @@ def train(
         optimizer.zero_grad()
         torch.stack(list(objective(batch).values())).sum().backward()
         optimizer.step()
-        if step % 20 == 0:
+        if step % 5 == 0:
             objective.eval()
             if good_enough(predict(model, batch)):
                 return True

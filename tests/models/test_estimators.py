@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +27,6 @@ from rounding import ROUNDING_FLOAT64
 
 pytestmark = pytest.mark.numeric
 
-SOURCES = Path(__file__).parents[2] / "packages" / "models" / "src"
 TREES = {"rounds": 50, "min_rows_in_leaf": 2, "num_threads": 1, "l2": 0.0, "learning_rate": 0.2}
 TINY = {"settings": {"hidden": 8}, "epochs": 5, "lr": 0.08}
 NUM_DATES, NUM_SYMBOLS, NUM_FEATURES, LOOKBACK = 20, 12, 4, 8
@@ -49,8 +45,8 @@ def representatives(estimator: type) -> list[Any]:
     return [
         estimator("linear", settings={"alpha": 0.1}),
         estimator("lightgbm", settings=TREES),
-        estimator("lstm", batch_rows=16, **TINY),
-        estimator("mlp", batch_rows=16, **TINY),
+        estimator("lstm", batch_rows=24, **TINY),
+        estimator("mlp", batch_rows=24, **TINY),
     ]
 
 
@@ -309,14 +305,3 @@ def test_bad_arguments_are_refused(market: tuple[np.ndarray, np.ndarray, np.ndar
     fitted = FactorRegressor("linear").fit(windows, y)
     with pytest.raises(ValueError, match="X holds windows of 4 bars: the model was fitted on 8"):
         fitted.predict(np.concatenate([windows, windows], axis=2)[:, :4])
-
-
-def test_importing_the_package_brings_no_scikit_learn_and_no_deepspeed() -> None:
-    code = (
-        "import sys, factor_models\n"
-        "assert not {'sklearn', 'deepspeed', 'lightgbm', 'xgboost'} & set(sys.modules)\n"
-        "factor_models.FactorRegressor\n"
-        "assert 'sklearn' in sys.modules and 'deepspeed' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCES)}, check=False)
-    assert done.returncode == 0

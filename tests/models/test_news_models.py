@@ -158,8 +158,8 @@ def test_a_model_learns_what_only_the_texts_tell(name: str) -> None:
         texts=texts_BLKD,
     )
     objective = Objective(model, get_loss("mse"))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(80):
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(40):
         optimizer.zero_grad()
         torch.stack(list(objective(told).values())).sum().backward()
         optimizer.step()
@@ -352,7 +352,7 @@ def test_rewarding_salience_concentrates_it() -> None:
         model = build("pen", salience_weight=weight)
         objective = Objective(model, get_loss("mse"))
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-        for _ in range(40):
+        for _ in range(20):
             optimizer.zero_grad()
             torch.stack(list(objective(told).values())).sum().backward()
             optimizer.step()
