@@ -15,7 +15,7 @@ from factor_data.cli import main
 from factor_data.simulate import files
 from factor_data.simulate.files import SIMULATED_FILES, write_files
 
-SYMBOLS, DAYS = 12, 60
+SYMBOLS, DAYS = 12, 30
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def bars(folder: Path) -> pd.DataFrame:
+    """What is read of the folder."""
+    return read_bars(folder).to_pandas()
+
+
+@pytest.fixture(scope="module")
 def close() -> pd.DataFrame:
-    """Adjusted closes of the same market, (480 half hours, 12 symbols)."""
+    """Adjusted closes of the same market, (240 half hours, 12 symbols)."""
     config = MarketConfig(symbols=SYMBOLS, bars=8 * DAYS, frequency="30min", signals="impulses", seed=3, horizons=(1,))
     market = simulate_market(config)
     return market.bars.pivot_table(index="timestamp", columns="symbol", values="adj_close").reindex(market.dates)
@@ -45,7 +51,7 @@ def test_half_hours_have_eight_bars_a_session_and_hours_go_around_the_clock() ->
     assert set(hours.dayofweek) == set(range(7))
 
 
-def test_a_file_a_day_under_names_of_both_kinds_with_two_rows_a_symbol(folder: Path) -> None:
+def test_a_file_a_day_under_names_of_both_kinds_with_two_rows_a_symbol(folder: Path, bars: pd.DataFrame) -> None:
     names = sorted(path.name for path in folder.glob("*.parquet"))
     assert len(names) == DAYS
     assert {len(name) for name in names} == {len("20150102.parquet"), len("2015-01-05.parquet")}
@@ -54,36 +60,33 @@ def test_a_file_a_day_under_names_of_both_kinds_with_two_rows_a_symbol(folder: P
     assert list(first.columns) == ["sid", "time", *factors, "intra30m", "nextT1d", "ema1d", "luld", "ADV50"]
     assert set(first["time"]) == {"11:30:00", "15:00:00"}
     assert first.groupby("sid").size().max() == 2
-    assert read_bars(folder).num_rows == sum(len(pd.read_parquet(path)) for path in folder.glob("*.parquet"))
+    assert len(bars) == sum(len(pd.read_parquet(path)) for path in folder.glob("*.parquet"))
 
 
-def test_targets_are_the_returns_that_follow_the_next_bar(folder: Path, close: pd.DataFrame) -> None:
-    bars = read_bars(folder)
-    found = {name: bars.to_pandas().pivot(index="timestamp", columns="symbol", values=name) for name in
+def test_targets_are_the_returns_that_follow_the_next_bar(bars: pd.DataFrame, close: pd.DataFrame) -> None:
+    found = {name: bars.pivot(index="timestamp", columns="symbol", values=name) for name in
              ("intra30m", "nextT1d", "ema1d", "luld")}  # fmt: skip
     prices = close.set_axis([str(int(name[1:])) for name in close.columns], axis=1)
     rows = prices.index.get_indexer(found["luld"].index)
+    weights = [0.5 ** (7 - k) for k in range(8)]
     for symbol in found["luld"].columns:
         p = prices[symbol].to_numpy()
-        for place, row in zip(range(len(rows)), rows, strict=True):
-            expected = {
-                "intra30m": p[row + 2] / p[row + 1] - 1 if row + 2 < len(p) else np.nan,
-                "nextT1d": p[row + 9] / p[row + 1] - 1 if row + 9 < len(p) else np.nan,
-            }
+        is_bar = ~np.isnan(p[rows])  # where there is none, there is no row
+        assert is_bar.any()
+        expected: dict[str, list[float]] = {"intra30m": [], "nextT1d": [], "ema1d": []}
+        for row in rows[is_bar]:
+            expected["intra30m"].append(p[row + 2] / p[row + 1] - 1 if row + 2 < len(p) else np.nan)
+            expected["nextT1d"].append(p[row + 9] / p[row + 1] - 1 if row + 9 < len(p) else np.nan)
             steps = [p[row + k + 1] / p[row + k] - 1 for k in range(1, 9)] if row + 9 < len(p) else [np.nan] * 8
-            weights = [0.5 ** (7 - k) for k in range(8)]
-            expected["ema1d"] = sum(w * s for w, s in zip(weights, steps, strict=True)) / sum(weights)
-            if np.isnan(p[row]):
-                continue  # there is no bar, so no row
-            for name, value in expected.items():
-                np.testing.assert_allclose(found[name][symbol].iloc[place], value, rtol=1e-6, atol=1e-12)
+            expected["ema1d"].append(sum(w * s for w, s in zip(weights, steps, strict=True)) / sum(weights))
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name][symbol].to_numpy()[is_bar], values, rtol=1e-6, atol=1e-12)
 
 
 def test_a_bar_is_at_its_limit_where_it_is_far_from_the_last_price_of_the_day_before(
-    folder: Path, close: pd.DataFrame
+    bars: pd.DataFrame, close: pd.DataFrame
 ) -> None:
-    bars = read_bars(folder)
-    limit = bars.to_pandas().pivot(index="timestamp", columns="symbol", values="luld")
+    limit = bars.pivot(index="timestamp", columns="symbol", values="luld")
     last = close.ffill().groupby(close.index.normalize()).last().shift(1)
     before = last.loc[close.index.normalize()].set_axis(close.index)
     expected = ((close / before - 1).abs() >= 0.05).astype(float)
@@ -93,8 +96,7 @@ def test_a_bar_is_at_its_limit_where_it_is_far_from_the_last_price_of_the_day_be
     assert (limit.to_numpy()[known] == expected.to_numpy()[known]).all()
 
 
-def test_volume_is_that_of_days_before(folder: Path) -> None:
-    bars = read_bars(folder).to_pandas()
+def test_volume_is_that_of_days_before(bars: pd.DataFrame) -> None:
     assert bars[bars["timestamp"] < "2015-01-03"]["ADV50"].isna().all(), "nothing was known on the first day"
     assert bars[bars["timestamp"] > "2015-01-06"]["ADV50"].notna().mean() > 0.9
     assert (bars.groupby([bars["timestamp"].dt.normalize(), "symbol"])["ADV50"].nunique() <= 1).all()
