@@ -140,4 +140,12 @@ def valid_rank_ic(store: FeatureStore, oof: OutOfFold, label: str, config: Evalu
     view = scoring_view(config, dates, np.zeros(len(dates), dtype=np.int64))
     outcome = view(store.matrix(store.label(label), dates))
     folds = [view(oof.matrix(label, "valid", fold)) for fold in oof.folds()]
-    return np.stack([rank_ic(prediction, outcome, config.min_symbols) for prediction in folds])
+    return np.stack([_rank_ic_of_known(prediction, outcome, config.min_symbols) for prediction in folds])
+
+
+def _rank_ic_of_known(prediction: NDArray, outcome: NDArray, min_symbols: int) -> NDArray[np.float64]:
+    """Return `rank_ic`, of rows with a forecast alone: a fold has none on the valid dates of the others."""
+    there, found = np.isfinite(prediction).any(axis=1), np.full(len(prediction), np.nan)
+    if there.any():
+        found[there] = rank_ic(prediction[there], outcome[there], min_symbols)
+    return found

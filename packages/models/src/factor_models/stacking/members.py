@@ -176,7 +176,8 @@ def _combine(
             continue
         used = np.where(pattern, weights, 0.0)
         used = used if np.abs(used).sum() > 0.0 else pattern / pattern.sum()
-        has_all, mine = table[:, pattern].all(axis=1), kept_of.ravel() == place
+        has_all = np.asarray(table[:, pattern].all(axis=1))
+        mine = np.asarray(kept_of.ravel() == place)
         scaled = _centred_and_scaled(
             _dot_in_order(used, values), np.abs(used).sum(), None if has_all.all() else has_all[number]
         )
