@@ -41,6 +41,7 @@ BY_ITSELF = {
     "stages/report_stack.py": FOLDER,
     "stages/judging/tables.py": FOLDER,
     "stages/judging/canary.py": FOLDER,
+    "stages/judging/kept.py": "into memory, of which whole_file makes a file",
     "stages/judging/bundle.py": FOLDER,
     "stages/kline/tokenizer.py": FOLDER,
     "stages/kline/predictor.py": FOLDER,
