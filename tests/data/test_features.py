@@ -160,3 +160,13 @@ def test_unknown_and_repeated_names_are_refused(panel: Panel) -> None:
 def test_division_by_zero_in_dirty_bars_is_missing_not_infinite() -> None:
     values = compute_features(hand_panel([10.0, 0.0, 10.0, 11.0])).values
     assert not np.isinf(values).any()
+
+
+@pytest.mark.parametrize("name", ["bars", "indicators", "memory"])
+def test_what_float32_cannot_hold_is_missing_not_infinite(name: str) -> None:
+    """A price of 1e308 gives returns that float64 holds and float32 does not."""
+    close = np.linspace(10, 20, 130)
+    close[60] = 1e308
+    values = compute_features(hand_panel(close.tolist()), [name]).values
+    assert not np.isinf(values).any()
+    assert np.isfinite(values[-1]).any()

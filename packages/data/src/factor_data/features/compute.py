@@ -93,7 +93,7 @@ class FeaturePlan:
             for place, name in enumerate(self.symbol_names):
                 if name not in _FAMILIES:
                     column = self.own[name](known) if name in self.own else FEATURES[name](panel)
-                    values[:, place] = np.where(np.isfinite(column), column, np.nan)
+                    values[:, place] = _finite(column)
         return values
 
     def all_values(
@@ -119,8 +119,15 @@ class FeaturePlan:
                 bases = symbol_values[:, [place[base] for base in feature.bases]]
                 assert in_universe is not None, "a plan with date features needs in_universe"
                 values = feature.function(bases, date_code, symbol_code, in_universe)
-                result[:, column] = np.where(np.isfinite(values), values, np.nan)
+                result[:, column] = _finite(values)
         return result
+
+
+def _finite(values: NDArray) -> NDArray[np.float32]:
+    """The values as float32, NaN where that has no number for them: 1e306 is infinite there."""
+    with np.errstate(over="ignore"):
+        single = np.asarray(values).astype(np.float32)
+    return np.where(np.isfinite(single), single, np.float32(np.nan))
 
 
 def available_features() -> tuple[str, ...]:
