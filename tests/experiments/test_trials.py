@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from experiments_samples import DATES, Fabricated, draws, make_repository, table
 from factor_experiments.cli import main
 from factor_experiments.gathering import Gathered, gather
-from factor_experiments.git import Git
+from factor_experiments.git import Git, file_commands
 from factor_experiments.ledger import REF, Ledger
 from factor_experiments.stored import Stored
 from factor_experiments.trials import Verdict, clusters, judge
@@ -37,6 +37,22 @@ def sweep(made: Fabricated, series: list[NDArray[np.float64]]) -> list[str]:
         made.results({"linear": table({"h1": values})})
         commits.append(made.commit("a trial"))
     return commits
+
+
+def long_sweep(made: Fabricated, series: list[NDArray[np.float64]]) -> None:
+    """The same in one process of git; but for dvc.lock all files are those of the first commit."""
+    (last,) = sweep(made, series[:1])
+    stream = [f"reset refs/heads/main\nfrom {last}\n".encode()]
+    for values in series[1:]:
+        made.results({"linear": table({"h1": values})})
+        made.clock += 60
+        stream.append(
+            f"commit refs/heads/main\ncommitter tests <tests@factorcast.invalid> {made.clock} +0000\ndata 0\n".encode()
+        )
+        stream += file_commands({"dvc.lock": (made.path / "dvc.lock").read_bytes()})
+    made.git.run("fast-import", "--quiet", stdin=b"".join(stream))
+    made.run("git", "reset", "--quiet", "--hard", "main")
+    assert made.run("git", "rev-list", "--count", "main") == str(len(series))
 
 
 @pytest.fixture
@@ -183,7 +199,7 @@ def test_a_folder_whose_listing_is_lost_is_a_trial_until_it_is_found(made: Fabri
 
 
 def test_many_lost_looks_can_still_be_survived(made: Fabricated) -> None:
-    sweep(made, draws(150))
+    long_sweep(made, draws(150))
     made.run("rm", "--recursive", ".dvc/cache")
     sweep(made, [draws(1, seed=1)[0] + 0.03])
     found = verdict_over(made)
