@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePath
 
+import pip
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -81,7 +82,10 @@ NEEDS = {"experiments": ["metrics"], "serve": ["data", "metrics", "models"]}
 """Packages of the project that a package declares."""
 
 
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+QUIET = ["--disable-pip-version-check", "--quiet"]
+PIP = [sys.executable, "-m", "pip", *QUIET]
+RUNNER = Path(pip.__file__).with_name("__pip-runner__.py")
+"""What `pip --python` starts in another environment, itself started a second time for nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_package_installs_alone_and_works(package: str, tmp_path: Path, wheels: dict[str, Path]) -> None:
     python, site = empty_environment(tmp_path / "venv")
     mine = [wheels[name] for name in (package, *NEEDS.get(package, ()))]
-    run([*PIP, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", *mine])
+    run([python, RUNNER, "install", *QUIET, "--no-deps", "--no-index", "--no-compile", *mine])
     own = {canonicalize_name(one.metadata["Name"]): one for one in metadata.distributions(path=[str(site)])}
     for name in declared(own[f"factor-{package}"].requires or [], own) - set(own):
         link(metadata.distribution(name), site)
