@@ -211,7 +211,7 @@ def test_the_mix_wants_more_than_a_line_through_the_last_bar_and_the_impulses_do
 
 def shares_of_ridge(signals: str) -> dict[str, float]:
     """Attained over attainable rank IC of horizon 1 on the last 200 dates."""
-    market = simulate_market(MarketConfig(symbols=200, bars=900, seed=11, signals=signals))
+    market = simulate_market(MarketConfig(symbols=200, bars=900, seed=11, signals=signals, horizons=(1,)))
     panel = Panel.from_frame(market.bars)
     fold = walk_forward(panel.dates, 600, 40, 200, 200, purge=7, embargo=0)[0]
     train, label = fold.rows(panel, "train"), forward_return(panel, 1)
@@ -238,8 +238,8 @@ def shares_of_ridge(signals: str) -> dict[str, float]:
 
 
 def test_default_signal_is_moderate() -> None:
-    truth = simulate_market().truth
-    assert 0.08 < truth[truth["horizon"] == 1]["attainable_rank_ic"].mean() < 0.14
+    truth = simulate_market(MarketConfig(horizons=(1,))).truth
+    assert 0.08 < truth["attainable_rank_ic"].mean() < 0.14
 
 
 def test_without_signal_nothing_is_expected_and_nothing_known_predicts(barren: SimulatedMarket) -> None:
