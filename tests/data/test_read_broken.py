@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,14 +88,24 @@ def attempt(path: Path, layout: str = "auto") -> Panel | str:
             return str(error)
 
 
+@cache
+def contents(layout: str) -> dict[Path, bytes]:
+    """The files of a layout, which are written once."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        WRITERS[layout](folder)
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("layout", WRITERS)
 @settings(max_examples=60, deadline=None)
 @given(draw=st.data())
 def test_damage_to_a_file_is_a_named_error_or_sound_bars(layout: str, draw: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "source"
-        folder.mkdir()
-        WRITERS[layout](folder)
+        for file, content in contents(layout).items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(content)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         victim = draw.draw(st.sampled_from(files), "file")
         is_text = victim.suffix in (".csv", ".txt")
