@@ -35,6 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print_instruction_set()
     place = prepare(arguments.symbols, arguments.folds)
+    shutil.rmtree(place.folder / ".live" / "kept", ignore_errors=True)  # so that the first evaluation is one
     spent: dict[str, float] = {}
     for stage, of in (("evaluate", MODELS), ("stack", (None,)), ("report", MODELS), ("report_stack", (None,))):
         for name in of:

@@ -58,9 +58,17 @@ class Kept:
         content = room.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(path, hashlib.sha256(content).digest() + content)
-        known = sorted(self.folder.glob("*.npz"), key=lambda one: (one.stat().st_mtime_ns, one.name))
+        known = sorted(self.folder.glob("*.npz"), key=written)
         for old in known[:-MOST_FILES]:
             old.unlink(missing_ok=True)
+
+
+def written(path: Path) -> int:
+    """Return when a file was written; 0 where another process has just deleted it."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def digest(parts: Iterable[bytes]) -> str:
