@@ -1,4 +1,4 @@
-"""Forecasts from a bundle are those of the DAG for what the default run does not choose.
+"""Forecasts from a bundle, and from its graphs, are those of the DAG for what the default run does not choose.
 
 Own features of every kind, text vectors and documents, a mask of missing values, rules for windows, quantiles,
 directions, models of whole cross-sections, a calendar of five-minute bars.
@@ -15,6 +15,8 @@ import pytest
 from factor_data import read_bars, read_news
 from factor_serve import forecast, load_bundle
 from factor_serve.canary import compare_canary
+from factor_serve.check import check_bundle
+from factor_serve.export.bundle import export_bundle
 from serve.bundle_samples import ORDER, assert_same_bits, last_test_dates, update_date_by_date
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -100,3 +102,20 @@ def test_forecasts_are_those_of_the_dag(change: Any, tmp_path: Path, monkeypatch
     told = update_date_by_date(bundle, panel, news, dates[-4:])
     batch = said[said["timestamp"].isin(dates[-4:])]
     pd.testing.assert_frame_equal(told, batch.sort_values(ORDER, ignore_index=True))
+    pytest.importorskip("onnx", reason="onnx is not installed (factor-serve[onnx])")
+    done = export_bundle(bundle, tmp_path / "onnx")
+    assert done.stack is not None, (done.left_out, done.without_stack)
+    failed = [
+        [one for one in check_bundle(folder, unpromoted=True) if not one.passed]
+        for folder in (tmp_path / "onnx", bundle.folder)
+    ]
+    assert [one.name for one in failed[0]] == [one.name for one in failed[1]], failed
+    graphs = forecast(load_bundle(tmp_path / "onnx"), panel, news, dates[-4:], "all").sort_values(
+        ORDER, ignore_index=True
+    )
+    then = batch.sort_values(ORDER, ignore_index=True)
+    assert (graphs[ORDER].astype(str) == then[ORDER].astype(str)).all(axis=None)
+    is_stack = (then["model"] == "stack").to_numpy()  # of ranks: two that all but tie may change places
+    difference = (graphs["prediction"] - then["prediction"]).abs().to_numpy()
+    assert difference[~is_stack].max() < 1e-4
+    assert difference[is_stack].max() < 1e-2

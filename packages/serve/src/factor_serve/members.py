@@ -56,12 +56,12 @@ class Member(AnyMember):
     @property
     def reads_symbols(self) -> bool:
         """Whether the id of a row's symbol is among its inputs."""
-        return "num_symbols" in model_sizes(self.config["name"])
+        return self.kind != "kline" and "num_symbols" in model_sizes(self.config["name"])
 
     @property
     def reads_texts(self) -> bool:
         """Whether the documents of a window are."""
-        return "text_dim" in model_sizes(self.config["name"])
+        return self.kind != "kline" and "text_dim" in model_sizes(self.config["name"])
 
     @property
     def threads(self) -> int:

@@ -31,7 +31,7 @@ class Windows:
     stamps_ahead: NDArray[np.int64]
     """(num_ahead, 5)"""
     seed: int
-    """Of the draws."""
+    """Decides the draws."""
 
     def feed(self, pair: PathForecaster) -> dict[str, NDArray]:
         """Return what a graph reads, in the order of its inputs."""

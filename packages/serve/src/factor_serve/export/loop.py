@@ -75,8 +75,8 @@ def path_graph(pair: PathForecaster, labels: Sequence[PathLabel], example: Seque
         nodes.append(helper.make_node("Identity", [f"prompt/{name}"], [f"said/{name}"]))
     nodes += [*_given("said", [BARS]), *graphs["said"].node]
     nodes += [helper.make_node("Identity", [f"said/{name}"], [name]) for name in (OUTPUT, DRAWN)]
-    for part in graphs.values():
-        constants += part.initializer
+    for graph in graphs.values():
+        constants += graph.initializer
     kinds = {BARS: TensorProto.FLOAT, UNIFORM: TensorProto.FLOAT, STAMPS: TensorProto.INT64, AHEAD: TensorProto.INT64}
     shapes: dict[str, list[Any]] = {
         BARS: ["batch", *bars.shape[1:]],
@@ -86,7 +86,7 @@ def path_graph(pair: PathForecaster, labels: Sequence[PathLabel], example: Seque
         OUTPUT: ["batch", len(labels)],
         DRAWN: ["batch", pair.samples, pair.num_ahead, 2],
     }
-    graph = helper.make_graph(
+    paths = helper.make_graph(
         nodes,
         "paths",
         [helper.make_tensor_value_info(name, kind, shapes[name]) for name, kind in kinds.items()],
@@ -96,7 +96,7 @@ def path_graph(pair: PathForecaster, labels: Sequence[PathLabel], example: Seque
         ],
         constants,
     )
-    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    whole = helper.make_model(paths, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     checker.check_model(whole)
     return bytes(whole.SerializeToString())
 

@@ -35,7 +35,7 @@ MOST_DRAWN_OTHERWISE = 1e-2
 BATCHES = (1, 3, 200)
 MISSING = 0.1
 DOCUMENTS = 2
-"""Of a bar, where no bundle says how many."""
+"""Texts of a bar, where no bundle says how many."""
 Feed = dict[str, NDArray[Any]]
 
 

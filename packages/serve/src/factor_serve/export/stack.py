@@ -105,7 +105,7 @@ def stack_graph(recipe: Recipe, graphs: Mapping[str, MemberGraph], sizes: Mappin
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", len(recipe.heads)])
         for name in (OUTPUT, *said.values())
     ]
-    constants = [*whole.constants, *(one for part in parts for one in part.initializer)]
+    constants = [*whole.constants, *(one for graph in parts for one in graph.initializer)]
     model = helper.make_model(
         helper.make_graph(whole.nodes, "stack", inputs, outputs, constants),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
