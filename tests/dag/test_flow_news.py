@@ -22,10 +22,10 @@ MODELS = ["linear", "lstm", "stocknet"]
 def smaller(params: dict[str, Any]) -> None:
     """The sizes of a test; all else is the preset's."""
     params["models"] = MODELS
-    params["split"]["folds"] |= {"train": 120, "valid": 30, "test": 50, "step": 50}
+    params["split"]["folds"] |= {"train": 100, "valid": 30, "test": 40, "step": 40}
     params["tokenize"]["news"]["min_count"] = 5
     params["tokenize"]["news_vectors"]["dimensions"] = 3
-    params["train"] |= {"epochs": 2, "live_ic": {"every_steps": None, "every_minutes": None}}
+    params["train"] |= {"epochs": 1, "live_ic": {"every_steps": None, "every_minutes": None}}
     params["zoo"]["lstm"] |= {"hidden": 8, "layers": 1, "dropout": 0.0}
     params["zoo"]["stocknet"] |= {"hidden": 8, "latent": 4}
     params["evaluate"]["min_symbols"] = 5
@@ -35,7 +35,7 @@ def smaller(params: dict[str, Any]) -> None:
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The preset laid over params.yaml, and files as CSMD has them imported."""
     folder = tmp_path_factory.mktemp("news") / "factorcast"
-    checkout, imported = preset_checkout(folder, "news", smaller, "--symbols", "15", "--days", "300")
+    checkout, imported = preset_checkout(folder, "news", smaller, "--symbols", "12", "--days", "240")
     assert "layout 'csmd'" in imported
     assert re.search(r"\d+ news documents", imported)
     return checkout
