@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.json_files import read_json
-from stages.processes.live_ic import ASKED, DEMAND, LIVE
+from stages.processes.live_ic import ASKED, DEMAND, LIVE, LOCK
+from stages.running.lock import is_held
 from stages.running.stage import UNTOUCHED, StageError, run
 
 WAIT_SECONDS = 120.0
+SHORT_SECONDS = 10.0
+"""Where no training of all folds holds its lock: one fold alone, started by hand, holds none."""
 POLL_SECONDS = 0.2
 
 
@@ -30,11 +33,13 @@ def main() -> None:
         raise StageError(f"say which network: make live-ic MODEL=<one that trains: {', '.join(known) or 'none has'}>")
     before = demanded(folder)
     (folder / ASKED).touch()
-    deadline = time.monotonic() + WAIT_SECONDS
+    started = time.monotonic()
     while (found := demanded(folder)) == before:
-        if time.monotonic() > deadline:
+        wait = WAIT_SECONDS if (folder / LOCK).is_file() and is_held(folder / LOCK) else SHORT_SECONDS
+        if time.monotonic() > started + wait:
             (folder / ASKED).unlink(missing_ok=True)
-            raise StageError(f"no report of {name} within {WAIT_SECONDS:g} s: it does not train now, or a step is long")
+            why = "a step is long" if wait == WAIT_SECONDS else "it does not train now"
+            raise StageError(f"no report of {name} within {wait:g} s: {why}")
         time.sleep(POLL_SECONDS)
     assert found is not None
     Console(width=None if sys.stdout.isatty() else 110).print(table(name, *found))

@@ -129,5 +129,6 @@ def auc_gates(
             value=float(gap),
             threshold=config.max_auc_gap,
             rule=f"valid and test AUC of any model must differ by {config.max_auc_gap:g} at most (most: {worst})",
+            is_maximum=True,
         ),
     )

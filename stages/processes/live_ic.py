@@ -29,6 +29,8 @@ from stages.scoring import Scoring
 LIVE = Path(".live")
 MAX_DATES = 100  # of each sample
 ASKED = "asked"
+LOCK = "lock"
+"""File in a model's folder that a training of all its folds holds."""
 STEPS = "steps"
 DEMAND = "demand"
 

@@ -14,7 +14,7 @@ import torch
 from factor_data import read_folds
 from factor_models import StoppedError, finish_distributed, start_distributed
 from stages.processes.launch import launch, launch_pool
-from stages.processes.live_ic import LIVE
+from stages.processes.live_ic import LIVE, LOCK
 from stages.processes.process import Process, Train
 from stages.processes.progress import keep_log
 from stages.processes.watch import Watch
@@ -34,7 +34,7 @@ def start_network(name: str, plan: Plan, only: int | None, train: Train) -> None
     if "RANK" in os.environ or only is not None:
         train_here(name, plan, only, train)
         return
-    with exclusive(LIVE / name / "lock"):
+    with exclusive(LIVE / name / LOCK):
         if parallel > 1:
             train_folds_apart(name, plan, parallel)
         if processes > 1:

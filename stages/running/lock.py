@@ -39,6 +39,12 @@ def exclusive(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock."""
+    with path.open("a+") as file:
+        return not _locked(file)
+
+
 def holder(path: Path) -> str:
     """Return what the holder of a lock has written of itself."""
     return path.read_text(encoding="utf-8", errors="replace") or "that has just begun"

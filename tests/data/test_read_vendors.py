@@ -87,6 +87,8 @@ def test_maps_that_are_named_read_what_is_not_told_by_names(tmp_path: Path) -> N
     bulk = tmp_path / "bulk"
     bulk.mkdir()
     (bulk / "aapl.us.txt").write_text(FILES["stooq, bulk"]["aapl.us.csv"])
+    with pytest.raises(ValueError, match=r"those ending in \.txt or \.tsv are read with vendor=stooq"):
+        read_bars(bulk)
     assert read_bars(bulk, config=ReadConfig(vendor="stooq")).symbols.tolist() == ["AAPL.US"]
 
 

@@ -19,6 +19,7 @@ from factor_models import StepRecord
 from stages.commands import live_ic as command
 from stages.params.train import LiveICParams
 from stages.processes.live_ic import LiveIC
+from stages.running.lock import exclusive
 from stages.running.stage import StageError
 from stages.scoring import Scoring
 from workplace import Workplace
@@ -79,12 +80,13 @@ def test_a_report_is_made_after_the_step_under_way_when_it_is_asked_for(
     assert not Path(".live/lstm/fold_00/latest.json").exists()
     monkeypatch.setattr("sys.argv", ["live-ic", "lstm"])
     asking = threading.Thread(target=command.main)
-    asking.start()
-    deadline = time.monotonic() + 60
-    while asking.is_alive() and time.monotonic() < deadline:
-        training.make_step()
-        time.sleep(0.05)
-    asking.join(1)
+    with exclusive(Path(".live/lstm/lock")):
+        asking.start()
+        deadline = time.monotonic() + 60
+        while asking.is_alive() and time.monotonic() < deadline:
+            training.make_step()
+            time.sleep(0.05)
+        asking.join(1)
     assert not asking.is_alive()
     report = json.loads(Path(".live/lstm/fold_00/latest.json").read_text())
     assert report["reason"] == "demand"
@@ -99,9 +101,16 @@ def test_a_report_is_made_after_the_step_under_way_when_it_is_asked_for(
 
 def test_where_nothing_trains_the_command_says_so(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     training.make_step()
-    monkeypatch.setattr(command, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(command, "SHORT_SECONDS", 0.1)
     monkeypatch.setattr("sys.argv", ["live-ic", "lstm"])
-    with pytest.raises(StageError, match=r"no report of lstm within 0\.3 s: it does not train now"):
+    with pytest.raises(StageError, match=r"^no report of lstm within 0\.1 s: it does not train now$"):
+        command.main()
+    assert not Path(".live/lstm/asked").exists()
+    monkeypatch.setattr(command, "WAIT_SECONDS", 0.3)
+    with (
+        exclusive(Path(".live/lstm/lock")),
+        pytest.raises(StageError, match=r"^no report of lstm within 0\.3 s: a step is long$"),
+    ):
         command.main()
     assert not Path(".live/lstm/asked").exists()
     monkeypatch.setattr("sys.argv", ["live-ic", "gru"])

@@ -261,3 +261,11 @@ def test_what_a_model_logs_once_is_a_number_and_no_curve(few: Workplace) -> None
     live = few.results / "train" / "linear" / "live"
     assert not list(live.rglob("*.tsv"))
     assert read_json(live / "metrics.json")["fold_0"].keys() == {"best_valid_rank_ic"}
+
+
+def test_a_gap_of_the_auc_that_is_too_wide_says_by_how_much() -> None:
+    scores = {"auc_low": 0.52, "opposite_auc": 0.4}
+    interval, gap = auc_gates(scores, {"linear": 0.01, "lstm": -0.07}, "h5", GateConfig(max_auc_gap=0.05))
+    assert interval.passed
+    assert not gap.passed
+    assert gap.shortfall == "0.02 too high"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from factor_metrics.system import gpu_figures
 from stages.commands.checks.asked import Asked, NotYet
 from stages.running.environment import timeout_minutes
 from stages.running.files import LOCKS, RESULTS
-from stages.running.lock import holder
+from stages.running.lock import holder, is_held
 from stages.running.stage import StageError
 
 LIVE = Path(".live")
@@ -24,17 +23,6 @@ LEAST_GPU_PERCENT = 80.0
 def under_way() -> list[Path]:
     """Locks that a process holds: one for each stage that runs."""
     return [path for path in sorted(LOCKS.glob("*")) if path.is_file() and is_held(path)]
-
-
-def is_held(path: Path) -> bool:
-    """Return whether another process holds a lock."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(file, fcntl.LOCK_UN)
-        return False
 
 
 def running(asked: Asked) -> str:

@@ -28,6 +28,9 @@ from factor_data.reading.told import check_told
 from factor_data.reading.vendors import VENDORS
 from factor_data.reading.wide import wide_bars
 
+OF_TEXT = " or ".join(name for name, vendor in VENDORS.items() if vendor.text_files)
+TEXT_HINT = f"; those ending in {' or '.join(TEXT_ENDINGS)} are read with vendor={OF_TEXT}"
+
 FILE_LAYOUTS: dict[str, Callable[[Sequence[Header], ReadConfig, Notes], Sequence[BarSource]]] = {
     "long": long_bars,
     "symbol": symbol_bars,
@@ -184,7 +187,8 @@ def read_headers(
         if root.is_folder():
             found = list_tables(root, notes, text=text, skip=skip)
             if not found:
-                raise ValueError(f"{root}: folder has no file ending in {' or '.join(endings)}")
+                hint = "" if text or not list_tables(root, notes, text=True, skip=skip) else TEXT_HINT
+                raise ValueError(f"{root}: folder has no file ending in {' or '.join(endings)}{hint}")
             files += found
         elif root.suffix not in endings:
             raise ValueError(f"{root}: file must end in {' or '.join(endings)}")
