@@ -52,7 +52,6 @@ BY_ITSELF = {
     "stages/running/files.py": "an empty file that says whether a folder can be written",
     "stages/running/lock.py": "a lock",
     "stages/processes/launch.py": "what a process prints",
-    "stages/commands/checks/during.py": APPENDS,
     "stages/commands/lock.py": "into a temporary folder of the process",
 }
 

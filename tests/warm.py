@@ -37,6 +37,7 @@ from typing import Any, Never
 import psutil
 
 LIBRARIES = (
+    "setuptools",  # before any that loads distutils, of which it brings its own
     "numpy", "numba", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.optimize", "scipy.sparse.csgraph",
     "scipy.stats", "sklearn.linear_model", "statsmodels.api", "lightgbm", "xgboost",
     "torch", "torch._dynamo", "torch.distributed.run", "safetensors.torch", "deepspeed",

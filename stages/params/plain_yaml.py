@@ -35,7 +35,7 @@ def _parsed(text: str) -> Any:
         check_depth(text)
         document = YAML(typ="safe").load(text)
         older = yaml.load(text, Loader=LOADER)
-    except MarkedYAMLError as error:
+    except (MarkedYAMLError, yaml.MarkedYAMLError) as error:
         where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise ValueError(f"{(error.problem or str(error)).strip()}{where}") from None
     except (YAMLError, yaml.YAMLError) as error:
