@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,7 @@ def judge_books(
             settings = json.dumps([plain(label), store.overlap(name), plain(config)])
             decided_by = [settings.encode(), dates.tobytes(), str(there.shape).encode(), np.packbits(there).tobytes()]
             for sharpe in (best() if kept is None else kept.arrays(decided_by, best))[SHARPE].tolist():
-                truth = replace(found[name], scores=replace(found[name].scores, net_sharpe=sharpe))
-                found[name] = beside_truth(found[name], truth)
+                found[name] = beside_truth(found[name], sharpe)
     return Books(found=found, without=without)
 
 

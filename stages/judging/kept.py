@@ -82,9 +82,11 @@ def digest(parts: Iterable[bytes]) -> str:
 
 def read_arrays(path: Path) -> Arrays | None:
     """Return the arrays of a file; None where there is none, or it is damaged."""
+    if not path.is_file():  # a pipe would be waited on
+        return None
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except FileNotFoundError:  # another process has just made room
         return None
     own, content = content[:32], content[32:]
     if hashlib.sha256(content).digest() != own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_a_damaged_file_is_reported_and_made_again(tmp_path: Path, capsys: pytes
     assert f"{path} is damaged" in capsys.readouterr().err
     market.beside(Kept(b"code", folder=tmp_path))
     assert market.asked == 2
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_on(tmp_path: Path) -> None:
+    kept, found = Kept(b"code", folder=tmp_path), {"one": np.ones(3)}
+    kept.arrays([b"settings"], lambda: found)
+    (path,) = tmp_path.glob("*.npz")
+    path.unlink()
+    os.mkfifo(path)
+    np.testing.assert_array_equal(kept.arrays([b"settings"], lambda: found)["one"], found["one"])
+    assert path.is_file()
 
 
 def test_old_files_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

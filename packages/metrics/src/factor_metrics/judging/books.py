@@ -125,9 +125,9 @@ def judge_book(
     )
 
 
-def beside_truth(result: BookResult, truth: BookResult) -> BookResult:
+def beside_truth(result: BookResult, net_sharpe: float) -> BookResult:
     """Return a book with the net Sharpe ratio of the same book that the true expectation makes."""
-    return replace(result, scores=replace(result.scores, attainable_sharpe=truth.scores.net_sharpe))
+    return replace(result, scores=replace(result.scores, attainable_sharpe=net_sharpe))
 
 
 def _decisions(forecasts: Matrix, config: BookConfig, num_quantiles: int, horizon: int) -> Matrix:
