@@ -311,6 +311,15 @@ def test_purge_keeps_labels_that_were_not_yet_known_out() -> None:
     assert before.weights[1].tobytes() != later.weights[1].tobytes()
 
 
+def test_one_fold_of_all_rows_may_come_in_any_order() -> None:
+    """Rows of a panel come symbol by symbol: together they are a range, and yet not date by date."""
+    predictions, label, date_code, _ = example()
+    by_date, one = np.argsort(date_code, kind="stable"), np.zeros(label.size, dtype=int)
+    found = stack_oof(predictions, label, date_code, one).prediction
+    sorted_first = stack_oof(predictions[:, by_date], label[by_date], date_code[by_date], one).prediction
+    assert found[by_date].tobytes() == sorted_first.tobytes()
+
+
 def test_rows_outside_folds_are_ignored() -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold)

@@ -148,8 +148,8 @@ def _no_moments(num_models: int) -> Moments:
 
 
 def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
-    """Return rows as a slice where they lie together, so that they need not be copied."""
-    return slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
+    """Return rows as a slice where they follow each other, so that they need not be copied."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if (np.diff(rows) == 1).all() else rows
 
 
 def combine_ranks(forecasts: np.ndarray, group: np.ndarray, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
