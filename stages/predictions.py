@@ -63,10 +63,10 @@ class OutOfFold:
         """The rows by numbers, found once for all matrices of them."""
         return CodedRows.of(self.frame, self.store)
 
-    def dates(self, segment: str) -> NDArray[np.datetime64]:
-        """The dates of a segment over all folds, sorted."""
-        date, _ = self.rows.dates_and_folds[segment]
-        return self.rows.calendar[np.unique(date)]
+    def dates(self, segment: str, fold: int | None = None) -> NDArray[np.datetime64]:
+        """The dates of a segment of a fold, or of all folds, sorted."""
+        date, folds = self.rows.dates_and_folds[segment]
+        return self.rows.calendar[np.unique(date if fold is None else date[folds == fold])]
 
     def fold_of_date(self) -> NDArray[np.int64]:
         """(num_dates,) the fold that tests each of `dates("test")`."""
@@ -128,6 +128,12 @@ def tested_dates(models: Iterable[OutOfFold]) -> tuple[NDArray[np.datetime64], N
         fold_of |= dict(zip(model.dates("test"), map(int, model.fold_of_date()), strict=True))
     dates = np.array(sorted(fold_of), dtype="datetime64[ns]")
     return dates, np.array([fold_of[date] for date in dates], dtype=np.int64)
+
+
+def valid_dates(models: Iterable[OutOfFold], fold: int) -> NDArray[np.datetime64]:
+    """Return the valid dates of a fold that any model forecasts, sorted."""
+    found = [model.dates("valid", fold) for model in models]
+    return np.unique(np.concatenate(found))
 
 
 class Stacked(Protocol):

@@ -46,7 +46,7 @@ from stages.weights import check_weight_values, check_weights
 
 DATA = Path("data")
 NEWS = "news"
-ONE_FOLD = "note: split.folds makes one fold: the stack is the mean of the models (weights need an earlier fold)"
+ONE_FOLD = "note: split.folds makes one fold: no earlier one teaches the stack its weights (stack.first_fold)"
 NO_TEST_SHARE = "note: split.folds.ratios has no share for test: the later half of the valid dates is tested"
 HOW = "how the symbols were picked"
 TRUTH = {

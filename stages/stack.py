@@ -1,7 +1,7 @@
 """stack: combine the models out of fold, nested in time; judge the result, hold it against the gates. Numbers only.
 
-The weights of a fold are learned on earlier folds' out-of-fold predictions; the first fold, which has none, is stacked
-with equal weights. Every number of this stage, also those of models and floors, is on the dates of all folds.
+The weights of a fold are learned on earlier folds' out-of-fold predictions and on what the first fold's models forecast
+on its valid dates. Every number of this stage, also those of models and floors, is on the dates of all folds.
 """
 
 from __future__ import annotations

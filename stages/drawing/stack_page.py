@@ -37,6 +37,9 @@ from stages.judging.pages import THIS_RUN, StackedLabel, StackPage, forecasts, l
 from stages.params.evaluate import EvaluateParams
 from stages.running.planned import Plan
 
+FIRST_FOLD = {"valid": "what its valid dates teach", "equal": "equal weights"}
+"""By `stack.first_fold`."""
+
 
 def stack_page(page: StackPage, plan: Plan, split: Path) -> ReportData:
     """Gather everything the page shows; `split` is the folder with dataset.json, quality.json and folds.json."""
@@ -93,7 +96,7 @@ def facts(page: StackPage, plan: Plan) -> dict[str, str]:
     learners = {f"Weights for {one.subject.label}": " then ".join(one.learners) + by for one in page.labels}
     left_out = {f"Left out: {name}": reason for name, reason in page.left_out.items()}
     return {
-        "Folds": f"{len(first.folds)}; the first one is stacked with equal weights, since none came before it",
+        "Folds": f"{len(first.folds)}; the first one is stacked with {FIRST_FOLD[plan.value('stack.first_fold')]}",
         **learners,
         "Looks": looks(page),
         **left_out,

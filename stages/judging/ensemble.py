@@ -16,17 +16,17 @@ from factor_metrics import (
     EvaluationConfig,
     auc,
     best_floor_rank_ic,
-    constant_dates,
     constant_share,
     error_correlation,
     prediction_correlation,
 )
 from factor_metrics.report import Contribution
-from factor_models import Members, StackResult, stack_members
+from factor_models import StackResult, stack_members
 from stages.judging.diversity import contributions, rank_ics_without
 from stages.judging.floors import floor_signals, floors_beside
 from stages.judging.judge import attainable_rank_ic, mean_of_known
 from stages.judging.kept import Kept
+from stages.judging.members import lessons_before, members_of, without_constant_dates
 from stages.judging.stack_over_time import StackOverTime
 from stages.judging.time_series import (
     OPPOSITE,
@@ -122,18 +122,13 @@ def combine(
     direction = outcomes_of(label, dates, store)[0] if stack.learn_by == "auc" else None
     view, purge = scoring_view(config, dates, fold), store.dates_ahead(label)
     over_time, equally_weighted = is_over_time(config), replace(stack, weights="equal", prune=None)
+    before = lessons_before(label, models, int(fold.min()), store, stack, config)
     if over_time:
-        combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store, direction)
+        combined = StackOverTime(label, models, np.stack(forecasts), outcome, dates, view, store, direction, before)
         weights, equal = combined.stack(stack), combined.stack(equally_weighted)
         without, levels = combined.rank_ics_without(stack, config.min_symbols), combined.last_levels
     else:
-        members = Members(
-            predictions.reshape(len(models), -1),
-            outcome.reshape(-1),
-            np.repeat(np.searchsorted(store.dates, dates), outcome.shape[1]),
-            np.repeat(fold, outcome.shape[1]),
-            None if direction is None else direction.reshape(-1),
-        )
+        members = members_of(view, dates, predictions, outcome, direction, store, before)
         weights, equal = (stack_members(members, how, purge) for how in (stack, equally_weighted))
         without = rank_ics_without(members, stack, purge, view.ordered(outcome), config.min_symbols)
         levels = {}
@@ -217,11 +212,6 @@ def pruned_in_words(result: LabelResult) -> tuple[str, ...]:
         f"IC on earlier folds is {one.like_ic:+.3f} against {one.ic:+.3f}"
         for one in result.weights.pruned
     )
-
-
-def without_constant_dates(forecast: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Leave out the dates on which a model tells no symbols apart: its ranks there are an order of rounding."""
-    return np.where(constant_dates(forecast, np.float32)[:, None], np.nan, forecast.astype(np.float64))
 
 
 def stack_metrics(result: LabelResult) -> dict[str, Any]:

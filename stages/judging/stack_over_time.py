@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from factor_data import FeatureStore
 from factor_metrics import Gate, GateConfig, constant_dates, rank_ic
 from factor_models import Members, StackConfig, StackResult, combine_levels, stack_members
+from stages.judging.members import members_of
 from stages.judging.time_series import View
 from stages.predictions import OutOfFold
 
@@ -24,7 +25,7 @@ class StackOverTime:
     """Models of one label on their test dates, to be combined.
 
     `forecasts` (num_models, num_dates, num_symbols), `outcome` and, where weights are learned by the AUC, `direction`
-    are on `dates`, which `view` puts into blocks.
+    are on `dates`, which `view` puts into blocks; what is `before` teaches (`lessons_before`).
     """
 
     def __init__(
@@ -37,21 +38,14 @@ class StackOverTime:
         view: View,
         store: FeatureStore,
         direction: NDArray | None = None,
+        before: Members | None = None,
     ) -> None:
         assert view.point_of_date is not None
-        blocks, self.outcome = np.stack([view(one) for one in forecasts]), view(outcome)
-        last = np.append(np.flatnonzero(np.diff(view.point_of_date)), len(dates) - 1)
+        last, self.outcome = view.last_places(len(dates)), view(outcome)
         first = np.append(0, last[:-1] + 1)
         begun, ended = (np.searchsorted(store.dates, dates[place]) for place in (first, last))
-        num_cells = self.outcome.shape[1]
         self.view, self.fold_of_date = view, view.fold[view.point_of_date]
-        self.members = Members(
-            blocks.reshape(len(blocks), -1),
-            self.outcome.reshape(-1),
-            np.repeat(ended, num_cells),
-            np.repeat(view.fold, num_cells),
-            None if direction is None else view(direction).reshape(-1),
-        )
+        self.members = members_of(view, dates, forecasts, outcome, direction, store, before)
         # A block is dated by its last date, so a fold begins up to a block before the date of its first one; a block
         # reaches over the dates in it that nobody forecasts.
         self.purge = store.dates_ahead(label) + int((ended - begun).max())

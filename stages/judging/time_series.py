@@ -58,6 +58,12 @@ class View:
         blocks[self.point_of_date, place] = matrix
         return blocks.reshape(len(self.dates), -1)
 
+    def last_places(self, num_dates: int) -> NDArray[np.int64]:
+        """Return (num_points,) at which of the dates each point ends."""
+        if self.point_of_date is None:
+            return np.arange(num_dates)
+        return np.append(np.flatnonzero(np.diff(self.point_of_date)), num_dates - 1)
+
     def ordered(self, matrix: NDArray) -> OrderedMatrix:
         """Return (num_points, num_cells) of a matrix, put in order once for all that ranks it."""
         return OrderedMatrix(self(matrix))

@@ -23,6 +23,9 @@ FLOOR_INPUTS = {
 class StackParams(StackConfig):
     """Section `stack`: how the models become an ensemble, and the conditions for promotion."""
 
+    first_fold: Literal["valid", "equal"] = "valid"
+    """valid: the first fold, before which there is no other, learns its weights on its valid dates, which teach later
+    folds too; equal: it has equal weights."""
     floors: tuple[str, ...] = ()
     """Floors that take part as members, beside the models."""
     gates: GateConfig

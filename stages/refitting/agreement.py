@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from factor_metrics import rank_ic
 from factor_models import Members, combine_levels
-from stages.judging.ensemble import without_constant_dates
+from stages.judging.members import without_constant_dates
 from stages.scoring import Scoring
 
 Forecasts = Mapping[str, Mapping[str, NDArray[np.floating]]]

@@ -47,7 +47,7 @@ def test_two_phases_end_in_a_judged_model_and_a_bundle_and_each_can_be_left_out(
 
     # --skip-tokenizer before there is a tokenizer: refused, nothing is trained.
     said = flow.run("dvc", "repro", "tokenize").stderr
-    assert "split.folds makes one fold: the stack is the mean of the models" in said
+    assert "split.folds makes one fold: no earlier one teaches the stack its weights" in said
     assert "the later half of the valid dates is tested" in said
     early = flow.run(*SKIP_TOKENIZER, check=False)
     assert early.returncode != 0

@@ -320,6 +320,25 @@ def test_one_fold_of_all_rows_may_come_in_any_order() -> None:
     assert found[by_date].tobytes() == sorted_first.tobytes()
 
 
+@pytest.mark.parametrize("learn_by", ["ic", "auc"])
+def test_dates_before_all_folds_teach_as_those_of_an_earlier_fold_and_are_not_stacked(learn_by: Any) -> None:
+    predictions, label, date_code, fold = example(num_dates=120)
+    direction = np.where(np.isnan(label), np.nan, label > 0.0)
+    config, given = StackConfig(weights="ridge", learn_by=learn_by), direction if learn_by == "auc" else None
+    whole = stack_oof(predictions, label, date_code, fold, config=config, purge=6, direction=given)
+    first, later = fold == 0, fold > 0
+    before = Members(
+        predictions[:, first], label[first], date_code[first], fold[first], None if given is None else given[first]
+    )
+    rest = (predictions[:, later], label[later], date_code[later], fold[later])
+    own = None if given is None else given[later]
+    found = stack_oof(*rest, config=config, purge=6, direction=own, before=before)
+    assert found.weights.tobytes() == whole.weights[1:].tobytes()
+    assert found.prediction.tobytes() == whole.prediction[later].tobytes()
+    assert found.num_dates.tolist() == [34, 74]
+    assert found.learners == ("ridge", "ridge")
+
+
 def test_rows_outside_folds_are_ignored() -> None:
     predictions, label, date_code, fold = example()
     before = stack_oof(predictions, label, date_code, fold)

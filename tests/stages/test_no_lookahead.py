@@ -43,7 +43,7 @@ from factor_data import (
     walk_forward,
 )
 from factor_data.lookahead import Scale
-from factor_models import StackConfig, stack_oof
+from factor_models import Members, StackConfig, stack_oof
 from factor_models.kline import normalise
 from rounding import ROUNDING_FLOAT32
 from stages.fitting.contract import Conditions, Fitted, FoldModel
@@ -253,23 +253,30 @@ def stack_of_folds(
 ) -> Callable[[Panel], NDArray]:
     """Train fold by fold, each with those before it at hand; (num_rows, num_models + 1) forecasts and their stack.
 
-    At the first horizon, on test dates; a fold of which no test date is there yet is not trained.
+    At the first horizon, on test dates; a fold of which no test date is there yet is not trained. The valid dates of
+    the first fold teach the stack.
     """
 
     def predict(panel: Panel) -> NDArray:
         store, bars = stores.write(panel, None, folds, params)
         there = [fold for fold in folds if store.rows(fold, "test").any()]
         result, of_row = np.full((len(models), panel.num_rows), np.nan), np.full(panel.num_rows, -1)
+        lessons, taught = np.full_like(result, np.nan), there[0].rows(panel, "valid")
         for place, model in enumerate(models):
             fitted: list[Fitted] = []
             for fold in there:
                 fitted.append(fit(fold_model(model, store, fold, params, bars), model, fitted))
+                if fold is there[0]:
+                    rows, values = by_row(fitted[0].predict("valid").frame, store)
+                    lessons[place, rows] = values[:, 0]
                 rows, values = by_row(fitted[-1].predict("test").frame, store)
                 result[place, rows], of_row[rows] = values[:, 0], fold.index
             for one in fitted:
                 one.discard_checkpoints()
         purge = next(iter(store.heads.values())).ahead
-        stacked = stack_oof(result, store.labels[:, 0], np.asarray(store.date_code), of_row, config=RIDGE, purge=purge)
+        label, date_code = store.labels[:, 0], np.asarray(store.date_code)
+        before = Members(lessons, label, date_code, np.where(taught, 0, -1))
+        stacked = stack_oof(result, label, date_code, of_row, config=RIDGE, purge=purge, before=before)
         return np.vstack([result, stacked.prediction]).T
 
     return predict

@@ -14,6 +14,7 @@ import scipy.stats
 from sklearn.metrics import roc_auc_score
 
 from factor_data import FeatureStore, Panel, read_folds, write_sums
+from factor_models import StackConfig, stack_oof
 from factor_serve import load_bundle
 from factor_serve.canary import compare_canary
 from stages.judging.floor_members import floor_members
@@ -39,14 +40,37 @@ def finish(workplace: Workplace, models: list[str]) -> None:
     workplace.run("report_stack")
 
 
-def test_one_fold_is_stacked_with_equal_weights_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def weights_of_valid_dates(results: Path) -> dict[str, float]:
+    """Ridge weights of h1 in fold 0, learned by `stack_oof` as the second of two folds, of which the first is valid."""
+    store, [fold] = FeatureStore(results / "tokenize"), read_folds(results / "split" / "folds.json")
+    rows = np.flatnonzero(fold.rows(store, "valid") | fold.rows(store, "test"))
+    keys = pd.MultiIndex.from_arrays(
+        [store.dates[store.date_code[rows]], np.asarray(store.symbols, str)[store.symbol_code[rows]]]
+    )
+    said = {}
+    for model in ("linear", "lightgbm"):
+        frame = pd.read_parquet(results / "train" / model / "predictions.parquet").query("label == 'h1'")
+        own = pd.MultiIndex.from_arrays([frame["timestamp"], frame["symbol"].astype(str)])
+        said[model] = pd.Series(frame["prediction"].to_numpy(float), own).reindex(keys).to_numpy()
+    number = np.isin(store.dates[store.date_code[rows]], fold.test).astype(int)
+    label, dates = store.label("h1")[rows], store.date_code[rows]
+    purge, config = store.dates_ahead("h1"), StackConfig(weights="ridge")
+    stacked = stack_oof(np.stack([*said.values()]), label, dates, number, config=config, purge=purge)
+    assert stacked.learners[1] == "ridge"
+    return dict(zip(said, map(float, stacked.weights[1]), strict=True))
+
+
+def test_one_fold_is_stacked_with_equal_weights_or_by_its_valid_dates_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     document = smoke_document()
     document["models"] = ["linear", "lightgbm"]
+    document["stack"]["first_fold"] = "equal"
     document["split"]["folds"] = {"scheme": "ratio", "ratios": [0.5, 0.2, 0.3], "purge": 21, "embargo": 2}
     workplace = make_workplace(tmp_path / "factorcast", document)
     for stage in ("plan", "sample", "split", "tokenize_features"):
         workplace.run(stage)
-    assert "one fold: the stack is the mean of the models" in capsys.readouterr().err
+    assert "one fold: no earlier one teaches the stack its weights" in capsys.readouterr().err
     finish(workplace, document["models"])
     results = workplace.results
     gates = read(results / "stack" / "gates.json")
@@ -67,6 +91,14 @@ def test_one_fold_is_stacked_with_equal_weights_and_says_so(tmp_path: Path, caps
     assert len(pd.read_parquet(results / "stack" / "predictions.parquet")) == len(oof)
     page = (results / "report" / "stack" / "report.html").read_text()
     assert "the first one is stacked with equal weights" in page
+    workplace.change_params(lambda document: document["stack"].update(first_fold="valid", weights="ridge"))
+    for stage in ("plan", "stack", "report_stack"):
+        workplace.run(stage)
+    assert read(results / "stack" / "weights.json")["h1"]["fold 0"] == pytest.approx(weights_of_valid_dates(results))
+    assert (
+        "the first one is stacked with what its valid dates teach"
+        in (results / "report" / "stack" / "report.html").read_text()
+    )
     assert read(results / "summary.json")["promoted"] == 0
     workplace.run("commands.show")
     assert "equal_weight" in capsys.readouterr().out
@@ -251,7 +283,7 @@ def test_what_a_model_adds_is_the_stack_less_the_stack_of_the_others(tokenized: 
     assert "uncorrelated models of 3" in page
     copies = pd.read_parquet(workplace.results / "train" / "linear" / "predictions.parquet")
     damage(workplace.results / "train" / "xgboost", lambda frame: copies)
-    workplace.change_params(lambda document: document["stack"].update(prune=0.95))
+    workplace.change_params(lambda document: document["stack"].update(prune=0.95, first_fold="equal"))
     workplace.run("plan")
     workplace.run("stack")
     workplace.run("report_stack")

@@ -17,7 +17,7 @@ from factor_data import FeatureStore, Segment, open_panel, read_folds
 from factor_data.sums import write_sums
 from factor_metrics import rank_ic
 from market_samples import returns_over
-from stages.judging.ensemble import without_constant_dates
+from stages.judging.members import without_constant_dates
 from stages.params.evaluate import EvaluateParams
 from stages.params.train import LiveICParams
 from stages.predictions import OutOfFold, prediction_frame

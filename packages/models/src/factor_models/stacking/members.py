@@ -46,7 +46,8 @@ class Members:
     """Out-of-fold forecasts of one label by several models, as ranks per date with mean 0 and variance 1.
 
     A model is absent from a row without a forecast, and from all rows of a date on which it tells none apart. With
-    `direction` (num_rows,), 1 up, 0 down and NaN unknown, weights are learned by the AUC.
+    `direction` (num_rows,), 1 up, 0 down and NaN unknown, weights are learned by the AUC. Dates of `before` teach every
+    fold as those of an earlier one do, and are not stacked.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Members:
         date_code: np.ndarray,
         fold: np.ndarray,
         direction: np.ndarray | None = None,
+        before: Members | None = None,
     ) -> None:
         self.num_models, self.num_rows = predictions.shape
         rows = np.flatnonzero(fold >= 0)
@@ -76,6 +78,12 @@ class Members:
         """Blocks of dates by fold."""
         self.start = np.array([dates[self.fold_of_group == one].min() for one in self.folds], dtype=np.int64)
         moments, lessons = list[Moments](), list[Moments]()
+        self.fold_of_moment = self.fold_of_group
+        """(num_dates,) the fold of each of `moments`; -1 for those of `before`."""
+        if before is not None:
+            moments.append(before.moments)
+            lessons += [] if direction is None else [before.lessons]
+            self.fold_of_moment = np.append(np.full(len(before.moments.dates), -1), self.fold_of_group)
         for number in self.folds:
             mine = []
             for part in self._parts(np.flatnonzero(self.fold_of_group == number)):
@@ -94,7 +102,7 @@ class Members:
         """What weights are learned from."""
 
     def teaching(self, place: int, purge: int) -> Moments:
-        """Return what dates in earlier folds than the one at `place` teach whose labels were known as it began."""
+        """Return what dates before the fold at `place` teach whose labels were known as it began."""
         return self.lessons.take(self._known(place, purge))
 
     def ics_of(self, weights: np.ndarray, place: int, purge: int) -> np.ndarray:
@@ -102,7 +110,7 @@ class Members:
         return self.moments.take(self._known(place, purge)).ics_of(weights)
 
     def _known(self, place: int, purge: int) -> np.ndarray:
-        earlier = self.fold_of_group < self.folds[place]
+        earlier = self.fold_of_moment < self.folds[place]
         return earlier & (self.moments.dates + purge < self.start[place])
 
     def _parts(self, groups: np.ndarray) -> list[np.ndarray]:

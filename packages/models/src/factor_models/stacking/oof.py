@@ -3,7 +3,7 @@
 Per date every model's predictions become average ranks with mean 0 and variance 1, so that scales agree; the label is
 standardised on its own scale. A meta learner (`factor_models.stacking.learners`) makes weights of what earlier folds
 showed, which are drawn to equal ones as far as they are not known (`factor_models.stacking.evidence`). The first fold
-has nothing to learn from and is stacked with equal weights.
+learns from dates `before` all folds, such as its models' valid dates; without any it is stacked with equal weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from factor_models.stacking.moments import Moments
 from factor_models.stacking.pruning import Pruned, kept_models, prune_models
 
 PRIOR_SCALE, LEAST_SCALE = 0.05, 0.005
-"""Correlations with the label: the one that the first fold assumes, and the least that a later one goes by."""
+"""Correlations with the label: what a fold with nothing to learn from assumes, and the least that others go by."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +56,7 @@ def stack_oof(
     config: StackConfig | None = None,
     purge: int = 0,
     direction: np.ndarray | None = None,
+    before: Members | None = None,
 ) -> StackResult:
     """Combine models on out-of-fold predictions of one label.
 
@@ -71,11 +72,14 @@ def stack_oof(
         horizon, so that every label used was known before the fold began
     direction : (num_rows,) 1 up, 0 down, NaN unknown, known when the label is; needed and read where `config` learns by
         the AUC
+    before : forecasts of the same models on dates before all folds that none was fitted on; they teach, and are not
+        stacked
 
     Returns
     -------
-    StackResult : the weights of fold k are a function of rows of folds < k alone. That is of the past only where the
-        models of those folds were: where they were trained on dates of fold k (combinatorial folds), take `equal`
+    StackResult : the weights of fold k are a function of rows of folds < k, and of `before`, alone. That is of the past
+        only where the models of those folds were: where they were trained on dates of fold k (combinatorial folds),
+        take `equal`
 
     Raises
     ------
@@ -94,7 +98,7 @@ def stack_oof(
         direction = None
     elif direction is None or direction.shape != label.shape:
         raise ValueError(f"direction must be (num_rows={len(label)},), since learn_by is {config.learn_by}")
-    return stack_members(Members(predictions, label, date_code, fold, direction), config, purge)
+    return stack_members(Members(predictions, label, date_code, fold, direction, before), config, purge)
 
 
 def stack_members(
