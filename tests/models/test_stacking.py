@@ -112,7 +112,8 @@ def test_exponential_weights_count_a_date_half_after_the_half_life() -> None:
     ics = (weight[:, None] * moments.ics).sum(axis=0) / weight.sum()
     gram = (weight[:, None, None] * moments.grams).sum(axis=0) / weight.sum()
     expected = np.linalg.solve(gram + np.eye(3), ics)
-    np.testing.assert_allclose(LEARNERS["exponential"](moments, StackConfig(half_life=10.0)), expected, rtol=1e-9)
+    found = LEARNERS["exponential"](moments, StackConfig(half_life=10.0, alpha=1.0))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def jackknife_reference(name: str, moments: Moments) -> np.ndarray:

@@ -32,7 +32,7 @@ class StackConfig:
     learn_by: LearnBy = "ic"
     """ic: weights, the choice of `auto` and what is pruned go by correlations with the label; auc: by the area under
     the ROC curve of each date's directions, up against down, 2 AUC - 1 in the place of the IC."""
-    alpha: float = 1.0
+    alpha: float = 0.1
     """Ridge penalty on squared error averaged per date, above 0; shrunk penalises the distance to equal weights."""
     l1: float = 0.1
     """Penalty of elastic_net on absolute weights, as a share of the largest IC, in [0, 1)."""
