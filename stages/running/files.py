@@ -10,6 +10,7 @@ from pathlib import Path
 
 from factor_data import Sums, checked, write_sums
 from factor_data.sums import SUMS
+from factor_data.whole_file import room_told
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
 
@@ -40,13 +41,14 @@ def stage_output(name: str, min_free_bytes: int = MIN_FREE_BYTES) -> Iterator[Pa
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         partial.mkdir()
         try:
-            yield partial
-            if not (partial / SUMS).exists():  # a store has its own
-                write_sums(partial)
-            for path in sorted(partial.rglob("*")):
-                if path.is_file():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
+            with room_told(target, partial):
+                yield partial
+                if not (partial / SUMS).exists():  # a store has its own
+                    write_sums(partial)
+                for path in sorted(partial.rglob("*")):
+                    if path.is_file():
+                        with path.open("rb") as file:
+                            os.fsync(file.fileno())
             replace_folder(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

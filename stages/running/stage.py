@@ -76,6 +76,8 @@ def describe(error: Exception) -> str | None:
         return (
             f"too many files are open (at {error.filename or 'a file'}): raise the limit (ulimit -n 4096) and run again"
         )
+    if type(error).__name__ == "NoRoomError":  # of `whole_file` in any package
+        return f"{error}: free some space and run again"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full (while writing {error.filename or 'an output'}): free some space and run again"
     if isinstance(error, PermissionError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from factor_data.whole_file import is_held, write_bytes
+from factor_data.whole_file import is_held, room_told, write_bytes
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -30,7 +30,7 @@ def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
     """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise.
 
     What killed processes have left of such folders goes before. ValueError where it cannot be made, or its disk has
-    fewer than `num_bytes` free.
+    fewer than `num_bytes` free. NoRoomError where it fills up on the way.
     """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -50,7 +50,8 @@ def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
                 f"{target.parent}: its disk has {free / 2**20:.0f} MiB free, what is written may need "
                 f"{num_bytes / 2**20:.0f} MiB"
             )
-        yield partial
+        with room_told(target, partial):
+            yield partial
         partial.rename(target)
     finally:
         os.close(held)

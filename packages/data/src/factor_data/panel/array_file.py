@@ -16,6 +16,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from factor_data.whole_file import room_told
+
 Spans = NDArray[np.int64]
 # (num_spans, 2) int64: row ranges [first, last), ascending and apart, read as one array in that order
 
@@ -33,9 +35,10 @@ class ArrayFile:
     def create(cls, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> ArrayFile:
         """Make the file in full length, its rows 0 until they are written."""
         kind = np.dtype(dtype)
-        with path.open("wb") as file:
+        size = math.prod(shape) * kind.itemsize
+        with room_told(path, path, size), path.open("wb") as file:
             offset = write_header(file, shape, kind)
-            file.truncate(offset + math.prod(shape) * kind.itemsize)
+            file.truncate(offset + size)
         return cls(path, shape, kind, offset)
 
     @classmethod
@@ -94,7 +97,8 @@ class ArrayFile:
                 f"{self.path}: {count} rows of {self.shape[1:]} {self.dtype} are due, got {values.shape} {values.dtype}"
             )
         view = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        with self.path.open("r+b", buffering=0) as file:
+        whole = self.offset + math.prod(self.shape) * self.dtype.itemsize
+        with room_told(self.path, self.path, whole), self.path.open("r+b", buffering=0) as file:
             for first, last in spans:
                 end = done + (last - first) * size
                 _write_exactly(file, view[done:end], self.offset + first * size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
@@ -16,7 +17,7 @@ from factor_data.atomic import write_json
 from factor_data.panel.array_file import write_header
 from factor_data.panel.header import FORMAT, HEADER
 from factor_data.sums import SUMS, write_sums
-from factor_data.whole_file import open_held, temporary_of
+from factor_data.whole_file import open_held, room_told, temporary_of
 
 REMAP_ROWS = 1 << 16
 
@@ -79,7 +80,8 @@ class PanelWriter:
                 self._finish()
         finally:
             for file in self._files.values():
-                file.close()
+                with suppress(OSError):  # what it still holds does not fit: the error is told already
+                    file.close()
                 Path(file.name).unlink(missing_ok=True)
 
     def append(self, panel: PanelRows) -> None:
@@ -94,7 +96,8 @@ class PanelWriter:
         arrays: dict[str, NDArray] = {"symbol_code": codes, "date_code": panel.date_code}
         arrays |= zip(column_files(self._names).values(), panel.columns.values(), strict=True)
         for stem, values in arrays.items():
-            np.ascontiguousarray(values).tofile(self._files[stem])
+            with self._room_told(stem, self.num_rows * values.itemsize + values.nbytes):
+                np.ascontiguousarray(values).tofile(self._files[stem])
         self.num_rows += len(codes)
         self._seen_symbol[codes] = True
         self._seen_date[panel.date_code] = True
@@ -115,6 +118,9 @@ class PanelWriter:
     def _open(self, stem: str) -> IO[bytes]:
         return open_held(temporary_of(self.directory / f"{stem}.npy"))
 
+    def _room_told(self, stem: str, num_bytes: int | None = None) -> AbstractContextManager[None]:
+        return room_told(self.directory / f"{stem}.npy", Path(self._files[stem].name), num_bytes)
+
     def _finish(self) -> None:
         if not self._files:
             raise ValueError(f"{self.directory}: no panel was given to write")
@@ -122,14 +128,16 @@ class PanelWriter:
             self._drop_unused()
         for stem, names in {"symbols": self.symbols, "dates": self.dates}.items():
             self._files[stem] = self._open(stem)
-            np.save(self._files[stem], names, allow_pickle=False)
+            with self._room_told(stem, names.nbytes):
+                np.save(self._files[stem], names, allow_pickle=False)
         for stem, file in self._files.items():
-            if stem in self._header_bytes:
-                file.seek(0)
-                kind = np.dtype(np.int32 if stem.endswith("_code") else np.float64)
-                assert write_header(file, (self.num_rows,), kind) == self._header_bytes[stem]
-            file.flush()
-            os.fsync(file.fileno())
+            with self._room_told(stem):
+                if stem in self._header_bytes:
+                    file.seek(0)
+                    kind = np.dtype(np.int32 if stem.endswith("_code") else np.float64)
+                    assert write_header(file, (self.num_rows,), kind) == self._header_bytes[stem]
+                file.flush()
+                os.fsync(file.fileno())
         (self.directory / SUMS).unlink(missing_ok=True)  # until all is in its place the folder holds no panel
         for stem, file in self._files.items():
             Path(file.name).replace(self.directory / f"{stem}.npy")

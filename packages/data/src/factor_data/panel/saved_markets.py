@@ -22,7 +22,7 @@ def write_markets(directory: str | Path, markets: Markets) -> None:
     directory = Path(directory)
     header = read_header(directory)
     for name, array in {CODE: markets.code, OPEN: markets.open}.items():
-        write_atomically(directory / name, partial(np.save, arr=array, allow_pickle=False))
+        write_atomically(directory / name, partial(np.save, arr=array, allow_pickle=False), array.nbytes)
     write_json(directory / HEADER, {**header, "markets": list(markets.names)})
     write_sums(directory, changed=(CODE, OPEN, HEADER))
 

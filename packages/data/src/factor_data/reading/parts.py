@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from factor_data.parquet import CHECKSUMS
 from factor_data.reading.table import Table
+from factor_data.whole_file import room_told
 
 ROW_GROUP_ROWS = 2**17
 PART_ROWS = 2**22  # small files are joined until a part has as many
@@ -36,7 +38,8 @@ class Parts:
         if kind is None:
             self.finish_part()
         elif self.writer is not None:
-            self.writer.close()
+            with suppress(OSError):  # what it still holds does not fit: the error is told already
+                self.writer.close()
 
     def add(self, table: Table, may_join: bool) -> None:
         """Append rows; a new source file starts a new part unless it may join and the part is not full."""
@@ -54,20 +57,22 @@ class Parts:
         self._write()
         if self.writer is None:
             return
-        self.writer.close()
-        with self._path().open("rb") as file:
-            os.fsync(file.fileno())
+        with room_told(self._path(), self._path()):
+            self.writer.close()
+            with self._path().open("rb") as file:
+                os.fsync(file.fileno())
         self.writer, self.num_rows = None, 0
         self.num_parts += 1
 
     def _write(self) -> None:
         if not self.waiting:
             return
-        if self.writer is None:
-            self.writer = pq.ParquetWriter(
-                self._path(), self.schema, compression="zstd", use_dictionary=["timestamp", "symbol"], **CHECKSUMS
-            )
-        self.writer.write_table(pa.concat_tables(self.waiting), row_group_size=ROW_GROUP_ROWS)
+        with room_told(self._path(), self._path()):
+            if self.writer is None:
+                self.writer = pq.ParquetWriter(
+                    self._path(), self.schema, compression="zstd", use_dictionary=["timestamp", "symbol"], **CHECKSUMS
+                )
+            self.writer.write_table(pa.concat_tables(self.waiting), row_group_size=ROW_GROUP_ROWS)
         self.waiting, self.num_waiting = [], 0
 
     def _path(self) -> Path:

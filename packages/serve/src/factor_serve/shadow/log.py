@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import canonical_json
+from factor_data.whole_file import room_told
 
 FORECASTS, LABELS, SUM = "forecasts", "labels", "sha256"
 
@@ -112,7 +113,7 @@ def held(path: Path) -> Iterator[None]:
 def append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Append records in one write that is synced, behind the last whole line."""
     lines = b"".join(_line(record) for record in records)
-    with path.open("ab+") as file:
+    with room_told(path, None, len(lines)), path.open("ab+") as file:
         file.truncate(path.read_bytes().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
         file.write(lines)

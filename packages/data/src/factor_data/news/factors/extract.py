@@ -18,6 +18,7 @@ import pandas as pd
 
 from factor_data.news.factors.endpoint import ChatEndpoint, EndpointError
 from factor_data.news.factors.prompt import FactorConfig, parse_factors
+from factor_data.whole_file import room_told
 
 LINE_START = b'{"key": "'
 
@@ -155,9 +156,11 @@ def _answer(key: str, reply: str, is_whole: bool, top_k: int) -> dict[str, Any]:
 
 
 def _append(file: Any, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
+    text = json.dumps(line) + "\n"
+    with room_told(Path(file.name), None, len(text)):
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _drop_cut_line(path: Path) -> None:
