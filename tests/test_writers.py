@@ -20,8 +20,6 @@ OPENED = "into a file that `whole_file` has opened"
 BY_ITSELF = {
     "factor_data/exporting.py": FOLDER,
     "factor_data/simulate/files.py": FOLDER,
-    "factor_data/kernel_cache.py": "a lock",
-    "factor_metrics/kernel_cache.py": "a lock",
     "factor_data/panel/array_file.py": FOLDER,
     "factor_data/panel/panel_writer.py": OPENED,
     "factor_data/news/vectors.py": OPENED,

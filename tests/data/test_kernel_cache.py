@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import cProfile
+import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -223,6 +226,63 @@ def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 1]
 
 
+def test_what_is_no_whole_entry_of_its_own_name_and_key_is_none(tmp_path: Path) -> None:
+    entries, path, key = kernel_cache._Entries(kernel_cache.kernel()(lambda: 0)), tmp_path / "a.nbc", ("key",)
+    entries._save_data(str(path), (path.name, key, "machine code"))
+    whole = path.read_bytes()
+    assert entries._kept(path, key) == "machine code"
+    assert entries._kept(path, ("other",)) is None
+    shutil.copy(path, tmp_path / "b.nbc")
+    assert entries._kept(tmp_path / "b.nbc", key) is None, "of another kernel"
+    flipped = [bytes([*whole[:place], whole[place] ^ 1, *whole[place + 1 :]]) for place in range(len(whole))]
+    cut = [whole[:length] for length in range(len(whole))]
+    for content in (*flipped, *cut, bytes(len(whole)), whole + b"\0", hashlib.sha256(b"").digest()[:31]):
+        path.write_bytes(content)
+        assert entries._kept(path, key) is None
+    for make in (lambda: os.mkfifo(path), path.mkdir, lambda: path.symlink_to(tmp_path / "nowhere")):
+        path.unlink() if path.is_fifo() or path.is_file() else path.rmdir()
+        make()
+        assert entries._kept(path, key) is None
+
+
+FACTORS = """
+import json
+from factor_data.kernel_cache import kernel
+
+@kernel(nogil=True)
+def doubled(value):
+    return value * 2.0
+
+@kernel(nogil=True)
+def tripled(value):
+    return value * 3.0
+
+print(json.dumps([doubled(1.0), tripled(1.0)]))
+"""
+
+
+def test_entries_that_were_swapped_are_not_believed(tmp_path: Path) -> None:
+    """The bytecode of both kernels is the same: their constants differ, which numba's key does not know."""
+    program = written(tmp_path, FACTORS)
+    assert result(start(SOURCE.parent, tmp_path, program))[0] == [2.0, 3.0]
+    one, other = tmp_path.rglob("*.nbc")
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    assert result(start(SOURCE.parent, tmp_path, program))[0] == [2.0, 3.0]
+
+
+def test_two_processes_compile_while_the_folder_is_deleted_again_and_again(tmp_path: Path) -> None:
+    program, cache = written(tmp_path, SMALL.format(before="")), tmp_path / "cache"
+    both = [start(SOURCE.parent, cache, program) for _ in range(2)]
+    deadline = time.monotonic() + 240
+    while any(one.poll() is None for one in both) and time.monotonic() < deadline:
+        shutil.rmtree(cache, ignore_errors=True)
+        time.sleep(0.05)
+    for one in both:
+        assert result(one)[0][0] == SHARES
+
+
 def test_of_processes_that_need_a_kernel_at_once_one_compiles_it(tmp_path: Path) -> None:
     code, folder = written(tmp_path, SMALL.format(before="")), tmp_path / "factor_data"
     assert result(start(SOURCE.parent, tmp_path, code))[0] == [SHARES, 0]
@@ -255,8 +315,61 @@ def test_a_process_that_is_halted_is_not_waited_for_for_ever(monkeypatch: pytest
         assert other.stdout is not None
         other.stdout.readline()
         assert not entries._is_held_after_waiting(path)
+        entries._let_go(path)
+        assert path.with_suffix(".compiling").exists(), "it is the other's"
         other.kill()
     assert entries._is_held_after_waiting(path)
+    entries._let_go(path)
+    assert not path.with_suffix(".compiling").exists()
+
+
+def test_a_file_that_its_holder_has_deleted_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.compiling"
+    with path.open("wb") as held:
+        os.mkfifo(tmp_path / "pipe.compiling")
+        for place in (tmp_path / "pipe.compiling", path):
+            file = kernel_cache._locked(place, time.monotonic() + 1.0)
+            assert file is not None
+            file.close()
+        file = kernel_cache._locked(path, time.monotonic() + 1.0)
+        path.unlink()
+        assert file is not None
+        again = kernel_cache._locked(path, time.monotonic() + 1.0)
+        assert again is not None
+        assert os.fstat(again.fileno()).st_ino != os.fstat(held.fileno()).st_ino
+        file.close()
+        again.close()
+
+
+def test_a_full_disk_is_said_once_and_kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fill(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(kernel_cache, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(kernel_cache._Entries, "_save_data", fill)
+    kernel_cache._say_once_that_nothing_is_kept.cache_clear()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for function in (lambda: 2.0, lambda: 3.0):
+            kernel_cache._Entries(kernel_cache.kernel()(function)).save(("key",), "machine code")
+    assert [str(one.message) for one in said] == [
+        f"{tmp_path}: compiled kernels cannot be written there (No space left on device) and are not kept"
+    ]
+    kernel_cache._say_once_that_nothing_is_kept.cache_clear()
+
+
+def test_a_disk_that_can_only_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(first)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    monkeypatch.setattr(kernel_cache, "_places", lambda: iter([first, second]))
+    try:
+        with pytest.warns(UserWarning, match="Read-only file system"):
+            assert kernel_cache._folder.__wrapped__() == second / "factor_data"
+    finally:
+        subprocess.run(["umount", str(first)], check=True)
 
 
 def test_a_profiler_changes_no_digest() -> None:

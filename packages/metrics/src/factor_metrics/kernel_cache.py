@@ -51,8 +51,9 @@ from numba.misc.appdirs import AppDirs
 
 VARIABLE = "FACTORCAST_KERNEL_CACHE"
 DAYS_KEPT = 30
-FORMAT = 2
-"""Format of entries; the first one named called functions by numbers that other processes give to others."""
+FORMAT = 3
+"""Format of entries; the first one named called functions by numbers that other processes give to others, and the
+second one did not say of which kernel it is."""
 PACKAGE = __name__.partition(".")[0]
 PATIENCE = 60.0
 """Seconds to wait for the machine code of another process, which may have been halted; then this one compiles too."""
@@ -128,7 +129,8 @@ class _Entries(IndexDataCacheFile):
     """The files of one kernel: one per digest, signature and CPU, written whole, so that no index is needed.
 
     Whoever finds no entry holds a file beside its place until it has compiled; whoever does not get that file looks
-    again. A file ends with the SHA-256 of what it holds, and with a wrong one counts as absent.
+    again. A file says by its own name whose it is, numba's key being the same for kernels that differ by what they
+    call alone, and ends with the SHA-256 of what it holds; what is anything else counts as absent.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -159,11 +161,11 @@ class _Entries(IndexDataCacheFile):
     def _kept(self, path: Path, key: tuple) -> Any:
         """Return what a whole file holds, None: there is none."""
         with contextlib.suppress(OSError):
-            content = path.read_bytes()
+            content = path.read_bytes() if path.is_file() else b""  # a pipe would be waited on
             if hashlib.sha256(content[:-32]).digest() == content[-32:]:
                 _mark_used(path)
-                stored, data = self._load_data(str(path))
-                if stored == key:
+                name, stored, data = self._load_data(str(path))
+                if (name, stored) == (path.name, key):
                     return data
         return None
 
@@ -174,19 +176,16 @@ class _Entries(IndexDataCacheFile):
         """
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(OSError):  # then the entry cannot be written either
-            if path not in self._held:  # to close it a second time would let go
-                self._held[path] = path.with_suffix(".compiling").open("wb")
-            while time.monotonic() < deadline:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.lockf(self._held[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return True
-                time.sleep(0.02)
-        return False
+            while path not in self._held and time.monotonic() < deadline:  # to close it a second time would let go
+                if file := _locked(path.with_suffix(".compiling"), deadline):
+                    self._held[path] = file
+        return path in self._held
 
     def _let_go(self, path: Path) -> None:
-        """The next process that needs the entry finds it."""
+        """The next process that needs the entry finds it; a file that another process holds is not touched."""
         if file := self._held.pop(path, None):
-            path.with_suffix(".compiling").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.with_suffix(".compiling").unlink(missing_ok=True)
             file.close()
 
     def save(self, key: tuple, data: Any) -> None:
@@ -195,12 +194,14 @@ class _Entries(IndexDataCacheFile):
         try:
             digest = _digest(self._dispatcher)
             if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it since
                 _delete_old(folder)
-                self._save_data(str(folder / self._file_name(digest, key)), (key, data))
+                name = self._file_name(digest, key)
+                self._save_data(str(folder / name), (name, key, data))
         except _NotKept:
             return
         except OSError as error:
-            warnings.warn(f"{folder}: a compiled kernel could not be written: {error}", stacklevel=2)
+            _say_once_that_nothing_is_kept(folder, error.strerror)
         finally:
             for path in list(self._held):
                 self._let_go(path)
@@ -218,6 +219,22 @@ class _Entries(IndexDataCacheFile):
     def _dump(self, obj: Any) -> bytes:
         content = super()._dump(obj)
         return content + hashlib.sha256(content).digest()
+
+
+def _locked(path: Path, deadline: float) -> IO[bytes] | None:
+    """Return a file that this process holds, which is there by its name; None: it is not, or was not got in time."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "wb")  # a pipe would be waited on
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink:  # who held it before has deleted it, and others hold a new one
+                return file
+            break
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    file.close()
+    return None
 
 
 def _full_name(dispatcher: Dispatcher) -> str:
@@ -357,6 +374,11 @@ def _say_once(folder: Path | None) -> None:
     where = f"kept in {folder}" if folder else "not kept"
     advice = f"; python -m {PACKAGE}.warm does all at once" if not sys.argv[0].endswith("warm.py") else ""
     print(f"{PACKAGE}: compiling kernels for this machine, once ({where}){advice} ...", file=sys.stderr, flush=True)
+
+
+@lru_cache(maxsize=1)
+def _say_once_that_nothing_is_kept(folder: Path | None, why: str | None) -> None:
+    warnings.warn(f"{folder}: compiled kernels cannot be written there ({why}) and are not kept", stacklevel=2)
 
 
 def _mark_used(path: Path) -> None:
