@@ -92,6 +92,7 @@ gates: install ## Say what the stack lacks to be promoted, and by how much, coun
 
 refit: install ## Train the promoted stack once more, up to the last date, and write its bundle (docs/serving.md)
 	@cp refit/map.yaml refit/dvc.yaml # from here on dvc knows it: a map that nobody asked for would never be up to date
+	@python -m stages.params
 	@dvc repro refit/dvc.yaml
 
 promote: install ## Make a bundle the champion, in git tags and DVC: make promote NAME=default [BUNDLE=results/refit/bundle] [ARGS=--unpromoted]

@@ -23,6 +23,7 @@ from stages.json_files import write_json
 from stages.params.evaluate import EvaluateParams
 from stages.params.reading import PARAMS_FILE, read_params
 from stages.running.files import stored
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import StageError, run
 
 NEWS = Path("data") / "news"
@@ -64,6 +65,7 @@ def main() -> None:
 
 def judged(models: tuple[str, ...]) -> Series:
     """Run what is left up to evaluate of every model; their series."""
+    remove_broken_rwlock()
     done = subprocess.run(["dvc", "repro", *(f"evaluate@{model}" for model in models)], check=False)
     if done.returncode:
         raise StageError(f"dvc repro ended with {done.returncode}: its message is above; {PARAMS_FILE} is as it was")

@@ -31,6 +31,7 @@ from stages.judging.bundle import HASH, MANIFEST, file_digest
 from stages.running.files import LOCKS, replace_folder
 from stages.running.lock import exclusive
 from stages.running.planned import plan_path
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import UNTOUCHED, StageError, run
 
 MODELS = Path("models")
@@ -118,6 +119,7 @@ def main() -> None:
     if options.command == "list":
         show(options.json)
         return
+    remove_broken_rwlock()
     if not NAME.fullmatch(options.name):
         raise StageError(f"NAME={options.name}: must be small letters, digits, - and _, such as default")
     with exclusive(LOCKS / "registry"):

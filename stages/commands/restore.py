@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import UNTOUCHED, StageError, run
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     files = [path for path in deleted if path]
     if files:
         git("checkout", "--quiet", "HEAD", "--", *files)
+    remove_broken_rwlock()
     restored = subprocess.run(["dvc", "checkout", "--force"], check=False, capture_output=True, text=True)
     if restored.returncode:
         raise StageError(

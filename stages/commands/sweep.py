@@ -28,6 +28,7 @@ from stages.params.checking import validate
 from stages.params.plain_yaml import parse_yaml
 from stages.params.reading import PARAMS_FILE, Params, parse_params, read_document
 from stages.running.environment import whole_number
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import UNTOUCHED, StageError, run
 
 LOGS = Path(".live") / "sweeps"
@@ -42,6 +43,7 @@ def main() -> None:
     sweep, document = read_sweep(file), read_document(PARAMS_FILE)
     check_clean()
     check_name(file)
+    remove_broken_rwlock()
     git, logs = Git(Path()), LOGS / file.stem
     stored, record = Stored(git.root), Record(logs, git.commit("HEAD"))
 

@@ -18,6 +18,7 @@ from factor_data.cli import ProgressBar, add_import_arguments, describe, import_
 from stages.commands.switch import DATA, MARKET, POINTER, REPLACED, finish, incoming, keep_description, switch
 from stages.running.files import LOCKS, check_writable
 from stages.running.lock import exclusive
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import UNTOUCHED, StageError, run
 
 
@@ -25,6 +26,7 @@ def main() -> None:
     """Import a folder, file or URL as data/, or put the simulated sample back."""
     check_git()
     with exclusive(LOCKS / "use-data"):
+        remove_broken_rwlock()
         finished = finish()
         if finished:
             print(f"{DATA}/ is now what the last run of this command, which was ended, had imported.")

@@ -6,11 +6,13 @@ import sys
 
 from stages.params.presets import with_preset
 from stages.params.reading import PARAMS_FILE, parse_params, read_document
+from stages.running.rwlock import remove_broken_rwlock
 from stages.running.stage import StageError, run
 
 
 def main() -> None:
     """Check params.yaml, or params.yaml under a preset."""
+    remove_broken_rwlock()
     document, name = read_document(PARAMS_FILE), str(PARAMS_FILE)
     match sys.argv[1:]:
         case []:

@@ -171,3 +171,43 @@ def test_a_full_disk_keeps_the_file_before_and_nothing_of_the_new_one(what: str,
         assert (tmp_path / "before").read_bytes() == b"before"
         left = {path.name for path in tmp_path.rglob("*")} - {"before", "made"}
         assert left <= {"part-00000.parquet"}, "of an import, whose folder goes whole"
+
+
+def test_of_two_that_write_one_folder_at_once_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
+    told, tell = os.pipe()
+    ended, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with new_folder(tmp_path / "made", 0) as folder:
+            (folder / "of").write_text("the first")
+            os.write(tell, b"1")
+            os.read(ended, 1)
+        os._exit(0)
+    os.read(told, 1)
+    try:
+        with (
+            pytest.raises(ValueError, match=f"made: process {child} is writing it: wait until that has ended"),
+            new_folder(tmp_path / "made", 0),
+        ):
+            pass
+    finally:
+        os.write(end, b"1")
+        os.waitpid(child, 0)
+        for pipe in (told, tell, ended, end):
+            os.close(pipe)
+    assert (tmp_path / "made" / "of").read_text() == "the first"
+    assert halves(tmp_path) == []
+
+
+def write_late(target: Path) -> None:
+    with new_folder(target, 0) as folder:
+        (folder / "of").write_text("the second")
+        target.mkdir()
+        (target / "of").write_text("the first")
+
+
+def test_a_folder_that_came_meanwhile_stays_and_the_other_goes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="made: another process has written it meanwhile; that one stays"):
+        write_late(tmp_path / "made")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made" / "of").read_text() == "the first"

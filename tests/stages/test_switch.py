@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from stages.commands import switch, use_data
 from stages.params.reading import Params
 from stages.planning.prerequisites import check_prerequisites
-from stages.running.files import DECIDED
+from stages.running.files import DECIDED, LOCKS
+from stages.running.lock import exclusive
 from stages.running.stage import StageError
 
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
@@ -123,3 +125,16 @@ def test_scripts_call_the_command_by_its_short_name(
     assert ended.value.code == 2
     assert "error in stage 'use-data': this folder is no git repository" in capsys.readouterr().err
     assert state() == OLD
+
+
+def test_of_two_at_once_the_second_is_told_who_holds_the_data(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(use_data, "check_git", lambda: None)
+    monkeypatch.setattr(use_data, "exclusive", partial(exclusive, wait_seconds=0.3))
+    monkeypatch.setattr(sys, "argv", ["use_data", "--sample"])
+    with exclusive(LOCKS / "use-data"):
+        with pytest.raises(StageError, match=rf"another run \(process {os.getpid()}: .*\) holds .*use-data: wait"):
+            use_data.main()
+        assert "waiting for it" in capsys.readouterr().err
+    assert [line for line in state() if not line.startswith(".live")] == OLD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
@@ -29,8 +30,9 @@ def canonical_json(value: Any) -> str:
 def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
     """A folder beside `target` that takes its name when the block ends without an error, and goes otherwise.
 
-    What killed processes have left of such folders goes before. ValueError where it cannot be made, or its disk has
-    fewer than `num_bytes` free. NoRoomError where it fills up on the way.
+    What killed processes have left of such folders goes before. ValueError where another process is writing the same
+    one, or has written it meanwhile, where it cannot be made, or its disk has fewer than `num_bytes` free. NoRoomError
+    where it fills up on the way.
     """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -38,6 +40,8 @@ def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
         for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
             if not is_held(left):
                 shutil.rmtree(left)
+            elif is_alive(pid := left.name.split(".")[-2]):
+                raise ValueError(f"{target}: process {pid} is writing it: wait until that has ended, or end it")
         partial.mkdir()
         held = os.open(partial, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)  # freed by the system when this process ends, however it ends
@@ -52,7 +56,29 @@ def new_folder(target: Path, num_bytes: int) -> Iterator[Path]:
             )
         with room_told(target, partial):
             yield partial
-        partial.rename(target)
+        _put_in_place(partial, target)
     finally:
         os.close(held)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_alive(pid: str) -> bool:
+    """Return whether another process of this machine has a number."""
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise ValueError(f"{target}: another process has written it meanwhile; that one stays") from error
