@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factor_data.json_document import read_document
 from factor_data.whole_file import write_bytes
 
 
@@ -21,8 +22,5 @@ def json_bytes(document: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; ValueError naming one that is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON ({error})") from error
+    """Return the content of a JSON file; ValueError naming one that is none, later file and key that it lacks."""
+    return read_document(path)

@@ -1,11 +1,15 @@
 """Files damaged byte by byte, drawn from a seed: what is read is what was written, or is refused in a line.
 
+JSON is also forged: a key goes or a value has another type, and the digests that vouch for it agree. What is read then
+may be anything, but where it is refused the line names the file.
+
 `make fuzz` runs the long form, with every stage as a user starts it; tests/stages/test_damage.py a short one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import random
 import shutil
@@ -13,7 +17,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, is_dataclass
 from hashlib import sha256
@@ -26,11 +30,15 @@ import pandas as pd
 import torch
 
 from factor_data import FeatureStore, Panel, read_bars, read_folds, read_parquet
+from factor_data.atomic import canonical_json
+from factor_data.fit.fitted import content_hash as fitted_hash
+from factor_data.sums import SUMS, checked, file_sha256, write_sums
 from factor_models import FitState, RunFolder, build_model, load_model, save_model, set_seed
+from factor_models.checkpoints import CONFIG_HASH, METADATA_HASH, content_hash
 from factor_models.kline import KronosTokenizer
 from factor_models.tabular.base import Table
 from factor_models.training.states import EngineState
-from factor_serve.bundle import load_bundle
+from factor_serve.bundle import HASH, MANIFEST, load_bundle
 from factor_serve.canary import canary_forecasts, canary_rows
 from stages.running.files import check_data
 from stages.running.stage import describe
@@ -138,6 +146,70 @@ def attack(target: Kept, rounds: int, draw: random.Random) -> Counter[str]:
     return found
 
 
+OTHERS = (None, True, -1, 1e300, "", "\0", "a", [], {}, [[]], {"a": None})
+"""Values in the place of those that were written."""
+
+
+def forge(path: Path, draw: random.Random) -> None:
+    """Take a key out of a JSON file or put another value there, with digests that agree."""
+    document = json.loads(path.read_bytes())
+    places = list(places_of(document))
+    if not places or draw.random() < 0.05:
+        document = draw.choice(OTHERS)
+    else:
+        held, key = draw.choice(places)
+        if draw.random() < 0.5:
+            del held[key]
+        else:
+            held[key] = draw.choice(OTHERS)
+    own = {"metadata.json": (METADATA_HASH, content_hash), MANIFEST: (HASH, manifest_hash)}
+    name, digest_of = own.get(path.name, ("hash", fitted_hash))
+    if isinstance(document, dict) and name in document:
+        document[name] = digest_of({key: value for key, value in document.items() if key != name})
+    path.write_text(json.dumps(document))
+    if path.name == "config.json" and (metadata := path.with_name("metadata.json")).is_file():
+        beside = json.loads(metadata.read_bytes()) | {CONFIG_HASH: file_sha256(path)}
+        beside[METADATA_HASH] = content_hash({key: value for key, value in beside.items() if key != METADATA_HASH})
+        metadata.write_text(json.dumps(beside))
+    vouching = next((one for one in path.parents if (one / SUMS).is_file()), None)
+    if vouching is not None and path.name != SUMS:
+        write_sums(vouching)
+
+
+def manifest_hash(content: dict[str, Any]) -> str:
+    return sha256(canonical_json(content).encode()).hexdigest()
+
+
+def places_of(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Every key of every object, and every place of every list, down to the leaves; of long lists the first."""
+    for key in list(document)[:50] if isinstance(document, dict) else range(min(len(document), 3)):
+        yield document, key
+        if isinstance(document[key], dict | list):
+            yield from places_of(document[key])
+
+
+def attack_forged(target: Kept, rounds: int, draw: random.Random) -> Counter[str]:
+    """Forge one of its JSON files at a time, read, and put the files back."""
+    files = sorted(path for path in target.folder.rglob("*") if path.is_file())
+    found: Counter[str] = Counter()
+    forged = [path for path in files if path.suffix == ".json"]
+    for _ in range(rounds if forged else 0):
+        path, whole = draw.choice(forged), {one: one.read_bytes() for one in files}
+        forge(path, draw)
+        try:
+            target.read(target.folder)
+            found["read"] += 1
+        except Exception as error:
+            outcome = judged(error, target.folder)
+            found[outcome] += 1
+            if outcome != "refused":
+                print(f"{target.name}: {path.name} forged: {type(error).__name__} {error}")
+        for one, content in whole.items():
+            if one.read_bytes() != content:
+                one.write_bytes(content)
+    return found
+
+
 def judged(error: Exception, folder: Path) -> str:
     if not isinstance(error, ValueError | OSError) or describe(error) is None:
         return "TRACEBACK"
@@ -214,6 +286,13 @@ def kline_folder(folder: Path) -> Kept:
     return kept("K-line folder", folder, lambda one: KronosTokenizer.from_pretrained(one).content_hash)
 
 
+def folds(folder: Path, work: Workplace) -> Kept:
+    folder.mkdir()
+    shutil.copy(work.results / "split" / "folds.json", folder)
+    write_sums(folder)
+    return kept("folds", folder, lambda one: [repr(fold) for fold in read_folds(checked(one, "folds.json"))])
+
+
 def read_bundle(folder: Path) -> Any:
     """Which bundle it is, and what it forecasts: two objects of the same bundle are not equal."""
     bundle = load_bundle(folder)
@@ -235,6 +314,7 @@ def things_of(work: Workplace, folder: Path) -> list[Kept]:
         checkpoints(folder / "checkpoints"),
         *(model(name, folder / name) for name in ("lstm", "linear", "lightgbm")),
         kline_folder(folder / "kline"),
+        folds(folder / "folds", work),
     ]
 
 
@@ -303,6 +383,10 @@ def main() -> None:
         targets.append(kept("bundle", work.results / "stack" / "bundle", read_bundle))
         for target in targets:
             found[target.name] = attack(target, options.rounds, draw)
+            counts = attack_forged(target, options.rounds, draw)
+            if counts:
+                counts["as written"] = counts.pop("read")  # what is read may be anything
+                found[f"{target.name}, JSON forged"] = counts
         for _ in range(options.stage_rounds):
             of, outcome = attack_stage(work, draw)
             found.setdefault(f"results of {of}, by the stages that read them", Counter())[outcome] += 1

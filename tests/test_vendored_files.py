@@ -10,6 +10,7 @@ from stages import ROOT
 
 COPIES = {
     "inline.py": ("data", "metrics"),
+    "json_document.py": ("data", "metrics", "models"),
     "kernel_cache.py": ("data", "metrics"),
     "whole_file.py": ("data", "metrics", "models"),
 }

@@ -103,7 +103,7 @@ def judge_books(
 
             settings = json.dumps([plain(label), store.overlap(name), plain(config)])
             decided_by = [settings.encode(), dates.tobytes(), str(there.shape).encode(), np.packbits(there).tobytes()]
-            for sharpe in (best() if kept is None else kept.arrays(decided_by, best))[SHARPE].tolist():
+            for sharpe in (best() if kept is None else kept.arrays(decided_by, best, [SHARPE]))[SHARPE].tolist():
                 found[name] = beside_truth(found[name], sharpe)
     return Books(found=found, without=without)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data import Label, Panel
+from factor_data.json_document import as_written
 from factor_metrics import (
     Evaluation,
     EvaluationConfig,
@@ -93,7 +94,9 @@ def floors_beside(
         np.packbits(~np.isnan(prediction.values)).tobytes(),
         outcome.values.tobytes(),
     ]
-    return unpacked(kept.arrays(decided_by, lambda: packed(judged())))
+    found = kept.arrays(decided_by, lambda: packed(judged()), [SUMMARIES])
+    with as_written(f"{kept.folder}: the floors of {len(view.dates)} dates"):
+        return unpacked(found)
 
 
 def packed(floors: Mapping[str, Evaluation]) -> Arrays:

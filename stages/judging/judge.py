@@ -78,7 +78,9 @@ def target_on(
 ) -> NDArray[np.float32]:
     """Return what models are fitted to for a label, (num_dates, num_symbols) on some dates; read where it is kept."""
     decided_by = [json.dumps([kind, label, plain(store.heads[label])]).encode(), dates.tobytes()]
-    found = kept.arrays(decided_by, lambda: {"target": store.matrix(training_target(store, kind, label), dates)})
+    found = kept.arrays(
+        decided_by, lambda: {"target": store.matrix(training_target(store, kind, label), dates)}, ["target"]
+    )
     return found["target"]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -43,10 +44,13 @@ class Kept:
         sums = (file_sha256(RESULTS / name / SUMS) for name in ("split/panel", "split", "tokenize"))
         return cls(plan.shared[module].encode(), *(one.encode() for one in sums))
 
-    def arrays(self, decided_by: Iterable[bytes], compute: Callable[[], Arrays]) -> Arrays:
-        """Return what `compute` returns, read where it is kept."""
+    def arrays(self, decided_by: Iterable[bytes], compute: Callable[[], Arrays], needed: Iterable[str] = ()) -> Arrays:
+        """Return what `compute` returns, read where it is kept and has all arrays that are `needed`."""
         path = self.folder / f"{digest([*self.common, *decided_by])}.npz"
         found = read_arrays(path)
+        if found is not None and (lacks := [name for name in needed if name not in found]):
+            print(f"{path} lacks {lacks[0]!r}: what it holds is computed again", file=sys.stderr)
+            found = None
         if found is None:
             found = compute()
             self._write(path, found)
@@ -92,5 +96,9 @@ def read_arrays(path: Path) -> Arrays | None:
     if hashlib.sha256(content).digest() != own:
         print(f"{path} is damaged: what it holds is computed again", file=sys.stderr)
         return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        print(f"{path} holds no arrays ({error}): they are computed again", file=sys.stderr)
+        return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
 from pathlib import Path
 
 from factor_data.atomic import write_json
+from factor_data.json_document import as_written, read_document
 from stages.running.files import RESULTS
 from stages.running.starter import LAUNCHER
 
@@ -34,8 +34,9 @@ def cost_of(model: str) -> float | None:
     file = COSTS / f"{model}.json"
     if not file.is_file():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return float(found["cpu_seconds"]) if found["made"] == _made(model) else None
+    with as_written(file):
+        found = read_document(file)
+        return float(found["cpu_seconds"]) if found["made"] == _made(model) else None
 
 
 def _made(model: str) -> str | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -341,3 +342,25 @@ def test_a_damaged_ledger_that_comes_by_fast_forward_does_not_lock_out(
 def test_outside_a_repository_git_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a git repository"):
         Git(tmp_path)
+
+
+def test_a_full_disk_is_one_line_and_the_ledger_is_as_it_was(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+        ledger = Ledger(Git(tmp_path))
+        ledger.note_verdict("a", {"time": "2026", "label": "h1", "dates": []})
+        room = shutil.disk_usage(tmp_path).free - 4096
+        (tmp_path / "other").write_bytes(bytes(room))
+        many = {"time": "2026", "label": "h1", "dates": [], "more": os.urandom(20_000).hex()}
+        with pytest.raises(ValueError, match=r"no room for what git writes: 40,\d+ bytes are wanted, [\d,]+ are free"):
+            ledger.note_verdict("b", many)
+        assert not list((tmp_path / ".git").glob("fast_import_crash_*"))
+        assert [one["label"] for one in ledger.verdicts()] == ["h1"]
+        (tmp_path / "other").unlink()
+        ledger.note_verdict("b", many)
+        assert len(ledger.verdicts()) == 2
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

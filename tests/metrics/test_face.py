@@ -23,7 +23,7 @@ ROOT = Path(factor_metrics.__file__).parent
 
 # A module uses its own folder and those further down; folders in one line know nothing of each other.
 FLOORS = (
-    ("inline", "json_safe", "kernel_cache", "matrices", "system", "whole_file"),
+    ("inline", "json_document", "json_safe", "kernel_cache", "matrices", "system", "whole_file"),
     ("writing",),
     ("checks", "labels"),
     ("dispersion", "trailing"),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from factor_data.sums import SUMS
-from fuzz_damage import attack, things_of
+from fuzz_damage import attack, attack_forged, things_of
 from workplace import Workplace
 
 
@@ -23,10 +23,13 @@ def flip(path: Path) -> None:
 def test_nothing_damaged_is_believed_and_everything_refused_is_named(
     tokenized: Workplace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The short form of `make fuzz`: 20 damages of each kind of thing that is kept."""
-    draw, found = random.Random(7), {}
+    """The short form of `make fuzz`: 20 damages and 40 forgeries of each kind of thing that is kept."""
+    draw, found, forged = random.Random(7), {}, Counter[str]()
     for target in things_of(tokenized, tmp_path):
         found[target.name] = attack(target, 20, draw)
+        forged += attack_forged(target, 40, draw)
+    assert set(forged) == {"read", "refused"}, forged
+    assert forged["refused"] > 50
     total = sum(found.values(), Counter())
     assert set(total) == {"as written", "refused"}, found
     assert total["refused"] > 100

@@ -13,15 +13,15 @@ float32 and `news_document_rows.npy` (num_rows, 2) int64: the documents that eac
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.folds.fold import Fold, Segment
+from factor_data.json_document import as_written, read_document
 from factor_data.labels.config import Label, read_label
 from factor_data.parquet import read_parquet
 from factor_data.sums import Sums
@@ -63,9 +63,10 @@ class FeatureStore:
     def __init__(self, directory: Path) -> None:
         self.directory, self._sums = directory, Sums(directory)
         header = self._json("store.json")
-        self.heads: dict[str, Label] = {name: read_label(one) for name, one in header["labels"].items()}
-        self._dates_ahead: dict[str, int] = header["dates_ahead"]
-        self.feature_names: tuple[str, ...] = tuple(header["features"])
+        with as_written(directory / "store.json"):
+            self.heads: dict[str, Label] = {name: read_label(one) for name, one in header["labels"].items()}
+            self._dates_ahead: dict[str, int] = header["dates_ahead"]
+            self.feature_names: tuple[str, ...] = tuple(header["features"])
         index = read_parquet(self._sums.path("index.parquet"))
         timestamp = index["timestamp"].to_numpy().astype("datetime64[ns]")
         self.dates, date_code = np.unique(timestamp, return_inverse=True)
@@ -133,13 +134,15 @@ class FeatureStore:
         """Return the normaliser that was fitted on the training rows of a fold."""
         from factor_data.fit.normalise import Normaliser
 
-        return Normaliser.from_dict(self._document(fold, "normaliser"))
+        with as_written(self.directory / fold_name(fold) / "normaliser.json"):
+            return Normaliser.from_dict(self._document(fold, "normaliser"))
 
     def tokenizer(self, fold: int) -> QuantileTokenizer:
         """Return the tokenizer that was fitted on the training rows of a fold."""
         from factor_data.fit.tokens import QuantileTokenizer
 
-        return QuantileTokenizer.from_dict(self._document(fold, "tokenizer"))
+        with as_written(self.directory / fold_name(fold) / "tokenizer.json"):
+            return QuantileTokenizer.from_dict(self._document(fold, "tokenizer"))
 
     def vocabulary(self, fold: int) -> SymbolVocabulary:
         """Ids of the symbols that the fold was trained on; every other one is unknown."""
@@ -150,7 +153,7 @@ class FeatureStore:
     def left_out(self, fold: int) -> tuple[str, ...]:
         """Inputs that are unknown on all training rows of a fold, and therefore missing on every row of it."""
         name = f"{fold_name(fold)}/{LEFT_OUT}"
-        return tuple(json.loads(self._sums.path(name).read_text("utf-8"))) if name in self._sums.digests else ()
+        return tuple(read_document(self._sums.path(name))) if name in self._sums.digests else ()
 
     def inputs(self, fold: int) -> NDArray[np.float32]:
         """Normalised inputs (num_rows, num_inputs) float32; NaN = missing."""
@@ -192,7 +195,10 @@ class FeatureStore:
         return self._json(f"{fold_name(fold)}/{name}.json")
 
     def _json(self, name: str) -> dict:
-        return json.loads(self._sums.path(name).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_document(self._sums.path(name))
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.directory / name}: must hold keys and values")
+        return found
 
     def _array(self, name: str) -> NDArray:
         return np.load(self._sums.path(name), mmap_mode="r", allow_pickle=False)

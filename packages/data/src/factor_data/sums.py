@@ -7,11 +7,12 @@ folder inside that has a sums.json of its own vouches for itself.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from factor_data.atomic import write_json
+from factor_data.json_document import read_document
 
 SUMS = "sums.json"
 
@@ -32,11 +33,13 @@ class Sums:
         if not file.is_file():
             raise ValueError(f"{self.folder} has no {SUMS}: it does not exist, is not whole, or is of an older version")
         try:
-            sums = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise DamagedError(f"{file}: is not JSON ({error}): {ADVICE}") from error
+            sums = read_document(file)
+        except ValueError as error:
+            raise DamagedError(f"{error}: {ADVICE}") from error
         if not isinstance(sums, dict):
             raise DamagedError(f"{file}: holds no digests: {ADVICE}")
+        if wrong := [name for name, one in sums.items() if not _is_inside(name) or not _is_sha256(one)]:
+            raise DamagedError(f"{file}: {wrong[0]!r}: must be a file of the folder with its sha256: {ADVICE}")
         self.digests: dict[str, str] = sums
 
     def path(self, name: str) -> Path:
@@ -111,6 +114,15 @@ def files_to_sum(folder: Path) -> list[str]:
         for path in files
         if not any(path.is_relative_to(other) for other in apart if other != folder)
     ]
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _is_sha256(digest: Any) -> bool:
+    return isinstance(digest, str) and len(digest) == 64
 
 
 def checked(folder: str | Path, name: str) -> Path:

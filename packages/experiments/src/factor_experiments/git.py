@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ EXPERIMENTS = "refs/exps"
 """Where DVC keeps its experiments, below the revision that they start from."""
 INTERNAL = ("apply", "celery", "exec", "stash", "temp")
 """DVC's own refs below that."""
+NO_ROOM = ("No space left on device", "Out of diskspace", "Disk quota exceeded", "File too large")
+CRASH = re.compile(r"^fast-import: dumping crash report to (.*)$", re.MULTILINE)
 FORMAT = "%(objectname) %(refname)"
 
 
@@ -39,8 +42,20 @@ class Git:
         except FileNotFoundError:
             raise GitError("git is not installed") from None
         if done.returncode:
-            raise GitError(done.stderr.decode(errors="replace").strip() or f"git {arguments[0]} failed")
+            raise GitError(
+                self._told(done.stderr.decode(errors="replace").strip(), stdin) or f"git {arguments[0]} failed"
+            )
         return done.stdout
+
+    def _told(self, said: str, stdin: bytes | None) -> str:
+        """Return what git said when it failed; of a full disk one line, without the report that it leaves behind."""
+        for found in CRASH.finditer(said):
+            (self.root / found[1]).unlink(missing_ok=True)
+        if not any(sign in said for sign in NO_ROOM):
+            return said
+        free = shutil.disk_usage(self.root).free
+        wanted = f"{len(stdin or b''):,} bytes are wanted, {free:,} are free"
+        return f"{self.root}: no room for what git writes: {wanted} ({said.splitlines()[0]})"
 
     def text(self, *arguments: str) -> str:
         """Return what git prints as text without the last newline."""

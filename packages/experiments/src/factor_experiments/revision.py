@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from factor_experiments.git import Git
 from factor_experiments.layout import DATA, ENVIRONMENT, EVALUATE, LOCK, PARAMS, PLANS, STACK, forecast_of, stage_of
 from factor_experiments.lock import data_digest, lock_outs, parse_yaml
+from factor_metrics.json_document import parse_document
 
 WORKSPACE = "workspace"
 """Name of the working tree as it is, with what is not committed."""
@@ -111,10 +111,9 @@ def _mapping(path: str, revision: str, text: str) -> Mapping[str, Any]:
 
 
 def _json(path: str, revision: str, text: str) -> Mapping[str, Any]:
-    try:
-        found: Mapping[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} of {revision} is not JSON ({error})") from error
+    found: Mapping[str, Any] = parse_document(text.encode(), f"{path} of {revision}")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} of {revision} is no mapping")
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from factor_experiments.lock import DIGEST
+from factor_metrics.json_document import as_written, parse_document
 
 DEFAULT_CACHE = Path(".dvc") / "cache" / "files" / "md5"
 FOLDER = ".dir"
@@ -42,8 +43,10 @@ class Stored:
         if not out.endswith(FOLDER):
             return out
         listing = self.content(out)
-        files: list[dict[str, str]] = [] if listing is None else json.loads(listing)
-        return next((one["md5"] for one in files if one["relpath"] == file and DIGEST.fullmatch(one["md5"])), None)
+        where = f"the listing {out} of DVC's cache"
+        with as_written(where):
+            files: list[dict[str, str]] = [] if listing is None else parse_document(listing, where)
+            return next((one["md5"] for one in files if one["relpath"] == file and DIGEST.fullmatch(one["md5"])), None)
 
     def file(self, out: str, file: str) -> bytes | None:
         """Return the content of a file of an output, as `digest` finds it; None where it is nowhere."""

@@ -36,6 +36,7 @@ from factor_experiments.sweep_devices import VISIBLE, shares
 from factor_experiments.sweeps import overrides
 from factor_experiments.writing import write_text
 from factor_metrics import bootstrap_interval
+from factor_metrics.json_document import parse_document
 
 if TYPE_CHECKING:
     from factor_experiments.sweep_choice import Choice
@@ -111,7 +112,7 @@ def valid_rank_ic(stored: Stored, outs: Mapping[str, str], model: str, label: st
     found = _file(stored, outs, metrics_path(model))
     if found is None:
         return math.nan
-    metrics = json.loads(found)
+    metrics = parse_document(found, metrics_path(model))
     scores = metrics.get(label if label is not None else next(iter(metrics)), {})
     value = scores.get(SCORE)
     return math.nan if value is None else float(value)
@@ -122,7 +123,7 @@ def valid_interval(stored: Stored, outs: Mapping[str, str], model: str, label: s
     found = _file(stored, outs, judged_path(model))
     if found is None:
         return math.nan, math.nan
-    page = json.loads(found)
+    page = parse_document(found, judged_path(model))
     chosen = label if label is not None else next(iter(page["valid"]))
     overlap = next((one["overlap"] for one in page["subjects"] if one["label"] == chosen), 1)
     values = np.array(page["valid"].get(chosen, []), dtype=np.float64).ravel()
@@ -306,7 +307,7 @@ def stored_fold_scores(stored: Stored, outs: Mapping[str, str], model: str, labe
 
 
 def _fold_score(metadata: bytes, label: str | None) -> float:
-    scores = json.loads(metadata)[SCORE]
+    scores = parse_document(metadata, "metadata.json of a training")[SCORE]
     values = list(scores.values()) if label is None else [scores.get(label)]
     return math.nan if None in values else float(np.mean(values))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
 from factor_experiments.trials import LEVEL, beyond_judged
 from factor_metrics import ICSummary, paired_difference, summarize, to_json_safe
+from factor_metrics.json_document import as_written, parse_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,10 @@ def valid_dates(git: Git, stored: Stored, revision: Revision) -> NDArray[np.date
     if content is None:
         why = stored.unreachable or "dvc fetch"
         raise ValueError(f"the folds of {revision.name} are neither in DVC's cache nor in its remote: {why}")
-    found = [np.array(fold["valid"], dtype="datetime64[ns]") for fold in json.loads(content)["folds"]]
+    where = f"{FOLDS} of {revision.name}"
+    with as_written(where):
+        folds = parse_document(content, where)["folds"]
+        found = [np.array(fold["valid"], dtype="datetime64[ns]") for fold in folds]
     return np.unique(np.concatenate(found))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import FloatArray, as_float_array, check_at_least
 from factor_metrics.information_coefficient.ic import ic, rank_ic
+from factor_metrics.json_document import read_document
 from factor_metrics.json_safe import to_json_safe
 from factor_metrics.labels import same_labels
 from factor_metrics.significance.sample_comparison import compare_samples
@@ -221,10 +222,10 @@ class LiveICReporter:
         if not path.exists():
             return []
         try:
-            history = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON ({error}): move it away to start a new history") from None
-        if not isinstance(history, list):
+            history = read_document(path)
+        except ValueError as error:
+            raise ValueError(f"{error}: move it away to start a new history") from None
+        if not isinstance(history, list) or not all(isinstance(one, dict) for one in history):
             raise ValueError(f"{path} must hold a list of reports: move it away to start a new history")
         return history[-self.max_history :]
 

@@ -63,10 +63,11 @@ def check_shapes(drawn: nn.Module, shapes: Mapping[str, list[int]], said: str) -
 
 
 def check_columns(config: Mapping[str, Any], config_file: Path) -> None:
-    """ValueError where a model of the last bar is told to have more columns than any has."""
+    """ValueError where a model of the last bar is told to have more columns than any has, or no number of them."""
     for key in ("num_features", "num_horizons"):
-        if isinstance(value := config.get(key), int | float) and not value <= MOST_COLUMNS:
-            raise ValueError(f"{config_file}: {key} = {value!r}: must be at most {MOST_COLUMNS}")
+        value = config.get(key, 1)
+        if type(value) is not int or not 1 <= value <= MOST_COLUMNS:
+            raise ValueError(f"{config_file}: {key} = {value!r}: must be a whole number from 1 to {MOST_COLUMNS}")
 
 
 def _whole_numbers(key: str, value: Any) -> Iterator[tuple[str, int]]:

@@ -67,15 +67,20 @@ def room_told(path: Path, made: Path | None, num_bytes: int | None = None) -> It
     try:
         yield
     except OSError as error:
-        is_told = type(error).__name__ == NoRoomError.__name__  # by another package's copy of this file, perhaps
-        if is_told or (error.errno not in NO_ROOM and WROTE_LESS not in str(error)):
+        name = str(error.filename or path)
+        if made is not None and name.startswith(str(made)):  # by the name that it will have
+            name = str(path) + name.removeprefix(str(made))
+        if type(error).__name__ == NoRoomError.__name__:  # told already, by another package's copy of this file perhaps
+            error.filename = name
+            raise
+        if error.errno not in NO_ROOM and WROTE_LESS not in str(error):
             raise
         size, room = (0, 0) if made is None else _taken_by(made)
         wanted = f"more than {size:,}" if num_bytes is None else f"{num_bytes:,}"
         free = shutil.disk_usage(path.parent).free + room
         why = os.strerror(error.errno) if error.errno else "less was written than was asked for"
         said = f"no room: {wanted} bytes are wanted, {free:,} are free ({why})"
-        raise NoRoomError(error.errno or errno.ENOSPC, said, error.filename or str(path)) from error
+        raise NoRoomError(error.errno or errno.ENOSPC, said, name) from error
 
 
 def _taken_by(made: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factor_models.json_document import read_document
 from factor_models.whole_file import write_bytes
 
 
@@ -18,10 +19,7 @@ def read_json(path: Path, advice: str = "") -> dict[str, Any]:
     """Return the object that a JSON file holds; ValueError, which `advice` ends where the file is absent."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file{advice}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from error
+    content = read_document(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must hold one object, found {type(content).__name__}")
     return content

@@ -26,6 +26,7 @@ from factor_data import (
     SymbolVocabulary,
 )
 from factor_data.atomic import canonical_json
+from factor_data.json_document import read_document
 from factor_data.labels.config import read_label
 from factor_data.news.config import HANDED_IN
 from factor_data.sums import SUMS, file_sha256
@@ -337,5 +338,5 @@ def _own_code(folder: Path, manifest: Mapping[str, Any]) -> tempfile.TemporaryDi
 
 
 def _json(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    document: dict[str, Any] = read_document(path)
     return document

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from factor_data import DocumentVectors, Panel
+from factor_data.json_document import as_written, parse_document
 from factor_data.whole_file import write_atomically
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
@@ -54,11 +55,12 @@ def load_state(path: Path, identity: str) -> State:
     try:
         with np.load(path, allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in opened.files}
-        header = json.loads(str(arrays.pop(HEADER)))
+        header = parse_document(str(arrays.pop(HEADER)).encode(), path)
     except DAMAGES as error:
         raise ValueError(f"{path}: holds no whole state ({error})") from error
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format {found!r}, this version reads {FORMAT}")
     if header.get("sha256") != _digest(arrays):
         raise ValueError(f"{path}: its arrays are not those that were written")
     if header["bundle"] != identity:
@@ -66,7 +68,8 @@ def load_state(path: Path, identity: str) -> State:
             f"{path}: is the state of the bundle {header['bundle'][:12]}, this one is {identity[:12]}: make a new "
             "Forecaster from all bars"
         )
-    return _state(arrays, header)
+    with as_written(path):
+        return _state(arrays, header)
 
 
 def _arrays(state: State) -> dict[str, NDArray[Any]]:

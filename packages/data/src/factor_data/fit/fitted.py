@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from factor_data.atomic import canonical_json, write_json
+from factor_data.json_document import read_document
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -26,10 +26,7 @@ def load_fitted(path: str | Path, expected_hash: str | None = None) -> dict[str,
 
     ValueError if the file is not such a file, was changed since, or is not the one with `expected_hash`.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: is not JSON ({error})") from error
+    content = read_document(path)
     if not isinstance(content, dict) or "hash" not in content:
         raise ValueError(f"{path}: holds no fitted state: 'hash' is missing")
     stored = content.pop("hash")

@@ -17,6 +17,7 @@ from factor_data.fit.gaussian import normal_quantile
 from factor_data.fit.kinds import RANK_KINDS, SCALED_KINDS, NormaliserKind
 from factor_data.fit.quantiles import shares_below
 from factor_data.fit.ranks import group_blocks, group_order, ranks_of_runs, scaled_rank
+from factor_data.json_document import as_written
 from factor_data.kernel_cache import kernel
 
 MAD_TO_STD = 1.4826  # median absolute deviation of a normal distribution, in standard deviations
@@ -132,7 +133,8 @@ class Normaliser:
     @classmethod
     def load(cls, path: str | Path, expected_hash: str | None = None) -> Normaliser:
         """Read what `save` wrote; ValueError if it was changed, or is not the one with `expected_hash`."""
-        return cls.from_dict(load_fitted(path, expected_hash))
+        with as_written(path):
+            return cls.from_dict(load_fitted(path, expected_hash))
 
     @property
     def hash(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from factor_data.chunks.selection import ColumnParts, quantiles
 from factor_data.fit.fitted import check_columns, content_hash, joined_names, load_fitted, save_fitted
 from factor_data.fit.quantiles import count_upto
+from factor_data.json_document import as_written
 from factor_data.kernel_cache import kernel
 
 MISSING_TOKEN = 0
@@ -126,7 +127,8 @@ class QuantileTokenizer:
     @classmethod
     def load(cls, path: str | Path, expected_hash: str | None = None) -> QuantileTokenizer:
         """Read what `save` wrote; ValueError if it was changed, or is not the one with `expected_hash`."""
-        return cls.from_dict(load_fitted(path, expected_hash))
+        with as_written(path):
+            return cls.from_dict(load_fitted(path, expected_hash))
 
     @property
     def hash(self) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.atomic import write_json
 from factor_data.inline import inline_html, inline_table
+from factor_data.json_document import as_written, read_document
 
 if TYPE_CHECKING:
     from factor_data.panel.panel import Panel
@@ -128,15 +128,22 @@ def write_folds(path: str | Path, folds: Sequence[Fold]) -> None:
 
 
 def read_folds(path: str | Path) -> FoldList:
-    """Read what `write_folds` wrote."""
-    content = json.loads(Path(path).read_text())["folds"]
-    return FoldList(
-        Fold(
-            index=fold["index"],
-            **{name: np.array(fold[name], dtype="datetime64[ns]") for name in (*SEGMENTS, *LEFT_OUT)},
+    """Read what `write_folds` wrote; ValueError naming the file, and the key that it lacks."""
+    with as_written(path):
+        return FoldList(
+            Fold(
+                index=fold["index"],
+                **{name: _dates_of(fold[name]) for name in (*SEGMENTS, *LEFT_OUT)},
+            )
+            for fold in read_document(path)["folds"]
         )
-        for fold in content
-    )
+
+
+def _dates_of(values: Any) -> Dates:
+    dates = np.array(values, dtype="datetime64[ns]")
+    if dates.ndim != 1:
+        raise TypeError(f"dates must be a list, got {values!r}")
+    return dates
 
 
 def _span(dates: Dates) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from factor_data.atomic import write_json
 from factor_data.features.matrix import FeatureMatrix
+from factor_data.json_document import as_written, read_document
 from factor_data.kernel_cache import kernel
 from factor_data.news.config import HANDED_IN, NewsVectorConfig
 from factor_data.news.join import document_rows
@@ -94,7 +94,8 @@ class NewsVectoriser:
         """
         directory = Path(directory)
         header = _read_header(directory / HEADER)
-        config = NewsVectorConfig(**header["config"])
+        with as_written(directory / HEADER):
+            config = NewsVectorConfig(**header["config"])
         _check_encoder(config, encoder)
         chosen = encoder or (
             _read_tfidf(directory / ARRAYS)
@@ -161,9 +162,10 @@ def _read_tfidf(path: Path) -> TfidfEncoder:
 def _read_header(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; the folder holds no saved news vectors")
-    header = json.loads(path.read_text(encoding="utf-8"))
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    header: Mapping[str, Any] = read_document(path)
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format {found!r}, this version reads {FORMAT}")
     return header
 
 

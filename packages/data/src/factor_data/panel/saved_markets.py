@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from factor_data.atomic import write_json
+from factor_data.json_document import as_written
 from factor_data.panel.header import HEADER, read_header
 from factor_data.panel.markets import Markets
 from factor_data.sums import write_sums
@@ -33,4 +34,5 @@ def read_markets(directory: Path, header: dict[str, Any]) -> Markets | None:
         return None
     arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in ("symbols", "dates")}
     code, is_open = (np.load(directory / name, allow_pickle=False) for name in (CODE, OPEN))
-    return Markets(names=tuple(header["markets"]), code=code, open=is_open, **arrays)
+    with as_written(directory / HEADER):
+        return Markets(names=tuple(header["markets"]), code=code, open=is_open, **arrays)

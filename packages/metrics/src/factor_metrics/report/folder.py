@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from factor_metrics.json_document import read_document
 from factor_metrics.judging.scores import Scores
 from factor_metrics.report.data import FloorRow, ResultRow, finite
 
@@ -118,7 +118,4 @@ def _floor_row(document: dict[str, Any]) -> FloorRow:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    return read_document(path)
