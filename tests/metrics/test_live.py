@@ -179,7 +179,7 @@ def test_history_is_bounded_and_goes_on_after_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[1, 2", '{"a": 1}'])
 def test_a_broken_history_is_named_not_overwritten(tmp_path: Path, text: str) -> None:
     (tmp_path / "history.json").write_text(text)
-    with pytest.raises(ValueError, match=r"history\.json .*move it away"):
+    with pytest.raises(ValueError, match=r"history\.json.*move it away"):
         make(tmp_path)
     assert (tmp_path / "history.json").read_text() == text
 
