@@ -139,7 +139,7 @@ def test_a_missing_matplotlib_is_named_with_its_extra(model: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("metrics.json", "{", "metrics.json is not JSON"),
+        ("metrics.json", "{", "metrics.json: is not JSON"),
         ("floors.json", "{}", "not what the stage evaluate writes"),
         ("metrics.json", '{"x": {}}', "not what the stage evaluate writes"),
     ],
