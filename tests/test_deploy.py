@@ -9,6 +9,7 @@ import configparser
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -170,6 +171,23 @@ def test_the_unit_starts_what_exists(stages: list[list[tuple[str, str]]]) -> Non
     assert service["ProtectSystem"] == "strict"
     cache = f"/var/cache/{service['CacheDirectory']}"
     assert f"FACTORCAST_KERNEL_CACHE={cache}" in service["Environment"].split()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
+def test_systemd_knows_every_key_of_the_unit(tmp_path: Path) -> None:
+    """It only warns of a key or a value that it does not know."""
+    text = (DEPLOY / "factor-serve.service").read_text(encoding="utf-8")
+    unit = tmp_path / "factor-serve.service"
+    for change, said in (("", ""), ("NoSuchKey=yes\n", "Unknown key 'NoSuchKey'")):
+        unit.write_text(
+            text.replace("/srv/factorcast/venv/bin/factor-serve", "/bin/true").replace("Type=", change + "Type=")
+        )
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+        assert bool(said) == bool(done.stderr), done.stderr
 
 
 def test_kubernetes_probes_what_the_server_answers(stages: list[list[tuple[str, str]]]) -> None:
