@@ -7,15 +7,15 @@ import base64
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from factor_serve.bundle import BundleError
-from factor_serve.http import bodies, metrics
+from factor_serve.http import bodies, document, metrics
 from factor_serve.http.board import Board
 from factor_serve.http.limits import Turn, rate_of, read_body
 from factor_serve.http.page import POLICY, status_page
@@ -29,28 +29,6 @@ OPEN_PATHS = ("/health", "/ready")
 """Answered without a key, for whoever watches the server."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """Change nothing here."""
-TABLE = {"type": "object", "additionalProperties": {"type": "array"}}
-PREDICT = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            bodies.JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["bars"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "bars": {**TABLE, "description": "a list per column: timestamp, symbol, open, ..."},
-                        "news": {**TABLE, "nullable": True, "description": "timestamp, symbol, text"},
-                        "at": {"type": "string", "nullable": True, "description": "the date; default: the last one"},
-                        "model": {"type": "string", "description": "stack, all, or a member; default: see /info"},
-                    },
-                }
-            },
-            bodies.ARROW: {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 
 
 class Application:
@@ -142,7 +120,7 @@ class Application:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (bodies.JSON, bodies.ARROW):
             raise Problem(415, "Content-Type", f"must be {bodies.JSON} or {bodies.ARROW}")
-        settings, asked = self.settings, request.query_params
+        settings, asked = self.settings, bodies.read_query(request.query_params.multi_items(), kind)
         size = request.headers.get("content-length")
         body = await read_body(request.stream(), size, settings.max_bytes, settings.timeout)
         accepted = request.headers.get("accept", "")
@@ -168,27 +146,36 @@ def make_app(service: Service, settings: HttpSettings, board: Board | None = Non
     `board` and `number` are those of one worker of several.
     """
     own = Application(service, settings, board, number)
-    app = FastAPI(title="factor-serve", docs_url=None, redoc_url=None, lifespan=own.lifespan)
+    app = document.Documented(
+        settings.key is not None, title="factor-serve", docs_url=None, redoc_url=None, lifespan=own.lifespan
+    )
     app.middleware("http")(own.guard)
     app.add_exception_handler(Problem, told)
     app.add_exception_handler(HTTPException, told)
-    for path, endpoint in (
-        ("/", own.page),
-        ("/health", own.health),
-        ("/ready", own.ready),
-        ("/info", own.info),
-        ("/metrics", own.prometheus),
+    for path, endpoint, kind, answers in (
+        ("/", own.page, HTMLResponse, document.PAGE),
+        ("/health", own.health, JSONResponse, document.HEALTH),
+        ("/ready", own.ready, JSONResponse, document.READY),
+        ("/info", own.info, JSONResponse, document.INFO),
+        ("/metrics", own.prometheus, PlainTextResponse, document.PAGE),
     ):
-        app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
-    app.add_api_route("/reload", own.reload, methods=["POST"], response_model=None)
-    app.add_api_route("/predict", own.predict, methods=["POST"], response_model=None, openapi_extra=PREDICT)
+        app.add_api_route(path, endpoint, methods=["GET"], response_model=None, response_class=kind, responses=answers)
+    app.add_api_route("/reload", own.reload, methods=["POST"], response_model=None, responses=document.RELOAD)
+    app.add_api_route(
+        "/predict",
+        own.predict,
+        methods=["POST"],
+        response_model=None,
+        responses=document.PREDICT,
+        openapi_extra=document.ASKED,
+    )
     return app
 
 
 async def told(request: Request, error: Exception) -> Response:
     """Answer a refusal, the framework's own among them."""
     if isinstance(error, HTTPException):
-        return answer(Problem(error.status_code, None, str(error.detail)))
+        return answer(Problem(error.status_code, None, str(error.detail)), error.headers)
     assert isinstance(error, Problem)
     return answer(error)
 
@@ -211,6 +198,7 @@ def shown_key(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
 
 
-def answer(problem: Problem) -> Response:
-    """Return the refusal as a response."""
-    return JSONResponse(problem.document(), status_code=problem.status, headers=problem.headers())
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the refusal as a response, with the framework's own headers where it refused: `Allow` of a 405."""
+    shown = {**(headers or {}), **problem.headers()}
+    return JSONResponse(problem.document(), status_code=problem.status, headers=shown)

@@ -17,6 +17,8 @@ from factor_serve.http.problems import Problem
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
 KEYS = ("bars", "news", "at", "model")
+ASKED = ("at", "model")
+"""Keys that stand in the query beside a stream of Arrow."""
 MOST_NAMED = 200
 
 
@@ -50,6 +52,19 @@ def read_json(body: bytes, max_rows: int) -> Request:
         at=_text(document.get("at"), "at"),
         model=_text(document.get("model"), "model") or None,
     )
+
+
+def read_query(pairs: list[tuple[str, str]], kind: str) -> dict[str, str]:
+    """Return what the query asks for; Problem for a key that would be passed over, or that comes twice."""
+    known = ASKED if kind == ARROW else ()
+    for key, _ in pairs:
+        if key not in known:
+            rule = f"is unknown in the query; known are {', '.join(ASKED)}"
+            raise Problem(422, key[:MOST_NAMED], "of JSON stands in the body" if key in ASKED else rule)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Problem(422, "query", "a key comes twice")
+    return found
 
 
 def read_arrow(body: bytes, at: str | None, model: str | None, max_rows: int) -> Request:
