@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,19 @@ def news_between(news: pd.DataFrame | None, after: np.datetime64 | None, upto: n
 
 
 def update_date_by_date(bundle: Bundle, panel: Panel, news: pd.DataFrame | None, dates: np.ndarray) -> pd.DataFrame:
-    """Forecasts of the dates: the first by the history up to it, the others by an update each; sorted by `ORDER`."""
+    """Forecasts of the dates: the first by the history up to it, the others by an update each; sorted by `ORDER`.
+
+    Before the last one the forecaster is started again from its saved state.
+    """
     forecaster, frame = Forecaster(bundle), panel.to_pandas()
     history = frame[frame["timestamp"] <= dates[0]]
     said = [forecaster.update(history, news_between(news, None, dates[0]), "all")]
     for before, date in pairwise(dates):
         bars = frame[frame["timestamp"] == date]
+        if date == dates[-1]:
+            with TemporaryDirectory() as folder:
+                forecaster.save(Path(folder) / "state")
+                forecaster = Forecaster.restore(bundle, Path(folder) / "state")
         said.append(forecaster.update(bars, news_between(news, before, date), "all"))
     return pd.concat(said).sort_values(ORDER, ignore_index=True)
 

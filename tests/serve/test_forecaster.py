@@ -11,7 +11,8 @@ import pytest
 
 from factor_data import FEATURES, MarketConfig, Panel, plan_features, simulate_market
 from factor_serve import ArrivalRules, Bundle, Forecaster, forecast, load_bundle
-from factor_serve.memory import feature_bars
+from factor_serve.averages import averages_of, kept_of
+from factor_serve.memory import feature_bars, source_bars
 from serve.bundle_samples import assert_equal_bits, change_manifest, news_between, update_date_by_date
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
@@ -198,6 +199,33 @@ def test_of_a_long_memory_its_window_is_kept_and_no_more() -> None:
             cut = panel.select(from_end < bars)
             short, whole = plan.symbol_values(cut)[cut.starts[1:] - 1], plan.symbol_values(panel)[last]
             assert np.array_equal(short, whole, equal_nan=True) == same, (name, bars)
+
+
+def test_averages_over_a_long_memory_have_their_bits_when_what_they_average_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over more dates than there is room for, with bars and values that lack, a late listing and restarts."""
+    monkeypatch.setattr("factor_serve.averages.ROOM", 16)
+    bars = simulate_market(MarketConfig(symbols=10, bars=720)).bars
+    when = np.searchsorted(np.unique(bars["timestamp"]), bars["timestamp"])
+    bars.loc[when % 41 == 7, "high"] = np.nan  # no close location
+    halted = (bars["symbol"] == "S0001") & (when % 5 == 0)
+    panel = Panel.from_frame(bars[~halted & ~((bars["symbol"] == "S0002") & (when < 690))])
+    plan = plan_features(("memory", "return_5"), panel.symbols)
+    averages = averages_of(plan)
+    assert averages is not None
+    assert len(averages.places) == len(plan.symbol_names) - 1 == 5 * len(averages.sources)
+    expected = plan.symbol_values(panel)[:, averages.places]
+    assert np.isnan(expected).any()
+    kept = averages.of_history(panel.select(panel.date_code < 660))
+    for date in range(660, 720):
+        known = panel.select(panel.date_code <= date)
+        new = panel.symbol_code[panel.date_code == date]
+        kept = averages.with_newest(kept, known, new, source_bars(averages))
+        if date % 7 == 0:
+            kept = kept_of(*kept.whole(), kept.window)
+        said = averages.newest(kept, plan, known, new)
+        np.testing.assert_array_equal(said.view(np.uint32), expected[panel.date_code == date].view(np.uint32))
 
 
 @pytest.mark.parametrize(("name", "window"), [("rsi_14", 219), ("macd_signal", 282), ("macd_histogram", 282)])

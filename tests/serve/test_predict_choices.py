@@ -22,6 +22,7 @@ from factor_serve.export.bundle import export_bundle
 from factor_serve.http.app import make_app
 from factor_serve.http.service import Service
 from factor_serve.http.settings import HttpSettings
+from factor_serve.memory import held_bars, kept_bars
 from serve.bundle_samples import ORDER, assert_same_bits, columns, last_test_dates, update_date_by_date
 from workplace import Workplace, make_workplace, smoke_document
 
@@ -57,7 +58,7 @@ def own_features(document: dict[str, Any]) -> None:
 
 def directions(document: dict[str, Any]) -> None:
     document["sample"] |= {"frequency": "5min", "bars": 900}
-    document["tokenize"] |= {"use_news": False, "normaliser": "quantile_gauss"}
+    document["tokenize"] |= {"use_news": False, "normaliser": "quantile_gauss", "features": ["bars", "memory"]}
     document["tokenize"]["labels"] = {
         "up5": {"horizon": 5, "direction": {"up": 0.001, "down": -0.001}},
         "h1": {"horizon": 1},
@@ -114,6 +115,9 @@ def test_forecasts_are_those_of_the_dag(change: Any, tmp_path: Path, monkeypatch
         assert_same_bits(said, workplace.results, model)
     assert_http_answers_so(workplace, bundle, dates[-1], said)
     assert all(one.same_bits for one in compare_canary(bundle))
+    if change is not own_features:  # what long averages are taken of is held, and not the bars that it is made of
+        assert kept_bars(bundle, panel) > 600  # type: ignore[operator]
+        assert held_bars(bundle, panel) < 100  # type: ignore[operator]
     told = update_date_by_date(bundle, panel, news, dates[-4:])
     batch = said[said["timestamp"].isin(dates[-4:])]
     pd.testing.assert_frame_equal(told, batch.sort_values(ORDER, ignore_index=True))

@@ -23,10 +23,11 @@ from factor_data.cleaning.bars import NOTHING_SEEN, ColumnFacts, Seen, column_fa
 from factor_data.news.join import document_rows
 from factor_data.panel.stamps import as_stamps
 from factor_serve.arrivals import ArrivalRules, check_dates, check_news, check_share, panel_of
+from factor_serve.averages import Averages, Kept, averages_of
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import STACK, Model, forecast_rows
 from factor_serve.inputs import feature_plan, kline_columns, normalised, rows_of, with_columns
-from factor_serve.memory import kept_bars, newest_values
+from factor_serve.memory import held_bars, newest_values, source_bars
 from factor_serve.rows import Rows
 from factor_serve.sorted_rows import behind, coded, from_end, put_behind, with_names
 from factor_serve.stamps import check_one_clock, wall_clock, with_zones
@@ -66,6 +67,7 @@ class State:
     counted : (num_documents,) whether a document is in `tone` already
     zones, news_zones : zones in which stamps of bars and of documents have come, see `factor_serve.stamps`; none of
         bars that came as a panel, which knows their wall clock only
+    averaged : what features over a long memory are averages of, by the symbols of the rows; None without such features
     cleaned : made of the bars when a date comes and it is None, as after a restart
     """
 
@@ -77,6 +79,7 @@ class State:
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     zones: dict[str, str] = field(default_factory=dict)
     news_zones: dict[str, str] = field(default_factory=dict)
+    averaged: Kept | None = None
     cleaned: Cleaned | None = None
 
     @property
@@ -108,7 +111,7 @@ class Forecaster:
         self.memory: int | None = None
         """Bars of a symbol that a new date needs, known after the first update; None: all, since a function of the
         user's may look at all."""
-        self._plan: tuple[NDArray[np.str_], FeaturePlan] | None = None
+        self._plan: tuple[NDArray[np.str_], FeaturePlan, Averages | None] | None = None
 
     @property
     def last(self) -> np.datetime64 | None:
@@ -151,7 +154,7 @@ class Forecaster:
             counts = np.bincount(panel.date_code, minlength=panel.num_dates).tolist()
             check_share(panel.dates, counts, int((state.bars.date_code == state.bars.num_dates - 1).sum()), self.rules)
             return self._go_on(self._with_news(state, news), panel, model)
-        memory = kept_bars(self.bundle, panel)
+        memory = held_bars(self.bundle, panel)
         state, codes = self._first(panel, news, memory)
         said = self._said(state, codes, model)
         self.state, self.memory = replace(state, zones=zones), memory
@@ -181,7 +184,7 @@ class Forecaster:
 
         forecaster = cls(bundle, rules)
         forecaster.state = load_state(Path(path), bundle.identity)
-        forecaster.memory = kept_bars(bundle, forecaster.state.bars)
+        forecaster.memory = held_bars(bundle, forecaster.state.bars)
         return forecaster
 
     def _said(self, state: State, codes: NDArray[np.integer], model: Model) -> pd.DataFrame:
@@ -210,8 +213,16 @@ class Forecaster:
         left: NDArray[np.bool_] = np.isin(panel.row_key, key_on(cleaned, panel))
         if memory is not None:
             panel = panel.select(from_end(panel.symbol_code, left) <= memory)
+        averages = self._plan_for(cleaned)[1]
         state = State(
-            bars=panel, rows=rows, seen=seen, tone=tone, news=documents, counted=counted, news_zones=news_zones
+            bars=panel,
+            rows=rows,
+            seen=seen,
+            tone=tone,
+            news=documents,
+            counted=counted,
+            news_zones=news_zones,
+            averaged=None if averages is None else averages.of_history(cleaned),
         )
         state = self._trimmed(replace(state, rows=self._last_rows(rows)))
         return state, np.array([len(rows.dates) - 1]) if rows.dates[-1] == panel.dates[-1] else np.zeros(0, np.int64)
@@ -260,8 +271,14 @@ class Forecaster:
         symbol_code = coded(symbols, bars.symbols, fresh.symbol_code)
         date_code = np.full(fresh.num_rows, len(dates) - 1, dtype=np.int32)
         fresh = replace(fresh, symbols=symbols, dates=dates, symbol_code=symbol_code, date_code=date_code)
-        plan = self._plan_for(fresh)
-        of_symbols = newest_values(plan, on_calendar(cleaned.bars, symbols, dates), symbol_code)
+        plan, averages = self._plan_for(fresh)
+        known = on_calendar(cleaned.bars, symbols, dates)
+        averaged = recoded_averages(state, symbols)
+        of_symbols = newest_values(plan, known, symbol_code, () if averages is None else averages.places)
+        if averages is not None:
+            assert averaged is not None, "the state is of a bundle with the same features"
+            averaged = averages.with_newest(averaged, known, symbol_code, source_bars(averages))
+            of_symbols[:, averages.places] = averages.newest(averaged, plan, known, symbol_code)
         matrices = [plan.all_values(of_symbols, date_code, symbol_code, fresh.in_universe)]
         rows = recoded(state.rows, symbols, dates)
         tone = recoded_tone(state, symbols)
@@ -284,7 +301,8 @@ class Forecaster:
             tokens=None if rows.tokens is None else bundle.tokenizer.transform(inputs),
             kline=kline_columns(fresh) if rows.kline else {},
         )
-        state = self._trimmed(replace(state, rows=self._last_rows(rows, added), tone=tone, counted=counted))
+        rows = self._last_rows(rows, added)
+        state = self._trimmed(replace(state, rows=rows, tone=tone, counted=counted, averaged=averaged))
         return state, np.array([len(dates) - 1])
 
     def _cleaned(
@@ -331,11 +349,12 @@ class Forecaster:
         cleaned, _ = clean_symbols(state.bars, self.bundle.clean_rules, state.facts)
         return Cleaned(bars=cleaned, left=np.isin(state.bars.row_key, cleaned.row_key))
 
-    def _plan_for(self, panel: Panel) -> FeaturePlan:
-        """The plan of a panel's symbols, made anew when there are others."""
+    def _plan_for(self, panel: Panel) -> tuple[FeaturePlan, Averages | None]:
+        """The plan of a panel's symbols, made anew when there are others, and its averages."""
         if self._plan is None or self._plan[0] is not panel.symbols:
-            self._plan = (panel.symbols, feature_plan(self.bundle, panel))
-        return self._plan[1]
+            plan = feature_plan(self.bundle, panel)
+            self._plan = (panel.symbols, plan, averages_of(plan))
+        return self._plan[1:]
 
     def _tone_of(
         self, state: State, rows: Rows, new: Panel, tone: NDArray[np.float64]
@@ -447,6 +466,14 @@ def recoded_tone(state: State, symbols: NDArray[np.str_]) -> NDArray[np.float64]
     tone = np.zeros((len(symbols), 2))
     tone[np.searchsorted(symbols, state.rows.symbols)] = state.tone
     return tone
+
+
+def recoded_averages(state: State, symbols: NDArray[np.str_]) -> Kept | None:
+    """Return what is averaged by more symbols, of which new ones have none."""
+    known = state.rows.symbols
+    if state.averaged is None or known is symbols:
+        return state.averaged
+    return state.averaged.of_symbols(np.searchsorted(symbols, known), len(symbols))
 
 
 def panel_behind(bars: Panel, new: Panel, order: NDArray[np.int64]) -> Panel:

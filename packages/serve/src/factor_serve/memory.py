@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 
 from factor_data import ALPHA158_NAMES, ALPHA360_NAMES, FEATURES, CleanRules, Expression, FeaturePlan, Panel
 from factor_data.features.columns import ColumnFeature
+from factor_data.features.table import Feature
+from factor_serve.averages import Averages, averages_of
 from factor_serve.bundle import Bundle
 from factor_serve.inputs import feature_plan
+from factor_serve.sorted_rows import tail_of
 
 WHOLE_WINDOWS = 62
 """Bars of Alpha158 and Alpha360: windows of 60, the bar before them, and that bar's own change."""
@@ -25,7 +29,31 @@ LENGTHS = (2, 7, 22, 30, 64)
 
 def kept_bars(bundle: Bundle, panel: Panel) -> int | None:
     """Return the bars of a symbol that a new date needs, by cleaning and features; None: all of them."""
-    features = feature_bars(feature_plan(bundle, panel))
+    return _with_cleaning(bundle, feature_bars(feature_plan(bundle, panel)))
+
+
+def held_bars(bundle: Bundle, panel: Panel) -> int | None:
+    """Return the bars of a symbol that are held for a new date; None: all of them.
+
+    They are `kept_bars`, but of an average over a long memory those that its source looks at: what it averages is kept
+    beside the bars (`factor_serve.averages`).
+    """
+    plan = feature_plan(bundle, panel)
+    if (averages := averages_of(plan)) is None:
+        return kept_bars(bundle, panel)
+    names = tuple(name for place, name in enumerate(plan.symbol_names) if place not in averages.places)
+    others, sources = feature_bars(replace(plan, symbol_names=names)), source_bars(averages)
+    return None if others is None else _with_cleaning(bundle, max(others, sources))
+
+
+def source_bars(averages: Averages) -> int:
+    """Return the bars that what is averaged looks at."""
+    needed = [_probed(source) for source in averages.sources]
+    assert None not in needed, "a feature of the table looks back on a window"
+    return max(bars for bars in needed if bars is not None)
+
+
+def _with_cleaning(bundle: Bundle, features: int | None) -> int | None:
     if features is None:
         return None
     rules = bundle.clean_rules
@@ -48,7 +76,9 @@ def cleaning_bars(rules: CleanRules) -> int:
     return max(rules.min_history, rules.stale_bars, 2)
 
 
-def newest_values(plan: FeaturePlan, panel: Panel, symbols: NDArray[np.integer]) -> NDArray[np.float32]:
+def newest_values(
+    plan: FeaturePlan, panel: Panel, symbols: NDArray[np.integer], but: Collection[int] = ()
+) -> NDArray[np.float32]:
     """Return the symbol features (len(symbols), num_symbol_features) of the last bars of some symbols.
 
     Each feature is computed on as many bars as it looks at, so on its window alone and not on the window of every bar
@@ -58,40 +88,27 @@ def newest_values(plan: FeaturePlan, panel: Panel, symbols: NDArray[np.integer])
     ----------
     panel : cleaned bars
     symbols : their codes, ascending; each has a bar
+    but : places of features that are left out, and have no value
     """
     values = np.empty((len(symbols), len(plan.symbol_names)), dtype=np.float32)
-    starts = panel.starts
-    first, end = starts[symbols], starts[symbols + 1]
-    for bars, places in _by_length(plan).items():
-        begin = first if bars is None else np.maximum(first, end - bars)
-        rows, last = _runs(begin, end)
-        tail = replace(
-            panel,
-            symbol_code=panel.symbol_code[rows],
-            date_code=panel.date_code[rows],
-            columns={name: column[rows] for name, column in panel.columns.items()},
-        )
+    for bars, places in _by_length(plan, but).items():
+        tail, last = tail_of(panel, symbols, bars)
         names = tuple(plan.symbol_names[place] for place in places)
         part = replace(plan, names=names, symbol_names=names, date_features={})
         values[:, places] = part.symbol_values(tail)[last]
     return values
 
 
-def _by_length(plan: FeaturePlan) -> dict[int | None, list[int]]:
+def _by_length(plan: FeaturePlan, but: Collection[int]) -> dict[int | None, list[int]]:
     """Places of the symbol features by how many bars are given to them: the next of `LENGTHS`, or what they need."""
     found: dict[int | None, list[int]] = {}
     for place, name in enumerate(plan.symbol_names):
+        if place in but:
+            continue
         bars = _bars_of(name, plan)
         given = None if bars is None else next((one for one in LENGTHS if one >= bars), bars)
         found.setdefault(given, []).append(place)
     return found
-
-
-def _runs(begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the runs `begin[i]:end[i]` one after the other, and where in them the last one of each is."""
-    lengths = end - begin
-    after = np.cumsum(lengths)
-    return np.arange(after[-1]) + np.repeat(begin - (after - lengths), lengths), after - 1
 
 
 def _bars_of(name: str, plan: FeaturePlan) -> int | None:
@@ -105,21 +122,21 @@ def _bars_of(name: str, plan: FeaturePlan) -> int | None:
     if name in plan.own:
         return None
     if name in FEATURES:
-        return _probed(name)
+        return _probed(FEATURES[name])
     assert name in ALPHA158_NAMES or name in ALPHA360_NAMES
     return WHOLE_WINDOWS
 
 
 @cache
-def _probed(name: str) -> int | None:
+def _probed(feature: Feature) -> int | None:
     """The least bars with which the last row of a feature is what it is with all of them; None where none will do."""
     whole = _made_up(PROBED_BARS)
     with np.errstate(all="ignore"):
-        expected = _last(FEATURES[name](whole))
+        expected = _last(feature(whole))
         low, high = 1, PROBED_BARS
         while low < high:
             middle = (low + high) // 2
-            if np.array_equal(_last(FEATURES[name](_tail(whole, middle))), expected, equal_nan=True):
+            if np.array_equal(_last(feature(_tail(whole, middle))), expected, equal_nan=True):
                 high = middle
             else:
                 low = middle + 1

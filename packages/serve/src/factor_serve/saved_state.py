@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from factor_data import DocumentVectors, Panel
 from factor_data.json_document import as_written, parse_document
 from factor_data.whole_file import write_atomically
+from factor_serve.averages import kept_of
 from factor_serve.forecaster import State
 from factor_serve.rows import Rows
 
-FORMAT = 3
+FORMAT = 4
 HEADER = "header"
 DAMAGES = (
     ValueError, OSError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, TokenError, struct.error,
@@ -43,6 +44,7 @@ def save_state(state: State, identity: str, path: Path) -> None:
         "seen": {name: [bool(one) for one in seen] for name, seen in state.seen.items()},
         "zones": state.zones,
         "news_zones": state.news_zones,
+        "averaged_window": None if state.averaged is None else state.averaged.window,
         "per_bar": None if state.rows.documents is None else state.rows.documents.per_bar,
     }
     write_atomically(path, partial(_write, arrays=arrays | {HEADER: np.array(json.dumps(header))}))
@@ -93,6 +95,9 @@ def _arrays(state: State) -> dict[str, NDArray[Any]]:
         "counted": state.counted,
     }
     optional: dict[str, NDArray[Any] | None] = {"rows_inputs": rows.inputs, "rows_tokens": rows.tokens}
+    if state.averaged is not None:
+        values, counts = state.averaged.whole()
+        optional |= {"averaged": values, "averaged_counts": counts}
     if rows.documents is not None:
         optional |= {"documents": rows.documents.vectors, "document_rows": rows.documents.bounds}
     return arrays | {name: values for name, values in optional.items() if values is not None}
@@ -104,6 +109,9 @@ def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
         documents = DocumentVectors(
             vectors=arrays["documents"], bounds=arrays["document_rows"], per_bar=header["per_bar"]
         )
+    averaged = None
+    if header["averaged_window"] is not None:
+        averaged = kept_of(arrays["averaged"], arrays["averaged_counts"], header["averaged_window"])
     stamps = arrays["news_timestamp"].astype("datetime64[ns]")
     texts = {name: _read(f"news_{name}", arrays) for name in ("symbol", "text")}
     return State(
@@ -131,6 +139,7 @@ def _state(arrays: dict[str, NDArray[Any]], header: dict[str, Any]) -> State:
         counted=arrays["counted"],
         zones=header["zones"],
         news_zones=header["news_zones"],
+        averaged=averaged,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from factor_data import Panel
 
 
 def behind(symbol_code: NDArray[np.integer], new: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -40,3 +43,24 @@ def coded(names: NDArray[np.str_], old: NDArray[np.str_], code: NDArray[np.integ
     """Return codes of a table of names as codes of another one that has them all."""
     found: NDArray[np.int32] = np.asarray(code, dtype=np.int32)
     return found if names is old else np.searchsorted(names, old).astype(np.int32)[found]
+
+
+def tail_of(panel: Panel, symbols: NDArray[np.integer], bars: int | None) -> tuple[Panel, NDArray[np.int64]]:
+    """Return the last bars of some symbols, ascending, each of which has one, and where the last one of each is."""
+    starts = panel.starts
+    first, end = starts[symbols], starts[symbols + 1]
+    rows, last = _runs(first if bars is None else np.maximum(first, end - bars), end)
+    tail = replace(
+        panel,
+        symbol_code=panel.symbol_code[rows],
+        date_code=panel.date_code[rows],
+        columns={name: column[rows] for name, column in panel.columns.items()},
+    )
+    return tail, last
+
+
+def _runs(begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the runs `begin[i]:end[i]` one after the other, and where in them the last one of each is."""
+    lengths = end - begin
+    after = np.cumsum(lengths)
+    return np.arange(after[-1]) + np.repeat(begin - (after - lengths), lengths), after - 1
