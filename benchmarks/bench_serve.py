@@ -5,7 +5,8 @@ LightGBM on Alpha158 alone, which is what the peer does: its handler is made ane
 processors run, and the fitted model predicts that date. The handler is made over all bars, and over the last 80 dates,
 the least that its longest window needs. Its bars lie in its store beforehand, so that writing them costs it nothing.
 
-The default stack is measured a second time with its members as ONNX graphs, which need no torch.
+The default stack is measured a second time with its members as ONNX graphs, which need no torch. Of both it is told
+which part of an update takes how much, the members one by one.
 
 Members are trained on a small simulated market: their sizes decide the time, their weights do not. The two sides are
 processes that run one after the other, one thread each; CPU seconds, and wall seconds beside them.
@@ -106,6 +107,53 @@ def write_bars(folder: Path) -> None:
     market.news.to_parquet(folder / "news.parquet")
 
 
+class Parts:
+    """CPU seconds of the parts of an update, by timers around the functions that are one each."""
+
+    def __init__(self, bundle: Any) -> None:
+        from factor_serve import forecaster, forecasts
+        from factor_serve.averages import Averages
+        from factor_serve.forecaster import Forecaster
+
+        self.seconds: dict[str, float] = {}
+        self.updates: list[dict[str, float]] = []
+        for part, owner, names in (
+            ("arrival: frame to checked panel", forecaster, ("panel_of", "check_dates", "check_share", "with_zones")),
+            ("cleaning", Forecaster, ("_cleaned",)),
+            ("features", forecaster, ("on_calendar", "newest_values")),
+            ("features: long averages", Averages, ("with_newest", "newest")),
+            ("tone of news", Forecaster, ("_tone_of", "_with_news", "_trimmed")),
+            ("normalising", forecaster, ("normalised",)),
+            ("rows that members read", Forecaster, ("_last_rows",)),
+            ("stacking", forecasts, ("_stacked",)),
+            ("frame of the answer", forecasts, ("_frame",)),
+        ):
+            for name in names:
+                setattr(owner, name, self.timed(getattr(owner, name), part))
+        for name, member in bundle.members.items():
+            object.__setattr__(member, "forecast", self.timed(member.forecast, f"member {name}"))
+
+    def timed(self, function: Any, part: str) -> Any:
+        def around(*arguments: Any, **named: Any) -> Any:
+            started = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.seconds[part] = self.seconds.get(part, 0.0) + time.process_time() - started
+
+        return around
+
+    def end(self, whole: float) -> None:
+        """End one update, which took `whole` seconds."""
+        self.updates.append({**self.seconds, "the rest": whole - sum(self.seconds.values())})
+        self.seconds = {}
+
+    def medians(self) -> dict[str, float]:
+        """Seconds of each part, the median of the updates; those without compiling."""
+        kept = self.updates[3:]
+        return {part: statistics.median(one.get(part, 0.0) for one in kept) for part in kept[-1]}
+
+
 def ours(folder: Path, bundle: Path) -> dict[str, Any]:
     """Seconds of each update after the history, those of a start from a saved state, and the memory of the process."""
     started = time.perf_counter()
@@ -131,7 +179,7 @@ def ours(folder: Path, bundle: Path) -> dict[str, Any]:
     forecaster.update(bars[bars["timestamp"] < new[0]], known)
     history = time.perf_counter() - started
     batches = [bars[bars["timestamp"] == date].reset_index(drop=True) for date in new]
-    seconds, wall = [], []
+    seconds, wall, parts = [], [], Parts(forecaster.bundle)
     for number, batch in enumerate(batches):
         if number == NEW_DATES - 1:
             forecaster.save(state)
@@ -139,11 +187,13 @@ def ours(folder: Path, bundle: Path) -> dict[str, Any]:
         said = forecaster.update(batch)
         seconds.append(time.process_time() - cpu)
         wall.append(time.perf_counter() - started)
+        parts.end(seconds[-1])
         assert said["symbol"].nunique() > SYMBOLS // 2
     return {
         "seconds": seconds[3:],  # the first ones compile kernels
         "wall": wall[3:],
         "history": history,
+        "parts": parts.medians(),
         "memory_mb": peak_memory(),
         "members": list(forecaster.bundle.members),
         "symbols": int(said["symbol"].nunique()),
@@ -247,6 +297,7 @@ def main(peer: str, work: str | None) -> None:
                 f"date {1000 * start['first']:.0f} ms; memory {one['memory_mb']:.0f} MiB with the history, "
                 f"{start['memory_mb']:.0f} MiB from a state"
             )
+            print(*(f"    {1000 * spent:6.1f} ms  {part}" for part, spent in one["parts"].items()), sep="\n")
         theirs = ask(peer, "--pyqlib", str(folder))
     for kind, what in (("all", f"{BARS} dates"), ("short", f"{SHORT} dates")):
         median = statistics.median(theirs[kind])

@@ -211,10 +211,11 @@ def test_averages_over_a_long_memory_have_their_bits_when_what_they_average_is_k
     bars.loc[when % 41 == 7, "high"] = np.nan  # no close location
     halted = (bars["symbol"] == "S0001") & (when % 5 == 0)
     panel = Panel.from_frame(bars[~halted & ~((bars["symbol"] == "S0002") & (when < 690))])
-    plan = plan_features(("memory", "return_5"), panel.symbols)
+    plan = plan_features(("memory", "return_5", "overnight_gap"), panel.symbols)
     averages = averages_of(plan)
     assert averages is not None
-    assert len(averages.places) == len(plan.symbol_names) - 1 == 5 * len(averages.sources)
+    assert set(range(len(plan.symbol_names))) - set(averages.places) == {plan.symbol_names.index("return_5")}
+    assert averages.half_lives.count(None) == 1, "overnight_gap is itself what is averaged"
     expected = plan.symbol_values(panel)[:, averages.places]
     assert np.isnan(expected).any()
     kept = averages.of_history(panel.select(panel.date_code < 660))

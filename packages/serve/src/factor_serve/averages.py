@@ -78,21 +78,21 @@ class Averages:
 
     Attributes
     ----------
-    places : of each among the plan's symbol features
+    places : of each among the plan's symbol features, and of features that are what is averaged, at one bar
     sources : what is averaged, each once
     source : of each feature, its place among the sources
-    half_lives : of each feature
+    half_lives : of each feature; None of one that is no average
     """
 
     places: tuple[int, ...]
     sources: tuple[Feature, ...]
     source: tuple[int, ...]
-    half_lives: tuple[int, ...]
+    half_lives: tuple[int | None, ...]
 
     @cached_property
     def window(self) -> int:
         """Bars that the longest looks back on."""
-        return WINDOW_HALF_LIVES * max(self.half_lives)
+        return WINDOW_HALF_LIVES * max(one for one in self.half_lives if one is not None)
 
     def of_history(self, panel: Panel) -> Kept:
         """Return what is kept after cleaned bars."""
@@ -100,16 +100,17 @@ class Averages:
             values = np.stack([source(panel) for source in self.sources])
         return kept_of(values, np.diff(panel.starts), self.window)
 
-    def with_newest(self, kept: Kept, panel: Panel, symbols: NDArray[np.integer], bars: int) -> Kept:
+    def with_newest(self, kept: Kept, panel: Panel, symbols: NDArray[np.integer], bars: tuple[int, ...]) -> Kept:
         """Return what is kept after one more bar of some symbols, the last of each in the panel.
 
-        `bars` are those that the sources look at.
+        `bars` are those that each source looks at.
         """
         if kept.ends[symbols].max(initial=0) == kept.values.shape[2]:
-            kept = kept_of(*kept.whole(), self.window)
-        tail, last = tail_of(panel, symbols, bars)
+            kept = kept_of(*kept.whole(), kept.window)
+        tails = {count: tail_of(panel, symbols, count) for count in set(bars)}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for values, source in zip(kept.values, self.sources, strict=True):
+            for values, source, count in zip(kept.values, self.sources, bars, strict=True):
+                tail, last = tails[count]
                 values[symbols, kept.ends[symbols]] = source(tail)[last]
         ends = kept.ends.copy()
         ends[symbols] += 1
@@ -122,9 +123,11 @@ class Averages:
         """
         found: dict[str, Floats] = {}
         for number, place in enumerate(self.places):
-            half_life = self.half_lives[number]
+            half_life, values = self.half_lives[number], kept.values[self.source[number]]
+            if half_life is None:
+                found[plan.symbol_names[place]] = values[symbols, kept.ends[symbols] - 1]
+                continue
             keep, window = 0.5 ** (1.0 / half_life), WINDOW_HALF_LIVES * half_life
-            values = kept.values[self.source[number]]
             found[plan.symbol_names[place]] = newest_mean(values, kept.ends, symbols, keep, window, half_life)
         own = {name: lambda _, column=column: column for name, column in found.items()}
         part = replace(plan, names=tuple(own), symbol_names=tuple(own), date_features={}, own=own)
@@ -133,18 +136,23 @@ class Averages:
 
 def averages_of(plan: FeaturePlan) -> Averages | None:
     """Return the averages among the symbol features of a plan; None where there are none."""
-    places: list[int] = []
-    sources: dict[Feature, int] = {}
-    source, half_lives = [], []
-    for place, name in enumerate(plan.symbol_names):
-        feature = None if name in plan.own else FEATURES.get(name)
-        if isinstance(feature, partial) and feature.func is remembered:
-            places.append(place)
-            source.append(sources.setdefault(feature.keywords["source"], len(sources)))
-            half_lives.append(feature.keywords["half_life"])
-    if not places:
+    table = {place: FEATURES[name] for place, name in enumerate(plan.symbol_names) if _of_table(name, plan)}
+    long = {place: one for place, one in table.items() if isinstance(one, partial) and one.func is remembered}
+    if not long:
         return None
-    return Averages(places=tuple(places), sources=tuple(sources), source=tuple(source), half_lives=tuple(half_lives))
+    sources = tuple(dict.fromkeys(one.keywords["source"] for one in long.values()))
+    at_one_bar = {place: one for place, one in table.items() if one in sources}
+    averaged = (*(one.keywords["source"] for one in long.values()), *at_one_bar.values())
+    return Averages(
+        places=(*long, *at_one_bar),
+        sources=sources,
+        source=tuple(sources.index(one) for one in averaged),
+        half_lives=(*(one.keywords["half_life"] for one in long.values()), *[None] * len(at_one_bar)),
+    )
+
+
+def _of_table(name: str, plan: FeaturePlan) -> bool:
+    return name in FEATURES and name not in plan.own
 
 
 @kernel(nogil=True)

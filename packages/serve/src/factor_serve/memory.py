@@ -23,8 +23,11 @@ PROBED_BARS = 2048
 """More than twice the longest window of the table, the 8 half-lives of 80 bars of `memory` and their source's."""
 PROBED_SYMBOLS = 4
 MARGIN = 2
-LENGTHS = (2, 7, 22, 30, 64)
-"""Bars that features are given, so that a few panels will do for all."""
+LENGTHS = (2, 6, 22, 26, 61)
+"""Bars that features are given, so that a few panels will do for all: what those of the set `bars` need, or one more.
+
+A feature is computed at every bar whose window is whole, so three bars too many are three values too many.
+"""
 
 
 def kept_bars(bundle: Bundle, panel: Panel) -> int | None:
@@ -43,14 +46,18 @@ def held_bars(bundle: Bundle, panel: Panel) -> int | None:
         return kept_bars(bundle, panel)
     names = tuple(name for place, name in enumerate(plan.symbol_names) if place not in averages.places)
     others, sources = feature_bars(replace(plan, symbol_names=names)), source_bars(averages)
-    return None if others is None else _with_cleaning(bundle, max(others, sources))
+    return None if others is None else _with_cleaning(bundle, max(others, *sources))
 
 
-def source_bars(averages: Averages) -> int:
-    """Return the bars that what is averaged looks at."""
+def source_bars(averages: Averages) -> tuple[int, ...]:
+    """Return the bars that each source of averages looks at, or a few more, so that one panel will do for several."""
     needed = [_probed(source) for source in averages.sources]
     assert None not in needed, "a feature of the table looks back on a window"
-    return max(bars for bars in needed if bars is not None)
+    return tuple(_given(bars) for bars in needed if bars is not None)
+
+
+def _given(bars: int) -> int:
+    return next((one for one in LENGTHS if one >= bars), bars)
 
 
 def _with_cleaning(bundle: Bundle, features: int | None) -> int | None:
@@ -106,7 +113,7 @@ def _by_length(plan: FeaturePlan, but: Collection[int]) -> dict[int | None, list
         if place in but:
             continue
         bars = _bars_of(name, plan)
-        given = None if bars is None else next((one for one in LENGTHS if one >= bars), bars)
+        given = None if bars is None else _given(bars)
         found.setdefault(given, []).append(place)
     return found
 

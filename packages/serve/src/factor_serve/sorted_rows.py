@@ -52,9 +52,9 @@ def tail_of(panel: Panel, symbols: NDArray[np.integer], bars: int | None) -> tup
     rows, last = _runs(first if bars is None else np.maximum(first, end - bars), end)
     tail = replace(
         panel,
-        symbol_code=panel.symbol_code[rows],
-        date_code=panel.date_code[rows],
-        columns={name: column[rows] for name, column in panel.columns.items()},
+        symbol_code=panel.symbol_code.take(rows),
+        date_code=panel.date_code.take(rows),
+        columns={name: column.take(rows) for name, column in panel.columns.items()},
     )
     return tail, last
 
