@@ -204,7 +204,7 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def pyqlib(folder: Path) -> dict[str, Any]:
+def pyqlib(folder: Path, num_dates: int) -> dict[str, Any]:
     """Seconds of making the handler anew and predicting, over all bars and over the last ones."""
     from qlib_store import write_qlib_store
 
@@ -242,7 +242,7 @@ def pyqlib(folder: Path) -> dict[str, Any]:
         settings, lightgbm.Dataset(train["feature"].values, train["label"].values.ravel()), 120
     )
     found: dict[str, list[float]] = {"all": [], "short": [], "all_wall": [], "short_wall": []}
-    for place in range(len(days) - PEER_DATES, len(days)):
+    for place in range(len(days) - num_dates, len(days)):
         for kind, first in (("all", days[0]), ("short", days[place - SHORT])):
             started, cpu = time.perf_counter(), time.process_time()
             dataset = DatasetH(handler(first, days[place]), {"test": (days[place], days[place])})
@@ -271,7 +271,7 @@ def milliseconds(seconds: list[float]) -> str:
     return f"p50 {p50:,.1f} ms, p99 {p99:,.1f} ms of {len(seconds)}"
 
 
-def main(peer: str, work: str | None) -> None:
+def main(peer: str, work: str | None, peer_dates: int) -> None:
     print_instruction_set()
     with nullcontext(work) if work else tempfile.TemporaryDirectory(prefix="bench-serve-") as place:
         folder = Path(place).resolve()
@@ -298,7 +298,7 @@ def main(peer: str, work: str | None) -> None:
                 f"{start['memory_mb']:.0f} MiB from a state"
             )
             print(*(f"    {1000 * spent:6.1f} ms  {part}" for part, spent in one["parts"].items()), sep="\n")
-        theirs = ask(peer, "--pyqlib", str(folder))
+        theirs = ask(peer, "--pyqlib", str(folder), "--peer-dates", str(peer_dates))
     for kind, what in (("all", f"{BARS} dates"), ("short", f"{SHORT} dates")):
         median = statistics.median(theirs[kind])
         low, high = min(theirs[kind]), max(theirs[kind])
@@ -312,13 +312,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", default=sys.executable, help="interpreter that has pyqlib")
     parser.add_argument("--work", metavar="FOLDER", help="an empty folder, in which trained members are kept")
+    parser.add_argument("--peer-dates", type=int, default=PEER_DATES, help="dates that it forecasts, in two ways each")
     parser.add_argument("--ours", nargs=2, metavar=("FOLDER", "BUNDLE"), help=argparse.SUPPRESS)
     parser.add_argument("--pyqlib", metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ours:
         print(json.dumps(ours(*map(Path, arguments.ours))))
     elif arguments.pyqlib:
-        print(json.dumps(pyqlib(Path(arguments.pyqlib))))
+        print(json.dumps(pyqlib(Path(arguments.pyqlib), arguments.peer_dates)))
     else:
         sys.path[:0] = [str(ROOT), *map(str, sorted((ROOT / "packages").glob("*/src")))]
-        main(arguments.peer, arguments.work)
+        main(arguments.peer, arguments.work, arguments.peer_dates)

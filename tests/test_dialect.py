@@ -28,7 +28,7 @@ TERMS = re.compile(
     r"|cuda\.synchronize|dvc\.utils\.serialize|deepspeed\.initialize|scipy\.optimize|set_materialize_grads|capitalize|serialization|zero_optimization|utilization|authorization|skfolio\.optimization|graph\.initializer",
     re.IGNORECASE,
 )
-# Titles of papers.
+# Titles of papers, and the name of a program.
 TITLES = (
     "Direct Optimization of",
     "Stacked Generalization",
@@ -37,6 +37,7 @@ TITLES = (
     "for optimization problems with simple constraints",
     "Time Series Modeling",
     "predictable behavior of security returns",
+    "systemd-analyze",
 )
 
 
