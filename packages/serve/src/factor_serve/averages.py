@@ -117,21 +117,40 @@ class Averages:
         return Kept(values=kept.values, ends=ends)
 
     def newest(self, kept: Kept, plan: FeaturePlan, panel: Panel, symbols: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the features of the last bars of some symbols, (len(symbols), len(places)).
+        """Return the features of the last bars of some symbols, (len(symbols), len(places))."""
+        ends, num_places = kept.ends[symbols], kept.values.shape[2]
+        return self._taken(
+            plan, list(kept.values), symbols * num_places + ends - 1, ends, tail_of(panel, symbols, 1)[0]
+        )
 
-        The plan makes of them what it makes of what any feature gives.
+    def at(self, plan: FeaturePlan, panel: Panel, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the features of some rows of a panel, (rows.sum(), len(places)); each source is computed once."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            values = [source(panel) for source in self.sources]
+        return self._taken(plan, values, np.flatnonzero(rows), panel.age[rows] + 1, panel.select(rows))
+
+    def _taken(
+        self, plan: FeaturePlan, sources: list[Floats], last: NDArray[np.int64], bars: NDArray[np.int64], rows: Panel
+    ) -> NDArray[np.float32]:
+        """The features of rows, of which the plan makes what it makes of what any feature gives.
+
+        Parameters
+        ----------
+        sources : values, symbol by symbol
+        last : where in them the rows' own are
+        bars : how many a symbol has up to the row
         """
         found: dict[str, Floats] = {}
         for number, place in enumerate(self.places):
-            half_life, values = self.half_lives[number], kept.values[self.source[number]]
+            half_life, values = self.half_lives[number], sources[self.source[number]].ravel()
             if half_life is None:
-                found[plan.symbol_names[place]] = values[symbols, kept.ends[symbols] - 1]
+                found[plan.symbol_names[place]] = values[last]
                 continue
             keep, window = 0.5 ** (1.0 / half_life), WINDOW_HALF_LIVES * half_life
-            found[plan.symbol_names[place]] = newest_mean(values, kept.ends, symbols, keep, window, half_life)
+            found[plan.symbol_names[place]] = mean_at(values, last, bars, keep, window, half_life)
         own = {name: lambda _, column=column: column for name, column in found.items()}
         part = replace(plan, names=tuple(own), symbol_names=tuple(own), date_features={}, own=own)
-        return part.symbol_values(tail_of(panel, symbols, 1)[0])
+        return part.symbol_values(rows)
 
 
 def averages_of(plan: FeaturePlan) -> Averages | None:
@@ -156,21 +175,19 @@ def _of_table(name: str, plan: FeaturePlan) -> bool:
 
 
 @kernel(nogil=True)
-def newest_mean(
-    values: Floats, ends: NDArray[np.int64], symbols: NDArray[np.integer], keep: float, window: int, least: int
+def mean_at(
+    values: Floats, last: NDArray[np.int64], bars: NDArray[np.int64], keep: float, window: int, least: int
 ) -> Floats:
-    """The last value of `known_exponential_mean` of each symbol: the same steps in the same order.
+    """`known_exponential_mean` at some rows: the same steps in the same order.
 
-    `values` (num_symbols, num_places) are filled up to `ends`.
+    `last` says which, and `bars` how many their symbol has up to them.
     """
-    result = np.full(len(symbols), np.nan)
+    result = np.full(len(last), np.nan)
     weights = keep ** np.arange(window)
-    for number in range(len(symbols)):
-        symbol = symbols[number]
-        last = ends[symbol] - 1
+    for number in range(len(last)):
         newest, differences, total, count = 0.0, 0.0, 0.0, 0
-        for back in range(min(window, last + 1)):
-            value = values[symbol, last - back]
+        for back in range(min(window, bars[number])):
+            value = values[last[number] - back]
             if value == value:
                 if count == 0:
                     newest = value

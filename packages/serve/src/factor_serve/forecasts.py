@@ -15,7 +15,7 @@ from factor_data import Panel
 from factor_serve.arrivals import panel_of
 from factor_serve.bundle import Bundle
 from factor_serve.ensemble import stack_of_date, stack_of_levels
-from factor_serve.inputs import clean, rows_of, with_columns
+from factor_serve.inputs import clean, read_for, rows_of, with_columns
 from factor_serve.rows import Rows
 
 STACK, ALL = "stack", "all"
@@ -70,7 +70,8 @@ def forecast_with_rows(
     if absent := [date for date in wanted if date not in cleaned.dates]:
         raise ValueError(f"cleaning has left no bar of {absent[0]!s:.19}")
     codes = np.searchsorted(cleaned.dates, wanted)
-    rows = rows_of(bundle, cleaned, news)
+    read = read_for(bundle, cleaned, int(codes[0])) if len(codes) == 1 else None
+    rows = rows_of(bundle, cleaned, news, read=read)
     return forecast_rows(bundle, rows, codes, model), rows, codes
 
 

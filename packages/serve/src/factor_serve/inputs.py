@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from factor_data import UNIVERSE, FeaturePlan, Panel, clean_bars, plan_features
 from factor_models.kline import COLUMNS
+from factor_serve.averages import averages_of
 from factor_serve.bundle import Bundle
 from factor_serve.rows import Rows
+from factor_serve.sorted_rows import from_end
 
 ADJUSTED = COLUMNS[:-1]
 
@@ -46,7 +48,13 @@ def feature_plan(bundle: Bundle, panel: Panel) -> FeaturePlan:
     return plan
 
 
-def rows_of(bundle: Bundle, panel: Panel, news: pd.DataFrame | None = None, threads: int | None = None) -> Rows:
+def rows_of(
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame | None = None,
+    threads: int | None = None,
+    read: NDArray[np.bool_] | None = None,
+) -> Rows:
     """Return what members read of every bar of a cleaned panel.
 
     Parameters
@@ -55,13 +63,14 @@ def rows_of(bundle: Bundle, panel: Panel, news: pd.DataFrame | None = None, thre
     news : documents (timestamp, symbol, text), as from `read_news`; needed where the bundle reads news, else not looked
         at
     threads : symbols that are computed at a time; None: one per CPU
+    read : (num_rows,) rows that members will read: averages over a long memory are missing at the others; None: all
 
     Raises
     ------
     ValueError : features that the bundle does not have, or no news where it reads some
     """
     plan = feature_plan(bundle, panel)
-    matrices = [plan.values(panel, threads)]
+    matrices = [plan.values(panel, threads) if read is None else _values_at(plan, panel, read, threads)]
     documents = None
     if bundle.scorer is not None:
         if news is None:
@@ -83,6 +92,29 @@ def rows_of(bundle: Bundle, panel: Panel, news: pd.DataFrame | None = None, thre
         kline=kline_columns(panel) if any(member.kind == "kline" for member in bundle.members.values()) else {},
         documents=documents,
     )
+
+
+def read_for(bundle: Bundle, panel: Panel, code: int) -> NDArray[np.bool_]:
+    """(num_rows,) the rows of dates that lie in a window which ends on one date: inputs are ranks of whole dates."""
+    known = panel.date_code <= code
+    length = max((one.lookback for one in bundle.members.values() if one.kind != "kline"), default=1)
+    forecast = np.isin(panel.symbol_code, panel.symbol_code[panel.date_code == code])
+    in_window = known & forecast & (from_end(panel.symbol_code, known) <= length)
+    return known & np.isin(panel.date_code, panel.date_code[in_window])
+
+
+def _values_at(plan: FeaturePlan, panel: Panel, read: NDArray[np.bool_], threads: int | None) -> NDArray[np.float32]:
+    """The features of a panel; averages over a long memory, which take most of the time, only where they are read."""
+    if (averages := averages_of(plan)) is None:
+        return plan.values(panel, threads)
+    others = [place for place in range(len(plan.symbol_names)) if place not in averages.places]
+    names = tuple(plan.symbol_names[place] for place in others)
+    values = np.full((panel.num_rows, len(plan.symbol_names)), np.nan, dtype=np.float32)
+    part = replace(plan, names=names, symbol_names=names, date_features={})
+    values[:, others] = part.symbol_values(panel, threads)
+    values[np.ix_(np.flatnonzero(read), np.array(averages.places))] = averages.at(plan, panel, read)
+    in_universe = panel.in_universe if plan.date_features else None
+    return plan.all_values(values, panel.date_code, panel.symbol_code, in_universe)
 
 
 def normalised(bundle: Bundle, values: NDArray[np.float32], date_code: NDArray[np.integer]) -> NDArray[np.float32]:
