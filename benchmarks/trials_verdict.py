@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
+from scipy.stats import t as student_t
 
 from factor_data import MarketConfig, Panel, clean_bars, compute_features, forward_return, simulate_market
 from factor_experiments.ledger import Trial
@@ -117,6 +118,19 @@ def above_zero(found: Verdict) -> float:
     return p_value / 2.0 if found.rank_ic > 0.0 else 1.0 - p_value / 2.0
 
 
+def plain_t(found: Verdict) -> float:
+    """One-sided p of the best trial by the t of its daily rank ICs, as if dates were independent of one another."""
+    if found.selection is None:
+        return math.nan
+    t_stat = found.selection.trials[0].sharpe * math.sqrt(found.num_dates)
+    return float(student_t.sf(t_stat, found.num_dates - 1))
+
+
+def by_chance(found: Verdict) -> float:
+    """How often the best of as many independent looks has a one-sided p of at most .05."""
+    return 1.0 - 0.95**found.effective_trials
+
+
 def rows(num_seeds: int) -> Iterator[str]:
     for kind, signal in (("blind", 0.0), ("ridge", 0.0), ("ridge", 0.5), ("ridge", 1.0)):
         found = [sweep(seed, signal, kind) for seed in range(num_seeds)]
@@ -127,8 +141,10 @@ def rows(num_seeds: int) -> Iterator[str]:
                 f"{signal:g}",
                 label,
                 f"{np.mean([one.rank_ic for one in verdicts]):+.4f}",
+                share([plain_t(one) <= 0.05 for one in verdicts]),
                 share([above_zero(one) <= 0.05 for one in verdicts]),
                 share([one.naive_p_value <= 0.05 and one.rank_ic > 0.0 for one in verdicts]),
+                share([by_chance(one) for one in verdicts]) if signal == 0.0 else "",
                 share([one.corrected_p_value <= 0.05 for one in verdicts]),
                 share([one.finding == "survives" for one in verdicts]),
                 f"{np.mean([one.effective_trials for one in verdicts]):.1f}",
@@ -155,7 +171,7 @@ def null_pairs() -> Iterator[str]:
             yield f"| {signal:g} | {label} | {len(found)} | {share([value < 0.05 for value in found])} |"
 
 
-def share(hits: list[bool]) -> str:
+def share(hits: Sequence[float]) -> str:
     return f"{100.0 * float(np.mean(hits)):.0f} %"
 
 
@@ -170,13 +186,20 @@ By `benchmarks/trials_verdict.py {num_seeds}`: {num_seeds} simulated markets a r
 {CHOSEN} features drawn from the table, fitted on {FITTED} earlier dates. A share of 10 % has a standard error of
 {error:.1f} points.
 
-- **above zero**: the best trial has a one-sided p of at most .05 if it is read as if it were the only one;
-  **two-sided**: the same with the two-sided p of the tables.
+The best trial is read as if it were the only one, and has a p of at most .05:
+
+- **plain t**: one-sided, by the t of its daily rank ICs as if dates were independent, which overlapping labels are not;
+- **above zero**: one-sided, by `mean_test`, which allows for the overlap; **two-sided**: by the p of the tables;
+- **by chance**: how often the best of as many independent looks has a one-sided p of .05, 1 - .95^n.
+
+All looks are taken into account:
+
 - **corrected**: its p after all looks is at most .05.
 - **survives**: the verdict of `factor-exp trials`; without a signal every one is wrong.
 
-| trials | signal | label | rank IC of the best | above zero | two-sided | corrected | survives | looks worth | PBO |
-|---|---|---|---|---|---|---|---|---|---|"""
+| trials | signal | label | rank IC of the best | plain t | above zero | two-sided | by chance | corrected | survives \
+| looks worth | PBO |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
     )
     for row in rows(num_seeds):
         print(row, flush=True)

@@ -13,6 +13,7 @@ from browser_samples import seen_on, with_browser
 from experiments_samples import Fabricated, draws, make_repository, table
 from factor_experiments.board import LOOPBACK, board_server
 from factor_experiments.cli import main
+from factor_experiments.layout import plan_path
 from factor_metrics import mean_test
 
 USE = """<script>window.addEventListener("load",function(){
@@ -68,6 +69,25 @@ def test_the_site_has_the_list_the_verdict_reports_and_sweeps(
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
     assert main(arguments) == 0
     assert (out / "index.html").read_text() == text, "the same trials give the same bytes"
+
+
+def test_a_model_that_was_taken_out_of_models_is_shown_where_it_was_and_not_as_now(
+    made: Fabricated, tmp_path: Path
+) -> None:
+    """DVC leaves the stages of such a model in dvc.lock; the plan takes its own file away."""
+    series = draws(2, mean=0.02, seed=1)
+    made.results({name: table({"h5": one}) for name, one in zip(("linear", "ridge"), series, strict=True)})
+    commit = made.commit("two models")
+
+    def shown() -> dict[str, bool]:
+        assert main(["-C", str(made.path), "board", str(tmp_path / "board")]) == 0
+        heads = re.findall('<th scope="row">(.*?)</th>', (tmp_path / "board" / "index.html").read_text())
+        return {head.partition(" <span")[0]: ">now<" in head for head in heads if commit[:9] in head or "main" in head}
+
+    assert shown() == {"linear @ main": True, "ridge @ main": True}
+    (made.path / plan_path("ridge")).unlink()
+    made.commit("one model")
+    assert shown() == {f"linear @ {commit[:9]}": True, f"ridge @ {commit[:9]}": False}
 
 
 def test_without_a_trial_nothing_is_built_and_without_a_verdict_it_says_why(tmp_path: Path) -> None:

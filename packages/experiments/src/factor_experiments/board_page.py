@@ -38,7 +38,7 @@ class Entry:
     report: str | None
     """Path of its report in the site."""
     current: bool
-    """Whether the working tree has it."""
+    """Whether the working tree has it, and lists its model."""
 
 
 def board_page(entries: Sequence[Entry], gathered: Gathered, undecided: str, sweeps: Mapping[str, str]) -> str:

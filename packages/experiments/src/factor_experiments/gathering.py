@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from factor_experiments.git import Git, GitError
 from factor_experiments.history import Known, known_evaluations, names_of_commits, queue_counts, with_series
-from factor_experiments.layout import SERIES
+from factor_experiments.layout import SERIES, plan_path
 from factor_experiments.ledger import Ledger, Trial
 from factor_experiments.stored import FOLDER, Stored
 
@@ -31,7 +31,7 @@ class Gathered:
     commits: Mapping[str, str]
     """By trial: a commit that has it; without those that no commit has."""
     current: tuple[str, ...]
-    """Trials that the working tree has."""
+    """Trials that the working tree has, without those of models that it no longer lists."""
 
 
 def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
@@ -76,7 +76,11 @@ def gather(git: Git, stored: Stored, *, remotes: bool = True) -> Gathered:
         new=new,
         queue=queue_counts(git.root),
         missing=tuple(missing),
-        current=tuple(_id(one) for one in known_evaluations(git, table_of, working_tree_only=True)),
+        current=tuple(
+            _id(one)
+            for one in known_evaluations(git, table_of, working_tree_only=True)
+            if (git.root / plan_path(one.name)).is_file()  # a lock file keeps the stages of models that have left
+        ),
     )
 
 

@@ -50,6 +50,11 @@ def stage_of(name: str) -> str:
     return STACK if name == STACK else f"{EVALUATE}@{name}"
 
 
+def plan_path(name: str) -> str:
+    """Return the path of the plan by which a forecast is judged: there is none of a model that is not listed."""
+    return f"{PLANS}/{stage_of(name).replace('@', '_')}.json"
+
+
 def training_stage(model: str) -> str:
     """Return the stage of DVC that trains a model."""
     return f"{TRAIN}@{model}"

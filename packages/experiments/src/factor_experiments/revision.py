@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from factor_experiments.git import Git
-from factor_experiments.layout import DATA, ENVIRONMENT, EVALUATE, LOCK, PARAMS, PLANS, STACK, forecast_of, stage_of
+from factor_experiments.layout import DATA, ENVIRONMENT, EVALUATE, LOCK, PARAMS, PLANS, STACK, forecast_of, plan_path
 from factor_experiments.lock import data_digest, lock_outs, parse_yaml
 from factor_metrics.json_document import parse_document
 
@@ -72,7 +72,7 @@ def read_revision(git: Git, name: str) -> Revision:
     tables = {
         found: md5
         for path, md5 in outs.items()
-        if (found := forecast_of(path)) is not None and stage_of(found).replace("@", "_") in plans
+        if (found := forecast_of(path)) is not None and plan_path(found) in texts
     }
     if not tables:
         raise ValueError(f"{name} has no evaluation in its {LOCK}")
