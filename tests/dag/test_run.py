@@ -17,6 +17,7 @@ from checkout import Checkout, make_checkout, run_queue, stages_that_ran
 from factor_experiments.git import Git
 from factor_experiments.ledger import Ledger
 from factor_experiments.lock import lock_outs
+from factor_experiments.revision import flattened
 from factor_experiments.stored import folder_digest
 from stages.params.reading import read_document
 from stages.planning.plots import JUDGED
@@ -108,6 +109,26 @@ def test_every_plot_is_drawn_and_none_of_one_point(finished_run: Checkout) -> No
     assert len(set(bars)) == len(bars), "a bar per label and fold"
 
 
+READ_BY_TOOLS = """
+import dvc.api, json
+shown = dvc.api.exp_show()[0]
+print(json.dumps([dvc.api.metrics_show(), dvc.api.params_show(), shown], default=str))
+"""
+
+
+def test_the_api_of_dvc_reads_metrics_and_params_as_they_were_written(finished_run: Checkout) -> None:
+    """Studio and the extension take what it takes: every number of the summary under a key of its own."""
+    told = finished_run.run("python", "-c", READ_BY_TOOLS).stdout.splitlines()[-1]
+    metrics, params, shown = json.loads(told)
+    assert metrics == json.loads((finished_run.path / "results" / "summary.json").read_text())
+    assert params == read_document(finished_run.path / "params.yaml")
+    numbers = flattened(metrics)
+    assert {"h1.stack", "net_sharpe", "promoted"} <= numbers.keys()
+    assert numbers.keys() <= shown.keys()
+    assert {type(value) for value in numbers.values()} <= {int, float}
+    assert "zoo.linear.alpha" in shown
+
+
 def test_another_copy_gives_the_same_bytes(finished_run: Checkout, tmp_path: Path) -> None:
     """Every file that DVC hashes, up to trees and a network and what they are judged by.
 
@@ -143,6 +164,12 @@ def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_app
     assert all(name in shown for name in names)
     difference = json.loads(copy_of_run.run("dvc", "exp", "diff", names[0], names[1], "--json").stdout)
     assert set(difference["params"]["params.yaml"]) == {"zoo.linear.alpha"}
+    changed = json.loads(copy_of_run.run("dvc", "metrics", "diff", *names, "--json").stdout)
+    numbers = changed["diff"]["results/summary.json"] if "diff" in changed else changed["results/summary.json"]
+    assert {"old", "new", "diff"} <= numbers["h1.stack"].keys()
+    plotted = json.loads(copy_of_run.run("dvc", "plots", "diff", *names, "--json").stdout)
+    curves = plotted["data"]["results/stack/rank_ic.csv"][0]["content"]["data"]["values"]
+    assert {row["rev"] for row in curves} == set(names), "both curves in one plot"
     compared = copy_of_run.run("python", "-m", "factor_experiments.cli", "compare", *names, "--json").stdout
     assert {one["status"] for one in json.loads(compared)["forecasts"]} == {"compared"}
     copy_of_run.run("dvc", "exp", "apply", names[0])

@@ -287,6 +287,45 @@ def test_a_remote_that_cannot_be_reached_is_named(made: Fabricated, tmp_path: Pa
     assert why.startswith("origin cannot be reached")
 
 
+READING = (("trials", "--read-only"), ("board", "out", "--read-only"), ("leaderboard",), ("compare", "HEAD", "HEAD~1"))
+WRITING = (("trials", "--offline"), ("board", "out", "--offline"))
+
+
+def test_commands_that_read_change_no_ref_and_those_that_write_say_so(
+    made: Fabricated, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweep(made, draws(2))
+    monkeypatch.chdir(tmp_path)
+
+    def said(*command: str) -> str:
+        assert main(["-C", str(made.path), *command]) == 0
+        return capsys.readouterr().out
+
+    before = made.run("git", "for-each-ref")
+    told = {command[0]: said(*command) for command in READING}
+    assert made.run("git", "for-each-ref") == before
+    assert made.git.config("factorcast.trials") is None
+    for name in ("trials", "board"):
+        assert "2 of them are not written down (--read-only)" in told[name]
+    assert "Of 2 trials" in told["trials"], "they are counted all the same"
+    for command in WRITING:
+        made.run("git", "update-ref", "-d", REF)
+        assert "2 were written down now" in said(*command)
+        assert REF in made.run("git", "for-each-ref")
+
+
+def test_where_the_ledger_cannot_be_written_trials_are_counted_all_the_same(made: Fabricated) -> None:
+    commits = sweep(made, draws(3))
+    ref = REF.rpartition("/")[0]
+    made.run("git", "update-ref", ref, commits[0])  # a ref in the place of the folder that ours lies in
+    found = gathered(made)
+    assert (len(found.trials), found.new) == (3, 3)
+    assert "cannot lock ref" in found.unwritten, found.unwritten
+    assert judge(found, num_bootstrap=200).num_judged == 3
+    made.run("git", "update-ref", "-d", ref)
+    assert (gathered(made).new, gathered(made).unwritten) == (3, "")
+
+
 def test_the_command_prints_the_verdict_json_and_a_page(made: Fabricated, capsys: pytest.CaptureFixture[str]) -> None:
     series = draws(8)
     sweep(made, [*series[:7], series[7] + 0.03])
@@ -304,7 +343,8 @@ def test_the_command_prints_the_verdict_json_and_a_page(made: Fabricated, capsys
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"]["finding"] == "survives"
     assert document["gathered"] == {
-        "trials": 8, "gone": 0, "new": 0, "queue": {"queued": 0, "running": 0, "failed": 0}, "missing": [],
+        "trials": 8, "gone": 0, "new": 0, "unwritten": "",
+        "queue": {"queued": 0, "running": 0, "failed": 0}, "missing": [],
     }  # fmt: skip
 
 

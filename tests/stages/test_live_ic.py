@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 from numpy.typing import NDArray
 
 from factor_data import FeatureStore, Segment, read_folds
 from factor_models import StepRecord
+from stages import ROOT
 from stages.commands import live_ic as command
 from stages.params.train import LiveICParams
 from stages.processes.live_ic import LiveIC
@@ -71,6 +74,23 @@ def test_every_step_is_kept_with_the_terms_of_its_loss(training: Training, token
     fresh = Training(tokenized)
     fresh.make_step()
     assert steps_of("loss") == [(1, 1.0)], "a new run begins anew"
+
+
+def test_dvc_draws_the_curves_of_a_training_that_is_under_way(training: Training) -> None:
+    """`dvc plots show` of a file that DVC would not look at if all of .live were in .dvcignore."""
+    shutil.copy(ROOT / ".dvcignore", ".")
+    Repo.init(no_scm=True)
+    curve = ".live/lstm/fold_00/steps/plots/metrics/loss.tsv"
+    for number in (1, 2):
+        training.make_step()
+        shown = Repo().plots.show([curve], props={"x": "step"})
+        ((source, found),) = shown["workspace"]["sources"]["data"].items()
+        assert source == curve
+        assert [float(row["loss"]) for row in found["data"]] == [1.0, 2.0][:number]
+    is_ignored = Repo().dvcignore.is_ignored_file
+    assert not is_ignored(str(Path(curve).absolute()))
+    for other in (".live/plan.json", ".live/lstm/train.log", ".live/lstm/fold_00/latest.json", ".live/kept/a"):
+        assert is_ignored(str(Path(other).absolute())), other
 
 
 def test_a_report_is_made_after_the_step_under_way_when_it_is_asked_for(

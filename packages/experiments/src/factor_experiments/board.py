@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from factor_experiments.board_page import Entry, board_page
-from factor_experiments.gathering import Gathered, gather
+from factor_experiments.gathering import Gathered
 from factor_experiments.git import Git
 from factor_experiments.layout import LOCK, PARAMS, REPORT, REPORT_STAGES, report_of
 from factor_experiments.lock import lock_outs, parse_yaml
@@ -37,14 +37,13 @@ class Built:
     """Why there is no verdict over all trials; empty where there is one."""
 
 
-def build_board(git: Git, stored: Stored, folder: Path, *, remotes: bool = True, sweeps: Path | None = None) -> Built:
+def build_board(git: Git, stored: Stored, gathered: Gathered, folder: Path, *, sweeps: Path | None = None) -> Built:
     """Write the site into `folder`: its list and comparison, the verdict, reports of DVC's cache, pages of sweeps.
 
     Everything is written anew; the folder may be copied or mailed. Reports that only a remote has are left out.
     ValueError where there is no trial, and where the folder holds anything else than a board.
     """
     _check_folder(folder, sweeps)
-    gathered = gather(git, stored, remotes=remotes)
     if not gathered.trials:
         raise ValueError("there is no trial yet: make repro makes the first ones")
     for name in (REPORTS, SWEEPS):

@@ -23,7 +23,7 @@ from factor_experiments.revision import WORKSPACE, read_revision
 from factor_experiments.stored import Stored
 from factor_experiments.trials import judge
 from factor_experiments.trials_page import trials_page
-from factor_experiments.trials_text import trials_text
+from factor_experiments.trials_text import trials_text, written_down
 from factor_experiments.writing import write_text
 from factor_metrics import to_json_safe
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_compare)
     every = commands.add_parser("trials", help="count every trial, and say whether the best of them is more than luck")
     every.add_argument("--label", help="by default the first label of the working tree")
-    every.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    _gathering(every)
     _outputs(every)
     every.set_defaults(run=_trials)
     board = commands.add_parser("leaderboard", help="all forecasts of a revision, in order")
@@ -63,14 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     board.set_defaults(run=_leaderboard)
     site = commands.add_parser("board", help="one offline site of all experiments, with the verdict and the reports")
     site.add_argument("out", type=Path, metavar="FOLDER", help="is written anew")
-    site.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    _gathering(site)
     site.add_argument("--sweeps", type=Path, metavar="FOLDER", help="logs of sweeps, whose pages are taken along")
     site.add_argument("--serve", type=int, metavar="PORT", help="then serve it on 127.0.0.1; 0: a free port")
     site.set_defaults(run=_board)
     store = commands.add_parser("mlflow", help="export all trials into an MLflow store, each as a run")
     store.add_argument("store", help="address of the store: sqlite:///mlflow.db, http://...")
     store.add_argument("--experiment", default="factorcast", help="name of MLflow's experiment")
-    store.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    _gathering(store)
     store.set_defaults(run=_mlflow)
     pushed = commands.add_parser("push", help="put the ledger of trials into a git remote, merged with what is there")
     pushed.add_argument("remote", nargs="?", default="origin")
@@ -78,6 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     mended = commands.add_parser("mend", help="take damaged files out of the ledger of trials, and name them")
     mended.set_defaults(run=_mend)
     return parser
+
+
+def _gathering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="do not ask git remotes for their ledgers")
+    parser.add_argument(
+        "--read-only", action="store_true", help="write nothing into the ledger of trials, and ask no remote"
+    )
+
+
+def _gathered(options: argparse.Namespace) -> tuple[Git, Stored, Gathered]:
+    git = Git(options.root)
+    stored = Stored(git.root)
+    return git, stored, gather(git, stored, remotes=not options.offline, write=not options.read_only)
 
 
 def _outputs(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +107,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _trials(options: argparse.Namespace) -> None:
-    git = Git(options.root)
-    gathered = gather(git, Stored(git.root), remotes=not options.offline)
+    _, _, gathered = _gathered(options)
     if not gathered.trials:
         raise ValueError("there is no trial yet: make repro makes the first ones")
     verdict = judge(gathered, options.label)
@@ -111,6 +123,7 @@ def _counted(gathered: Gathered) -> dict[str, Any]:
         "trials": len(gathered.trials),
         "gone": gathered.gone,
         "new": gathered.new,
+        "unwritten": gathered.unwritten,
         "queue": gathered.queue,
         "missing": gathered.missing,
     }
@@ -131,9 +144,10 @@ def _leaderboard(options: argparse.Namespace) -> None:
 
 
 def _board(options: argparse.Namespace) -> None:
-    git = Git(options.root)
-    built = build_board(git, Stored(git.root), options.out, remotes=not options.offline, sweeps=options.sweeps)
+    git, stored, gathered = _gathered(options)
+    built = build_board(git, stored, gathered, options.out, sweeps=options.sweeps)
     print(f"{built.num_entries} evaluations, {built.num_reports} reports: {built.index} (opens offline)")
+    print(f"Ledger of trials: {written_down(gathered)}")
     if options.serve is None:
         return
     with board_server(options.out, options.serve) as server:
@@ -145,9 +159,10 @@ def _board(options: argparse.Namespace) -> None:
 
 
 def _mlflow(options: argparse.Namespace) -> None:
-    git = Git(options.root)
-    new, number = export(gather(git, Stored(git.root), remotes=not options.offline), options.store, options.experiment)
+    _, _, gathered = _gathered(options)
+    new, number = export(gathered, options.store, options.experiment)
     print(f"{options.store} has {number} trials as runs of {options.experiment}, {new} of them new")
+    print(f"Ledger of trials: {written_down(gathered)}")
 
 
 def _push(options: argparse.Namespace) -> None:

@@ -99,6 +99,11 @@ def trial_of(
     )
 
 
+def in_order(trials: Iterable[Trial]) -> list[Trial]:
+    """Return trials, oldest first."""
+    return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
+
+
 class Ledger:
     """The ledger of a repository."""
 
@@ -146,8 +151,7 @@ class Ledger:
         dates: dict[str, NDArray[np.datetime64]] = {}
         trials = list(self._read("trials/", lambda content: _trial(content, lists, dates)).values())
         # One whose folder has become known since is there by its table as well.
-        trials = [trial for trial in trials if trial.table not in tables]
-        return sorted(trials, key=lambda trial: (trial.time, trial.name, trial.table))
+        return in_order(trial for trial in trials if trial.table not in tables)
 
     def tables(self) -> dict[str, str]:
         """Return the md5 of the table in each folder of results that is known, by the folder's digest."""

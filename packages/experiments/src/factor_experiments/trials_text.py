@@ -40,11 +40,18 @@ def rows(verdict: Verdict) -> list[tuple[str, ...]]:
     ]
 
 
+def written_down(gathered: Gathered) -> str:
+    """Say how many trials the ledger has learnt of now."""
+    if gathered.unwritten:
+        return f"{gathered.new} of them are not written down ({gathered.unwritten})"
+    return f"{gathered.new} were written down now"
+
+
 def count_lines(gathered: Gathered, verdict: Verdict) -> list[str]:
     """Return what was counted, and what was not, in a sentence each."""
     said = [
         f"{len(gathered.trials)} trials in the ledger, {gathered.gone} of them in no commit any more; "
-        f"{gathered.new} were written down now.",
+        f"{written_down(gathered)}.",
         f"Judged on {verdict.num_dates} dates of {verdict.label}: {verdict.num_judged}.",
     ]
     if verdict.num_partial:
