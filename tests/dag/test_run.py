@@ -165,8 +165,8 @@ def test_queued_experiments_run_their_own_code_and_can_be_shown_compared_and_app
     difference = json.loads(copy_of_run.run("dvc", "exp", "diff", names[0], names[1], "--json").stdout)
     assert set(difference["params"]["params.yaml"]) == {"zoo.linear.alpha"}
     changed = json.loads(copy_of_run.run("dvc", "metrics", "diff", *names, "--json").stdout)
-    numbers = changed["diff"]["results/summary.json"] if "diff" in changed else changed["results/summary.json"]
-    assert {"old", "new", "diff"} <= numbers["h1.stack"].keys()
+    assert changed["results/summary.json"]
+    assert all({"old", "new", "diff"} <= number.keys() for number in changed["results/summary.json"].values())
     plotted = json.loads(copy_of_run.run("dvc", "plots", "diff", *names, "--json").stdout)
     curves = plotted["data"]["results/stack/rank_ic.csv"][0]["content"]["data"]["values"]
     assert {row["rev"] for row in curves} == set(names), "both curves in one plot"
