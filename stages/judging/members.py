@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from stages.predictions import OutOfFold, valid_dates
 def members_of(
     view: View,
     dates: NDArray[np.datetime64],
-    forecasts: Sequence[NDArray],
+    forecasts: Iterable[NDArray],
     outcome: NDArray,
     direction: NDArray | None,
     store: FeatureStore,

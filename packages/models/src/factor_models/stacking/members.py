@@ -96,9 +96,9 @@ class Members:
                     lessons.append(direction_moments(*told, block.grid.spread(direction[chosen]), block.dates))
                 mine.append(block)
             self.blocks.append(mine)
-        self.moments = joined(moments) if moments else _no_moments(self.num_models)
+        self.moments: Moments = joined(moments) if moments else _no_moments(self.num_models)
         """Moments of the label, in whose units the stack forecasts."""
-        self.lessons = joined(lessons) if lessons else self.moments
+        self.lessons: Moments = joined(lessons) if lessons else self.moments
         """What weights are learned from."""
 
     def teaching(self, place: int, purge: int) -> Moments:
