@@ -130,12 +130,6 @@ def tested_dates(models: Iterable[OutOfFold]) -> tuple[NDArray[np.datetime64], N
     return dates, np.array([fold_of[date] for date in dates], dtype=np.int64)
 
 
-def valid_dates(models: Iterable[OutOfFold], fold: int) -> NDArray[np.datetime64]:
-    """Return the valid dates of a fold that any model forecasts, sorted."""
-    found = [model.dates("valid", fold) for model in models]
-    return np.unique(np.concatenate(found))
-
-
 class Stacked(Protocol):
     """A stack of one label: predictions (num_dates, num_symbols), NaN where there is none."""
 

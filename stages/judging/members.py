@@ -12,7 +12,7 @@ from factor_metrics import EvaluationConfig, constant_dates
 from factor_models import Members
 from stages.judging.time_series import View, is_over_time, outcomes_of, scoring_view
 from stages.params.stack import StackParams
-from stages.predictions import OutOfFold, valid_dates
+from stages.predictions import OutOfFold
 
 
 def members_of(
@@ -54,7 +54,7 @@ def lessons_before(
     No weight of a model was fitted on these dates. What they chose, such as an epoch, is in the forecasts of the test
     dates as well.
     """
-    dates = valid_dates(models.values(), fold)
+    dates = np.unique(np.concatenate([model.dates("valid", fold) for model in models.values()]))
     if stack.first_fold == "equal" or not len(dates):
         return None
     forecasts = [model.matrix(label, "valid", fold, dates) for model in models.values()]
