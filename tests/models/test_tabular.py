@@ -16,6 +16,7 @@ import xgboost
 from safetensors.numpy import load_file, save, save_file
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from factor_metrics.dispersion import no_dispersion
 from factor_models import Table, TabularModel, build_model, load_model, save_model
@@ -157,6 +158,18 @@ def test_trees_equal_the_library_called_directly(table: Table) -> None:
     booster = xgboost.train(extreme, xgboost.DMatrix(x[500:], y[500:, 0]), 40)
     ours = build("xgboost").fit(holed).predict(holed)[:, 0]
     np.testing.assert_allclose(ours, booster.predict(xgboost.DMatrix(x)), rtol=1e-6)
+
+
+def test_a_linear_model_does_not_depend_on_the_number_of_threads() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.standard_normal((5000, 100)).astype(np.float32)
+    targets = features[:, :1] + generator.standard_normal((5000, 1)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            fitted = build_model("linear", num_features=100, num_horizons=1, alpha=10.0)
+            found.append(fitted.fit(Table(features=features, targets=targets)).weights.tobytes())
+    assert found[0] == found[1], "sums that are shared among threads round differently"
 
 
 def test_trees_do_not_depend_on_the_run_or_on_the_number_of_threads(table: Table, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Ridge regression on the features of the last bar, closed form, one solution per horizon.
 
 Source: Hoerl & Kennard (1970), "Ridge Regression". With columns standardised on the training rows, w = (X'X +
-alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64. How much to shrink depends on how little
+alpha I)^-1 X'(y - mean y); the intercept is not penalised. Sums in float64, by one thread: those that are shared among
+threads round differently, and weights would depend on the number of cores. How much to shrink depends on how little
 of the target can be known, so it may be chosen on the valid rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -17,6 +19,9 @@ from safetensors.numpy import load_file, save
 from factor_models.checks import check_at_least
 from factor_models.tabular.base import SelectedRows, Table, check_features, check_targets, row_chunks
 from factor_models.whole_file import write_bytes
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 COLUMNS_AT_ONCE = 16
 ALPHAS = (1e1, 1e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
@@ -82,16 +87,22 @@ class RidgeRegressor:
                 raise ValueError("alpha = 'auto': the penalty is chosen on valid rows, none are given; give a number")
             check_features(valid, self.num_features, "valid")
             check_targets(valid, self.num_horizons, "valid")
-        self._fit_scale(x, train.weights)
+        with _algebra().limit(limits=1):
+            self._fit_columns(x, y, train.weights, valid)
+        return self
+
+    def _fit_columns(
+        self, x: np.ndarray | SelectedRows, y: np.ndarray, weights: np.ndarray | None, valid: Table | None
+    ) -> None:
+        self._fit_scale(x, weights)
         self.weights = np.empty((self.num_features, self.num_horizons))
         for horizon in range(self.num_horizons):
             known = np.flatnonzero(np.isfinite(y[:, horizon]))
-            row_weights = None if train.weights is None else train.weights[known].astype(np.float64)
+            row_weights = None if weights is None else weights[known].astype(np.float64)
             self._fit_horizon(horizon, x, known, y[known, horizon].astype(np.float64), row_weights, valid)
             if np.isin(y[known, horizon], (0.0, 1.0)).all():
                 self.weights[:, horizon] *= 4.0
                 self.intercept[horizon] = 4.0 * (self.intercept[horizon] - 0.5)
-        return self
 
     def predict(self, table: Table) -> np.ndarray:
         """Forecasts (N, H) float32."""
@@ -204,6 +215,15 @@ class RidgeRegressor:
         z -= self.center
         z /= self.scale
         return np.nan_to_num(z, copy=False, nan=0.0)
+
+
+@lru_cache(maxsize=1)
+def _algebra() -> ThreadpoolController:
+    """The threads of the linear algebra of numpy and scipy, which brings its own; looked for once."""
+    from scipy import linalg  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _solve(gram: np.ndarray, moment: np.ndarray, alpha: float) -> np.ndarray:
