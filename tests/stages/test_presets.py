@@ -156,6 +156,23 @@ def test_params_that_differ_from_the_last_commit_are_not_overwritten(
     apply("smoke", monkeypatch)
 
 
+def test_a_preset_takes_the_place_of_one_that_nobody_has_edited(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply("smoke", monkeypatch)
+    smoke = (folder / "params.yaml").read_text()
+    git("checkout", "params.yaml")
+    apply("kline", monkeypatch)
+    (folder / PRESETS / "broken.yaml").write_text("[")
+    apply("smoke", monkeypatch)
+    assert (folder / "params.yaml").read_text() == smoke, "as from the last commit: nothing of kline is left"
+    assert "is now the preset smoke, in the place of kline." in capsys.readouterr().out
+    (folder / "params.yaml").write_text(edited := smoke.replace("epochs: 1", "epochs: 2", 1))
+    with pytest.raises(StageError, match=r"params\.yaml differs from the last commit and would be lost"):
+        apply("kline", monkeypatch)
+    assert (folder / "params.yaml").read_text() == edited
+
+
 def test_a_preset_that_does_not_fit_is_refused_and_nothing_is_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
