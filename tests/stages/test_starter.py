@@ -125,13 +125,27 @@ def test_the_last_result_comes_back_after_a_kill_between_the_two_renames(done: P
     assert results(done) == KEPT
 
 
+LOADS_LONG = """
+import pathlib, sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            pathlib.Path("loading").touch()
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
 def test_a_stage_that_is_interrupted_while_it_loads_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LOADS_LONG)
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train", "lstm"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
     )  # fmt: skip
-    memory = psutil.Process(process.pid)
-    while "numpy" not in "".join(one.path for one in memory.memory_maps()):
+    while not (tmp_path / "loading").exists():
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
