@@ -5,6 +5,7 @@ import math
 import os
 import re
 import stat
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,17 @@ from factor_experiments.stored import Stored
 from factor_experiments.sweep_choice import Guided, Listed
 from factor_experiments.sweep_devices import shares, visible_devices
 from factor_experiments.sweep_page import sweep_page
-from factor_experiments.sweep_run import Job, Record, best_of, experiments_here, find_ended, fold_scores, run_jobs
+from factor_experiments.sweep_run import (
+    STANDALONE,
+    Job,
+    Record,
+    _Running,
+    best_of,
+    experiments_here,
+    find_ended,
+    fold_scores,
+    run_jobs,
+)
 from factor_experiments.sweeps import Sweep, next_look, overrides, trial_name
 from stages import ROOT
 from stages.commands.sweep import check_clean, check_name, check_values, main, read_sweep, with_values
@@ -584,6 +595,21 @@ def test_of_eight_trials_the_refused_failed_and_killed_are_named_and_a_second_ru
     assert sorted(ended) == sorted(names[alpha] for alpha in (3.0, 4.0, 5.0))
     assert set(experiments_here(pipeline.git)) == {name for alpha, name in names.items() if alpha > 0}
     assert "8 trials, 0 to run" in run()[1]
+
+
+def test_the_copy_of_a_trial_that_dvc_was_too_slow_to_end_goes_with_it(tmp_path: Path) -> None:
+    copy, other = (tmp_path / STANDALONE / name for name in ("tmpone", "tmptwo"))
+    for folder in (copy, other):
+        (folder / "results" / "plan").mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        job = Job(name="o-1", point={}, status="running")
+        running = _Running(
+            job=job, process=process, log=tmp_path / "log", started=0.0, devices=(), folder=copy / "results"
+        )
+        running.stop("below the median")
+    assert (job.status, job.reason) == ("stopped", "below the median")
+    assert not copy.exists()
+    assert (other / "results" / "plan").is_dir()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -49,6 +50,8 @@ LOOK = 1.0
 """Seconds between two looks at the folds of a trial."""
 PATIENCE = 20.0
 """Seconds that a trial has to end when it is asked to."""
+STANDALONE = Path(".dvc", "tmp", "exps", "standalone")
+"""Where DVC puts the copies that experiments run in."""
 RECORD = "trials.json"
 DVC_SUMMARY = "ERROR: failed to reproduce"
 EXITED = re.compile(r"failed to run: (.+), exited with (-?\d+)$")
@@ -219,10 +222,12 @@ class _Running:
             self.job.folds = fold_scores(self.folder, model, label, self.has_trained) or self.job.folds
 
     def stop(self, reason: str) -> None:
-        """Ask it to end, as Ctrl-C does: DVC then takes its copy away; one that does not is killed."""
+        """Ask it to end, as Ctrl-C does: DVC then takes its copy away. Else it is killed, and its copy goes too."""
         self.job.status, self.job.reason = "stopped", reason
         self.cpu_seconds = max(self.cpu_seconds, sum(_cpu(one) for one in _descendants(self.process.pid)))
         _interrupt([self.process])
+        if self.folder is not None:
+            _take_away(self.folder)
 
     def end(self) -> bool:
         """Return whether it has ended, then with its status, reason and seconds."""
@@ -344,6 +349,14 @@ def _folder_of(processes: Sequence[psutil.Process], root: Path) -> Path | None:
         if folder != root and folder.is_relative_to(root):
             return folder
     return None
+
+
+def _take_away(folder: Path) -> None:
+    """Delete the copy that `folder` is or lies in, where DVC was killed before it had."""
+    for copy in (folder, *folder.parents):
+        if copy.parts[-5:-1] == STANDALONE.parts:
+            shutil.rmtree(copy, ignore_errors=True)  # what is left then is DVC's own to find
+            return
 
 
 def _start(root: Path, job: Job, log: Path, devices: tuple[str, ...]) -> _Running:
