@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"factor-data {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"factor-data {options.command}: out of memory ({error or 'none is left'})", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"\nfactor-data {options.command}: stopped (Ctrl-C)", file=sys.stderr)
         return 128 + signal.SIGINT

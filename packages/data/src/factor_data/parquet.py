@@ -39,5 +39,7 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
         raise FileNotFoundError(2, "no such file", str(path))
     try:
         return pd.read_parquet(path, columns=None if columns is None else list(columns), **VERIFIED)
+    except MemoryError as error:  # Arrow's own is an ArrowException as well
+        raise MemoryError(f"{path}: {error or 'no memory is left'}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error

@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"factor-exp: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"factor-exp: out of memory ({error or 'none is left'})", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -81,6 +81,8 @@ def read_series(content: bytes, name: str) -> dict[str, Series]:
     """
     try:
         frame = pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
+    except MemoryError as error:  # Arrow's own is an ArrowException as well
+        raise MemoryError(f"{name}: {error or 'no memory is left'}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{name}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     missing = [column for column in NEEDED if column not in frame]

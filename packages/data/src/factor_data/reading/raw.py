@@ -96,9 +96,11 @@ def _in_batches(parts: Iterable[tuple[pa.Table, float]], batch_rows: int) -> Ite
 
 @contextmanager
 def said_of(file: File) -> Iterator[None]:
-    """Turn what Arrow says of a damaged file into a ValueError that names it."""
+    """Turn what Arrow says of a damaged file into a ValueError that names it; a lack of memory is no damage."""
     try:
         yield
+    except MemoryError as error:  # Arrow's own is an ArrowException as well
+        raise MemoryError(f"{file}: {error or 'no memory is left'}") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         kind = "Parquet, is it truncated?" if file.is_parquet else "CSV"
         raise ValueError(f"{file}: cannot be read as {kind} ({(str(error) or repr(error)).splitlines()[0]})") from error
