@@ -16,8 +16,6 @@ from stages.params.tokenize import TokenizeParams
 from stages.running.planned import untracked
 from stages.running.stage import StageError
 
-ROWS_AT_ONCE = 1 << 20
-
 
 def check_named(panel: SavedPanel, features: Sequence[str], config: TokenizeParams, has_news: bool) -> None:
     """Refuse groups of evaluate.importance that hold no input, and values that a column has on no bar."""
@@ -53,7 +51,7 @@ def check_values(panel: SavedPanel, config: TokenizeParams) -> None:
 
 def values_of(panel: SavedPanel, column: str) -> set[float]:
     """The known values of a column, read some rows at a time."""
-    parts: Iterator[Any] = (panel.columns[column].gather(spans) for spans in panel.symbol_parts(ROWS_AT_ONCE))
+    parts: Iterator[Any] = (panel.columns[column].gather(spans) for spans in panel.symbol_parts())
     return {value for part in parts for value in np.unique(part[np.isfinite(part)]).tolist()}
 
 

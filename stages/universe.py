@@ -18,7 +18,6 @@ from stages.scoring import Scoring
 
 INSTEAD = "; for few symbols, evaluate.scoring: time_series scores blocks of dates"
 KEYS = {"quantiles": "no date would have a spread", "min_symbols": "no date would have an IC"}
-ROWS_AT_ONCE = 1 << 20
 UNIVERSE = "universe"
 """The benchmark that is no symbol: all of them in equal weights."""
 
@@ -114,7 +113,7 @@ def _most_labels(panel: SavedPanel, label: Label) -> NDArray[np.int64]:
     markets, num_dates = panel.markets, len(panel.dates)
     counts = np.zeros(markets.open.size, dtype=np.int64)
     bars = np.zeros_like(counts)
-    for spans in panel.symbol_parts(ROWS_AT_ONCE):
+    for spans in panel.symbol_parts():
         market = markets.code[panel.symbol_code.gather(spans)].astype(np.int64)
         place = market * num_dates + panel.date_code.gather(spans)
         bars += np.bincount(place, minlength=len(bars))

@@ -10,8 +10,6 @@ import numpy as np
 from factor_data import SavedPanel
 from stages.running.stage import StageError
 
-ROWS_AT_ONCE = 1 << 20
-
 
 def check_weights(document: Mapping[str, Any], columns: Sequence[str]) -> None:
     """Refuse weights by a column that the bars do not have."""
@@ -27,7 +25,7 @@ def check_weight_values(document: Mapping[str, Any], panel: SavedPanel) -> None:
     """Refuse a column that is negative somewhere, or nowhere above 0: where it is unknown or 0 a row counts as 1."""
     for place, column in weight_columns(document):
         negative = positive = 0
-        for spans in panel.symbol_parts(ROWS_AT_ONCE):
+        for spans in panel.symbol_parts():
             values = panel.columns[column].gather(spans)
             negative += int((values < 0).sum())
             positive += int((np.isfinite(values) & (values > 0)).sum())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from factor_data import FEATURES, FeaturePlan, Panel
 from factor_data.features.memory import WINDOW_HALF_LIVES, remembered
 from factor_data.features.table import Feature
+from factor_data.features.window_kernels import known_mean_back
 from factor_data.kernel_cache import kernel
 from factor_serve.sorted_rows import tail_of
 
@@ -178,22 +179,12 @@ def _of_table(name: str, plan: FeaturePlan) -> bool:
 def mean_at(
     values: Floats, last: NDArray[np.int64], bars: NDArray[np.int64], keep: float, window: int, least: int
 ) -> Floats:
-    """`known_exponential_mean` at some rows: the same steps in the same order.
+    """`known_exponential_mean` at some rows.
 
     `last` says which, and `bars` how many their symbol has up to them.
     """
     result = np.full(len(last), np.nan)
     weights = keep ** np.arange(window)
     for number in range(len(last)):
-        newest, differences, total, count = 0.0, 0.0, 0.0, 0
-        for back in range(min(window, bars[number])):
-            value = values[last[number] - back]
-            if value == value:
-                if count == 0:
-                    newest = value
-                count += 1
-                differences += weights[back] * (value - newest)
-                total += weights[back]
-        if count >= least:
-            result[number] = newest + differences / total
+        result[number] = known_mean_back(values, last[number], bars[number], weights, least)
     return result

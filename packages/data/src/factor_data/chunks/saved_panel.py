@@ -18,6 +18,8 @@ from factor_data.panel.panel import Panel
 from factor_data.panel.saved_markets import read_markets
 
 SCAN_ROWS = 1 << 14
+ROWS_AT_ONCE = 1 << 20
+"""Rows of a part where nothing says how much memory there is for it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +104,7 @@ class SavedPanel:
             raise ValueError(f"the panel has no column {UNIVERSE!r}: clean it first (clean_bars)")
         return self.columns[UNIVERSE].gather(spans) > 0
 
-    def symbol_parts(self, max_rows: int) -> list[Spans]:
+    def symbol_parts(self, max_rows: int = ROWS_AT_ONCE) -> list[Spans]:
         """Row ranges of whole symbols, each of at most `max_rows` rows; a longer symbol is a part alone."""
         groups = whole_groups(np.diff(self.starts), max_rows)
         return [np.array([[self.starts[first], self.starts[last]]]) for first, last in groups]

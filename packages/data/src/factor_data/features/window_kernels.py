@@ -176,16 +176,24 @@ def known_exponential_mean(values: Floats, age: NDArray[np.int64], keep: float, 
     result = np.full(len(values), np.nan)
     weights = keep ** np.arange(window)  # the newest bar's is 1
     for row in range(len(values)):
-        # As a difference to the newest known value, so that a constant is its own mean.
-        newest, differences, total, count = 0.0, 0.0, 0.0, 0
-        for back in range(min(window, age[row] + 1)):
-            value = values[row - back]
-            if not math.isnan(value):
-                if count == 0:
-                    newest = value
-                count += 1
-                differences += weights[back] * (value - newest)
-                total += weights[back]
-        if count >= least:
-            result[row] = newest + differences / total
+        result[row] = known_mean_back(values, row, age[row] + 1, weights, least)
     return result
+
+
+@kernel()
+def known_mean_back(values: Floats, row: int, bars: int, weights: Floats, least: int) -> float:
+    """Weighted mean of the known among the `bars` values up to a row, as many as there are weights at most.
+
+    `weights[0]` is of the row itself. NaN where fewer than `least` are known.
+    """
+    # As a difference to the newest known value, so that a constant is its own mean.
+    newest, differences, total, count = 0.0, 0.0, 0.0, 0
+    for back in range(min(len(weights), bars)):
+        value = values[row - back]
+        if not math.isnan(value):
+            if count == 0:
+                newest = value
+            count += 1
+            differences += weights[back] * (value - newest)
+            total += weights[back]
+    return newest + differences / total if count >= least else np.nan
