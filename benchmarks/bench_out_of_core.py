@@ -101,9 +101,17 @@ def write_bars(folder: Path, million_bars: float, order: str) -> None:
 def write_params(path: Path) -> None:
     """The default parameters with 20 features and two folds."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    document["split"].update(FOLDS)
+    document["split"]["folds"].update(FOLDS)
     document["tokenize"]["features"] = FEATURES
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+def prepare(folder: Path, million_bars: float, order: str) -> None:
+    """Write bars and parameters into an empty folder, and plan the stages."""
+    write_bars(folder / "data" / "bars", million_bars, order)
+    (folder / "data" / "dataset.yaml").write_text("name: random walks\nuniverse: simulated\n")
+    write_params(folder / "params.yaml")
+    run_stage(folder, "stages.plan")
 
 
 def run_stage(folder: Path, module: str) -> tuple[float, float, float]:
@@ -122,9 +130,7 @@ def measure(million_bars: float, order: str) -> list[Run]:
     """Make a set, run both stages on it, delete all."""
     with tempfile.TemporaryDirectory(prefix="out-of-core-") as name:
         folder = Path(name)
-        write_bars(folder / "data" / "bars", million_bars, order)
-        (folder / "data" / "dataset.yaml").write_text("name: random walks\nuniverse: simulated\n")
-        write_params(folder / "params.yaml")
+        prepare(folder, million_bars, order)
         runs = []
         for stage, module in STAGES.items():
             run = Run(million_bars, order, stage, *run_stage(folder, module))

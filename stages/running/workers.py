@@ -58,7 +58,11 @@ def dask_client(address: str) -> Iterator[Any]:
     kind, _, number = address.partition(":")
     if kind == "local":
         options = {"n_workers": int(number), "threads_per_worker": 1, "dashboard_address": None}
-        with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
+        try:
+            local = distributed.LocalCluster(**options)
+        except RuntimeError as error:
+            raise StageError(f"FACTORCAST_CLUSTER is {address}: a worker did not start; run it again") from error
+        with local, distributed.Client(local) as client:
             yield client
         return
     try:

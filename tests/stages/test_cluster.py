@@ -146,6 +146,18 @@ def test_a_scheduler_over_tls_needs_certificates(monkeypatch: pytest.MonkeyPatch
         part_workers(tmp_path).__enter__()
 
 
+def test_a_local_worker_that_dies_while_it_starts_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import distributed
+
+    def killed(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", killed)
+    monkeypatch.setenv("FACTORCAST_CLUSTER", "local:2")
+    with pytest.raises(StageError, match="FACTORCAST_CLUSTER is local:2: a worker did not start; run it again"):
+        part_workers(tmp_path).__enter__()
+
+
 def test_a_scheduler_that_goes_away_ends_the_stage_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     port = free_port()
