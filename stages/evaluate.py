@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from factor_data import FeatureStore, Panel
-from factor_metrics import Importance, to_json_safe
+from factor_metrics import Importance, format_interval, to_json_safe
 from factor_models import KLINE_MODELS
 from stages.json_files import write_json
 from stages.judging.anatomy import anatomies
@@ -135,7 +135,7 @@ def tell_books(name: str, books: Books) -> None:
             continue
         print(
             f"{name} {label}: after costs {one.net_return:+.1%} a year, before {one.gross_return:+.1%}; Sharpe ratio "
-            f"{one.net_sharpe:+.2f} [{one.net_sharpe_low:+.2f}, {one.net_sharpe_high:+.2f}], break-even at "
+            f"{one.net_sharpe:+.2f} {format_interval(one.net_sharpe_low, one.net_sharpe_high, 2)}, break-even at "
             f"{one.break_even:+.1f} basis points a side"
         )
     reasons: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from factor_data import read_parquet
 from factor_data.whole_file import write_bytes
-from factor_metrics import ICSummary, paired_difference, to_json_safe
+from factor_metrics import ICSummary, format_interval, paired_difference, to_json_safe
 from stages.commands.preset import write
 from stages.json_files import write_json
 from stages.params.evaluate import EvaluateParams
@@ -98,7 +98,7 @@ def table(rows: Mapping[tuple[str, str], ICSummary], found: Mapping[bool, Series
         result.add_column(name, justify="left" if name in ("label", "model") else "right")
     for (label, model), one in rows.items():
         means = [mean_of(found[news][model], label) for news in (True, False)]
-        interval = f"{one.mean:+.3f} [{one.ci_low:+.3f}, {one.ci_high:+.3f}]"
+        interval = f"{one.mean:+.3f} {format_interval(one.ci_low, one.ci_high, 3)}"
         result.add_row(label, model, *means, interval, f"{one.t_stat:+.1f}", str(one.num_dates))
     return result
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from factor_metrics import format_interval
 from stages.commands.rounding import compare_with_commit
 from stages.drawing.shared import interval_of, number
 from stages.json_files import read_json
@@ -95,9 +96,7 @@ def cell(row: dict[str, Any]) -> str:
     """Return a rank IC with its interval as text; `-` for what is undefined."""
     if row["rank_ic"] is None:
         return "-"
-    if row["ci_low"] is None:  # too few dates for an interval
-        return f"{row['rank_ic']:+.3f} [-, -]"
-    return f"{row['rank_ic']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+    return f"{row['rank_ic']:+.3f} {format_interval(row['ci_low'], row['ci_high'], 3)}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from factor_metrics import bootstrap_interval, mean_test, newey_west_t, paired_difference, summarize
+from factor_metrics import bootstrap_interval, format_interval, mean_test, newey_west_t, paired_difference, summarize
 from factor_metrics.significance.bootstrap import bootstrap_block_length
 
 pytestmark = pytest.mark.numeric
@@ -21,6 +21,12 @@ pytestmark = pytest.mark.numeric
 def overlapping(seed: int, num_dates: int, horizon: int) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(size=num_dates + horizon - 1)
     return np.convolve(noise, np.ones(horizon) / horizon, "valid")
+
+
+def test_an_interval_that_is_withheld_is_said_in_words() -> None:
+    assert format_interval(0.01234, -0.5) == "[+0.0123, -0.5000]"
+    assert format_interval(0.01234, 0.5, 2) == "[+0.01, +0.50]"
+    assert format_interval(math.nan, math.nan) == format_interval(None, None) == "(no interval)"
 
 
 def test_summary_by_hand() -> None:

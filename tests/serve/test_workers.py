@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -25,6 +27,8 @@ from factor_serve.http.board import Board
 from factor_serve.http.limits import SharedRate
 from factor_serve.http.metrics import Metrics
 from factor_serve.http.problems import Problem
+from factor_serve.http.settings import HttpSettings
+from factor_serve.http.workers import Supervisor, Worker
 from serve.bundle_samples import change_manifest, columns
 
 pytestmark = [pytest.mark.end_to_end]
@@ -155,6 +159,24 @@ def test_all_workers_serve_one_bundle_from_one_copy_of_its_weights_and_are_swapp
     assert server.process.wait(60) == 128 + signal.SIGTERM
     assert not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_reload_that_is_asked_for_while_the_first_bundle_is_loaded_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = Supervisor(tmp_path, HttpSettings(workers=WORKERS), listener, tmp_path)
+        monkeypatch.setattr(supervisor, "_switch", lambda: "no bundle")
+        ours, theirs = multiprocessing.Pipe()
+        supervisor.workers[0] = worker = Worker(0, multiprocessing.current_process(), ours)
+        supervisor._heard(worker, ("reload",))  # read beside what the loading of the first one said
+        listening = Thread(target=supervisor._listen, daemon=True)
+        listening.start()
+        assert theirs.poll(30), "nothing is said until somebody else asks for something"
+        assert theirs.recv() == ("answer", "no bundle")
+        theirs.send(("prepared", 1, None))
+        listening.join(30)
+        assert not listening.is_alive()
 
 
 def test_counters_and_limits_of_workers_are_those_of_the_server() -> None:

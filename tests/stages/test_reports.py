@@ -125,7 +125,7 @@ def test_series_show_the_model_its_best_floor_and_what_is_attainable(subject: Su
 
 def test_the_table_shows_a_score_without_an_interval() -> None:
     row = {"rank_ic": 0.0123, "ci_low": None, "ci_high": None}
-    assert cell(row) == "+0.012 [-, -]"
+    assert cell(row) == "+0.012 (no interval)"
     assert cell(row | {"ci_low": 0.001, "ci_high": 0.02}) == "+0.012 [+0.001, +0.020]"
     assert cell(row | {"rank_ic": None}) == "-"
 

@@ -21,7 +21,7 @@ from factor_experiments.revision import Revision
 from factor_experiments.series import Series, read_series
 from factor_experiments.stored import Stored
 from factor_experiments.trials import LEVEL, beyond_judged
-from factor_metrics import ICSummary, paired_difference, summarize, to_json_safe
+from factor_metrics import ICSummary, format_interval, paired_difference, summarize, to_json_safe
 from factor_metrics.json_document import as_written, parse_document
 
 
@@ -86,7 +86,7 @@ class SweepVerdict:
         nth = "the first verdict" if self.num_verdicts == 1 else f"one of {self.num_verdicts} verdicts"
         return (
             f"It {what} on {self.test.num_dates} test dates{others}: {self.test.mean:+.4f} "
-            f"[{self.test.ci_low:+.4f}, {self.test.ci_high:+.4f}], one-sided p "
+            f"{format_interval(self.test.ci_low, self.test.ci_high)}, one-sided p "
             f"{chance(self.corrected_p_value)} as {nth} on such dates."
         )
 
@@ -98,8 +98,8 @@ class SweepVerdict:
             return f"Less the commit that the sweep starts from: {found.mean:+.4f}, on too few dates for a p."
         more = "more" if found.p_value <= LEVEL else "no more"
         return (
-            f"Less the commit that the sweep starts from: {found.mean:+.4f} [{found.ci_low:+.4f}, "
-            f"{found.ci_high:+.4f}], p {chance(found.p_value)}: {more} than chance would make."
+            f"Less the commit that the sweep starts from: {found.mean:+.4f} "
+            f"{format_interval(found.ci_low, found.ci_high)}, p {chance(found.p_value)}: {more} than chance would make."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -196,6 +196,7 @@ from .significance.selection import Trial as Trial
 from .significance.selection import TrialSelection as TrialSelection
 from .significance.selection import judge_trials as judge_trials
 from .significance.summary import ICSummary as ICSummary
+from .significance.summary import format_interval as format_interval
 from .significance.summary import paired_difference as paired_difference
 from .significance.summary import summarize as summarize
 from .significance.superior_ability import SuperiorAbility as SuperiorAbility

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from factor_metrics.checks import as_series
 from factor_metrics.inline import inline_html, inline_table
 from factor_metrics.labels import same_labels
-from factor_metrics.significance.summary import ICSummary, paired_difference
+from factor_metrics.significance.summary import ICSummary, format_interval, paired_difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ def format_floor_table(rows: Sequence[FloorComparison]) -> str:
         mark = "BELOW" if row.below_floor else "above" if row.proven else "unproven"
         lines.append(
             f"{row.model:<{width_model}}  {row.floor:<{width_floor}}  {row.difference:>+10.4f}  "
-            f"[{row.ci_low:+.4f}, {row.ci_high:+.4f}]  {mark}"
+            f"{format_interval(row.ci_low, row.ci_high):<18}  {mark}"
         )
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ordered import as_ordered
 from factor_metrics.ordering.quantiles import quantile_returns, spread
 from factor_metrics.scores.turnover import turnover
-from factor_metrics.significance.summary import ICSummary, summarize
+from factor_metrics.significance.summary import ICSummary, format_interval, summarize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Evaluation:
         found = self.rank_ic_summary
         return (
             f"Evaluation({found.num_dates} of {len(self.rank_ic)} dates, rank IC {found.mean:+.4f} "
-            f"[{found.ci_low:+.4f}, {found.ci_high:+.4f}], t {found.t_stat:.1f})"
+            f"{format_interval(found.ci_low, found.ci_high)}, t {found.t_stat:.1f})"
         )
 
     def _repr_html_(self) -> str:

@@ -17,6 +17,13 @@ from factor_metrics.significance.mean_test import mean_test
 from factor_metrics.significance.newey_west import naive_t
 
 
+def format_interval(low: float | None, high: float | None, digits: int = 4) -> str:
+    """Return both ends of an interval as a line of a terminal has them; in words where dates are too few for one."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "(no interval)"  # no brackets: rich would take them for a style
+    return f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ICSummary:
     """Summary of a daily IC series (or of a difference of two). NaN = undefined."""
@@ -52,7 +59,7 @@ class ICSummary:
 
     def _repr_html_(self) -> str:
         rows = [(name.replace("_", " "), value) for name, value in self.to_dict().items() if name != "undefined"]
-        facts = {"mean": self.mean, "interval": f"[{self.ci_low:.4g}, {self.ci_high:.4g}]", "t": self.t_stat}
+        facts = {"mean": self.mean, "interval": format_interval(self.ci_low, self.ci_high), "t": self.t_stat}
         undefined = {"t is undefined": self.undefined} if self.undefined else {}
         return inline_html("ICSummary", facts | undefined, inline_table(["", "value"], rows))
 

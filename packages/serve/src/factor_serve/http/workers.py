@@ -173,7 +173,10 @@ class Supervisor:
             self._stop()
 
     def _listen(self) -> None:
-        """Wait for what workers say, and do it."""
+        """Do what workers have asked for, while the first bundle was loaded as well, and wait for what they say."""
+        while self.asked:
+            asker = self.asked.popleft()
+            self._send(asker, "answer", self._switch())
         for line in wait([worker.line for worker in self.workers.values()]):
             worker = next(one for one in self.workers.values() if one.line is line)
             try:
@@ -182,9 +185,6 @@ class Supervisor:
                 self._replace(worker)
                 continue
             self._heard(worker, message)
-        while self.asked:
-            asker = self.asked.popleft()
-            self._send(asker, "answer", self._switch())
 
     def _heard(self, worker: Worker, message: tuple[Any, ...]) -> None:
         if message[0] == "reload":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factor_data.whole_file import write_bytes
-from factor_metrics import ICSummary, to_json_safe
+from factor_metrics import ICSummary, format_interval, to_json_safe
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import STACK, members_for
 from factor_serve.shadow.log import Log, append, held, read_log
@@ -114,7 +114,7 @@ def run_compare(options: argparse.Namespace) -> int:
     for label, (difference, champion, challenger) in found.items():
         print(
             f"{label:<8}champion {champion.mean:+.4f}, challenger {challenger.mean:+.4f}: difference "
-            f"{difference.mean:+.4f} [{difference.ci_low:+.4f}, {difference.ci_high:+.4f}] over "
+            f"{difference.mean:+.4f} {format_interval(difference.ci_low, difference.ci_high)} over "
             f"{difference.num_dates} dates: {verdict(difference)}"
         )
     return 0
