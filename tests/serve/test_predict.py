@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from factor_models import load_model
 from factor_models.kline import PathForecaster
 from factor_serve import Bundle, follow, forecast
 from factor_serve.cli import main
+from factor_serve.sources import state_of
 from factor_serve.writing import read_forecasts, write_forecasts
 from serve.bundle_samples import assert_same_bits, dag_forecasts, last_test_dates
 
@@ -249,6 +251,23 @@ def test_follow_waits_for_a_date_that_has_come_in_part_and_passes_one_that_clean
     batch = forecast(bundle, Panel.from_frame(whole), news)
     now = said[said["timestamp"] == last]["prediction"].to_numpy()
     np.testing.assert_array_equal(now, batch["prediction"].to_numpy())
+
+
+def test_a_change_is_seen_whatever_its_time_and_behind_an_address_always(
+    tmp_path: Path,
+) -> None:
+    for name, content in (("a.csv", "1\n"), ("b.csv", "2\n")):
+        (tmp_path / name).write_text(content)
+    before = state_of(str(tmp_path))
+    assert state_of(str(tmp_path)) == before
+    os.utime(tmp_path / "a.csv", (1.0, 1.0))
+    older = state_of(str(tmp_path))
+    assert older != before, "the clock was set back: b.csv stays the newest"
+    (tmp_path / "c.csv").write_text("1\n")
+    os.utime(tmp_path / "c.csv", (1.0, 1.0))
+    (tmp_path / "c.csv").replace(tmp_path / "a.csv")
+    assert state_of(str(tmp_path)) != older, "another file of the same size and time"
+    assert state_of("memory://bars") is None
 
 
 def test_names_in_a_csv_that_is_appended_to_stay_text(tmp_path: Path) -> None:

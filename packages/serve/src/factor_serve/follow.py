@@ -18,7 +18,7 @@ from factor_serve.arrivals import ArrivalRules, check_share
 from factor_serve.bundle import Bundle
 from factor_serve.forecasts import ALL, STACK, Model, forecast, strangers_of
 from factor_serve.inputs import clean
-from factor_serve.sources import bars_of, modified, news_of
+from factor_serve.sources import NONE, bars_of, news_of, state_of
 from factor_serve.writing import read_forecasts, write_forecasts
 
 
@@ -32,14 +32,14 @@ def follow(bundle: Bundle, options: argparse.Namespace, out: Path) -> int:
     signal.signal(signal.SIGTERM, _end)
     if out.exists():
         _check_models(bundle, options.model, out)
-    seen = -1.0
+    seen: list[object] | None = None
     said = ""
     while True:
-        changed = modified(options.bars) + (modified(options.news) if options.news else 0.0)
-        if changed != seen:
+        states: list[object] = [state_of(one) for one in (options.bars, options.news) if one and one != NONE]
+        if None in states or states != seen:  # what lies behind an address has to be read to tell
             try:
                 _append(bundle, options, out)
-                seen, said = changed, ""
+                seen, said = states, ""
             except (ValueError, OSError) as error:
                 if str(error) != said:
                     print(f"factor-serve predict: {' '.join(str(error).split())}; looking again", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -53,10 +53,17 @@ def notes() -> Iterator[None]:
         print(f"note: {' '.join(str(one.message).split())}", file=sys.stderr)
 
 
-def modified(path: str) -> float:
-    """Return the latest time at which a local file, or one below a folder, was changed; 0 of what is not local."""
-    root = Path(path)
-    if not root.exists():
-        return 0.0
-    times = [one.stat().st_mtime for one in (root, *root.rglob("*")) if one.exists()]
-    return max(times, default=0.0)
+def state_of(path: str) -> list[tuple[str, int, int, int]] | None:
+    """Return what changes with the files of a path: of each the name, size, time and number; None of no local path.
+
+    Any difference counts, not a later time alone: a file may come with the time that it had elsewhere, and clocks are
+    set back.
+    """
+    place = locate(path)
+    if not place.is_local:
+        return None
+    root, found = Path(place.location), []
+    for one in (root, *sorted(root.rglob("*"))):
+        with suppress(FileNotFoundError):  # deleted meanwhile, or a link to nothing
+            found.append((str(one), (said := one.stat()).st_size, said.st_mtime_ns, said.st_ino))
+    return found
