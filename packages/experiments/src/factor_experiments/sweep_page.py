@@ -152,7 +152,7 @@ def _slice(
         f'<span class="x" style="left:{4 + 92 * place:.1f}%">{esc(_short(text))}</span>' for place, text in ends
     )
     return (
-        f"<div><h4>{esc(key)}{' (logarithmic)' if log else ''}</h4>"
+        f"<div><h3>{esc(key)}{' (logarithmic)' if log else ''}</h3>"
         f'<div class="plot"><svg viewBox="0 0 {BOX} {BOX}" preserveAspectRatio="none" role="img" '
         f'aria-label="{esc(f"Rank IC on valid dates by {key}")}">{dots}</svg>{rows}{labels}</div></div>'
     )
