@@ -21,17 +21,17 @@ from stages.running.environment import check_launcher, memory_budget, timeout_mi
 from stages.running.lock import exclusive
 from stages.running.stage import StageError
 from stages.running.starter import starter
+from warm import path_of_programs
 
 pytestmark = pytest.mark.slow
 
-LAUNCHER = "import sys; from pathlib import Path; from stages.processes.launch import launch; "
-LAUNCHER += "launch('launch_target', sys.argv[1:], 2, Path(sys.argv[1]))"
+LAUNCHER = Path(__file__).with_name("launch_start.py")
 
 
 def start(folder: Path, how: str, **environment: str) -> subprocess.Popen:
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    mine = {**os.environ, "PYTHONPATH": path, **environment}
-    command = [sys.executable, "-c", LAUNCHER, str(folder), how]
+    mine = {**os.environ, "PYTHONPATH": path, "PATH": path_of_programs(), **environment}
+    command = ["python", str(LAUNCHER), str(folder), how]
     return subprocess.Popen(command, env=mine, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
@@ -190,19 +190,20 @@ def test_what_a_launcher_says_must_make_sense(variable: str, text: str, monkeypa
         check_launcher()
 
 
-def test_taken_port_and_wrong_launcher_give_one_line_errors() -> None:
+def test_taken_port_and_wrong_launcher_give_one_line_errors(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
         group["MASTER_PORT"] = str(taken.getsockname()[1])
         code = "from factor_models import start_distributed; from stages.running.stage import run; "
         code += "run('x', start_distributed)"
+        (tmp_path / "started.py").write_text(code)
         for arguments, said in (
-            (["-c", code], "MASTER_PORT is in use"),
+            ([str(tmp_path / "started.py")], "MASTER_PORT is in use"),
             (["-m", "stages.tokenize_kline", "kronos"], "is run by one process"),
         ):
             ended = subprocess.run(
-                [sys.executable, *arguments],
-                env=os.environ | group,
+                ["python", *arguments],
+                env=os.environ | group | {"PATH": path_of_programs(), "PYTHONPATH": str(ROOT)},
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
