@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -55,22 +55,30 @@ def wait_for_workers(address: str, count: int) -> None:
         client.wait_for_workers(count, timeout=60)
 
 
+class Cluster(NamedTuple):
+    """A scheduler with two workers."""
+
+    address: str
+    folder: Path
+    """In which they were started."""
+    scheduler: subprocess.Popen[bytes]
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Address of a scheduler with two workers, and the folder in which these were started."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("shared")
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     quiet = ("--no-dashboard",)
     worker = ("worker", address, "--nthreads", "1", "--nworkers", "2", "--local-directory", str(folder), *quiet)
     scheduler = ("scheduler", "--host", "127.0.0.1", "--port", str(port), *quiet)
-    with process(*scheduler, folder=folder), process(*worker, folder=folder):
-        yield address, folder
+    with process(*scheduler, folder=folder) as running, process(*worker, folder=folder):
+        yield Cluster(address, folder, running)
 
 
 @pytest.fixture
-def workers(cluster: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+def workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     """Both workers of the cluster."""
-    address, folder = cluster
+    address, folder, _ = cluster
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FACTORCAST_CLUSTER", address)
     wait_for_workers(address, 2)
@@ -100,7 +108,7 @@ def write_store(folder: Path, workers: Workers) -> dict[str, bytes]:
 def test_a_store_has_the_same_bytes_from_workers_of_a_cluster(workers: Workers, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
-    few = Workers(max_bytes=200_000, count=2, executor=workers.executor)
+    few = Workers(max_bytes=800_000, count=2, executor=workers.executor)
     assert write_store(tmp_path / "there", few) == write_store(tmp_path / "here", Workers(max_bytes=10**9))
 
 
@@ -113,11 +121,10 @@ def test_a_part_whose_worker_is_killed_is_begun_anew(workers: Workers) -> None:
 
 
 def test_a_cluster_whose_workers_see_another_folder_is_refused(
-    cluster: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    address, _ = cluster
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FACTORCAST_CLUSTER", address)
+    monkeypatch.setenv("FACTORCAST_CLUSTER", cluster.address)
     with pytest.raises(StageError, match=r"does not see .seen-.*start workers in this folder"), part_workers(tmp_path):
         pass
 
@@ -158,21 +165,17 @@ def test_a_local_worker_that_dies_while_it_starts_is_said(monkeypatch: pytest.Mo
         part_workers(tmp_path).__enter__()
 
 
-def test_a_scheduler_that_goes_away_ends_the_stage_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    port = free_port()
-    monkeypatch.setenv("FACTORCAST_CLUSTER", address := f"tcp://127.0.0.1:{port}")
-    quiet = ("--no-dashboard",)
+def test_a_scheduler_that_goes_away_ends_the_stage_in_a_line(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last test, since it is the scheduler of all."""
+    address, folder, scheduler = cluster
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FACTORCAST_CLUSTER", address)
 
-    def lose(scheduler: subprocess.Popen[bytes]) -> None:
+    def lose() -> None:
         wait_for_workers(address, 1)
-        with part_workers(tmp_path) as workers:
+        with part_workers(folder) as workers:
             Timer(0.3, os.killpg, (scheduler.pid, signal.SIGKILL)).start()
             workers.run(time.sleep, [0.2] * 12)
 
-    with (
-        process("scheduler", "--host", "127.0.0.1", "--port", str(port), *quiet, folder=tmp_path) as scheduler,
-        process("worker", address, "--nthreads", "1", *quiet, folder=tmp_path),
-        pytest.raises(StageError, match="the scheduler is gone; nothing was written"),
-    ):
-        lose(scheduler)
+    with pytest.raises(StageError, match="the scheduler is gone; nothing was written"):
+        lose()
