@@ -17,6 +17,7 @@ from filelock import FileLock
 from checkout import Checkout, make_checkout
 from stages import ROOT
 from warm import no_sync, share_with_workers
+from workplace import KEPT
 
 # Files that take longest, the longest first; the three after the first do not need the finished run that it makes.
 LONG_FILES = [
@@ -91,6 +92,13 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of a run of pytest see."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_stages(shared_folder: Path) -> None:
+    """Where `Workplace.made` keeps what a stage has written, for all workers."""
+    (shared_folder / "kept").mkdir(exist_ok=True)
+    os.environ[KEPT] = str(shared_folder / "kept")
 
 
 @pytest.fixture(scope="session")

@@ -117,11 +117,18 @@ def digest_of(document: dict[str, Any]) -> str:
 def made_of(params: Path = PARAMS_FILE, root: Path = ROOT) -> dict[str, str]:
     """Return digests of the values in params.yaml, whose comments do not count, and of the bytes of all code."""
     values = json.dumps(untracked(params), default=str).encode()
-    code = hashlib.sha256()
-    own = params.parent.glob("features/*.py")
-    for path in [*sorted([*root.glob("stages/**/*.py"), *root.glob("packages/*/src/**/*.py")]), *sorted(own)]:
+    code = bytes_of_code(root).copy()
+    for path in sorted(params.parent.glob("features/*.py")):
         code.update(path.read_bytes())
     return {"params": hashlib.sha256(values).hexdigest(), "code": code.hexdigest()}
+
+
+def bytes_of_code(root: Path) -> hashlib._Hash:
+    """Return the sha256 of all code below a folder, to be carried on."""
+    code = hashlib.sha256()
+    for path in sorted([*root.glob("stages/**/*.py"), *root.glob("packages/*/src/**/*.py")]):
+        code.update(path.read_bytes())
+    return code
 
 
 def untracked(path: Path = PARAMS_FILE) -> dict[str, Any]:

@@ -86,8 +86,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if name != "linear":
             document["zoo"][name] = {"rounds": 3, "patience": 3, "leaves": 5, "num_threads": 1}
     workplace = make_workplace(tmp_path_factory.mktemp("zoo") / "factorcast", document)
-    for command in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs", "train linear",
-                    "evaluate linear", "stack"):  # fmt: skip
+    workplace.run("plan")
+    for stage in ("sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
+        workplace.made(stage)
+    for command in ("train linear", "evaluate linear", "stack"):
         workplace.run(*command.split())
     with chdir(workplace.path):
         store, params = FeatureStore(Path("results/tokenize")), workplace.params()

@@ -21,6 +21,7 @@ def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     document["models"] = ["linear", "kronos"]
     document["tokenize"]["news_vectors"] = {"dimensions": 4, "cutoff_minutes": 960, "documents_per_bar": 3}
     workplace = make_workplace(tmp_path_factory.mktemp("tokenized") / "factorcast", document)
-    for stage in ("plan", "sample", "split", "tokenize_features"):
-        workplace.run(stage)
+    workplace.run("plan")
+    for stage in ("sample", "split", "tokenize_features"):
+        workplace.made(stage)
     return workplace

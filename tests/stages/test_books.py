@@ -30,7 +30,7 @@ def trained(tokenized: Workplace, tmp_path_factory: pytest.TempPathFactory) -> W
     workplace.change_params(lambda document: document.update(models=["linear", "lightgbm"]))
     workplace.run("plan")
     for model in ("linear", "lightgbm"):
-        workplace.run("train", model)
+        workplace.made("train", model)
     return workplace
 
 

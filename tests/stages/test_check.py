@@ -37,11 +37,13 @@ def trained(tokenized: Workplace, tmp_path_factory: pytest.TempPathFactory) -> W
     for name in ("requirements.in", "requirements.lock"):
         shutil.copyfile(ROOT / name, workplace.path / name)
     workplace.change_params(lambda params: params.update(models=list(MODELS)))
-    for stage in ("plan", "tokenize_kline", "inputs"):
-        workplace.run(stage)
+    workplace.run("plan")
+    for stage in ("tokenize_kline", "inputs"):
+        workplace.made(stage)
+    workplace.run("train", "lstm")  # it leaves a log beside its outputs, at which tests look
     for model in MODELS:
-        for stage in ("train", "evaluate", "report"):
-            workplace.run(stage, model)
+        for stage in ("train", "evaluate", "report")[model == "lstm" :]:
+            workplace.made(stage, model)
     workplace.run("stack")
     workplace.run("report_stack")
     return workplace

@@ -37,7 +37,7 @@ def good(tokenized: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Work
     place.change_params(change)
     place.run("plan")
     for model in ("linear", "lightgbm"):
-        place.run("train", model)
+        place.made("train", model)
         tell_labels(place, model)
         place.run("evaluate", model)
     place.run("stack")

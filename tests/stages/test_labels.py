@@ -57,7 +57,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     params["zoo"]["lstm"]["train"] = {"target": "direction", "loss": "bce", "lr": 0.01, "checkpoint": {"keep": 1}}
     workplace = make_workplace(tmp_path_factory.mktemp("mixed") / "factorcast", params)
     workplace.run("plan")
-    workplace.run("sample")
+    workplace.made("sample")
     for path in (workplace.results / "sample" / "bars").glob("*.parquet"):
         frame = pd.read_parquet(path)
         close = frame["adj_close"] if "adj_close" in frame else frame["close"]

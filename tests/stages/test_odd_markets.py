@@ -20,8 +20,8 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     document["models"] = ["linear"]
     document["tokenize"] |= {"features": ["return_1", "volatility_20", "price_volume_corr_20"], "use_news": False}
     workplace = make_workplace(tmp_path_factory.mktemp("odd") / "factorcast", document)
-    for stage in ("plan", "sample"):
-        workplace.run(stage)
+    workplace.run("plan")
+    workplace.made("sample")
     return workplace
 
 

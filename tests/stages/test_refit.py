@@ -69,8 +69,9 @@ def stacked(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     document["stack"]["floors"] = ["reversal_1"]
     document["refit"] = {"unpromoted": True, "min_agreement": -1.0}
     workplace = make_workplace(tmp_path_factory.mktemp("refit") / "factorcast", document)
-    for stage in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
-        workplace.run(stage)
+    workplace.run("plan")
+    for stage in ("sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
+        workplace.made(stage)
     for stage in ("train", "evaluate"):
         for model in document["models"]:
             workplace.run(stage, model)

@@ -27,8 +27,8 @@ def test_books_and_labels_are_neutral_to_sectors_from_params_yaml_to_the_page(tm
     document["evaluate"] |= {"sector": "sectr", "bootstrap": 100}
     document["evaluate"]["portfolio"]["sector_neutral"] = True
     place = make_workplace(tmp_path / "factorcast", document)
-    for stage in ("plan", "sample"):
-        place.run(stage)
+    place.run("plan")
+    place.made("sample")
     for path in (place.results / "sample" / "bars").iterdir():
         bars = pd.read_parquet(path)
         bars.assign(sector=bars["symbol"].str[-1].astype(float) % 3).to_parquet(path, index=False)

@@ -18,8 +18,9 @@ from workplace import Workplace
 def evaluated(tokenized: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     copy = tokenized.copy(tmp_path_factory.mktemp("evaluated") / "copy")
     copy.change_params(lambda params: params.update(models=["linear"]))
-    for stage in (("plan",), ("train", "linear"), ("evaluate", "linear")):
-        copy.run(*stage)
+    copy.run("plan")
+    for stage in ("train", "evaluate"):
+        copy.made(stage, "linear")
     return copy
 
 

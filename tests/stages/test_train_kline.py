@@ -31,9 +31,10 @@ pytestmark = pytest.mark.end_to_end
 @pytest.fixture(scope="module")
 def with_kline(tokenized: Workplace) -> Workplace:
     """The market, after the stages of the K-line model."""
-    tokenized.run("tokenize_kline")
+    for stage in ("tokenize_kline", "inputs"):
+        tokenized.made(stage)
     for stage in ("train", "evaluate", "report"):
-        tokenized.run(stage, "kronos")
+        tokenized.made(stage, "kronos")
     return tokenized
 
 
