@@ -32,7 +32,10 @@ LEFT_OUT = "lightgbm"
 
 
 def run_all(workplace: Workplace, models: list[str]) -> None:
-    for stage in ("plan", "sample", "split", "tokenize_features", "tokenize_kline", "inputs"):
+    workplace.run("plan")
+    for stage in ("sample", "split", "tokenize_features"):
+        workplace.made(stage)
+    for stage in ("tokenize_kline", "inputs"):
         workplace.run(stage)
     for stage in ("train", "evaluate"):
         for model in models:
@@ -57,7 +60,7 @@ def own_features(document: dict[str, Any]) -> None:
 
 
 def directions(document: dict[str, Any]) -> None:
-    document["sample"] |= {"frequency": "5min", "bars": 900}
+    document["sample"] |= {"frequency": "5min", "bars": 840, "symbols": 26}
     document["tokenize"] |= {"use_news": False, "normaliser": "quantile_gauss", "features": ["bars", "memory"]}
     document["tokenize"]["labels"] = {
         "up5": {"horizon": 5, "direction": {"up": 0.001, "down": -0.001}},
@@ -65,7 +68,7 @@ def directions(document: dict[str, Any]) -> None:
     }
     document["models"] = ["linear", "transformer", "token_transformer", "kronos"]
     document["train"] |= {"target": "direction", "loss": "bce"}
-    document["split"]["folds"] |= {"train": 400, "valid": 60, "test": 40, "step": 220}
+    document["split"]["folds"] |= {"train": 400, "valid": 60, "test": 20, "step": 220}
     document["split"]["clean"]["min_history"] = 30
 
 
