@@ -19,12 +19,13 @@ SMALL = replace(MARKET, symbols=30, bars=150, horizons=(1,))
 
 
 def test_a_new_draw_of_a_bar_leaves_the_past_as_it_was_and_has_its_law() -> None:
-    paths, values = simulate(SMALL)
+    market = replace(SMALL, symbols=90)  # which take no longer than 30
+    paths, values = simulate(market)
     places = []
-    for bar in range(40, 148, 12):
+    for bar in range(40, 148, 48):
         returns = []
         for number in range(19):
-            other, bars = simulate(SMALL, bar, number)
+            other, bars = simulate(market, bar, number)
             np.testing.assert_array_equal(bars[:bar], values[:bar])
             returns.append(other.returns[bar] - other.returns[bar].mean())
         assert len(np.unique(returns, axis=0)) == 19
