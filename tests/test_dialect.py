@@ -25,7 +25,7 @@ OTHER_SPELLING = re.compile(
 # Terms of the field, names of other libraries, and names that users of our packages call.
 TERMS = re.compile(
     r"tokeniz|optimizer|mark\.parametrize|np\.digitize|summarize|vectoriz|quantize|factorize|winsorize|minimize|maximize|is_initialized|tz_localize|normalize$"
-    r"|cuda\.synchronize|dvc\.utils\.serialize|deepspeed\.initialize|scipy\.optimize|set_materialize_grads|capitalize|serialization|zero_optimization|utilization|authorization|skfolio\.optimization|graph\.initializer|sitecustomize",
+    r"|cuda\.synchronize|dvc\.utils\.serialize|deepspeed\.initialize|scipy\.optimize|set_materialize_grads|capitalize|serialization|zero_optimization|utilization|authorization|skfolio\.optimization|graph\.initializer|sitecustomize|weakref\.finalize",
     re.IGNORECASE,
 )
 # Titles of papers, and the name of a program.

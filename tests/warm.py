@@ -132,8 +132,8 @@ def main() -> None:
     os.fsync = no_sync
     gc.collect()
     gc.freeze()  # so that no fork looks through, and so copies, what is there already
-    for finalizer in weakref.finalize._registry.values():  # nor takes apart when it ends
-        finalizer.atexit = False
+    for left in weakref.finalize._registry.values():  # nor takes apart when it ends
+        left.atexit = False
     atexit.unregister(importlib.import_module("torch._dynamo.utils").dump_compile_times)  # a table for a log at INFO
     take_huge_pages()
     pools = importlib.import_module("threadpoolctl").ThreadpoolController()  # it looks through all that is loaded
