@@ -7,9 +7,9 @@ forecast, in a batch and date by date, with news and texts, and without in a run
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
-import sys
 from contextlib import chdir
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,6 +47,7 @@ from stages.fitting.tabular import TabularFold
 from stages.judging.bundle import HASH, MANIFEST, write_manifest
 from stages.params.reading import Params
 from stages.scoring import Scoring
+from warm import path_of_programs
 from workplace import Workplace, make_workplace, smoke_document
 
 pytestmark = [pytest.mark.slow, pytest.mark.numeric]
@@ -228,11 +229,12 @@ def test_a_symbol_keeps_its_vector_whatever_comes_beside_it_and_a_stranger_has_n
     renamed = bars.assign(symbol=bars["symbol"].replace(one, "A"))
     renamed = renamed.sort_values(["timestamp", "symbol"], ascending=[True, False])
     renamed.to_parquet(tmp_path / "bars.parquet", index=False)
-    command = [sys.executable, "-m", "factor_serve", "predict", str(bundle.folder), str(tmp_path / "bars.parquet")]
+    command = ["python", "-m", "factor_serve", "predict", str(bundle.folder), str(tmp_path / "bars.parquet")]
     options = ["--news", "none", "--at", str(last[0])[:10], "--model", "tft", "--unpromoted"]
     done = subprocess.run(
-        [*command, *options, "--out", str(tmp_path / "out.parquet")], capture_output=True, text=True, check=True
-    )
+        [*command, *options, "--out", str(tmp_path / "out.parquet")],
+        env=os.environ | {"PATH": path_of_programs()}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert "note: 1 of the symbols were not trained on, A: tcn_attention, tft forecast them by their" in done.stderr
     with TestClient(make_app(Service(bundle.folder, unpromoted=True), HttpSettings(unpromoted=True))) as client:
         document = {"bars": columns(renamed), "news": columns(nothing), "model": "tft", "at": str(last[0])[:10]}

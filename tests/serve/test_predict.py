@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from factor_serve.cli import main
 from factor_serve.sources import state_of
 from factor_serve.writing import read_forecasts, write_forecasts
 from serve.bundle_samples import assert_same_bits, dag_forecasts, last_test_dates
+from warm import path_of_programs
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
 MODELS = ("linear", "lightgbm", "lstm", "tcn_attention", "token_transformer", "kronos")
@@ -193,9 +193,10 @@ def test_follow_appends_each_date_that_comes_and_ends_when_it_is_told_to(
 
     publish(dates[0])
     news = finished_run.path / "data" / "news"
-    command = [sys.executable, "-m", "factor_serve", "predict", str(bundle.folder), str(bars), "--news", str(news)]
+    command = ["python", "-m", "factor_serve", "predict", str(bundle.folder), str(bars), "--news", str(news)]
     options = ["--out", str(out), "--follow", "--every", "0.2", "--unpromoted", "--model", "all"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment, pipe = os.environ | {"PATH": path_of_programs()}, subprocess.PIPE
+    with subprocess.Popen([*command, *options], env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         for date in dates:
             publish(date)
             deadline = time.monotonic() + 120
