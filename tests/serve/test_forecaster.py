@@ -16,7 +16,6 @@ from factor_serve.memory import feature_bars, source_bars
 from serve.bundle_samples import assert_equal_bits, change_manifest, news_between, update_date_by_date
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.numeric]
-NUM_DATES = 12
 
 
 def odd_market(panel: Panel) -> pd.DataFrame:
@@ -37,12 +36,17 @@ def odd_market(panel: Panel) -> pd.DataFrame:
     return frame[~gone].reset_index(drop=True)
 
 
-@pytest.mark.parametrize("make", [Panel.to_pandas, odd_market])
+@pytest.mark.parametrize(("make", "num_dates"), [(Panel.to_pandas, 6), (odd_market, 11)])  # all of what is odd
 def test_updates_have_the_bits_of_a_batch_also_after_a_restart(
-    make: Callable[[Panel], pd.DataFrame], bundle: Bundle, panel: Panel, news: pd.DataFrame, tmp_path: Path
+    make: Callable[[Panel], pd.DataFrame],
+    num_dates: int,
+    bundle: Bundle,
+    panel: Panel,
+    news: pd.DataFrame,
+    tmp_path: Path,
 ) -> None:
     bars = Panel.from_frame(make(panel))
-    dates = bars.dates[-NUM_DATES:]
+    dates = bars.dates[-num_dates:]
     batch = forecast(bundle, bars, news, dates, "all")
     assert_equal_bits(update_date_by_date(bundle, bars, news, dates), batch)
     frame, before = bars.to_pandas(), None
