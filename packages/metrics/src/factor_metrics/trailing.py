@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import Matrix, as_matrix, as_series, check_at_least
+from factor_metrics.checks import Matrix, Series, as_matrix, as_series, check_at_least
 from factor_metrics.kernel_cache import kernel
 
 
@@ -44,14 +44,7 @@ def trailing_beta(returns: ArrayLike, market: ArrayLike, num_bars: int = 60) -> 
         (num_dates, num_symbols); NaN where fewer than half of the dates are known or the market did not move.
     """
     check_at_least("num_bars", num_bars, 2)
-    y, series = as_matrix("returns", returns), as_series("market", market)
-    x = np.where(np.isnan(y), np.nan, series[:, None])
-    y = np.where(np.isnan(x), np.nan, y)
-    least = (num_bars + 1) // 2
-    mean_x, mean_y, mean_xy, mean_xx = (trailing_mean(one, num_bars, least) for one in (x, y, x * y, x * x))
-    variance = mean_xx - mean_x * mean_x
-    moved = variance > 1e-12 * mean_xx
-    return np.divide(mean_xy - mean_x * mean_y, variance, out=np.full(y.shape, np.nan), where=moved)
+    return np.asarray(_trailing_beta(as_matrix("returns", returns), as_series("market", market), num_bars))
 
 
 @kernel(nogil=True)
@@ -72,3 +65,35 @@ def _trailing_mean(values: Matrix, num_bars: int, least: int) -> Matrix:
             if count[symbol] >= least:
                 means[date, symbol] = total[symbol] / count[symbol]
     return means
+
+
+@kernel(nogil=True)
+def _trailing_beta(returns: Matrix, market: Series, num_bars: int) -> Matrix:
+    """Return the slope by the means of both sides, of their product and of the market's square: one pass for all."""
+    num_dates, num_symbols = returns.shape
+    slopes = np.full(returns.shape, np.nan)
+    least = (num_bars + 1) // 2
+    count, sum_x, sum_y = np.zeros(num_symbols), np.zeros(num_symbols), np.zeros(num_symbols)
+    sum_xy, sum_xx = np.zeros(num_symbols), np.zeros(num_symbols)
+    for date in range(num_dates):
+        for one in (count, sum_x, sum_y, sum_xy, sum_xx):
+            one[:] = 0.0
+        for past in range(max(0, date - num_bars + 1), date + 1):
+            x = market[past]
+            if x == x:
+                for symbol in range(num_symbols):  # without a branch, as in `_trailing_mean`
+                    y = returns[past, symbol]
+                    known = y == y
+                    count[symbol] += 1.0 if known else 0.0
+                    sum_x[symbol] += x if known else 0.0
+                    sum_y[symbol] += y if known else 0.0
+                    sum_xy[symbol] += x * y if known else 0.0
+                    sum_xx[symbol] += x * x if known else 0.0
+        for symbol in range(num_symbols):
+            if count[symbol] >= least:
+                mean_x, mean_y = sum_x[symbol] / count[symbol], sum_y[symbol] / count[symbol]
+                mean_xx = sum_xx[symbol] / count[symbol]
+                variance = mean_xx - mean_x * mean_x
+                if variance > 1e-12 * mean_xx:
+                    slopes[date, symbol] = (sum_xy[symbol] / count[symbol] - mean_x * mean_y) / variance
+    return slopes

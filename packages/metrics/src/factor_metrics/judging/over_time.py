@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from factor_metrics.checks import Matrix, Series, as_matrix, check_same_shape
-from factor_metrics.dispersion import no_dispersion
+from factor_metrics.dispersion import Rounding, no_dispersion, rounding_of
 from factor_metrics.information_coefficient.ic import ic, rank_ic
 from factor_metrics.judging.config import EvaluationConfig
+from factor_metrics.kernel_cache import kernel
 from factor_metrics.labels import same_labels
+from factor_metrics.ordering.ordered import Order, OrderedMatrix, rank_known
 from factor_metrics.ordering.ranks import rank_rows
-from factor_metrics.scores.classification import accuracy_of, auc, checked_classes, confusion, f1_of, mcc_of
+from factor_metrics.scores.classification import Confusion, accuracy_of, checked_classes, f1_of, mcc_of
 from factor_metrics.significance.bootstrap import bootstrap_interval
 
 MEASURES = ("auc", "accuracy", "mcc", "f1", "ic", "rank_ic")
@@ -129,15 +131,43 @@ def over_time_by_symbol(score: ArrayLike, outcome: ArrayLike, label: ArrayLike) 
         np.ascontiguousarray(matrix.T)
         for matrix in (as_matrix("score", score), as_matrix("label", label), checked_classes("outcome", outcome))
     )
-    counts = confusion(np.where(np.isnan(score_SD), np.nan, score_SD > 0), outcome_SD)
+    check_same_shape("score", score_SD, "outcome", outcome_SD)
+    scored = OrderedMatrix(score_SD)
+    counts, doubled_sum = _directions(scored.order, score_SD, rounding_of(score_SD), outcome_SD)
+    called = Confusion(*counts)
+    num_up, num_down = called.true_up + called.false_down, called.true_down + called.false_up
+    pairs = num_up * num_down
     return {
-        "auc": auc(score_SD, outcome_SD),
-        "accuracy": accuracy_of(counts),
-        "mcc": mcc_of(counts),
-        "f1": f1_of(counts),
+        "auc": np.divide(
+            doubled_sum - num_up * (num_up + 1), 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0
+        ),
+        "accuracy": accuracy_of(called),
+        "mcc": mcc_of(called),
+        "f1": f1_of(called),
         "ic": ic(score_SD, label_SD, 3),
-        "rank_ic": rank_ic(score_SD, label_SD, 3),
+        "rank_ic": rank_ic(scored, OrderedMatrix(label_SD), 3),
     }
+
+
+@kernel(nogil=True)
+def _directions(
+    order: Order, score: Matrix, rounding: Rounding, outcome: Matrix
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (4, num_rows) counts, as `Confusion` has them, and twice the sum of the ranks of what went up."""
+    num_rows, num_columns = score.shape
+    counts, doubled_sum = np.zeros((4, num_rows), dtype=np.int64), np.zeros(num_rows, dtype=np.int64)
+    left, doubled_rank = np.empty(num_columns, dtype=np.uint32), np.empty(num_columns, dtype=np.int32)
+    known = np.empty(num_columns, dtype=np.uint8)
+    for row in range(num_rows):
+        for column in range(num_columns):
+            known[column] = outcome[row, column] == outcome[row, column]  # which NaN is not
+        count, _ = rank_known(order, row, score[row], known, rounding, left, doubled_rank)
+        for place in range(count):
+            column = left[place]
+            up, says_up = outcome[row, column] == 1.0, score[row, column] > 0.0
+            counts[(0 if says_up else 3) if up else (1 if says_up else 2), row] += 1
+            doubled_sum[row] += doubled_rank[column] if up else 0
+    return counts, doubled_sum
 
 
 Measured = tuple[float, Series]

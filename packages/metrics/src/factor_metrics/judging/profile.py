@@ -20,7 +20,7 @@ from factor_metrics.kernel_cache import kernel
 from factor_metrics.labels import same_labels
 from factor_metrics.ordering.ordered import as_ordered
 from factor_metrics.ordering.quantiles import quantile_of, quantile_returns
-from factor_metrics.ordering.sums import row_product, row_sum
+from factor_metrics.ordering.sums import group_sums, row_product, row_sum
 from factor_metrics.significance.bootstrap import bootstrap_interval
 
 DELAYS = (0, 1, 2, 5, 10, 20)
@@ -105,12 +105,13 @@ def calibration_series(prediction: ArrayLike, target: ArrayLike, num_bins: int =
         (num_dates, num_bins) predicted, (num_dates, num_bins) realised, (num_dates,) slope. NaN for a date with
         fewer symbols than bins or a constant prediction, and for a bin that ties left empty.
     """
-    x, y = as_matrix("prediction", prediction), as_matrix("target", target)
+    ordered, y = as_ordered("prediction", prediction), as_matrix("target", target)
+    x = ordered.values.astype(np.float64, copy=False)  # what is rounding goes by the type that both sides share
     check_same_shape("prediction", x, "target", y)
-    bins = quantile_of(np.where(np.isnan(y), np.nan, x), num_bins)
+    bins = quantile_of(ordered.in_this_order(x, ~np.isnan(y)), num_bins)
     predicted, realised = np.full((len(x), num_bins), np.nan), np.full((len(x), num_bins), np.nan)
     slope = np.full(len(x), np.nan)
-    _calibrate(np.ascontiguousarray(x), np.ascontiguousarray(y), bins, predicted, realised, slope)
+    _calibrate(x, np.ascontiguousarray(y), bins, predicted, realised, slope)
     return predicted, realised, slope
 
 
@@ -119,7 +120,7 @@ def _calibrate(
     x: Matrix, y: Matrix, bins: NDArray[np.int64], predicted: Matrix, realised: Matrix, slope: Series
 ) -> None:
     """Write what `calibration_series` returns."""
-    num_dates, num_symbols = x.shape
+    (num_dates, num_symbols), num_bins = x.shape, predicted.shape[1]
     own_x, own_y, room = np.empty(num_symbols), np.empty(num_symbols), np.empty(num_symbols)
     for date in range(num_dates):
         count = 0
@@ -138,15 +139,15 @@ def _calibrate(
         if not usable:
             continue
         slope[date] = row_product(own_x, own_y, room) / row_product(own_x, own_x, room)
-        for index in range(predicted.shape[1]):
-            for values, means in ((own_x, predicted), (own_y, realised)):
-                members = 0
-                for symbol in range(num_symbols):
-                    member = bins[date, symbol] == index
-                    room[symbol] = values[symbol] if member else 0.0
-                    members += member
-                if members:
-                    means[date, index] = row_sum(room) / members
+        members = np.zeros(num_bins)
+        for symbol in range(num_symbols):
+            if bins[date, symbol] >= 0:
+                members[bins[date, symbol]] += 1.0
+        for values, means in ((own_x, predicted), (own_y, realised)):
+            sums = group_sums(values, bins[date], num_bins)
+            for index in range(num_bins):
+                if members[index] > 0.0:
+                    means[date, index] = sums[index] / members[index]
 
 
 @same_labels("prediction", "labels", "target")
@@ -220,7 +221,7 @@ def profile_forecast(
         label_decay=estimated(across_labels, [overlaps[name] for name in labels]),
         delay_decay=estimated(_steps(across_delays)),
         autocorrelation=estimated(to_itself, lags),
-        calibration=None if target is None else _calibration(prediction, target, bins, estimated),
+        calibration=None if target is None else _calibration(forecast, target, bins, estimated),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from factor_metrics.checks import as_series, check_at_least
+from factor_metrics.checks import Series, as_series, check_at_least
+from factor_metrics.kernel_cache import kernel
 
 _MAX_TERMS = 101
 
@@ -55,7 +56,7 @@ def drift(
     before, after = (np.sort(_known(name, values)) for name, values in (("reference", reference), ("sample", sample)))
     if not (len(before) and len(after)):
         return Drift(psi=math.nan, distance=math.nan, p_value=math.nan)
-    distance = max(_largest_distance(before, after), _largest_distance(after, before))
+    distance = float(_largest_distance(before, after))
     worth = (float(len(before)), float(len(after))) if independent is None else independent
     effective = worth[0] * worth[1] / (worth[0] + worth[1])
     root = math.sqrt(effective)
@@ -71,11 +72,21 @@ def _known(name: str, values: ArrayLike) -> np.ndarray:
     return array[~np.isnan(array)]
 
 
-def _largest_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest distance of two distribution functions at the values of `one`; both are sorted."""
-    last = np.flatnonzero(np.append(one[1:] != one[:-1], True))  # of equal values, up to which all of them count
-    below = (last + 1) / len(one), np.searchsorted(other, one[last], side="right") / len(other)
-    return float(np.abs(below[0] - below[1]).max())
+@kernel(nogil=True)
+def _largest_distance(one: Series, other: Series) -> float:
+    """Return the largest distance of two distribution functions; both samples are sorted, and gone through once.
+
+    Beyond the end of one of them the distance shrinks.
+    """
+    below, under, largest = 0, 0, 0.0
+    while below < len(one) and under < len(other):
+        value = min(one[below], other[under])
+        while below < len(one) and one[below] == value:
+            below += 1
+        while under < len(other) and other[under] == value:
+            under += 1
+        largest = max(largest, abs(below / len(one) - under / len(other)))
+    return largest
 
 
 def _stability_index(before: np.ndarray, after: np.ndarray, num_bins: int) -> float:
