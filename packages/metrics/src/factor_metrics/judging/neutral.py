@@ -6,14 +6,15 @@ products tell what is collinear (`neutralise` solves the same by a decomposition
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factor_metrics.checks import Matrix, Series
+from factor_metrics.checks import FloatArray, Matrix, Series
+from factor_metrics.dispersion import EXACT, Rounding
 from factor_metrics.kernel_cache import kernel
-from factor_metrics.ordering.ordered import OrderedMatrix, ranks_among
+from factor_metrics.ordering.ordered import Order, OrderedMatrix, rank_known
 from factor_metrics.ordering.sums import row_product
 from factor_metrics.portfolio.neutralise import less_group_mean
 
@@ -31,54 +32,47 @@ def neutral_ranks(
     kept = ~np.isnan(forecast.values)
     for known in [*(one.values for one in loadings.values()), *([] if sector is None else [sector])]:
         kept &= ~np.isnan(known)
-    ranks, beside = _centred(forecast, kept), [_centred(one, kept) for one in loadings.values()]
+    ranks, beside = np.empty(kept.shape), np.empty((len(loadings), *kept.shape))
+    for matrix, room in zip([forecast, *loadings.values()], [ranks, *beside], strict=True):
+        _write_centred(matrix.order, matrix.values, kept.view(np.uint8), EXACT, room)
     left = {"as it is": forecast.in_this_order(np.where(kept, ranks, np.nan), kept)}
-    alone = without_each(ranks, beside)
-    found = dict(zip(loadings, alone, strict=True))
+    products, onto = _products(ranks, beside)
+    for place, name in enumerate(loadings):
+        size = products[place, place]
+        slope = onto[place] * np.divide(1.0, size, out=np.zeros(len(size)), where=size > 0.0)
+        left[name] = OrderedMatrix(_residual(ranks, beside[place : place + 1], slope[None], kept, NOTHING_LEFT))
     if sector is not None:
         group = np.where(kept, sector, np.nan)
-        found[SECTOR] = _rounded(less_group_mean(ranks, group), ranks)
+        inside = _rounded(less_group_mean(ranks, group), ranks)
+        left[SECTOR] = OrderedMatrix(np.where(kept, inside, np.nan))
         # Frisch, Waugh and Lovell: on sectors and exposures at once is on exposures with sectors taken out of both.
-        ranks = np.nan_to_num(found[SECTOR])
-        beside = [_rounded(np.nan_to_num(less_group_mean(one, group)), one) for one in beside]
-    found[ALL] = without_all(ranks, beside)
-    return left | {name: OrderedMatrix(np.where(kept, values, np.nan)) for name, values in found.items()}
-
-
-def without_all(ranks: Matrix, beside: Sequence[Matrix]) -> Matrix:
-    """Return the residual of ranks on the others, as `neutralise` has it, for all dates at once.
-
-    All are of one size and centred, 0 where they are missing.
-    """
-    if not beside:
-        return ranks
-    others = np.stack(beside)
-    return _residual(ranks, others, *_products(ranks, others))
-
-
-def without_each(ranks: Matrix, beside: Sequence[Matrix]) -> list[Matrix]:
-    """Return the residual of ranks on each of the others alone."""
-    return [without_all(ranks, [one]) for one in beside]
-
-
-def _residual(ranks: Matrix, others: NDArray[np.float64], products: NDArray[np.float64], onto: Matrix) -> Matrix:
+        ranks = np.nan_to_num(inside)
+        for room in beside:
+            room[:] = _rounded(np.nan_to_num(less_group_mean(room, group)), room)
+        products, onto = _products(ranks, beside)
     inverse = np.linalg.pinv(products.transpose(2, 0, 1), rcond=1e-10, hermitian=True)
-    residual = ranks.copy()
-    _take_off(residual, others, np.einsum("dij,jd->id", inverse, onto), ranks, NOTHING_LEFT)
-    return residual
-
-
-def _centred(matrix: OrderedMatrix, kept: NDArray[np.bool_]) -> Matrix:
-    """Return ranks among what is kept, less their mean of the date; 0 where nothing is."""
-    ranks = ranks_among(matrix, kept) - (kept.sum(axis=1, keepdims=True) + 1) / 2.0
-    ranks[~kept] = 0.0
-    return ranks
+    slopes = np.einsum("dij,jd->id", inverse, onto)
+    return left | {ALL: OrderedMatrix(_residual(ranks, beside, slopes, kept, NOTHING_LEFT))}
 
 
 def _rounded(residual: Matrix, ranks: Matrix) -> Matrix:
     """Return 0 on dates on which what is left is rounding."""
     left, size = (np.nanmax(np.abs(np.nan_to_num(one)), axis=1, initial=0.0) for one in (residual, ranks))
     return np.where((left <= NOTHING_LEFT * size)[:, None], 0.0 * residual, residual)
+
+
+@kernel(nogil=True)
+def _write_centred(
+    order: Order, values: FloatArray, kept: NDArray[np.uint8], rounding: Rounding, centred: Matrix
+) -> None:
+    """Write the ranks among what is kept, less their mean of the date; 0 where nothing is."""
+    num_dates, num_symbols = values.shape
+    left, doubled_rank = np.empty(num_symbols, dtype=np.uint32), np.empty(num_symbols, dtype=np.int32)
+    for date in range(num_dates):
+        count, _ = rank_known(order, date, values[date], kept[date], rounding, left, doubled_rank)
+        centred[date] = 0.0
+        for place in range(count):
+            centred[date, left[place]] = 0.5 * doubled_rank[left[place]] - (count + 1) / 2.0
 
 
 @kernel(nogil=True)
@@ -97,16 +91,25 @@ def _products(ranks: Matrix, others: NDArray[np.float64]) -> tuple[NDArray[np.fl
 
 
 @kernel(nogil=True)
-def _take_off(residual: Matrix, others: NDArray[np.float64], slope: Matrix, ranks: Matrix, nothing: float) -> None:
-    """Take slope times the others off, in their order, and put 0 where what is left of a date is rounding."""
+def _residual(
+    ranks: Matrix, others: NDArray[np.float64], slopes: Matrix, kept: NDArray[np.bool_], nothing: float
+) -> Matrix:
+    """Return the ranks less slope times the others, in their order; NaN where nothing is kept.
+
+    It is 0 on a date on which what is left is rounding.
+    """
     num, num_dates, num_symbols = others.shape
+    residual = ranks.copy()
     for date in range(num_dates):
         for one in range(num):
             for symbol in range(num_symbols):
-                residual[date, symbol] -= slope[one, date] * others[one, date, symbol]
+                residual[date, symbol] -= slopes[one, date] * others[one, date, symbol]
         if _largest(residual[date]) <= nothing * _largest(ranks[date]):
             for symbol in range(num_symbols):
                 residual[date, symbol] *= 0.0
+        for symbol in range(num_symbols):
+            residual[date, symbol] = residual[date, symbol] if kept[date, symbol] else np.nan
+    return residual
 
 
 @kernel(nogil=True)
