@@ -23,7 +23,8 @@ from stages.judging.drift import input_drift
 from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
 from stages.judging.floor_members import floor_members, is_floor, scores_alone
 from stages.judging.floors import kept_floors
-from stages.judging.judge import ordered_outcomes, profile, row_counts
+from stages.judging.judge import kept_labels, ordered_outcomes, profile, row_counts
+from stages.judging.kept import Kept
 from stages.judging.origin import origin
 from stages.judging.pages import (
     THIS_RUN,
@@ -71,7 +72,8 @@ def main() -> None:
         if params.on_fail == "stop" and not promoted(gates):
             raise StageError(f"not promoted, and stack.on_fail is stop:\n{format_gates(gates)}")
         weights = {result.label: result.weights_by_fold() for result in results}
-        labels = [stacked_label(result, store, panel, listed, config) for result in results]
+        of_labels = kept_labels(plan)
+        labels = [stacked_label(result, store, panel, listed, config, of_labels) for result in results]
         page = StackPage(
             labels=tuple(labels),
             gates=gates,
@@ -126,7 +128,12 @@ def with_signal(models: Mapping[str, OutOfFold], scoring: Scoring) -> tuple[dict
 
 
 def stacked_label(
-    result: LabelResult, store: FeatureStore, panel: Panel, listed: Sequence[str], config: EvaluateParams
+    result: LabelResult,
+    store: FeatureStore,
+    panel: Panel,
+    listed: Sequence[str],
+    config: EvaluateParams,
+    of_labels: Kept,
 ) -> StackedLabel:
     """The stack of one label with what its page shows; it is calibrated against what its weights are fitted to."""
     label, dates = result.label, result.dates
@@ -141,7 +148,7 @@ def stacked_label(
         floors=result.floors,
         attainable=result.attainable,
         profile=profile(result.ordered[0], target, label, outcomes, store, config, result.view),
-        row_counts=row_counts(result.prediction, label, dates, store, panel),
+        row_counts=row_counts(result.prediction, label, dates, store, panel, of_labels),
     )
     return StackedLabel(
         subject=on_page(subject),

@@ -19,9 +19,10 @@ from factor_metrics import (
 )
 from factor_metrics.judging.profile import DELAYS
 from factor_metrics.report import RowCounts
-from stages.judging.kept import Kept
+from stages.judging.kept import Arrays, Kept
 from stages.judging.time_series import BY_DATE, View
 from stages.records import plain
+from stages.running.planned import Plan
 
 TRUE_DELAY = 1
 """Delay of the labels whose true expectation a simulated market brings along."""
@@ -73,6 +74,11 @@ def ordered_outcomes(
     return {name: view.ordered(store.matrix(store.label(name), dates)) for name in listed}
 
 
+def kept_labels(plan: Plan) -> Kept:
+    """Return where what labels alone decide is kept."""
+    return Kept.by(plan, __name__)
+
+
 def target_on(
     dates: NDArray[np.datetime64], store: FeatureStore, kind: TargetKind, label: str, kept: Kept
 ) -> NDArray[np.float32]:
@@ -84,17 +90,36 @@ def target_on(
     return found["target"]
 
 
+def delisted_on(
+    dates: NDArray[np.datetime64], store: FeatureStore, panel: Panel, label: Label, kept: Kept | None
+) -> NDArray[np.bool_]:
+    """Return (num_dates, num_symbols) whether a delisting decides a label; read where it is kept."""
+
+    def found() -> Arrays:
+        return {"delisted": store.matrix(decided_by_delisting(panel, label).astype(np.float64), dates) > 0}
+
+    if kept is None:
+        return found()["delisted"]
+    decided_by = [json.dumps(["delisted", plain(label)]).encode(), dates.tobytes()]
+    return kept.arrays(decided_by, found, ["delisted"])["delisted"]
+
+
 def row_counts(
-    prediction: NDArray, name: str, dates: NDArray[np.datetime64], store: FeatureStore, panel: Panel
+    prediction: NDArray,
+    name: str,
+    dates: NDArray[np.datetime64],
+    store: FeatureStore,
+    panel: Panel,
+    kept: Kept | None = None,
 ) -> RowCounts:
-    """Counts of the rows of the scored dates by what became of them."""
+    """Counts of the rows of the scored dates by what became of them; what was delisted is read where it is `kept`."""
     label = store.heads[name]
     on_dates = np.isin(store.dates, dates)[store.date_code]
     in_universe = int((on_dates & store.in_universe).sum())
     predicted = np.isfinite(prediction)
     known = np.isfinite(store.matrix(store.label(name), dates))
     ended = np.searchsorted(store.dates, dates) + store.dates_ahead(name) >= len(store.dates)
-    delisted = store.matrix(decided_by_delisting(panel, label).astype(np.float64), dates) > 0
+    delisted = delisted_on(dates, store, panel, label, kept)
     return RowCounts(
         label=name,
         rule=label.describe(),

@@ -2,10 +2,11 @@
 
 The floors of a label, and the book of the truth on a simulated market, are judged on the symbols that a model
 forecasts. Where all models forecast the same ones, each of them, and their stack, would judge the same again; and what
-they are calibrated against is the same for all. What one stage has made lies in .live/kept, in a file whose name is the
-sha256 of what it is a function of: the code and the libraries (`Plan.shared`), the settings, the data, the dates,
-symbols and labels. It is no output of a stage, and nothing depends on its being there: without it the same bytes are
-computed again. A file begins with the sha256 of the rest; one that is damaged is reported, and computed again.
+they are calibrated against, and which labels a delisting decides, is the same for all. What one stage has made lies in
+.live/kept, in a file whose name is the sha256 of what it is a function of: the code and the libraries (`Plan.shared`),
+the settings, the data, the dates, symbols and labels. It is no output of a stage, and nothing depends on its being
+there: without it the same bytes are computed again. A file begins with the sha256 of the rest; one that is damaged is
+reported, and computed again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from stages.running.files import RESULTS
 from stages.running.planned import Plan
 
 FOLDER = Path(".live") / "kept"
-MOST_FILES = 36
-"""Files that stay, the latest ones: a label has three, and three more for every other set of symbols forecast."""
+MOST_FILES = 48
+"""Files that stay, the latest ones: a label has four, and two more for every other set of symbols forecast."""
 
 Arrays = dict[str, NDArray]
 

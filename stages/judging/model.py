@@ -19,8 +19,15 @@ from factor_metrics import (
 )
 from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.judging.floors import floor_signals, floors_beside, kept_floors, volatility_bars
-from stages.judging.judge import attainable_rank_ic, mean_of_known, ordered_outcomes, profile, row_counts, target_on
-from stages.judging.kept import Kept
+from stages.judging.judge import (
+    attainable_rank_ic,
+    kept_labels,
+    mean_of_known,
+    ordered_outcomes,
+    profile,
+    row_counts,
+    target_on,
+)
 from stages.judging.time_series import (
     OPPOSITE,
     Ordered,
@@ -44,7 +51,7 @@ def judge_heads(
     dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
     view = scoring_view(config, dates, oof.fold_of_date())
     kinds = {volatility_bars(label): label for label in store.heads.values()}
-    kept, kept_targets = kept_floors(plan), Kept.by(plan, target_on.__module__)
+    kept, of_labels = kept_floors(plan), kept_labels(plan)
 
     @cache
     def signals(bars: tuple[int, int] | None) -> dict[str, OrderedMatrix]:
@@ -55,7 +62,7 @@ def judge_heads(
     subjects, ordered = [], {}
     for label in listed:
         how, outcome = store.heads[label], outcomes[label]
-        forecast, target = oof.matrix(label, "test"), target_on(dates, store, kind, label, kept_targets)
+        forecast, target = oof.matrix(label, "test"), target_on(dates, store, kind, label, of_labels)
         prediction = view.ordered(forecast)
         ordered[label] = prediction, outcome
         check_forecasts(name, label, config, prediction.values, outcome.values)
@@ -80,7 +87,7 @@ def judge_heads(
                 if is_over_time(config)
                 else attainable_rank_ic(stored("split", "truth.parquet"), how, dates),
                 profile=profile(prediction, target, label, outcomes, store, config, view),
-                row_counts=row_counts(forecast, label, dates, store, panel),
+                row_counts=row_counts(forecast, label, dates, store, panel, of_labels),
             )
         )
     return subjects, ordered

@@ -11,9 +11,9 @@ from factor_metrics.kernel_cache import kernel
 
 def last_known(values: Matrix) -> Matrix:
     """Return each column of (num_dates, num_symbols) with NaN replaced by the last value before, if there is one."""
-    row = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    np.maximum.accumulate(row, axis=0, out=row)
-    return np.asarray(np.take_along_axis(values, row, axis=0))
+    known = values.copy(order="C")
+    _fill_forward(known)
+    return known
 
 
 def trailing_mean(values: ArrayLike, num_bars: int, least: int = 1) -> Matrix:
@@ -45,6 +45,15 @@ def trailing_beta(returns: ArrayLike, market: ArrayLike, num_bars: int = 60) -> 
     """
     check_at_least("num_bars", num_bars, 2)
     return np.asarray(_trailing_beta(as_matrix("returns", returns), as_series("market", market), num_bars))
+
+
+@kernel(nogil=True)
+def _fill_forward(values: Matrix) -> None:
+    """Write the value before, which is NaN where there is none, into what is NaN."""
+    for date in range(1, len(values)):
+        for symbol in range(values.shape[1]):
+            if values[date, symbol] != values[date, symbol]:
+                values[date, symbol] = values[date - 1, symbol]
 
 
 @kernel(nogil=True)
