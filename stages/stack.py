@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from factor_data import FeatureStore, Panel, read_folds
 from factor_metrics import format_gates, promoted, to_json_safe
 from factor_metrics.report import FloorRow, Subject, floor_rows
@@ -73,7 +75,7 @@ def main() -> None:
             raise StageError(f"not promoted, and stack.on_fail is stop:\n{format_gates(gates)}")
         weights = {result.label: result.weights_by_fold() for result in results}
         of_labels = kept_labels(plan)
-        labels = [stacked_label(result, store, panel, listed, config, of_labels) for result in results]
+        labels = [stacked_label(result, results, store, panel, config, of_labels) for result in results]
         page = StackPage(
             labels=tuple(labels),
             gates=gates,
@@ -129,16 +131,19 @@ def with_signal(models: Mapping[str, OutOfFold], scoring: Scoring) -> tuple[dict
 
 def stacked_label(
     result: LabelResult,
+    results: Sequence[LabelResult],
     store: FeatureStore,
     panel: Panel,
-    listed: Sequence[str],
     config: EvaluateParams,
     of_labels: Kept,
 ) -> StackedLabel:
     """The stack of one label with what its page shows; it is calibrated against what its weights are fitted to."""
     label, dates = result.label, result.dates
     target = store.matrix(store.target("zscore", label), dates)
-    outcomes = ordered_outcomes(listed, dates, store, result.view)
+    known = {one.label: one.ordered[1] for one in results if np.array_equal(one.dates, dates)}
+    missing = [one.label for one in results if one.label not in known]
+    others = ordered_outcomes(missing, dates, store, result.view)
+    outcomes = {one.label: (known | others)[one.label] for one in results}
     subject = Subject(
         name="stack",
         label=label,

@@ -144,10 +144,8 @@ def combine(
     equally = equal.prediction.reshape(len(scored), -1)[scored]
     whole, known = view.ordered(stacked), view.ordered(outcome)
     judged_whole = view.judge(whole, known, overlap, config)
-    judged = {
-        name: view.judge(view.ordered(forecast), known, overlap, config)
-        for name, forecast in zip(models, forecasts, strict=True)
-    }
+    in_order = [view.ordered(forecast) for forecast in forecasts]
+    judged = {name: view.judge(one, known, overlap, config) for name, one in zip(models, in_order, strict=True)}
     rows_by_fold = np.array([np.isfinite(stacked[fold[scored] == one]).sum() for one in weights.folds])
     shares = rows_by_fold @ weights.present / max(int(rows_by_fold.sum()), 1)
 
@@ -155,7 +153,12 @@ def combine(
     def signals() -> dict[str, NDArray[np.float64]]:
         return floor_signals(panel, dates, config.seed, how)
 
-    compared = [view.ordered(one) for one in (forecasts if over_time else predictions[:, scored])]
+    compared = in_order
+    if not over_time:  # the same values, less some dates: the order of the others is known
+        compared = [
+            one.in_this_order(values, ~np.isnan(values))
+            for one, values in zip(in_order, predictions[:, scored], strict=True)
+        ]
     return LabelResult(
         label=label,
         overlap=view.overlap(overlap),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -22,9 +23,11 @@ from factor_metrics import (
     rank_rows,
     turnover,
 )
+from factor_metrics.judging.profile import calibration_series
 from factor_metrics.ordering.ordered import ranks_among
-from factor_metrics.ordering.sums import row_product, row_sum
+from factor_metrics.ordering.sums import group_sums, row_product, row_sum
 from factor_metrics.portfolio.costs import Impact, impact_rates
+from factor_metrics.trailing import last_known
 
 pytestmark = pytest.mark.numeric
 
@@ -101,6 +104,31 @@ def test_sums_in_compiled_loops_are_those_of_numpy_to_the_bit() -> None:
         y = generator.normal(size=length)
         assert row_sum(x) == x.sum()
         assert row_product(x, y, np.empty(length)) == (np.stack([x, x]) * y).sum(axis=1)[1]
+        group = generator.integers(-1, 4, length)
+        same(group_sums(x, group, 4), np.array([np.where(group == one, x, 0.0).sum() for one in range(4)]))
+
+
+def test_what_was_known_last_is_what_pandas_fills_forward() -> None:
+    values = np.random.default_rng(4).normal(size=(40, 6))
+    values[np.random.default_rng(5).random(values.shape) < 0.5] = np.nan
+    given = values.copy()
+    same(last_known(values), pd.DataFrame(values).ffill().to_numpy())
+    same(values, given)
+
+
+def test_calibration_is_that_of_float64_in_whatever_order_and_type_forecasts_come() -> None:
+    """Two neighbours of float32 are no rounding beside a target of float64."""
+    for x, y in awkward():
+        expected = calibration_series(x.astype(np.float64), y, 4)
+        for one, other in zip(calibration_series(OrderedMatrix(x), y, 4), expected, strict=True):
+            same(one, other)
+    prediction = np.full((2, 8), 0.1, dtype=np.float32)
+    prediction[0, ::2] = np.nextafter(prediction[0, 0], np.float32(1.0))
+    target = np.arange(16.0).reshape(2, 8)
+    found = calibration_series(OrderedMatrix(prediction), target, 2)
+    for one, other in zip(found, calibration_series(prediction.astype(np.float64), target, 2), strict=True):
+        same(one, other)
+    assert np.isfinite(found[2]).tolist() == [True, False]
 
 
 def test_a_book_takes_the_impact_that_is_known_already() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from factor_data import FeatureStore, Panel
+from factor_data import FeatureStore, Label, Panel
 from factor_metrics import OrderedMatrix, evaluate_predictions, rank_ic
 from factor_metrics.report import (
     Subject,
@@ -18,6 +19,7 @@ from stages.commands.show import cell
 from stages.drawing.model_page import beside_floor, overfit
 from stages.judging.floors import floor_signals, judge_floors
 from stages.judging.judge import ordered_outcomes, profile, row_counts
+from stages.judging.kept import Kept
 from stages.judging.tables import per_fold
 from stages.judging.time_series import BY_DATE
 from stages.params.evaluate import EvaluateParams
@@ -90,6 +92,26 @@ def test_every_row_of_the_scored_dates_is_counted_once(store: FeatureStore, subj
     assert counts.scored == (~missing).sum()
     parts = counts.without_prediction + counts.without_price + counts.after_the_end + counts.scored
     assert parts == counts.in_universe
+
+
+def test_which_labels_a_delisting_decides_is_found_once_for_all_models(
+    store: FeatureStore, prediction: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, asked = Panel.load(store.directory / "panel"), list[str]()
+
+    def first_symbols(panel: Panel, label: Label) -> np.ndarray:
+        asked.append(label.describe())
+        return panel.symbol_code < 3
+
+    monkeypatch.setattr("stages.judging.judge.decided_by_delisting", first_symbols)
+    kept, dates = Kept(b"code", folder=tmp_path), store.dates[-60:]
+    alone = row_counts(prediction, "h5", dates, store, panel)
+    assert alone.delisted == np.isfinite(prediction[:, :3]).sum() > 0
+    assert [row_counts(prediction, "h5", dates, store, panel, kept) for _ in range(3)] == [alone] * 3
+    assert len(asked) == 2, "by the one without a place to keep it, and by the first of the three"
+    row_counts(prediction, "h1", dates, store, panel, kept)
+    row_counts(prediction[1:], "h5", dates[1:], store, panel, kept)
+    assert len(asked) == 4, "other labels and other dates are others"
 
 
 def test_valid_and_test_are_compared_for_all_folds_and_each(subject: Subject) -> None:
