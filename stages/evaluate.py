@@ -43,12 +43,12 @@ def main() -> None:
     check_benchmark({"portfolio": vars(config.portfolio)}, store.symbols)
     oof = OutOfFold(stored(f"train/{name}", "predictions.parquet"), store)
     with stage_output(f"evaluate/{name}") as folder:
-        subjects, ordered = judge_heads(name, oof, store, plan, config)
-        floors = [row for one in subjects for row in beside_floors(one, config)]
-        valid = {label: valid_rank_ic(store, oof, label, config) for label in plan.value("labels")}
         dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
         view = scoring_view(config, dates, oof.fold_of_date())
-        predictions = {one.label: (dates, oof.matrix(one.label, "test")) for one in subjects}
+        predictions = {label: (dates, oof.matrix(label, "test")) for label in plan.value("labels")}
+        subjects, ordered = judge_heads(name, predictions, view, store, panel, plan, config)
+        floors = [row for one in subjects for row in beside_floors(one, config)]
+        valid = {label: valid_rank_ic(store, oof, label, config) for label in plan.value("labels")}
         books = judge_books(predictions, store, panel, config, stored("split", "expected.parquet"), kept_books(plan))
         found = model_metrics(subjects, valid, oof, store, plan, config)
         of_seeds = seed_scores(

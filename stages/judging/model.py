@@ -31,6 +31,7 @@ from stages.judging.judge import (
 from stages.judging.time_series import (
     OPPOSITE,
     Ordered,
+    View,
     is_over_time,
     outcomes_of,
     pooled_scores,
@@ -44,12 +45,20 @@ from stages.universe import check_forecasts
 
 
 def judge_heads(
-    name: str, oof: OutOfFold, store: FeatureStore, plan: Plan, config: EvaluationConfig
+    name: str,
+    forecasts: Mapping[str, tuple[NDArray[np.datetime64], NDArray]],
+    view: View,
+    store: FeatureStore,
+    panel: Panel,
+    plan: Plan,
+    config: EvaluationConfig,
 ) -> tuple[list[Subject], dict[str, Ordered]]:
-    """Return the model and its floors for every label, as params.yaml lists them, and by label what `Ordered` says."""
+    """Return the model and its floors for every label, as params.yaml lists them, and by label what `Ordered` says.
+
+    `forecasts` has each label's on the same test dates, (num_dates, num_symbols), which `view` scores.
+    """
     kind, listed = plan.value("train.target"), plan.value("labels")
-    dates, panel = oof.dates("test"), Panel.load(RESULTS / "split" / "panel")
-    view = scoring_view(config, dates, oof.fold_of_date())
+    dates = forecasts[listed[0]][0]
     kinds = {volatility_bars(label): label for label in store.heads.values()}
     kept, of_labels = kept_floors(plan), kept_labels(plan)
 
@@ -62,7 +71,7 @@ def judge_heads(
     subjects, ordered = [], {}
     for label in listed:
         how, outcome = store.heads[label], outcomes[label]
-        forecast, target = oof.matrix(label, "test"), target_on(dates, store, kind, label, of_labels)
+        forecast, target = forecasts[label][1], target_on(dates, store, kind, label, of_labels)
         prediction = view.ordered(forecast)
         ordered[label] = prediction, outcome
         check_forecasts(name, label, config, prediction.values, outcome.values)
