@@ -133,6 +133,6 @@ def _trade(
             value[symbol] = target[symbol] if part == 1.0 else value[symbol] + change
             spent += change
             paid += change * buy_cost if change > 0.0 else -change * sell_cost
-            if impact[symbol] > 0.0:
+            if change != 0.0 and impact[symbol] > 0.0:  # the power is what costs, and most books hold few symbols
                 moved += impact[symbol] * (abs(change) / equity) ** 1.5 * equity
     return spent, paid, moved, part * wanted, num_blocked
