@@ -7,37 +7,24 @@ on its valid dates. Every number of this stage, also those of models and floors,
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from factor_data import FeatureStore, Panel, read_folds
 from factor_metrics import format_gates, promoted, to_json_safe
-from factor_metrics.report import FloorRow, Subject, floor_rows
 from stages.json_files import read_json, write_json
 from stages.judging.anatomy import anatomies
 from stages.judging.books import judge_books, kept_books
 from stages.judging.bundle import write_bundle
 from stages.judging.drift import input_drift
-from stages.judging.ensemble import LabelResult, combine, pruned_in_words, stack_metrics
+from stages.judging.ensemble import combine, stack_metrics
 from stages.judging.floor_members import floor_members, is_floor, scores_alone
 from stages.judging.floors import kept_floors
-from stages.judging.judge import kept_labels, ordered_outcomes, profile, row_counts
-from stages.judging.kept import Kept
+from stages.judging.judge import kept_labels
 from stages.judging.origin import origin
-from stages.judging.pages import (
-    THIS_RUN,
-    StackedLabel,
-    StackPage,
-    looks_of_run,
-    on_page,
-    outer_quantiles,
-    result_rows,
-)
-from stages.judging.pages import floors as all_floors
+from stages.judging.pages import THIS_RUN, StackPage, looks_of_run, result_rows
+from stages.judging.stacked import beside_floors, stacked_label
 from stages.judging.summary import write_summary
 from stages.judging.tables import scored_symbols, write_curve, write_series, write_stack_bars
 from stages.judging.verdict import hold_against_gates
@@ -127,55 +114,6 @@ def with_signal(models: Mapping[str, OutOfFold], scoring: Scoring) -> tuple[dict
         said = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
         raise StageError(f"no model has a signal, so there is nothing to combine: {said}")
     return {name: model for name, model in models.items() if name not in left_out}, left_out
-
-
-def stacked_label(
-    result: LabelResult,
-    results: Sequence[LabelResult],
-    store: FeatureStore,
-    panel: Panel,
-    config: EvaluateParams,
-    of_labels: Kept,
-) -> StackedLabel:
-    """The stack of one label with what its page shows; it is calibrated against what its weights are fitted to."""
-    label, dates = result.label, result.dates
-    target = store.matrix(store.target("zscore", label), dates)
-    known = {one.label: one.ordered[1] for one in results if np.array_equal(one.dates, dates)}
-    missing = [one.label for one in results if one.label not in known]
-    others = ordered_outcomes(missing, dates, store, result.view)
-    outcomes = {one.label: (known | others)[one.label] for one in results}
-    subject = Subject(
-        name="stack",
-        label=label,
-        overlap=result.overlap,
-        dates=result.view.dates,
-        judged=result.stack,
-        floors=result.floors,
-        attainable=result.attainable,
-        profile=profile(result.ordered[0], target, label, outcomes, store, config, result.view),
-        row_counts=row_counts(result.prediction, label, dates, store, panel, of_labels),
-    )
-    return StackedLabel(
-        subject=on_page(subject),
-        models={name: outer_quantiles(judged) for name, judged in result.models.items()},
-        folds=tuple(int(fold) for fold in result.weights.folds),
-        weights=result.weights.weights,
-        learners=result.weights.learners,
-        present=result.weights.present,
-        pruned=pruned_in_words(result),
-        equal=outer_quantiles(result.equal),
-        correlation=result.correlation,
-        errors=result.errors,
-        contributions=result.contributions,
-    )
-
-
-def beside_floors(one: StackedLabel, config: EvaluateParams) -> list[FloorRow]:
-    """The stack beside every floor, and each model beside the best one."""
-    stack = one.subject
-    rows = partial(floor_rows, label=stack.label, overlap=stack.overlap, config=config)
-    best = {stack.best_floor: stack.floors[stack.best_floor]}
-    return [*rows({"stack": stack.judged}, all_floors(one)), *rows(one.models, best)]
 
 
 if __name__ == "__main__":
