@@ -29,7 +29,7 @@ from instruction_set import describe_instruction_set, print_instruction_set
 
 LOOK = 0.1
 """Seconds between two looks at the processes."""
-KILL_EVERY = 3.0
+KILL_EVERY = 6.0
 """Seconds between two kills."""
 STARTED = 10.0
 """Age of a worker, in seconds, from which it is killed: one that has not started ends the stage, which says so."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from factor_data import Workers
+from factor_data import DaskExecutor, Workers
 from stages.running.environment import cluster, memory_budget
 from stages.running.stage import StageError
 
@@ -37,10 +37,8 @@ def part_workers(shared: Path) -> Iterator[Workers]:
         count = sum(client.nthreads().values())
         check_shared(client, shared)
         print(f"FACTORCAST_CLUSTER: {count} threads of {len(client.nthreads())} workers")
-        # Not pure: a part may read a file that an equal one before it wrote, so no result stands for another.
-        executor = client.get_executor(retries=RETRIES, pure=False)
         try:
-            yield Workers(max_bytes=memory_budget(), count=count, executor=executor)
+            yield Workers(max_bytes=memory_budget(), count=count, executor=DaskExecutor(client, RETRIES))
         except Exception as error:
             reason = why_lost(error)
             if reason is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from factor_data import MarketConfig, Panel, Workers, clean_bars, open_panel, simulate_market, walk_forward
@@ -24,6 +25,7 @@ from factor_data.labels.config import Label
 from stages.running.stage import StageError
 from stages.running.workers import part_workers
 
+dask = pytest.importorskip("dask")
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
 
@@ -163,6 +165,34 @@ def test_a_local_worker_that_dies_while_it_starts_is_said(monkeypatch: pytest.Mo
     monkeypatch.setenv("FACTORCAST_CLUSTER", "local:2")
     with pytest.raises(StageError, match="FACTORCAST_CLUSTER is local:2: a worker did not start; run it again"):
         part_workers(tmp_path).__enter__()
+
+
+def dies_the_second_time(folder: Path) -> None:
+    if (folder / "computed").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / "computed").touch()
+
+
+def test_a_result_that_is_lost_and_cannot_be_computed_again_ends_the_stage_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACTORCAST_CLUSTER", "local:1")
+
+    def lose() -> None:
+        with part_workers(tmp_path) as workers:
+            assert workers.executor is not None
+            part = workers.executor.submit(dies_the_second_time, tmp_path)
+            while not part.done():
+                time.sleep(0.05)
+            for one in psutil.Process().children(recursive=True):
+                if "spawn_main" in " ".join(one.cmdline()):
+                    one.kill()
+            part.result(60)
+
+    once = dask.config.set({"distributed.scheduler.allowed-failures": 0})  # three would take half a minute
+    with once, pytest.raises(StageError, match="a part lost its worker 4 times, of too little memory most likely"):
+        lose()
 
 
 def test_a_scheduler_that_goes_away_ends_the_stage_in_a_line(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from .chunks.saved_panel import SavedPanel as SavedPanel
 from .chunks.saved_panel import open_panel as open_panel
 from .chunks.sorting import SortedBars as SortedBars
 from .chunks.sorting import sort_bars as sort_bars
+from .chunks.workers import DaskExecutor as DaskExecutor
 from .chunks.workers import Workers as Workers
 from .chunks.write_store import FitConfig as FitConfig
 from .chunks.write_store import StoreWriter as StoreWriter

@@ -6,19 +6,35 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 COPIES = 6  # arrays of the size of a part's own that work on it holds at once
 
 
+class DaskExecutor(Executor):
+    """Runs parts on the cluster of a Dask client; one whose worker dies is begun anew, `retries` times at most.
+
+    Not `Client.get_executor()`: its futures never end where the workers of a part die after it has been computed and
+    before its result was taken. Those of the client raise.
+    """
+
+    def __init__(self, client: Any, retries: int = 3) -> None:
+        self.client, self.retries = client, retries
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        """Return Dask's future of a part, which has `result` and `cancel` as well."""
+        # Not pure: a part may read a file that an equal one before it wrote, so no result stands for another.
+        return self.client.submit(function, *arguments, **options, retries=self.retries, pure=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workers:
     """Memory and number of workers that the work on parts may use. Neither changes a result.
 
-    `executor` runs the parts: threads, processes, or a cluster (Dask's `Client.get_executor()`), which then needs
-    the same file system. Without one they run in turn. `count` parts are in work at a time and share `max_bytes`.
+    `executor` runs the parts: threads, processes, or a cluster (`DaskExecutor`), which then needs the same file system.
+    Without one they run in turn. `count` parts are in work at a time and share `max_bytes`.
     """
 
     max_bytes: int
