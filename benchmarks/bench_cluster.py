@@ -143,6 +143,8 @@ def write_results(runs: list[Run], arguments: str) -> None:
         f"| {one.stage_mib:,.0f} | {f'{one.worker_mib:,.0f}' if one.worker_mib else ''} |"
         for one in runs
     ]
+    kills = sum(one.kills for one in runs)
+    survived = f" {kills} kills of a worker were survived." if kills else ""
     text = f"""# Split and tokenize on Dask
 
 `python benchmarks/bench_cluster.py {arguments}`, {date.today()},
@@ -150,9 +152,8 @@ def write_results(runs: list[Run], arguments: str) -> None:
 
 Random walks of {NUM_DATES:,} days, {len(FEATURES)} features, rank normaliser, horizons 1, 5 and 20, two folds; both
 stages together, with the default budget for data of 1,024 MiB, which the parts in work share. Every file of every run
-of a size is the same to the byte. {sum(one.kills for one in runs)} kills of a worker were survived. One run each: the
-wall clock carries the other work, CPU seconds do not. Workers are processes of this machine, so more of them than cores
-gain nothing.
+of a size is the same to the byte.{survived} One run each: the wall clock carries the other work, CPU seconds do not.
+Workers are processes of this machine, so more of them than cores gain nothing.
 
 | million bars | on | kills | seconds | CPU seconds | peak MiB of the stage | peak MiB of a worker |
 |---|---|---|---|---|---|---|
